@@ -1,0 +1,151 @@
+"""CPU features -> kernel table: which variants were built, which the CPU has, which is used.
+
+A variant's module is imported only after the CPU reported every feature it was compiled
+for; its table arrives as a capsule, because a ``cimport`` would import the module first.
+The choice is made once, at import: the best variant, or the one FASTBP_ISA names.
+"""
+
+import importlib
+import importlib.util
+import os
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+
+from fastbp._kernels.table cimport KernelTable
+
+cdef extern from *:
+    """
+    #if defined(__x86_64__)
+    static int fastbp_has_avx2(void) {
+        __builtin_cpu_init();
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    }
+    static int fastbp_has_avx512(void) {
+        __builtin_cpu_init();
+        return fastbp_has_avx2() && __builtin_cpu_supports("avx512f")
+            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vl")
+            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+    }
+    static int fastbp_has_neon(void) { return 0; }
+    #else
+    static int fastbp_has_avx2(void) { return 0; }
+    static int fastbp_has_avx512(void) { return 0; }
+    #if defined(__aarch64__)
+    static int fastbp_has_neon(void) { return 1; }
+    #else
+    static int fastbp_has_neon(void) { return 0; }
+    #endif
+    #endif
+    #ifndef __VERSION__
+    #define __VERSION__ "unknown"
+    #endif
+    #if defined(__clang__)
+    #define FASTBP_COMPILER "Clang " __clang_version__
+    #else
+    #define FASTBP_COMPILER "GCC " __VERSION__
+    #endif
+    """
+    bint has_avx512 "fastbp_has_avx512"()
+    bint has_avx2 "fastbp_has_avx2"()
+    bint has_neon "fastbp_has_neon"()
+    const char* FASTBP_COMPILER
+
+# Digests of gradients are recorded per version of the numerics contract N1-N6.
+CONTRACT_VERSION = 1
+COMPILER = FASTBP_COMPILER.decode()
+
+# Best first.
+ISAS = ("avx512", "avx2", "neon", "generic")
+DTYPES = ("float32", "float64")
+
+cdef const KernelTable* active_float32 = NULL
+cdef const KernelTable* active_float64 = NULL
+cdef str active_isa = None
+
+
+cdef const KernelTable* kernels(Py_ssize_t itemsize) noexcept nogil:
+    return active_float32 if itemsize == 4 else active_float64
+
+
+def cpu_isas():
+    """Variants whose instructions this CPU and operating system support, best first."""
+    has = {"avx512": has_avx512(), "avx2": has_avx2(), "neon": has_neon(), "generic": True}
+    return tuple(isa for isa in ISAS if has[isa])
+
+
+def built_isas():
+    """Variants this installation contains, best first."""
+    return tuple(isa for isa in ISAS if all(
+        importlib.util.find_spec(f"fastbp._kernels.{isa}_{dtype}") for dtype in DTYPES))
+
+
+def available_isas():
+    """Names of the kernel variants that are built and supported by this CPU, best first.
+
+    Returns
+    -------
+    tuple of str
+        Any of "avx512", "avx2", "neon", "generic".
+    """
+    built = built_isas()
+    return tuple(isa for isa in cpu_isas() if isa in built)
+
+
+def get_isa():
+    """Name of the kernel variant in use.
+
+    Returns
+    -------
+    str
+        One of `available_isas()`.
+    """
+    return active_isa
+
+
+cdef const KernelTable* load_table(str isa, str dtype) except NULL:
+    module = importlib.import_module(f"fastbp._kernels.{isa}_{dtype}")
+    return <const KernelTable*> PyCapsule_GetPointer(module.table, "fastbp.KernelTable")
+
+
+def set_isa(str isa):
+    """Switch the variant that equation functions, and networks built from now on, use.
+
+    Meant for tests and benchmarks, which compare the variants within one process; users
+    set FASTBP_ISA.  Raises `ValueError` for a name that `available_isas()` lacks.
+    """
+    global active_float32, active_float64, active_isa
+    available = available_isas()
+    if isa not in available:
+        raise ValueError(
+            f"isa is {isa!r}; this CPU and this build of fastbp have {', '.join(available)}")
+    cdef const KernelTable* single = load_table(isa, "float32")
+    active_float64 = load_table(isa, "float64")
+    active_float32 = single
+    active_isa = isa
+
+
+def fma_peak(dtype, Py_ssize_t rounds):
+    """Run a register-only FMA loop of the active variant; the floating-point operations done."""
+    cdef double sink = 0
+    cdef double operations
+    cdef const KernelTable* table = kernels(4 if dtype == "float32" else 8)
+    with nogil:
+        operations = table.fma_peak(&sink, rounds)
+    return operations
+
+
+def _choose():
+    available = available_isas()
+    if not available:
+        raise ImportError(
+            "fastbp has no kernel variant for this CPU: built are "
+            f"{', '.join(built_isas()) or 'none'}; reinstall with `pip install .`")
+    isa = os.environ.get("FASTBP_ISA", "").strip().lower() or available[0]
+    if isa not in available:
+        raise ImportError(
+            f"FASTBP_ISA is {isa!r}; this CPU and this build of fastbp have "
+            f"{', '.join(available)} (known names: {', '.join(ISAS)})")
+    set_isa(isa)
+
+
+_choose()

@@ -1,0 +1,5 @@
+# The generic x float32 kernels: the text of variant.pxi under this variant's compiler flags.
+
+cdef const char* ISA = "generic"
+
+include "variant.pxi"

@@ -1,0 +1,63 @@
+# E2, E3: binary cross-entropy from logits.
+#
+# With q = sigma(-|z|) and E = e^-|z| from elementwise.pxi:
+#   loss  = max(z, 0) - y z + log1p(E)                 for y = 0 or 1 the first two are exact
+#   delta = f - y = z >= 0 ? (1 - y) - q : q - y       y = 1 and large z: -q, no cancellation
+# log1p(E) = E P(E) + E_tail / (1 + E): one polynomial on [0, 1], the tail of E added back.
+#
+# The loss is summed in float64 (N3): element i of the batch goes to partial sum i mod 8,
+# whatever the vector width; blocks of 256 rows keep that phase.
+
+cdef inline vec log1p_exp(Logistic tail) noexcept nogil:
+    """log(1 + e^-|z|)."""
+    return fma(tail.E, polynomial(LOG1P, LOG1P_DEGREE, tail.E), tail.E_tail * tail.inverse)
+
+
+cdef void bce_with_logits(memory delta, double* sums, source z, source y, source sample_weight,
+                          Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
+    """E2 into the partial sums, E3 into delta (n, n_outputs)."""
+    cdef const real* w = <const real*> sample_weight
+    cdef real* d = <real*> delta
+    cdef Py_ssize_t size = n * n_outputs, block, i, j, lanes
+    cdef real losses[64]
+    cdef real weights[64]
+    cdef vec x, t, wt, zero = splat(0)
+    cdef Logistic tail
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        x = load_lanes(<const real*> z + i, lanes)
+        t = load_lanes(<const real*> y + i, lanes)
+        tail = logistic(x)
+        store(losses, fma(-t, x, choose(less(zero, x), x, zero)) + log1p_exp(tail))
+        x = choose(less(x, zero), tail.q - t, (splat(1) - t) - tail.q)
+        if w == NULL:
+            for j in range(lanes):
+                sums[(i + j) & 7] += <double> losses[j]
+        else:
+            for j in range(lanes):
+                weights[j] = w[(i + j) // n_outputs]
+                sums[(i + j) & 7] += <double> weights[j] * <double> losses[j]
+            x = x * load_lanes(weights, lanes)
+        if d != NULL:
+            store_lanes(d + i, x, lanes)
+
+
+cdef Py_ssize_t first_outside_unit(source y, Py_ssize_t size) noexcept nogil:
+    """Index of the first target that is no probability, or -1."""
+    cdef const real* t = <const real*> y
+    cdef Py_ssize_t i
+    for i in range(size):
+        if not (0 <= t[i] <= 1):
+            return i
+    return -1
+
+
+cdef double total(source weights, Py_ssize_t size) noexcept nogil:
+    """The sum in float64, ascending: the divisor of reduction="mean"."""
+    cdef const real* w = <const real*> weights
+    cdef double s = 0
+    cdef Py_ssize_t i
+    for i in range(size):
+        s += <double> w[i]
+    return s

@@ -1,0 +1,48 @@
+# The vector vocabulary of simd.h and the constants of coefficients.h, as Cython sees them.
+#
+# `vec` is told to Cython as a float so that + - * / pass through to the C vector type;
+# everything that is not one of those four is a primitive.
+
+from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation, KernelTable
+
+cdef extern from "simd.h" nogil:
+    ctypedef float real
+    ctypedef float vec
+    ctypedef int ivec
+    enum: VL, VEC_REGISTERS
+
+    vec load(const real* p) noexcept
+    vec load_tail(const real* p, Py_ssize_t n) noexcept
+    void store(real* p, vec x) noexcept
+    void store_tail(real* p, vec x, Py_ssize_t n) noexcept
+    vec splat(real x) noexcept
+    vec fma "fma_"(vec a, vec b, vec c) noexcept
+    vec residual(vec a, vec q, vec d) noexcept
+    vec root(vec x) noexcept
+    ivec less(vec a, vec b) noexcept
+    vec choose(ivec where, vec x, vec y) noexcept
+    vec magnitude(vec x) noexcept
+    vec scale2(vec x, vec n) noexcept
+    vec zip_lo(vec a, vec b) noexcept
+    vec zip_hi(vec a, vec b) noexcept
+
+cdef extern from "coefficients.h" nogil:
+    const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST, ROUND_MAGIC
+    enum: EXP_TAIL_DEGREE, LOG1P_DEGREE
+    const real* EXP_TAIL
+    const real* LOG1P
+
+cdef extern from *:
+    ctypedef void* memory "void*"
+    ctypedef const void* source "const void*"
+
+
+cdef inline vec load_lanes(const real* p, Py_ssize_t lanes) noexcept nogil:
+    return load(p) if lanes == VL else load_tail(p, lanes)
+
+
+cdef inline void store_lanes(real* p, vec x, Py_ssize_t lanes) noexcept nogil:
+    if lanes == VL:
+        store(p, x)
+    else:
+        store_tail(p, x, lanes)

@@ -1,0 +1,219 @@
+/* Vector type and primitives of one kernel variant: the only C of the project.
+ *
+ * The build defines one instruction set (FASTBP_AVX512, FASTBP_AVX2, FASTBP_NEON or
+ * FASTBP_GENERIC) and one dtype (FASTBP_FLOAT32 or FASTBP_FLOAT64).  This header turns
+ * the pair into `real`, `vec` (VL reals) and as few primitives as the kernels need:
+ *
+ *   load store load_tail store_tail   memory; a tail is the first n of VL lanes, 1 <= n <= VL
+ *   splat                             one real in every lane
+ *   fma_                              a*b + c, one rounding (FMA variants), per lane
+ *   residual                          a - q*d, exact when q is close to a/d
+ *   root                              square root, correctly rounded
+ *   less, choose                      a < b ? x : y per lane, NaN compares false
+ *   magnitude                         |x|
+ *   exp2i, scale2                     2^n and x * 2^n (one rounding) for integral n <= 0
+ *   zip_lo, zip_hi                    interleave two vectors: lower and upper half
+ *
+ * `+ - * /` come from the compiler's vector types.  It knows nothing of networks. */
+#ifndef FASTBP_SIMD_H
+#define FASTBP_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A `cdef inline` of the kernels is a template whose literal arguments are its
+ * parameters: it is a kernel only once it is inlined into its caller. */
+#undef CYTHON_INLINE
+#define CYTHON_INLINE inline __attribute__((always_inline, unused))
+#define PRIMITIVE static inline __attribute__((always_inline, unused))
+
+/* ---- dtype ---------------------------------------------------------------------- */
+#if defined(FASTBP_FLOAT32)
+typedef float real;
+typedef int32_t bits;
+#define MAGNITUDE_BITS INT32_MAX
+#define MANTISSA 23
+#define EXPONENT_BIAS 127
+#define REAL_BYTES 4
+#elif defined(FASTBP_FLOAT64)
+typedef double real;
+typedef int64_t bits;
+#define MAGNITUDE_BITS INT64_MAX
+#define MANTISSA 52
+#define EXPONENT_BIAS 1023
+#define REAL_BYTES 8
+#else
+#error "define FASTBP_FLOAT32 or FASTBP_FLOAT64"
+#endif
+
+/* ---- instruction set: vector width, registers ------------------------------------- */
+#if defined(FASTBP_AVX512)
+#include <immintrin.h>
+#define VEC_BYTES 64
+#define VEC_REGISTERS 32
+#elif defined(FASTBP_AVX2)
+#include <immintrin.h>
+#define VEC_BYTES 32
+#define VEC_REGISTERS 16
+#elif defined(FASTBP_NEON)
+#include <arm_neon.h>
+#define VEC_BYTES 16
+#define VEC_REGISTERS 32
+#elif defined(FASTBP_GENERIC)
+#define VEC_BYTES 16
+#define VEC_REGISTERS 16
+#else
+#error "define FASTBP_AVX512, FASTBP_AVX2, FASTBP_NEON or FASTBP_GENERIC"
+#endif
+
+#define VL (VEC_BYTES / REAL_BYTES)
+#define LOG2_VL (VL == 16 ? 4 : VL == 8 ? 3 : VL == 4 ? 2 : 1)
+
+/* Rows of the register tile that is 1, 2, 3 or 4 vectors wide: its accumulators, one row
+ * of B and one broadcast fill the registers. */
+#if VEC_REGISTERS == 32
+#define ROWS_1 14
+#define ROWS_2 14
+#define ROWS_3 8
+#define ROWS_4 6
+#else
+#define ROWS_1 12
+#define ROWS_2 6
+#define ROWS_3 4
+#define ROWS_4 3
+#endif
+
+/* A tail costs no more than a full load: B need not be packed for its last columns. */
+#if defined(FASTBP_AVX512) || defined(FASTBP_AVX2)
+#define MASKED_LOADS 1
+#else
+#define MASKED_LOADS 0
+#endif
+
+typedef real vec __attribute__((vector_size(VEC_BYTES)));
+typedef bits ivec __attribute__((vector_size(VEC_BYTES)));
+typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(REAL_BYTES), may_alias));
+
+/* ---- memory ------------------------------------------------------------------------ */
+PRIMITIVE vec load(const real *p) { return *(const vec_unaligned *)p; }
+PRIMITIVE void store(real *p, vec x) { *(vec_unaligned *)p = x; }
+
+#if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)
+#define TAIL(n) ((__mmask16)(0xffffu >> (16 - (n))))
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return (vec)_mm512_maskz_loadu_ps(TAIL(n), p); }
+PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) { _mm512_mask_storeu_ps(p, TAIL(n), (__m512)x); }
+#elif defined(FASTBP_AVX512)
+#define TAIL(n) ((__mmask8)(0xffu >> (8 - (n))))
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return (vec)_mm512_maskz_loadu_pd(TAIL(n), p); }
+PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) { _mm512_mask_storeu_pd(p, TAIL(n), (__m512d)x); }
+#elif defined(FASTBP_AVX2)
+/* The window that starts n entries before the zeros masks the first n lanes. */
+static const bits TAIL_WINDOW[2 * VL] __attribute__((unused)) = {
+#if defined(FASTBP_FLOAT32)
+    -1, -1, -1, -1,
+#endif
+    -1, -1, -1, -1};
+#define TAIL(n) _mm256_loadu_si256((const __m256i *)(TAIL_WINDOW + VL - (n)))
+#if defined(FASTBP_FLOAT32)
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return (vec)_mm256_maskload_ps(p, TAIL(n)); }
+PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) { _mm256_maskstore_ps(p, TAIL(n), (__m256)x); }
+#else
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return (vec)_mm256_maskload_pd(p, TAIL(n)); }
+PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) { _mm256_maskstore_pd(p, TAIL(n), (__m256d)x); }
+#endif
+#else
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) {
+    if (n == VL) return load(p);
+    real lanes[VL] = {0};
+    for (Py_ssize_t i = 0; i < n; i++) lanes[i] = p[i];
+    return load(lanes);
+}
+PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) {
+    real lanes[VL];
+    store(lanes, x);
+    for (Py_ssize_t i = 0; i < n; i++) p[i] = lanes[i];
+}
+#endif
+
+/* ---- arithmetic -------------------------------------------------------------------- */
+PRIMITIVE vec splat(real x) { return x - (vec){0}; } /* x - 0 keeps the sign of a zero */
+
+#if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+PRIMITIVE vec root(vec x) { return (vec)_mm512_sqrt_ps((__m512)x); }
+#elif defined(FASTBP_AVX512)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+PRIMITIVE vec root(vec x) { return (vec)_mm512_sqrt_pd((__m512d)x); }
+#elif defined(FASTBP_AVX2) && defined(FASTBP_FLOAT32)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+PRIMITIVE vec root(vec x) { return (vec)_mm256_sqrt_ps((__m256)x); }
+#elif defined(FASTBP_AVX2)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+PRIMITIVE vec root(vec x) { return (vec)_mm256_sqrt_pd((__m256d)x); }
+#elif defined(FASTBP_NEON) && defined(FASTBP_FLOAT32)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+PRIMITIVE vec root(vec x) { return (vec)vsqrtq_f32((float32x4_t)x); }
+#elif defined(FASTBP_NEON)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+PRIMITIVE vec root(vec x) { return (vec)vsqrtq_f64((float64x2_t)x); }
+#else
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return a * b + c; } /* rounds twice: outside the bit contract */
+PRIMITIVE vec root(vec x) {
+    for (int i = 0; i < VL; i++) x[i] = sizeof(real) == 4 ? (real)sqrtf((float)x[i]) : (real)sqrt((double)x[i]);
+    return x;
+}
+#endif
+
+/* a - q*d with q the rounded a/d: exact with FMA, by Dekker's splitting without. */
+#if defined(FASTBP_GENERIC)
+PRIMITIVE vec residual(vec a, vec q, vec d) {
+    const vec s = splat((real)(((int64_t)1 << ((MANTISSA + 2) / 2)) + 1));
+    vec p = q * d, tq = s * q, td = s * d;
+    vec q1 = tq - (tq - q), q2 = q - q1, d1 = td - (td - d), d2 = d - d1;
+    return (a - p) - (((q1 * d1 - p) + q1 * d2 + q2 * d1) + q2 * d2);
+}
+#else
+PRIMITIVE vec residual(vec a, vec q, vec d) { return fma_(-q, d, a); }
+#endif
+
+/* ---- comparison and bits ------------------------------------------------------------ */
+PRIMITIVE ivec less(vec a, vec b) { return (ivec)(a < b); }
+PRIMITIVE vec choose(ivec where, vec x, vec y) { return (vec)((where & (ivec)x) | (~where & (ivec)y)); }
+PRIMITIVE vec magnitude(vec x) { return (vec)((ivec)x & MAGNITUDE_BITS); }
+
+/* Adding 1.5 * 2^MANTISSA + bias leaves n + bias in the low bits of the sum. */
+PRIMITIVE vec exp2i(vec n) {
+    const vec magic = splat((real)1.5 * (real)((int64_t)1 << MANTISSA) + EXPONENT_BIAS);
+    return (vec)((ivec)(n + magic) << MANTISSA);
+}
+
+/* x in [1/4, 1]: the first half is exact, so that a subnormal result is rounded once. */
+PRIMITIVE vec scale2(vec x, vec n) {
+#if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)
+    return (vec)_mm512_scalef_ps((__m512)x, (__m512)n);
+#elif defined(FASTBP_AVX512)
+    return (vec)_mm512_scalef_pd((__m512d)x, (__m512d)n);
+#else
+    const vec magic = splat((real)1.5 * (real)((int64_t)1 << MANTISSA));
+    vec half = (n * splat((real)0.5) + magic) - magic;
+    return (x * exp2i(half)) * exp2i(n - half);
+#endif
+}
+
+/* ---- shuffles ------------------------------------------------------------------------ */
+#if VL == 16
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif VL == 8
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif VL == 4
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+
+#endif

@@ -1,0 +1,69 @@
+# The contract between the kernels and everything above them: one KernelTable for each
+# instruction set x dtype.  Data pointers are untyped so that nothing above names a dtype;
+# `itemsize` says how far to step.  Outputs come before inputs before sizes; n counts
+# samples; a matrix is row-major and dense.  No function here allocates, fails or touches
+# Python; each carries the equation it computes (docs/derivation.md).
+
+ctypedef enum Activation:
+    IDENTITY        # h = z (the logits of an output layer); no derivative is stored
+    SIGMOID         # h = sigma(z), dh = q (1 - q) with q = sigma(-|z|)
+
+ctypedef struct KernelTable:
+    const char* isa
+    Py_ssize_t itemsize
+    Py_ssize_t lanes
+
+    # E1 any shape, flat
+    void (*sigmoid)(void* h, const void* z, Py_ssize_t size) noexcept nogil
+    # E4 out = grad * h * (1 - h), flat
+    void (*sigmoid_backward)(void* out, const void* grad, const void* h,
+                             Py_ssize_t size) noexcept nogil
+    # out = a * b, flat: E5 at the output when dL/dh_L is given
+    void (*multiply)(void* out, const void* a, const void* b, Py_ssize_t size) noexcept nogil
+
+    # bytes of scratch that the three products of a layer need for at most n samples
+    Py_ssize_t (*scratch_bytes)(Py_ssize_t n, Py_ssize_t fan_in,
+                                Py_ssize_t fan_out) noexcept nogil
+    # E1 h, dh (n, fan_out) <- act(h_prev (n, fan_in) W + b); dh may be NULL, b may be NULL;
+    #    W is (fan_in, fan_out), or (fan_out, fan_in) when `transposed`
+    void (*forward)(void* h, void* dh, const void* h_prev, const void* W, const void* b,
+                    Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                    Activation activation, void* scratch) noexcept nogil
+    # E5 delta (n, fan_in) <- (delta_next (n, fan_out) W^T) * dh; dh may be NULL (dL/dX)
+    void (*delta)(void* delta, const void* delta_next, const void* W, const void* dh,
+                  Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                  void* scratch) noexcept nogil
+    # E6 dW (fan_in, fan_out) <- h_prev^T delta, db <- sum_i delta_i; `accumulate` adds the
+    #    block results to what dW and db hold; dW is (fan_out, fan_in) when `transposed`
+    void (*weight_grad)(void* dW, void* db, const void* h_prev, const void* delta,
+                        Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                        bint accumulate, void* scratch) noexcept nogil
+
+    # E2, E3 delta (n, n_outputs) <- weight (f - y); eight interleaved float64 partial sums
+    #    of the loss go on in `sums`; delta, sample_weight may be NULL
+    void (*bce_with_logits)(void* delta, double* sums, const void* z, const void* y,
+                            const void* sample_weight, Py_ssize_t n,
+                            Py_ssize_t n_outputs) noexcept nogil
+
+    # index of the first element outside [0, 1] (NaN is), or -1
+    Py_ssize_t (*first_outside_unit)(const void* y, Py_ssize_t size) noexcept nogil
+    # the sum in float64, ascending
+    double (*total)(const void* weights, Py_ssize_t size) noexcept nogil
+
+    # out[i] = X[order[i]], rows of `width`
+    void (*gather)(void* out, const void* X, const Py_ssize_t* order, Py_ssize_t n,
+                   Py_ssize_t width) noexcept nogil
+    # grad <- (grad + l2 p) / divisor; eight interleaved float64 partial sums of p^2
+    void (*penalise)(void* grad, double* sums, const void* p, double l2,
+                     Py_ssize_t size) noexcept nogil
+    void (*divide)(void* grad, double divisor, Py_ssize_t size) noexcept nogil
+    # p, v <- SGD with momentum; v may be NULL without momentum
+    void (*sgd)(void* p, void* v, const void* grad, Py_ssize_t size, double lr,
+                double momentum, bint nesterov, double weight_decay) noexcept nogil
+    # p, m, v <- Adam: p - rate m / (scale sqrt(v) + eps) after p (1 - lr weight_decay)
+    void (*adam)(void* p, void* m, void* v, const void* grad, Py_ssize_t size, double rate,
+                 double beta1, double beta2, double scale, double eps,
+                 double decay) noexcept nogil
+    # a register-only loop of `rounds` fused multiply-adds on independent accumulators;
+    # returns the floating-point operations done
+    double (*fma_peak)(double* sink, Py_ssize_t rounds) noexcept nogil

@@ -1,0 +1,108 @@
+# Optimiser updates and the passes over flat vectors beside them.
+#
+#   SGD   v <- mu v + g;  p <- p - lr (g + mu v if nesterov else v)
+#   Adam  m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,
+#         p <- p - rate m / (scale sqrt(v) + eps)
+# `rate` and `scale` carry Adam's bias corrections (_optim.pyx); decoupled weight decay
+# multiplies p by `decay` first, SGD's adds weight_decay p to g.
+
+cdef void gather(memory out, source X, const Py_ssize_t* order, Py_ssize_t n,
+                 Py_ssize_t width) noexcept nogil:
+    """out[i] = X[order[i]]."""
+    cdef Py_ssize_t i, j, block, lanes
+    cdef real* to = <real*> out
+    cdef const real* row
+    for i in range(n):
+        row = <const real*> X + order[i] * width
+        for block in range((width + VL - 1) // VL):
+            j = block * VL
+            lanes = min(<Py_ssize_t> VL, width - j)
+            store_lanes(to + j, load_lanes(row + j, lanes), lanes)
+        to += width
+
+
+cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t size) noexcept nogil:
+    """grad += l2 p; the sum of p^2 in float64, element i in partial sum i mod 8 (N3)."""
+    cdef Py_ssize_t i
+    cdef real* g = <real*> grad
+    cdef const real* w = <const real*> p
+    cdef vec decay = splat(<real> l2)
+    cdef Py_ssize_t block, lanes
+    if g != NULL:
+        for block in range((size + VL - 1) // VL):
+            i = block * VL
+            lanes = min(<Py_ssize_t> VL, size - i)
+            store_lanes(g + i, fma(decay, load_lanes(w + i, lanes), load_lanes(g + i, lanes)),
+                        lanes)
+    for i in range(size):
+        sums[i & 7] += <double> w[i] * <double> w[i]
+
+
+cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:
+    """grad /= divisor: the one division of reduction="mean"."""
+    cdef Py_ssize_t i, block, lanes
+    cdef real* g = <real*> grad
+    cdef vec by = splat(<real> divisor)
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        store_lanes(g + i, load_lanes(g + i, lanes) / by, lanes)
+
+
+cdef void sgd(memory p, memory v, source grad, Py_ssize_t size, double lr, double momentum,
+              bint nesterov, double weight_decay) noexcept nogil:
+    cdef Py_ssize_t i, block, lanes
+    cdef vec rate = splat(-<real> lr), mu = splat(<real> momentum), wd = splat(<real> weight_decay)
+    cdef vec g, x, velocity
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        x = load_lanes(<real*> p + i, lanes)
+        g = load_lanes(<const real*> grad + i, lanes)
+        if weight_decay != 0:
+            g = fma(wd, x, g)
+        if v != NULL:
+            velocity = fma(mu, load_lanes(<real*> v + i, lanes), g)
+            store_lanes(<real*> v + i, velocity, lanes)
+            g = fma(mu, velocity, g) if nesterov else velocity
+        store_lanes(<real*> p + i, fma(rate, g, x), lanes)
+
+
+cdef void adam(memory p, memory m, memory v, source grad, Py_ssize_t size, double rate,
+               double beta1, double beta2, double scale, double eps, double decay) noexcept nogil:
+    cdef Py_ssize_t i, block, lanes
+    cdef vec b1 = splat(<real> beta1), c1 = splat(<real> (1 - beta1))
+    cdef vec b2 = splat(<real> beta2), c2 = splat(<real> (1 - beta2))
+    cdef vec step = splat(-<real> rate), root_scale = splat(<real> scale)
+    cdef vec floor = splat(<real> eps), shrink = splat(<real> decay)
+    cdef vec g, x, first, second
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        g = load_lanes(<const real*> grad + i, lanes)
+        first = fma(b1, load_lanes(<real*> m + i, lanes), c1 * g)
+        second = fma(b2, load_lanes(<real*> v + i, lanes), (c2 * g) * g)
+        store_lanes(<real*> m + i, first, lanes)
+        store_lanes(<real*> v + i, second, lanes)
+        x = load_lanes(<real*> p + i, lanes) * shrink
+        x = fma(step, first / fma(root_scale, root(second), floor), x)
+        store_lanes(<real*> p + i, x, lanes)
+
+
+cdef double fma_peak(double* sink, Py_ssize_t rounds) noexcept nogil:
+    """Twelve independent chains, nothing but registers; returns the operations done."""
+    cdef vec acc[12]
+    cdef real lanes[64]
+    cdef vec x = splat(<real> 0.999), y = splat(<real> 1e-3)
+    cdef Py_ssize_t i
+    cdef int j
+    for j in range(12):
+        acc[j] = splat(<real> j)
+    for i in range(rounds):
+        for j in range(12):
+            acc[j] = fma(acc[j], x, y)
+    for j in range(1, 12):
+        acc[0] = acc[0] + acc[j]
+    store(lanes, acc[0])
+    sink[0] = lanes[0]
+    return 2.0 * 12 * VL * rounds

@@ -1,0 +1,33 @@
+# One kernel variant: the texts, compiled for one instruction set and dtype, and its table.
+
+from cpython.pycapsule cimport PyCapsule_New
+
+include "primitives.pxi"
+include "elementwise.pxi"
+include "gemm.pxi"
+include "loss.pxi"
+include "update.pxi"
+
+cdef KernelTable TABLE
+
+TABLE.isa = ISA
+TABLE.itemsize = sizeof(real)
+TABLE.lanes = VL
+TABLE.sigmoid = sigmoid
+TABLE.sigmoid_backward = sigmoid_backward
+TABLE.multiply = multiply
+TABLE.scratch_bytes = scratch_bytes
+TABLE.forward = forward
+TABLE.delta = delta_step
+TABLE.weight_grad = weight_grad
+TABLE.bce_with_logits = bce_with_logits
+TABLE.first_outside_unit = first_outside_unit
+TABLE.total = total
+TABLE.gather = gather
+TABLE.penalise = penalise
+TABLE.divide = divide
+TABLE.sgd = sgd
+TABLE.adam = adam
+TABLE.fma_peak = fma_peak
+
+table = PyCapsule_New(&TABLE, "fastbp.KernelTable", NULL)
