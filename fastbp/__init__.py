@@ -1,0 +1,48 @@
+"""Exact gradients of multilayer perceptrons on a CPU.
+
+    net = fastbp.MLP([30, 64, 64, 1], seed=0)
+    loss = net.backprop(X, y)           # fills net.grad, a view of which is net.weight_grads
+"""
+
+try:
+    from fastbp._kernels import dispatch as _dispatch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"{error.name} is not compiled in {__path__[0]}: in a checkout run `pip install -e .`, "
+        "or leave the folder so that Python finds the installed package") from error
+
+from fastbp import reference
+from fastbp._config import get_num_threads, set_num_threads, show_config
+from fastbp._equations import (
+    backprop,
+    bce_with_logits,
+    delta_step,
+    sigmoid,
+    sigmoid_backward,
+    weight_grad,
+)
+from fastbp._kernels.dispatch import available_isas, get_isa
+from fastbp._mlp import MLP
+from fastbp._optim import SGD, Adam
+from fastbp._recursion import Layers
+from fastbp._version import __version__
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adam",
+    "Layers",
+    "__version__",
+    "available_isas",
+    "backprop",
+    "bce_with_logits",
+    "delta_step",
+    "get_isa",
+    "get_num_threads",
+    "reference",
+    "set_num_threads",
+    "show_config",
+    "sigmoid",
+    "sigmoid_backward",
+    "weight_grad",
+]

@@ -1,0 +1,358 @@
+"""Every error message of fastbp, in one place: what may come in, and what is said when it may not.
+
+A check returns its argument in the form the kernels take, or raises: ``TypeError`` for a value of
+the wrong kind, ``ValueError`` for one of the right kind that does not fit. A message is one
+sentence that names the argument, what it is and what it should be, as in ``X has shape (5, 3); it
+should have shape (n_samples, 2)``. Nothing here broadcasts, and nothing here computes. Ranges are
+tested after the conversion to the dtype of the computation: those are the values that enter it.
+Compiled callers may test a range themselves and come here only to raise.
+"""
+
+import math
+import operator
+import reprlib
+from itertools import pairwise
+from numbers import Real
+
+import numpy as np
+
+_SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
+_OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as overlapping
+
+
+# ---- arrays
+
+
+def _read(name, value, kinds, wanted):
+    """``value`` as an array whose dtype kind is one of ``kinds``, in whatever layout it has."""
+    if (isinstance(value, np.ndarray) and type(value) is not np.ndarray
+            and isinstance(value, np.ma.MaskedArray)):  # asked last: it imports numpy.ma
+        raise TypeError(f"{name} is a masked array of dtype {value.dtype}; it should be {wanted}")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} cannot be read as {wanted}: {error}") from error
+    if array.dtype.kind not in kinds:
+        opaque = array.dtype == object and array.ndim == 0  # None, a sparse matrix
+        has = f"is of type {type(value).__name__}," if opaque else "has"
+        raise TypeError(f"{name} {has} dtype {array.dtype}; it should be {wanted}")
+    return array
+
+
+def _plain(array, dtype):
+    """``array`` C-contiguous, aligned, of the native ``dtype``; copied only if it is not."""
+    array = np.asarray(array, dtype=dtype, order="C")
+    return array if array.flags.aligned else array.copy()
+
+
+def shown(shape):
+    """A shape with named axes, as messages write it: ``(n_samples, 30)``."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _check_shape(name, array, shape):
+    fits = array.ndim == len(shape) and all(
+        isinstance(want, str) or have == want
+        for have, want in zip(array.shape, shape, strict=True))
+    if not fits:
+        raise ValueError(f"{name} has shape {array.shape}; it should have shape {shown(shape)}")
+
+
+def real_array(name, value, dtype=None, ndim=None, shape=None):
+    """A real array as the kernels take it: plain, C-contiguous, aligned, native.
+
+    ``dtype=None`` keeps float32 and makes everything else float64. An entry of ``shape`` is an int,
+    or a name that any length satisfies. Copies only what does not fit yet.
+    """
+    array = _read(name, value, "biuf", "an array of real numbers")
+    if dtype is None:
+        float32 = array.dtype.kind == "f" and array.dtype.itemsize == 4  # in either byte order
+        dtype = np.float32 if float32 else np.float64
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} has shape {array.shape}; it should have {ndim} dimensions")
+    if shape is not None:
+        _check_shape(name, array, shape)
+    return _plain(array, dtype)
+
+
+def common_dtype(*arrays):
+    """float32 if all of ``arrays`` are, float64 otherwise."""
+    return np.dtype(np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64)
+
+
+def output(name, out, shape, dtype, inputs, in_place=()):
+    """``out`` if it can be written to as it is, a new array if it is ``None``.
+
+    ``inputs`` maps names to arguments, converted or not, that ``out`` must not overlap; those
+    listed in ``in_place`` may be ``out`` itself.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    dtype = np.dtype(dtype)
+    if type(out) is not np.ndarray:
+        raise TypeError(
+            f"{name} is of type {type(out).__name__}; it should be an ndarray of dtype {dtype}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}; it should have dtype {dtype}")
+    _check_shape(name, out, shape)
+    _check_writable(name, out)
+    for other, value in inputs.items():
+        array = np.asarray(value)
+        itself = other in in_place and _same_memory(out, array)
+        if not itself and np.may_share_memory(out, array, max_work=_OVERLAP_WORK):
+            raise ValueError(f"{name} overlaps {other}; it should have memory of its own")
+    return out
+
+
+def _same_memory(a, b):
+    return (a.ctypes.data == b.ctypes.data and a.dtype == b.dtype
+            and a.shape == b.shape and a.strides == b.strides)
+
+
+def _check_writable(name, array):
+    for flag, wanted in (("c_contiguous", "C-contiguous"), ("writeable", "writable"),
+                         ("aligned", "aligned")):
+        if not getattr(array.flags, flag):
+            raise ValueError(f"{name} is not {wanted}; it should be, because it is written to")
+
+
+# ---- what a batch consists of
+
+
+def _refuse_row(name, array, bad, wanted):
+    """Raise for the first entry of ``array`` that the mask ``bad`` marks."""
+    where = tuple(np.argwhere(bad)[0])
+    raise ValueError(f"{name} has {array[where]!s} in row {where[0]}; it should be {wanted}")
+
+
+def unit_interval_rows(name, array):
+    """Raise for the first entry outside [0, 1] or NaN."""
+    bad = ~((array >= 0) & (array <= 1))
+    if bad.any():
+        _refuse_row(name, array, bad, "in [0, 1]")
+
+
+def target_array(y, n_samples, n_outputs, dtype):
+    """``y`` as ``(n_samples, n_outputs)``, its range unchecked; ``(n_samples,)`` is one output."""
+    array = real_array("y", y, dtype)
+    wanted = (n_samples, n_outputs)
+    if n_outputs == 1 and array.shape == (n_samples,):
+        return array.reshape(wanted)
+    if array.shape != wanted:
+        alternative = f"{shown((n_samples,))} or " if n_outputs == 1 else ""
+        raise ValueError(
+            f"y has shape {array.shape}; it should have shape {alternative}{shown(wanted)}")
+    return array
+
+
+def targets(y, n_samples, n_outputs, dtype):
+    """Targets of the binary cross-entropy: ``target_array`` with every entry in [0, 1]."""
+    array = target_array(y, n_samples, n_outputs, dtype)
+    unit_interval_rows("y", array)
+    return array
+
+
+def sample_weight(w, n_samples, reduction, dtype):
+    """``None``, or finite weights ``(n_samples,)`` of at least 0 that "mean" can be divided by."""
+    if w is None:
+        return None
+    array = real_array("sample_weight", w, dtype, shape=(n_samples,))
+    bad = ~((array >= 0) & (array < np.inf))
+    if bad.any():
+        _refuse_row("sample_weight", array, bad, "finite and at least 0")
+    total = array.sum(dtype=np.float64)
+    if reduction == "mean" and not 0 < total < np.inf:
+        raise ValueError(
+            f"sample_weight sums to {total}; under reduction='mean' it should be a positive sum")
+    return array
+
+
+def at_least_one_sample(n_samples, reduction):
+    """Refuse the mean over no samples; their sum is zero."""
+    if n_samples == 0 and reduction == "mean":
+        raise ValueError("X has no samples; under reduction='mean' it should have at least one")
+
+
+def order(value, n_samples):
+    """Indices ``(n_samples,)`` of samples, as intp; one may come twice, or not at all."""
+    array = _read("order", value, "biuf", "an array of integers")
+    if array.dtype.kind not in "iu" and array.size:  # np.asarray([]) is float64
+        raise TypeError(f"order has dtype {array.dtype}; it should be an array of integers")
+    _check_shape("order", array, (n_samples,))
+    bad = (array < 0) | (array >= n_samples)  # before the cast to intp, which wraps
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(
+            f"order has {array[i]!s} at position {i}; it should be in [0, {n_samples})")
+    return _plain(array, np.intp)
+
+
+# ---- numbers and names
+
+
+def choice(name, value, allowed):
+    """``value`` if it is one of the strings ``allowed``."""
+    if isinstance(value, str) and value in allowed:
+        return str(value)
+    raise ValueError(
+        f"{name} is {reprlib.repr(value)}; it should be one of {', '.join(map(repr, allowed))}")
+
+
+def real_dtype(value):
+    """float32 or float64 in any spelling NumPy takes; but ``None``, its float64, is refused."""
+    try:
+        dtype = None if value is None else np.dtype(value)
+    except Exception:  # NumPy's parser of dtype strings raises more than TypeError
+        dtype = None
+    if dtype is None or dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {reprlib.repr(value)}; it should be 'float32' or 'float64'")
+    return dtype
+
+
+def _integer(value):
+    """``value`` as an int, ``None`` if it is not an integer; a bool is not."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def count(name, value, minimum=1):
+    """An integer of at least ``minimum``."""
+    number = _integer(value)
+    if number is None or number < minimum:
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        raise (ValueError if is_number else TypeError)(
+            f"{name} is {reprlib.repr(value)}; it should be an integer of at least {minimum}")
+    return number
+
+
+def n_threads(value):
+    """A number of threads, or ``None`` to have it chosen."""
+    return None if value is None else count("n_threads", value)
+
+
+def layer_sizes(value):
+    """Two or more integers of at least 1 whose parameters can be addressed, as a tuple."""
+    wanted = "it should be two or more integers, each at least 1"
+    try:
+        sizes = tuple(map(_integer, value))
+    except TypeError:
+        sizes = ()
+    if len(sizes) < 2 or any(size is None or size < 1 for size in sizes):
+        raise ValueError(f"layer_sizes is {reprlib.repr(value)}; {wanted}")
+    n_bytes = 8 * sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
+    if n_bytes > _SIZE_MAX:
+        raise ValueError(
+            f"layer_sizes is {reprlib.repr(value)}; its parameters should fit in {_SIZE_MAX} bytes")
+    return sizes
+
+
+def _float(name, value, wanted, fits):
+    """``value`` as a float for which ``fits`` is true; ``wanted`` says when that is."""
+    number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a number {wanted}")
+    try:
+        number = float(number)
+    except OverflowError:
+        number = math.inf
+    if not fits(number):
+        raise ValueError(f"{name} is {reprlib.repr(value)}; it should be a number {wanted}")
+    return number
+
+
+def positive(name, value):
+    """A finite float above 0."""
+    return _float(name, value, "above 0, and finite", lambda x: 0 < x < math.inf)
+
+
+def non_negative(name, value):
+    """A finite float of at least 0."""
+    return _float(name, value, "of at least 0, and finite", lambda x: 0 <= x < math.inf)
+
+
+def fraction(name, value):
+    """A float in [0, 1)."""
+    return _float(name, value, "in [0, 1)", lambda x: 0 <= x < 1)
+
+
+def betas(value):
+    """Adam's two decay rates, each a ``fraction``."""
+    pair = _sequence("betas", value)
+    if len(pair) != 2:
+        raise ValueError(f"betas has {len(pair)} entries; it should have two, each in [0, 1)")
+    return fraction("betas[0]", pair[0]), fraction("betas[1]", pair[1])
+
+
+def boolean(name, value):
+    """``True`` or ``False``, Python's or NumPy's; 0 and 1 are neither."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be True or False")
+    return bool(value)
+
+
+# ---- networks and optimizers
+
+
+def _sequence(name, value):
+    """``value`` as a list; a generator, whose length nobody knows, is refused."""
+    try:
+        len(value)
+        return list(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} is of type {type(value).__name__}; it should be a sequence") from None
+
+
+def layer_arrays(weights, biases):
+    """Weights ``(fan_in, fan_out)`` that chain, biases ``(fan_out,)``, both in one dtype; sizes."""
+    weights, biases = _sequence("weights", weights), _sequence("biases", biases)
+    if not weights or len(biases) != len(weights):
+        raise ValueError(f"weights has {len(weights)} arrays and biases has {len(biases)}; "
+                         "there should be as many of one as of the other, at least one")
+    sizes = ["fan_in"]
+    for i, W in enumerate(weights):
+        weights[i] = real_array(f"weights[{i}]", W, shape=(sizes[-1], "fan_out"))
+        if 0 in weights[i].shape:
+            raise ValueError(f"weights[{i}] has shape {weights[i].shape}; "
+                             "its fan_in and fan_out should be at least 1")
+        sizes[-1:] = weights[i].shape
+        biases[i] = real_array(f"biases[{i}]", biases[i], shape=(sizes[-1],))
+    dtype = common_dtype(*weights, *biases)
+    return as_dtype(weights, dtype), as_dtype(biases, dtype), tuple(sizes)
+
+
+def as_dtype(arrays, dtype):
+    """Every array of a list in ``dtype``, itself if it is."""
+    return [array.astype(dtype, copy=False) for array in arrays]
+
+
+def optimizer_arrays(params, grad):
+    """The flat arrays of ``opt.step``: of one float dtype and one length, ``params`` writable."""
+    for name, array in (("params", params), ("grad", grad)):
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} is of type {type(array).__name__}; it should be an ndarray")
+        if array.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} has dtype {array.dtype}; it should have float32 or float64")
+    if grad.dtype != params.dtype:
+        raise TypeError(
+            f"grad has dtype {grad.dtype}; it should have that of params, {params.dtype}")
+    _check_shape("params", params, ("n_params",))
+    _check_shape("grad", grad, params.shape)
+    _check_writable("params", params)
+    if not (grad.flags.c_contiguous and grad.flags.aligned):
+        raise ValueError("grad is not C-contiguous and aligned; it should be")
+    if not _same_memory(params, grad) and np.may_share_memory(params, grad):
+        raise ValueError("grad overlaps params; it should have memory of its own")
+    return np.asarray(params), np.asarray(grad)
+
+
+def optimizer_state(params, size, dtype):
+    """Refuse ``params`` that are not those an optimizer's state was created for."""
+    if (params.size, params.dtype) != (size, dtype):
+        raise ValueError(f"params has {params.size} entries of {params.dtype}; "
+                         f"it should have {size} of {np.dtype(dtype)}, as at the first step")

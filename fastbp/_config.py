@@ -1,0 +1,92 @@
+"""What this installation is and how many threads it may use."""
+
+import os
+import platform
+
+import numpy as np
+
+from fastbp import _checks
+from fastbp._kernels import dispatch
+from fastbp._version import __version__
+
+_limit = None
+
+
+def _from_environment(name):
+    value = os.environ.get(name, "").split(",")[0].strip()
+    return int(value) if value.isdigit() and int(value) > 0 else None
+
+
+def _usable_cpus():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def get_num_threads():
+    """Most threads that a call may use.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` was given; otherwise FASTBP_NUM_THREADS; otherwise the CPUs
+        this process may use, capped by OMP_NUM_THREADS. This version computes every gradient
+        on one thread; no result depends on the number.
+    """
+    if _limit is not None:
+        return _limit
+    asked = _from_environment("FASTBP_NUM_THREADS")
+    return asked or min(_usable_cpus(), _from_environment("OMP_NUM_THREADS") or 2**31)
+
+
+def set_num_threads(n):
+    """Set the most threads that a call may use.
+
+    Parameters
+    ----------
+    n : int
+        At least 1; None goes back to the environment and the CPUs of this process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
+    global _limit
+    _limit = _checks.n_threads(n)
+
+
+def show_config(mode="print"):
+    """Version, kernel variants, threads, compiler.
+
+    Parameters
+    ----------
+    mode : {"print", "dict"}
+
+    Returns
+    -------
+    dict or None
+        The entries, under "dict".
+
+    Raises
+    ------
+    ValueError
+        For another mode.
+    """
+    _checks.choice("mode", mode, ("print", "dict"))
+    config = {
+        "version": __version__,
+        "contract_version": dispatch.CONTRACT_VERSION,
+        "isa": dispatch.get_isa(),
+        "isas_built": list(dispatch.built_isas()),
+        "isas_supported": list(dispatch.cpu_isas()),
+        "threads": get_num_threads(),
+        "compiler": dispatch.COMPILER,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    if mode == "dict":
+        return config
+    for name, value in config.items():
+        print(f"{name:17} {', '.join(value) if isinstance(value, list) else value}")

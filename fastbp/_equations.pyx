@@ -1,0 +1,327 @@
+"""One public function for each equation, on arrays of any owner.
+
+Arguments are checked and converted by `_checks`; the arithmetic is the active variant's
+kernels. `fastbp.reference` holds the same functions in plain NumPy.
+"""
+
+import numpy as np
+
+from fastbp import _checks
+from fastbp._recursion import ACTIVATIONS
+
+cimport numpy as cnp
+from libc.stdlib cimport free, malloc
+
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.table cimport IDENTITY, KernelTable
+from fastbp._mlp cimport Batch, Totals, loss_of, run_blocks, start
+from fastbp._recursion cimport BLOCK, Architecture, Clock, Workspace
+
+cnp.import_array()
+
+
+cdef inline char* data(object array):
+    return <char*> cnp.PyArray_DATA(array) if array is not None else NULL
+
+
+cdef inline const KernelTable* kernels_of(object array):
+    return kernels(cnp.PyArray_ITEMSIZE(array))
+
+
+cdef class Scratch:
+    """Memory for the packed panels of one product."""
+    cdef char* memory
+
+    def __cinit__(self, Py_ssize_t nbytes):
+        self.memory = <char*> malloc(max(nbytes, 1))
+        if self.memory == NULL:
+            raise MemoryError(f"packed panels need {nbytes} bytes")
+
+    def __dealloc__(self):
+        free(self.memory)
+
+
+def sigmoid(z, out=None):
+    """The logistic function, E1: h = 1 / (1 + e^-z).
+
+    Parameters
+    ----------
+    z : array of any shape
+        float32 is computed in float32, every other real dtype in float64.
+    out : ndarray, optional
+        Of the result's shape and dtype, C-contiguous; may be `z` itself.
+
+    Returns
+    -------
+    ndarray, or a NumPy scalar for a 0-d `z` without `out`
+        Within 1 ulp; sigma(0) = 1/2, sigma(inf) = 1, sigma(-inf) = 0, NaN stays NaN.
+
+    Raises
+    ------
+    TypeError
+        For `z` that is not real, or `out` of another dtype.
+    ValueError
+        For `out` of another shape or layout, read-only, or overlapping `z` in part.
+    """
+    z = _checks.real_array("z", z)
+    result = _checks.output("out", out, z.shape, z.dtype, {"z": z}, in_place=("z",))
+    cdef const KernelTable* k = kernels_of(z)
+    cdef char* h = data(result)
+    cdef const char* x = data(z)
+    cdef Py_ssize_t size = z.size
+    cdef float_mode mode
+    with nogil:
+        mode = enter_float_mode()
+        k.sigmoid(h, x, size)
+        leave_float_mode(mode)
+    return result[()] if out is None else out
+
+
+def sigmoid_backward(grad, h, out=None):
+    """The fused sigmoid-derivative Hadamard product, E4: grad * h * (1 - h).
+
+    Parameters
+    ----------
+    grad, h : arrays of one shape
+        dL/dh and h = sigma(z).
+    out : ndarray, optional
+        Of that shape and the common dtype, C-contiguous; may be `grad` itself.
+
+    Returns
+    -------
+    ndarray, or a NumPy scalar for 0-d arguments without `out`
+        1 - h carries the rounding error of h: `MLP` and `Layers` use sigma(-|z|) instead.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes, dtypes or an `out` that does not fit; the message names the argument.
+    """
+    grad = _checks.real_array("grad", grad)
+    h = _checks.real_array("h", h, shape=grad.shape)
+    dtype = _checks.common_dtype(grad, h)
+    grad, h = _checks.as_dtype([grad, h], dtype)
+    result = _checks.output("out", out, grad.shape, dtype, {"grad": grad, "h": h},
+                            in_place=("grad",))
+    cdef const KernelTable* k = kernels_of(grad)
+    cdef char* to = data(result)
+    cdef const char* g = data(grad)
+    cdef const char* s = data(h)
+    cdef Py_ssize_t size = grad.size
+    cdef float_mode mode
+    with nogil:
+        mode = enter_float_mode()
+        k.sigmoid_backward(to, g, s, size)
+        leave_float_mode(mode)
+    return result[()] if out is None else out
+
+
+def delta_step(delta_next, W_next, h, out=None):
+    """One step of the recursion, E5: delta = (delta_next W_next^T) * h * (1 - h).
+
+    Parameters
+    ----------
+    delta_next : (n, n_next) or (n_next,) array
+        dL/dz of the layer above; one dimension is one sample.
+    W_next : (n_here, n_next) array
+    h : (n, n_here) or (n_here,) array
+    out : ndarray like h, optional
+        C-contiguous, of the common dtype, apart from every input.
+
+    Returns
+    -------
+    ndarray like h
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes, dtypes or an `out` that does not fit; the message names the argument.
+    MemoryError
+        When the packed panels cannot be had.
+    """
+    delta_next = _checks.real_array("delta_next", delta_next)
+    if delta_next.ndim not in (1, 2):
+        raise ValueError(f"delta_next has shape {delta_next.shape}; "
+                         "it should have shape (n_samples, n_next) or (n_next,)")
+    lead = delta_next.shape[:-1]
+    W_next = _checks.real_array("W_next", W_next, shape=("n_here", delta_next.shape[-1]))
+    h = _checks.real_array("h", h, shape=(*lead, W_next.shape[0]))
+    dtype = _checks.common_dtype(delta_next, W_next, h)
+    delta_next, W_next, h = _checks.as_dtype([delta_next, W_next, h], dtype)
+    out = _checks.output("out", out, h.shape, dtype,
+                         {"delta_next": delta_next, "W_next": W_next, "h": h})
+    cdef const KernelTable* k = kernels_of(h)
+    cdef char* delta = data(out)
+    cdef const char* d = data(delta_next)
+    cdef const char* W = data(W_next)
+    cdef const char* s = data(h)
+    cdef Py_ssize_t n = lead[0] if lead else 1
+    cdef Py_ssize_t here = W_next.shape[0], above = W_next.shape[1]
+    cdef Scratch scratch = Scratch(k.scratch_bytes(n, here, above))
+    cdef float_mode mode
+    with nogil:
+        mode = enter_float_mode()
+        k.delta(delta, d, W, NULL, n, here, above, False, scratch.memory)
+        k.sigmoid_backward(delta, delta, s, n * here)
+        leave_float_mode(mode)
+    return out
+
+
+def weight_grad(h_prev, delta):
+    """Gradients of one layer, E6: dW = h_prev^T delta, db = sum_i delta_i.
+
+    Parameters
+    ----------
+    h_prev : (n, fan_in) array
+    delta : (n, fan_out) array
+        dL/dz of the layer.
+
+    Returns
+    -------
+    dW : (fan_in, fan_out) ndarray
+    db : (fan_out,) ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes or dtypes that do not fit; the message names the argument.
+    MemoryError
+        When the packed panels cannot be had.
+    """
+    h_prev = _checks.real_array("h_prev", h_prev, ndim=2)
+    delta = _checks.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
+    dtype = _checks.common_dtype(h_prev, delta)
+    h_prev, delta = _checks.as_dtype([h_prev, delta], dtype)
+    dW = np.empty((h_prev.shape[1], delta.shape[1]), dtype)
+    db = np.empty(delta.shape[1], dtype)
+    cdef const KernelTable* k = kernels_of(delta)
+    cdef char* to_W = data(dW)
+    cdef char* to_b = data(db)
+    cdef const char* h = data(h_prev)
+    cdef const char* d = data(delta)
+    cdef Py_ssize_t n = h_prev.shape[0], fan_in = h_prev.shape[1], fan_out = delta.shape[1]
+    cdef Scratch scratch = Scratch(k.scratch_bytes(n, fan_in, fan_out))
+    cdef float_mode mode
+    with nogil:
+        mode = enter_float_mode()
+        k.weight_grad(to_W, to_b, h, d, n, fan_in, fan_out, False, False, scratch.memory)
+        leave_float_mode(mode)
+    return dW, db
+
+
+def bce_with_logits(z, y, sample_weight=None):
+    """Binary cross-entropy, E2, and its delta, E3, from logits.
+
+    Parameters
+    ----------
+    z : (n,) or (n, n_outputs) array
+    y : array like z
+        Targets in [0, 1].
+    sample_weight : (n,) array, optional
+        Not negative.
+
+    Returns
+    -------
+    loss : float
+        Summed over samples and outputs, in nats.
+    delta : ndarray like z
+        sample_weight * (sigma(z) - y), with its relative accuracy at saturation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes or dtypes that do not fit, targets outside [0, 1], negative weights.
+    """
+    z = _checks.real_array("z", z)
+    if z.ndim not in (1, 2):
+        raise ValueError(f"z has shape {z.shape}; it should have shape (n_samples,) or "
+                         "(n_samples, n_outputs)")
+    y = _checks.real_array("y", y, shape=z.shape)
+    dtype = _checks.common_dtype(z, y)
+    if sample_weight is not None:
+        sample_weight = _checks.sample_weight(sample_weight, z.shape[0], "sum", None)
+        dtype = _checks.common_dtype(z, y, sample_weight)
+        sample_weight = sample_weight.astype(dtype, copy=False)
+    z, y = _checks.as_dtype([z, y], dtype)
+    _checks.unit_interval_rows("y", y)
+    delta = np.empty_like(z)
+    cdef const KernelTable* k = kernels_of(z)
+    cdef char* d = data(delta)
+    cdef const char* x = data(z)
+    cdef const char* t = data(y)
+    cdef const char* w = data(sample_weight)
+    cdef Py_ssize_t n = z.shape[0], outputs = z.shape[1] if z.ndim == 2 else 1
+    cdef Totals totals
+    cdef float_mode mode
+    start(&totals)
+    with nogil:
+        mode = enter_float_mode()
+        k.bce_with_logits(d, totals.loss, x, t, w, n, outputs)
+        leave_float_mode(mode)
+    return loss_of(&totals), delta
+
+
+def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
+    """E1 to E6 for arrays of any owner: the bits of `MLP.backprop`.
+
+    Parameters
+    ----------
+    weights : sequence of (fan_in, fan_out) arrays
+    biases : sequence of (fan_out,) arrays
+    X : (n, n_features) array
+    y : (n,) or (n, n_outputs) array
+        Targets in [0, 1].
+    sample_weight : (n,) array, optional
+        Not negative.
+    reduction : {"sum", "mean"}
+        "mean" divides by n, or by the sum of `sample_weight`.
+
+    Returns
+    -------
+    loss : float
+        In nats.
+    weight_grads, bias_grads : lists of ndarrays
+        Like weights and biases.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes or dtypes that do not fit, targets outside [0, 1], negative weights, no
+        samples or weights that sum to zero under "mean".
+    MemoryError
+        When the workspace cannot be had.
+    """
+    mean = _checks.choice("reduction", reduction, ("sum", "mean")) == "mean"
+    weights, biases, sizes = _checks.layer_arrays(weights, biases)
+    X = _checks.real_array("X", X, shape=("n_samples", sizes[0]))
+    dtype = _checks.common_dtype(*weights, X)
+    weights, biases = _checks.as_dtype(weights, dtype), _checks.as_dtype(biases, dtype)
+    X = X.astype(dtype, copy=False)
+    cdef Py_ssize_t n = X.shape[0], l
+    y = _checks.targets(y, n, sizes[-1], dtype)
+    _checks.at_least_one_sample(n, reduction)
+    sample_weight = _checks.sample_weight(sample_weight, n, reduction, dtype)
+    dW, db = [np.empty_like(W) for W in weights], [np.empty_like(b) for b in biases]
+    hidden = [ACTIVATIONS["sigmoid"]] * (len(sizes) - 2)
+    cdef Workspace ws = Workspace(
+        Architecture(sizes, [*hidden, IDENTITY], dtype.itemsize, False), True)
+    ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
+    for l in range(len(weights)):
+        ws.layers[l].W, ws.layers[l].b = data(weights[l]), data(biases[l])
+        ws.layers[l].dW, ws.layers[l].db = data(dW[l]), data(db[l])
+    cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
+    cdef Totals totals
+    cdef Clock clock = Clock(0)
+    cdef float_mode mode
+    start(&totals)
+    with nogil:
+        run_blocks(ws, &batch, n, True, &totals, &clock)
+    if not mean:
+        return loss_of(&totals), dW, db
+    mode = enter_float_mode()
+    for l in range(len(weights)):
+        ws.shape.kernels.divide(ws.layers[l].dW, totals.weight, dW[l].size)
+        ws.shape.kernels.divide(ws.layers[l].db, totals.weight, db[l].size)
+    leave_float_mode(mode)
+    return loss_of(&totals) / totals.weight, dW, db

@@ -1,0 +1,637 @@
+"""`MLP`: the recursion bound to one flat parameter vector and a loss; the native epoch.
+
+A gradient is one pass over blocks of at most 256 rows: gather (epochs only), E1, E2 with E3,
+then E5 and E6 of `_recursion`. The parameters lie in one vector, W_1.ravel(), b_1,
+W_2.ravel(), ..., and so does the gradient, so that an optimiser step is one kernel call.
+"""
+
+import numpy as np
+
+from fastbp import _checks, _random
+from fastbp._recursion import ACTIVATIONS, IN_USE
+
+cimport numpy as cnp
+from libc.math cimport isfinite
+from libc.stdlib cimport free, malloc
+
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.table cimport IDENTITY, KernelTable
+from fastbp._optim cimport Optimizer
+from fastbp._recursion cimport BLOCK, Architecture, Shape, look_for_interrupt
+
+cdef extern from * nogil:
+    int acquire "__sync_lock_test_and_set"(int* flag, int value) noexcept
+    void release "__sync_lock_release"(int* flag) noexcept
+
+cnp.import_array()
+
+# What there is; a loss is a kernel giving E2 and E3 from logits (table.pxd).
+LOSSES = ("bce",)
+REDUCTIONS = ("sum", "mean")
+
+cdef enum:
+    LONG = 1 << 20          # samples x parameters of a step that takes about 0.1 ms
+
+
+# ---- one pass over a batch --------------------------------------------------------------
+
+cdef void start(Totals* totals) noexcept nogil:
+    cdef int i
+    for i in range(8):
+        totals.loss[i] = 0
+    totals.weight = 0
+
+
+cdef double loss_of(const Totals* totals) noexcept nogil:
+    """E2: the partial sums, added as a fixed tree."""
+    return (((totals.loss[0] + totals.loss[1]) + (totals.loss[2] + totals.loss[3]))
+            + ((totals.loss[4] + totals.loss[5]) + (totals.loss[6] + totals.loss[7])))
+
+
+cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row, Py_ssize_t n) noexcept nogil:
+    """The samples of rows [row, row + n), gathered when the batch has an order."""
+    cdef Batch block
+    cdef Py_ssize_t features = s.sizes[0], outputs = s.sizes[s.n_layers], item = s.itemsize
+    cdef char* to = batch.gathered
+    if batch.order == NULL:
+        block.X = batch.X + row * features * item
+        block.y = batch.y + row * outputs * item
+        block.sample_weight = NULL
+        if batch.sample_weight != NULL:
+            block.sample_weight = batch.sample_weight + row * item
+        return block
+    s.kernels.gather(to, batch.X, batch.order + row, n, features)
+    block.X = to
+    to += n * features * item
+    s.kernels.gather(to, batch.y, batch.order + row, n, outputs)
+    block.y = to
+    to += n * outputs * item
+    block.sample_weight = NULL
+    if batch.sample_weight != NULL:
+        s.kernels.gather(to, batch.sample_weight, batch.order + row, n, 1)
+        block.sample_weight = to
+    return block
+
+
+cdef int run_blocks(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
+                    Totals* totals, Clock* clock) except -1 nogil:
+    """E2 into `totals`, and with `gradient` E6 into what `ws` is bound to."""
+    cdef const Shape* s = ws.shape
+    cdef Batch block
+    cdef Py_ssize_t i, row, rows, outputs = s.sizes[s.n_layers]
+    cdef char* delta
+    cdef const char* z
+    cdef float_mode mode
+    for i in range(max(1, (n + BLOCK - 1) // BLOCK)):
+        row = i * BLOCK
+        rows = min(<Py_ssize_t> BLOCK, n - row)
+        mode = enter_float_mode()
+        block = rows_from(s, batch, row, rows)
+        z = ws.forward(block.X, 0, rows, NULL)
+        # the recursion starts in the other of the two delta buffers
+        delta = ws.delta + ws.delta_bytes if gradient else NULL
+        s.kernels.bce_with_logits(delta, totals.loss, z, block.y, block.sample_weight, rows,
+                                  outputs)
+        if gradient:
+            ws.backprop(block.X, delta, 0, rows, NULL, i > 0)
+        if block.sample_weight == NULL:
+            totals.weight += rows
+        else:
+            totals.weight += s.kernels.total(block.sample_weight, rows)
+        leave_float_mode(mode)
+        if rows == BLOCK:
+            look_for_interrupt(clock)
+    return 0
+
+
+cdef double add_penalty(Workspace ws, double l2) noexcept nogil:
+    """dW += l2 W for every layer; returns l2/2 times the sum of W^2."""
+    cdef const Shape* s = ws.shape
+    cdef Totals squares
+    cdef Py_ssize_t l
+    start(&squares)
+    for l in range(s.n_layers):
+        s.kernels.penalise(ws.layers[l].dW, squares.loss, ws.layers[l].W, l2,
+                           s.sizes[l] * s.sizes[l + 1])
+    return 0.5 * l2 * loss_of(&squares)
+
+
+cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_params, double l2,
+                   bint mean) noexcept nogil:
+    """Penalty and reduction: completes grad; returns the loss summed, not yet divided."""
+    cdef float_mode mode = enter_float_mode()
+    cdef double loss = loss_of(totals)
+    if l2 != 0:
+        loss += add_penalty(ws, l2)
+    if mean:
+        ws.shape.kernels.divide(grad, totals.weight, n_params)
+    leave_float_mode(mode)
+    return loss
+
+
+# ---- arguments --------------------------------------------------------------------------
+
+cdef inline char* data(object array):
+    return <char*> cnp.PyArray_DATA(array) if array is not None else NULL
+
+
+cdef inline bint ready(object array, int typenum) noexcept:
+    """Whether the kernels can take this array as it is."""
+    return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == typenum
+            and cnp.PyArray_ISCARRAY_RO(array))
+
+
+cdef inline double penalty(object l2) except -1:
+    if type(l2) is float and l2 >= 0 and isfinite(l2):
+        return l2
+    return _checks.non_negative("l2", l2)
+
+
+cdef inline bint is_mean(object reduction) except -1:
+    if reduction is SUM:
+        return False
+    return _checks.choice("reduction", reduction, REDUCTIONS) == "mean"
+
+
+cdef str SUM = "sum"
+
+
+cdef class Objective:
+    """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
+    cdef MLP net
+    cdef object X, y, sample_weight, reduction
+    cdef double l2
+
+    def __call__(self, params):
+        return self.net.value_and_grad(params, self.X, self.y, sample_weight=self.sample_weight,
+                                       reduction=self.reduction, l2=self.l2)
+
+
+# ---- the network ------------------------------------------------------------------------
+
+cdef class MLP:
+    """A multilayer perceptron with sigmoid units and binary cross-entropy (E1, E2).
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Width of the input, of each hidden layer, and of the output; at least two.
+    activation : {"sigmoid"}
+        Of the hidden layers.
+    loss : {"bce"}
+        Binary cross-entropy of sigmoid outputs, in nats.
+    dtype : {"float32", "float64"}
+        Of parameters, gradient and arithmetic.
+    seed : int, numpy.random.Generator, BitGenerator or None
+        For the initial parameters: W uniform in +-sqrt(6 / (fan_in + fan_out)), b = 0. None
+        takes fresh entropy.
+    n_threads : int or None
+        Most threads a call may use; the result does not depend on it.
+
+    Attributes
+    ----------
+    params, grad : (n_params,) ndarray
+        W_1.ravel(), b_1, W_2.ravel(), ...: writable in place; grad is what the last
+        `backprop` wrote.
+    weights, weight_grads : tuples of (fan_in, fan_out) ndarrays
+        Views into the two.
+    biases, bias_grads : tuples of (fan_out,) ndarrays
+        Views into the two.
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1, fewer than two of them, sizes whose product overflows, and names
+        that are not listed here.
+    MemoryError
+        When the parameters do not fit.
+    """
+
+    cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
+    cdef readonly object dtype, params, grad, n_threads
+    cdef readonly str activation, loss
+    cdef readonly Py_ssize_t n_params
+    cdef Architecture architecture
+    cdef const Shape* shape
+    cdef Workspace workspace
+    cdef Py_ssize_t n_features, n_outputs
+    cdef int typenum, busy
+
+    def __init__(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
+                 seed=None, n_threads=None):
+        self.layer_sizes = _checks.layer_sizes(layer_sizes)
+        self.activation = _checks.choice("activation", activation, tuple(ACTIVATIONS))
+        self.loss = _checks.choice("loss", loss, LOSSES)
+        self.dtype = _checks.real_dtype(dtype)
+        self.n_threads = _checks.n_threads(n_threads)
+        self.typenum = self.dtype.num
+        self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
+        self.params = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
+        self.grad = np.zeros_like(self.params)
+        self.n_params = self.params.size
+        self.weights, self.biases = self._views(self.params)
+        self.weight_grads, self.bias_grads = self._views(self.grad)
+        hidden = [ACTIVATIONS[self.activation]] * (len(self.layer_sizes) - 2)
+        self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
+                                         self.dtype.itemsize, False)
+        self.shape = &self.architecture.shape
+        self.workspace = Workspace(self.architecture, True)
+
+    def _views(self, flat):
+        weights, biases, at = [], [], 0
+        for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:]):
+            weights.append(flat[at:at + fan_in * fan_out].reshape(fan_in, fan_out))
+            at += fan_in * fan_out
+            biases.append(flat[at:at + fan_out])
+            at += fan_out
+        return tuple(weights), tuple(biases)
+
+    def __repr__(self):
+        return (f"MLP({list(self.layer_sizes)}, activation={self.activation!r}, "
+                f"loss={self.loss!r}, dtype={self.dtype.name!r})")
+
+    def __reduce__(self):
+        options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
+                   "n_threads": self.n_threads, "seed": 0}
+        return _restore, (self.layer_sizes, options, self.params, self.grad)
+
+    @property
+    def workspace_bytes(self):
+        """Bytes of activations, derivatives, deltas and packed panels held for `backprop`.
+
+        Grows to what a block of 256 rows needs and stays there, however long the batch.
+        """
+        return self.workspace.nbytes
+
+    # ---- checked arguments
+
+    cdef object _X(self, X):
+        if (ready(X, self.typenum) and cnp.PyArray_NDIM(X) == 2
+                and cnp.PyArray_DIM(X, 1) == self.n_features):
+            return X
+        return _checks.real_array("X", X, self.dtype, shape=("n_samples", self.n_features))
+
+    cdef object _y(self, y, Py_ssize_t n):
+        if not (ready(y, self.typenum) and cnp.PyArray_DIM(y, 0) == n
+                and (cnp.PyArray_NDIM(y) == 2 and cnp.PyArray_DIM(y, 1) == self.n_outputs
+                     or cnp.PyArray_NDIM(y) == 1 and self.n_outputs == 1)):
+            y = _checks.target_array(y, n, self.n_outputs, self.dtype)
+        if self.shape.kernels.first_outside_unit(data(y), n * self.n_outputs) >= 0:
+            _checks.unit_interval_rows("y", y)
+        return y
+
+    cdef object _weights_of(self, sample_weight, Py_ssize_t n, bint mean):
+        if mean:
+            _checks.at_least_one_sample(n, "mean")
+        if sample_weight is None:
+            return None
+        return _checks.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
+
+    cdef int _enter(self) except -1:
+        if acquire(&self.busy, 1):
+            raise RuntimeError(IN_USE.format("MLP"))
+        return 0
+
+    # ---- forward
+
+    cdef object _forward(self, X, out, bint logits):
+        X = self._X(X)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), i, row, rows
+        out = _checks.output("out", out, (n, self.n_outputs), self.dtype,
+                             {"X": X, "net.params": self.params})
+        cdef Workspace ws = Workspace(self.architecture, False)
+        ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
+        ws.bind(data(self.params), NULL)
+        cdef const char* x = data(X)
+        cdef char* h = data(out)
+        cdef char* to
+        cdef Py_ssize_t item = self.shape.itemsize
+        cdef float_mode mode
+        cdef Clock clock = Clock(0)
+        with nogil:
+            for i in range((n + BLOCK - 1) // BLOCK):
+                row = i * BLOCK
+                rows = min(<Py_ssize_t> BLOCK, n - row)
+                to = h + row * self.n_outputs * item
+                mode = enter_float_mode()
+                ws.forward(x + row * self.n_features * item, 0, rows, to)
+                if not logits:
+                    self.shape.kernels.sigmoid(to, to, rows * self.n_outputs)
+                leave_float_mode(mode)
+                if rows == BLOCK:
+                    look_for_interrupt(&clock)
+        return out
+
+    def forward(self, X, out=None):
+        """E1: outputs h_L = sigma(z_L).
+
+        Parameters
+        ----------
+        X : (n, n_features) array
+            Converted to the network's dtype and layout if need be (a copy).
+        out : (n, n_outputs) ndarray, optional
+            Of the network's dtype, C-contiguous; overwritten and returned.
+
+        Returns
+        -------
+        (n, n_outputs) ndarray
+
+        Raises
+        ------
+        ValueError, TypeError
+            For an argument that does not fit; the message names it.
+        MemoryError
+            When the workspace cannot be had.
+        """
+        return self._forward(X, out, False)
+
+    def logits(self, X, out=None):
+        """E1: pre-activations z_L of the output layer; as `forward` otherwise."""
+        return self._forward(X, out, True)
+
+    # ---- loss and gradient
+
+    def loss_value(self, X, y, *, sample_weight=None, reduction="sum"):
+        """E2: the loss in nats; arguments, result and errors as in `backprop`."""
+        cdef bint mean = is_mean(reduction)
+        X = self._X(X)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        y = self._y(y, n)
+        sample_weight = self._weights_of(sample_weight, n, mean)
+        cdef Workspace ws = Workspace(self.architecture, False)
+        ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
+        ws.bind(data(self.params), NULL)
+        cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
+        cdef Totals totals
+        cdef Clock clock = Clock(0)
+        start(&totals)
+        with nogil:
+            run_blocks(ws, &batch, n, False, &totals, &clock)
+        return loss_of(&totals) / totals.weight if mean else loss_of(&totals)
+
+    cdef double _gradient(self, X, y, sample_weight, bint mean, double l2, char* params,
+                          char* grad) except? -1:
+        """Loss, and its gradient at `params` into `grad`; the caller holds the network."""
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        cdef Workspace ws = self.workspace
+        cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
+        cdef Totals totals
+        cdef Clock clock = Clock(0)
+        cdef double loss
+        ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
+        ws.bind(params, grad)
+        start(&totals)
+        with nogil:
+            run_blocks(ws, &batch, n, True, &totals, &clock)
+            loss = finish(ws, &totals, grad, self.n_params, l2, mean)
+        return loss / totals.weight if mean else loss
+
+    def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
+        """E1 to E6: the loss, and its gradient into `grad`.
+
+        Parameters
+        ----------
+        X : (n, n_features) array
+        y : (n,) or (n, n_outputs) array
+            Targets in [0, 1], any real or bool dtype; (n,) for one output.
+        sample_weight : (n,) array, optional
+            Not negative; multiplies each sample's loss.
+        reduction : {"sum", "mean"}
+            "mean" divides loss and gradient by n, or by the sum of `sample_weight`.
+        l2 : float
+            Adds l2/2 times the sum of W^2 (not b) to the sum, before "mean" divides.
+
+        Returns
+        -------
+        float
+            The loss in nats.
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not fit, targets outside [0, 1], negative weights, weights that
+            sum to zero or no samples under "mean", an unknown reduction, a negative l2.
+        TypeError
+            For arrays that are not real numbers.
+        MemoryError
+            When the workspace cannot be had; the network is as it was.
+        RuntimeError
+            When another thread is inside `backprop`, `value_and_grad` or `train_epoch` of
+            this network.
+        """
+        cdef bint mean = is_mean(reduction)
+        cdef double decay = penalty(l2)
+        X = self._X(X)
+        y = self._y(y, cnp.PyArray_DIM(X, 0))
+        if mean or sample_weight is not None:
+            sample_weight = self._weights_of(sample_weight, cnp.PyArray_DIM(X, 0), mean)
+        self._enter()
+        try:
+            return self._gradient(X, y, sample_weight, mean, decay, data(self.params),
+                                  data(self.grad))
+        finally:
+            release(&self.busy)
+
+    def value_and_grad(self, params, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
+        """E1 to E6 at other parameters; `params` and `grad` of the network stay as they are.
+
+        Parameters
+        ----------
+        params : (n_params,) array
+            Converted to the network's dtype.
+        X, y, sample_weight, reduction, l2
+            As in `backprop`.
+
+        Returns
+        -------
+        loss : float
+        grad : (n_params,) ndarray
+            A new array in the dtype of `params`.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError
+            As `backprop`; `ValueError` for `params` of another length.
+        """
+        cdef bint mean = is_mean(reduction)
+        cdef double decay = penalty(l2), loss
+        params = _checks.real_array("params", params, shape=(self.n_params,))
+        at = params.astype(self.dtype, copy=False)
+        grad = np.empty(self.n_params, self.dtype)
+        X = self._X(X)
+        y = self._y(y, cnp.PyArray_DIM(X, 0))
+        sample_weight = self._weights_of(sample_weight, cnp.PyArray_DIM(X, 0), mean)
+        self._enter()
+        try:
+            loss = self._gradient(X, y, sample_weight, mean, decay, data(at), data(grad))
+        finally:
+            release(&self.busy)
+        return loss, grad.astype(params.dtype, copy=False)
+
+    def objective(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
+        """The loss as a function of the parameters, for `scipy.optimize.minimize`.
+
+        X, y and sample_weight are checked and converted once.
+
+        Returns
+        -------
+        callable
+            f(params) -> (float, ndarray), for ``minimize(f, net.params, jac=True)``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `backprop`.
+        """
+        cdef Objective f = Objective.__new__(Objective)
+        cdef bint mean = is_mean(reduction)
+        f.net, f.reduction, f.l2 = self, str(reduction), penalty(l2)
+        f.X = self._X(X)
+        f.y = self._y(y, cnp.PyArray_DIM(f.X, 0))
+        f.sample_weight = self._weights_of(sample_weight, cnp.PyArray_DIM(f.X, 0), mean)
+        return f
+
+    # ---- epoch
+
+    def train_epoch(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, rng=None,
+                    sample_weight=None, l2=0.0):
+        """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
+
+        The same bits as the same sequence of `backprop(..., reduction="mean")` and
+        `optimizer.step(net.params, net.grad)`. The GIL is released throughout.
+
+        Parameters
+        ----------
+        X, y, sample_weight, l2
+            As in `backprop`. A mini-batch whose weights sum to zero makes no step.
+        optimizer : SGD or Adam
+            Its state belongs to this network's size and dtype from the first step on.
+        batch_size : int
+            The last mini-batch takes what is left.
+        shuffle : bool
+            A Fisher-Yates permutation from `rng`; otherwise the rows in their order.
+        order : (n,) array of int, optional
+            Row indices to take instead of shuffling.
+        rng : int, numpy.random.Generator, BitGenerator or None
+            Source of the permutation. An int gives the same permutation at every call: pass
+            a Generator to several epochs.
+
+        Returns
+        -------
+        float
+            Sum of the mini-batches' losses, each before its update and with its penalty,
+            over the sum of the weights: nats per sample.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError
+            As `backprop`; `TypeError` for an optimizer that is none; `ValueError` for no
+            samples, batch_size below 1, an order of another length or with an index outside.
+        KeyboardInterrupt
+            On Ctrl-C, within 0.1 s; `params` are those after a whole number of steps.
+        """
+        if not isinstance(optimizer, Optimizer) or type(optimizer) is Optimizer:
+            raise TypeError(f"optimizer is a {type(optimizer).__name__}; "
+                            "it should be a fastbp.SGD or fastbp.Adam")
+        cdef Py_ssize_t size = _checks.count("batch_size", batch_size)
+        cdef double decay = penalty(l2), loss
+        X = self._X(X)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        y = self._y(y, n)
+        sample_weight = self._weights_of(sample_weight, n, True)
+        if order is not None:
+            order = _checks.order(order, n)
+        elif _checks.boolean("shuffle", shuffle):
+            order = permutation(n, _random.raw_bits(rng, max(n - 1, 0)))
+        self._enter()
+        try:
+            return self._epoch(X, y, sample_weight, order, optimizer, min(size, n), decay)
+        finally:
+            release(&self.busy)
+
+    cdef double _epoch(self, X, y, sample_weight, order, Optimizer optimizer, Py_ssize_t size,
+                       double l2) except? -1:
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), block = min(size, <Py_ssize_t> BLOCK)
+        cdef Workspace ws = self.workspace
+        cdef Batch batch = Batch(data(X), data(y), data(sample_weight),
+                                 <const Py_ssize_t*> data(order), NULL)
+        cdef Py_ssize_t room = block * (self.n_features + self.n_outputs + 1)
+        cdef double loss
+        ws.reserve(block)
+        ws.bind(data(self.params), data(self.grad))
+        if batch.order != NULL:
+            batch.gathered = <char*> malloc(room * self.shape.itemsize)
+            if batch.gathered == NULL:
+                raise MemoryError(f"a gathered batch needs {room * self.shape.itemsize} bytes")
+        try:
+            if acquire(&optimizer.busy, 1):
+                raise RuntimeError(IN_USE.format("optimizer"))
+            try:
+                optimizer.prepare(self.params)
+                with nogil:
+                    loss = self._steps(ws, batch, optimizer, n, size, l2)
+            finally:
+                release(&optimizer.busy)
+        finally:
+            free(batch.gathered)
+        return loss
+
+    cdef double _steps(self, Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t n,
+                       Py_ssize_t size, double l2) except? -1 nogil:
+        """Every mini-batch of the epoch; the loss per unit of weight."""
+        cdef Py_ssize_t step, rows, outputs = self.n_outputs, item = self.shape.itemsize
+        cdef double loss = 0, weight = 0
+        cdef char* params = <char*> ws.layers[0].W
+        cdef char* grad = ws.layers[0].dW
+        cdef Totals totals
+        cdef float_mode mode
+        cdef Clock clock = Clock(0)
+        for step in range((n + size - 1) // size):
+            rows = min(size, n - step * size)
+            start(&totals)
+            run_blocks(ws, &batch, rows, True, &totals, &clock)
+            if totals.weight > 0:
+                loss += finish(ws, &totals, grad, self.n_params, l2, True)
+                weight += totals.weight
+                mode = enter_float_mode()
+                optimizer.update(self.shape.kernels, params, grad)
+                leave_float_mode(mode)
+            if batch.order != NULL:
+                batch.order += rows
+            else:
+                batch.X += rows * self.n_features * item
+                batch.y += rows * outputs * item
+                if batch.sample_weight != NULL:
+                    batch.sample_weight += rows * item
+            if step & 15 == 15 or rows * self.n_params > LONG:
+                look_for_interrupt(&clock)
+        return loss / weight
+
+
+cdef object permutation(Py_ssize_t n, raw):
+    """N6: Fisher-Yates from raw 64-bit draws; `_random.permutation` is the specification."""
+    order = np.arange(n, dtype=np.intp)
+    cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
+    cdef const unsigned long long* bits = <const unsigned long long*> data(raw)
+    cdef Py_ssize_t i, j
+    for i in range(n - 1, 0, -1):
+        j = <Py_ssize_t> multiply_high(bits[n - 1 - i], i + 1)
+        a[i], a[j] = a[j], a[i]
+    return order
+
+
+cdef inline unsigned long long multiply_high(unsigned long long a,
+                                             unsigned long long b) noexcept nogil:
+    """The upper 64 bits of the 128-bit product, from 32-bit halves."""
+    cdef unsigned long long low = 0xffffffff
+    cdef unsigned long long mid = (a >> 32) * (b & low) + (((a & low) * (b & low)) >> 32)
+    return ((a >> 32) * (b >> 32) + (mid >> 32)
+            + (((a & low) * (b >> 32) + (mid & low)) >> 32))
+
+
+def _restore(layer_sizes, options, params, grad):
+    net = MLP(layer_sizes, **options)
+    net.params[:] = params
+    net.grad[:] = grad
+    return net

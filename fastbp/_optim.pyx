@@ -1,0 +1,270 @@
+"""SGD and Adam: in-place updates of flat vectors, one kernel call a step.
+
+The update rules stand in `fastbp._kernels/update.pxi`; `reference.SGD` and `reference.Adam`
+are their NumPy twins.
+"""
+
+import numpy as np
+
+from fastbp import _checks
+
+cimport numpy as cnp
+from libc.math cimport sqrt
+
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+
+cdef extern from * nogil:
+    int acquire "__sync_lock_test_and_set"(int* flag, int value) noexcept
+    void release "__sync_lock_release"(int* flag) noexcept
+
+cnp.import_array()
+
+
+cdef inline char* data(object array):
+    return <char*> cnp.PyArray_DATA(array)
+
+
+cdef class Optimizer:
+    def __cinit__(self, *args, **kwargs):
+        self.state = {}
+
+    cdef int prepare(self, params) except -1:
+        """Create the state at the first step; refuse another size or dtype afterwards."""
+        if self.itemsize == 0:
+            self.state = {name: np.zeros_like(params) for name in self._state_names()}
+            self.size, self.itemsize = params.size, params.itemsize
+            self._point()
+        else:
+            _checks.optimizer_state(params, self.size, f"float{8 * self.itemsize}")
+        return 0
+
+    def _state_names(self):
+        return ()
+
+    def _point(self):
+        """Point the C side at the state's arrays."""
+
+    cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil:
+        pass
+
+    def step(self, params, grad):
+        """Update `params` in place from `grad`.
+
+        Parameters
+        ----------
+        params, grad : (size,) ndarray
+            C-contiguous, both float32 or both float64. The state is created at the first
+            step and belongs to that size and dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arrays of another kind, dtype, or size, or `params` that is read-only.
+        RuntimeError
+            When another thread is using this optimizer.
+        """
+        params, grad = _checks.optimizer_arrays(params, grad)
+        if acquire(&self.busy, 1):
+            raise RuntimeError("this optimizer is in use by another thread")
+        cdef const KernelTable* k
+        cdef char* p
+        cdef char* g
+        cdef float_mode mode
+        try:
+            self.prepare(params)
+            k, p, g = kernels(self.itemsize), data(params), data(grad)
+            with nogil:
+                mode = enter_float_mode()
+                self.update(k, p, g)
+                leave_float_mode(mode)
+        finally:
+            release(&self.busy)
+
+    def state_dict(self):
+        """A copy of hyper-parameters and state, for `load_state_dict`.
+
+        Returns
+        -------
+        dict
+            Numbers, and one ndarray for each state vector once there was a step.
+        """
+        return {**self._options(), "t": self.t, **{k: v.copy() for k, v in self.state.items()}}
+
+    def load_state_dict(self, d):
+        """Continue where `d`, a `state_dict()` of the same kind of optimizer, left off.
+
+        Raises
+        ------
+        ValueError
+            For missing or unknown names, or state vectors of different sizes or dtypes.
+        """
+        options, names = self._options(), self._state_names()
+        state = {name: d[name] for name in names if name in d}
+        if (set(d) != {*options, "t", *state} or (state and len(state) != len(names))):
+            raise ValueError(f"state_dict has {', '.join(map(str, d))}; it should have "
+                             f"{', '.join([*options, 't'])} and, after a step, {', '.join(names)}")
+        state = {name: _checks.real_array(name, v, ndim=1).copy() for name, v in state.items()}
+        if len({(v.size, v.dtype) for v in state.values()}) > 1:
+            raise ValueError(f"{', '.join(names)} should have one size and dtype")
+        steps = _checks.count("t", d["t"], 0)
+        self.__init__(**{name: d[name] for name in options})
+        self.state, self.t, self.size, self.itemsize = state, steps, 0, 0
+        for v in state.values():
+            self.size, self.itemsize = v.size, v.itemsize
+        self._point()
+
+    def __reduce__(self):
+        return _restore, (type(self), self.state_dict())
+
+    def __repr__(self):
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
+        return f"{type(self).__name__}({options})"
+
+
+def _restore(kind, state):
+    optimizer = kind()
+    optimizer.load_state_dict(state)
+    return optimizer
+
+
+cdef class SGD(Optimizer):
+    """Gradient descent with momentum: v <- mu v + g; p <- p - lr (g + mu v if nesterov else v).
+
+    Parameters
+    ----------
+    lr : float
+        Step length, > 0; writable between steps.
+    momentum : float
+        mu, in [0, 1).
+    nesterov : bool
+        Look ahead by one momentum step; needs momentum > 0.
+    weight_decay : float
+        Adds weight_decay * p to g; >= 0.
+
+    Raises
+    ------
+    ValueError
+        For values outside these ranges.
+    """
+
+    cdef double _lr
+    cdef readonly double momentum, weight_decay
+    cdef readonly bint nesterov
+    cdef char* v
+
+    def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
+        self._lr = _checks.positive("lr", lr)
+        self.momentum = _checks.fraction("momentum", momentum)
+        self.nesterov = _checks.boolean("nesterov", nesterov)
+        self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov is True and momentum is 0; momentum should be above 0")
+
+    @property
+    def lr(self):
+        """Step length; writable, for schedules."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value):
+        self._lr = _checks.positive("lr", value)
+
+    def _options(self):
+        return {"lr": self._lr, "momentum": self.momentum, "nesterov": bool(self.nesterov),
+                "weight_decay": self.weight_decay}
+
+    def _state_names(self):
+        return ("v",) if self.momentum else ()
+
+    def _point(self):
+        self.v = data(self.state["v"]) if self.state else NULL
+
+    cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil:
+        self.t += 1
+        k.sgd(p, self.v, grad, self.size, self._lr, self.momentum, self.nesterov,
+              self.weight_decay)
+
+
+cdef class Adam(Optimizer):
+    """Adam, and AdamW when weight_decay > 0.
+
+    m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, mhat = m / (1 - b1^t),
+    vhat = v / (1 - b2^t), p <- p - lr mhat / (sqrt(vhat) + eps); with `eps_hat`,
+    p <- p - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
+
+    Parameters
+    ----------
+    lr : float
+        Step length, > 0; writable between steps.
+    betas : (float, float)
+        b1 and b2, each in [0, 1).
+    eps : float
+        > 0.
+    weight_decay : float
+        Decoupled: p <- p (1 - lr weight_decay) before the step; >= 0.
+    eps_hat : bool
+        The second form of the paper (Kingma and Ba, section 2), and scikit-learn's.
+
+    Raises
+    ------
+    ValueError
+        For values outside these ranges.
+    """
+
+    cdef double _lr, beta1, beta2, power1, power2
+    cdef readonly double eps, weight_decay
+    cdef readonly bint eps_hat
+    cdef char* m
+    cdef char* v
+
+    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False):
+        self._lr = _checks.positive("lr", lr)
+        self.beta1, self.beta2 = _checks.betas(betas)
+        self.eps = _checks.positive("eps", eps)
+        self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        self.eps_hat = _checks.boolean("eps_hat", eps_hat)
+        self.power1 = self.power2 = 1
+
+    @property
+    def lr(self):
+        """Step length; writable, for schedules."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value):
+        self._lr = _checks.positive("lr", value)
+
+    @property
+    def betas(self):
+        """(b1, b2)."""
+        return self.beta1, self.beta2
+
+    def _options(self):
+        return {"lr": self._lr, "betas": self.betas, "eps": self.eps,
+                "weight_decay": self.weight_decay, "eps_hat": bool(self.eps_hat)}
+
+    def _state_names(self):
+        return "m", "v"
+
+    def _point(self):
+        self.m = data(self.state["m"]) if self.state else NULL
+        self.v = data(self.state["v"]) if self.state else NULL
+        self.power1 = self.power2 = 1
+        for _ in range(self.t):             # the same products as step by step
+            self.power1 *= self.beta1
+            self.power2 *= self.beta2
+
+    cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil:
+        cdef double correction, rate, scale = 1
+        self.t += 1
+        self.power1 *= self.beta1
+        self.power2 *= self.beta2
+        correction = sqrt(1 - self.power2)
+        rate = self._lr / (1 - self.power1)
+        if self.eps_hat:
+            rate *= correction
+        else:
+            scale = 1 / correction
+        k.adam(p, self.m, self.v, grad, self.size, rate, self.beta1, self.beta2, scale, self.eps,
+               1 - self._lr * self.weight_decay)

@@ -1,0 +1,81 @@
+"""Initial weights and shuffles from the raw 64-bit output of a bit generator (contract N6).
+
+NumPy may change the streams of its ``Generator`` methods between releases, but not what a bit
+generator puts out. So fastbp says itself what it makes of each raw draw, in the two recipes below;
+the native epoch follows the second, draw for draw. Nothing here touches a global generator.
+"""
+
+import operator
+from itertools import pairwise
+
+import numpy as np
+
+_TWO_32 = np.uint64(32)
+_TO_53_BITS = np.uint64(11)
+
+
+def bit_generator(rng, name="rng"):
+    """The bit generator behind ``rng``; a fresh PCG64 for ``None`` or an int seed.
+
+    Raises ``TypeError`` for anything but ``None``, an int, a ``Generator`` or a ``BitGenerator``,
+    and ``ValueError`` for a negative seed.
+    """
+    if rng is None:
+        return np.random.PCG64()
+    if isinstance(rng, np.random.Generator):
+        return rng.bit_generator
+    if isinstance(rng, np.random.BitGenerator):
+        return rng
+    try:
+        seed = None if isinstance(rng, (bool, np.bool_)) else operator.index(rng)
+    except TypeError:
+        seed = None
+    if seed is None:
+        raise TypeError(f"{name} is of type {type(rng).__name__}; it should be an int, "
+                        "a numpy.random.Generator or a numpy.random.BitGenerator")
+    if seed < 0:
+        raise ValueError(f"{name} is {seed}; a seed should be at least 0")
+    return np.random.PCG64(seed)
+
+
+def raw_bits(rng, size):
+    """``size`` raw draws of 64 bits, ``(size,)`` uint64; an int seed starts its stream afresh.
+
+    MT19937 puts out 32 bits at a time: two of its draws make one, the first in the high half.
+    """
+    source = bit_generator(rng)
+    if isinstance(source, np.random.MT19937):
+        high, low = source.random_raw(2 * size).reshape(size, 2).T
+        return (high << _TWO_32) | low
+    return source.random_raw(size)
+
+
+def uniform_weights(sizes, seed, dtype):
+    """Flat initial parameters of a network: W uniform in ±√(6/(fan_in + fan_out)), b = 0.
+
+    One raw draw for each weight, in the order of the flat vector ``W_1.ravel(), b_1, …``: its upper
+    53 bits are u in [0, 1), and (2u − 1) · limit, evaluated in float64, is rounded to ``dtype``.
+    Returns ``(n_params,)``.
+    """
+    source = bit_generator(seed, "seed")
+    parts = []
+    for fan_in, fan_out in pairwise(sizes):
+        u = (raw_bits(source, fan_in * fan_out) >> _TO_53_BITS) * 2.0**-53
+        limit = np.sqrt(6.0 / (fan_in + fan_out))
+        parts.append(((2.0 * u - 1.0) * limit).astype(dtype))
+        parts.append(np.zeros(fan_out, dtype))
+    return np.concatenate(parts)
+
+
+def permutation(n, raw):
+    """A permutation of 0 … n − 1 by Fisher–Yates from ``n − 1`` raw draws; ``(n,)`` intp.
+
+    For i from n − 1 down to 1, entry i changes places with entry j = ⌊raw · (i + 1) / 2⁶⁴⌋, the
+    high word of a 128-bit product. The probability of a j is off by less than 2⁻⁶⁴, relatively by
+    less than n · 2⁻⁶⁴. The plain twin of the native loop.
+    """
+    a = list(range(n))
+    for i, draw in zip(range(n - 1, 0, -1), raw.tolist(), strict=True):
+        j = draw * (i + 1) >> 64
+        a[i], a[j] = a[j], a[i]
+    return np.array(a, dtype=np.intp)

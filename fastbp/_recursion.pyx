@@ -1,0 +1,405 @@
+"""The delta recursion over the layers of a network, and `Layers`, its public face.
+
+A pass streams over blocks of at most 256 rows (N1: the bits do not depend on it):
+
+    forward    h_l = act(h_{l-1} W_l + b_l), act'(z_l) kept beside h_l              E1
+    backward   dW_l = h_{l-1}^T delta_l, db_l = sum_i delta_l                       E6
+               delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                        E5
+"""
+
+import numpy as np
+
+from fastbp import _checks
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdlib cimport calloc, free, malloc
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.table cimport IDENTITY, SIGMOID
+
+cdef extern from * nogil:
+    int acquire "__sync_lock_test_and_set"(int* flag, int value) noexcept
+    void release "__sync_lock_release"(int* flag) noexcept
+
+cnp.import_array()
+
+# What there is; an activation is an epilogue of the kernels (table.pxd).
+ACTIVATIONS = {"sigmoid": SIGMOID}
+
+cdef enum:
+    ALIGNMENT = 64
+
+
+cdef int look_for_interrupt(Clock* clock) except -1 nogil:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed; looks every 20 ms of a long call."""
+    cdef timespec t
+    cdef double now
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    now = t.tv_sec + 1e-9 * t.tv_nsec
+    if clock.last == 0:
+        clock.last = now
+    elif now - clock.last > 0.02:
+        clock.last = now
+        with gil:
+            PyErr_CheckSignals()
+    return 0
+
+
+cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil:
+    return (nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
+cdef class Architecture:
+    def __cinit__(self, tuple sizes, activations, Py_ssize_t itemsize, bint transposed):
+        cdef Py_ssize_t n_layers = len(sizes) - 1
+        self.shape.kernels = kernels(itemsize)
+        self.shape.itemsize = itemsize
+        self.shape.n_layers = n_layers
+        self.shape.transposed = transposed
+        self.shape.sizes = <Py_ssize_t*> malloc((n_layers + 1) * sizeof(Py_ssize_t))
+        self.shape.activations = <Activation*> malloc(n_layers * sizeof(Activation))
+        if self.shape.sizes == NULL or self.shape.activations == NULL:
+            raise MemoryError
+        for i, size in enumerate(sizes):
+            self.shape.sizes[i] = size
+        for i, activation in enumerate(activations):
+            self.shape.activations[i] = activation
+
+    def __dealloc__(self):
+        free(self.shape.sizes)
+        free(self.shape.activations)
+
+
+cdef class Workspace:
+    def __cinit__(self, Architecture architecture, bint backward):
+        self.architecture = architecture
+        self.shape = &architecture.shape
+        self.backward = backward
+        self.layers = <Buffers*> calloc(self.shape.n_layers, sizeof(Buffers))
+        if self.layers == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.layers)
+        free(self.memory)
+
+    cdef int reserve(self, Py_ssize_t rows) except -1:
+        """Room for `rows` samples: h and dh of each layer, two deltas of a block, scratch.
+
+        Without `backward` two buffers serve all layers in turn, for one block of rows.
+        """
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK)
+        cdef Py_ssize_t widest = 0, scratch = 0, total, l, part
+        cdef char* at
+        if rows <= self.rows:
+            return 0
+        for l in range(s.n_layers):
+            widest = max(widest, s.sizes[l + 1])
+            scratch = max(scratch, s.kernels.scratch_bytes(block, s.sizes[l], s.sizes[l + 1]))
+        part = aligned(block * widest * s.itemsize)
+        total = aligned(scratch) + 2 * part + ALIGNMENT
+        if self.backward:
+            for l in range(s.n_layers):
+                total += 2 * aligned(rows * s.sizes[l + 1] * s.itemsize)
+        at = <char*> malloc(total)
+        if at == NULL:
+            raise MemoryError(f"the workspace for {rows} rows needs {total} bytes")
+        free(self.memory)
+        self.memory, self.rows, self.nbytes = at, rows, total
+        at += -<Py_ssize_t> at & (ALIGNMENT - 1)
+        self.scratch, self.delta, self.delta_bytes = at, at + aligned(scratch), part
+        at = self.delta + 2 * part
+        for l in range(s.n_layers):
+            if self.backward:
+                part = aligned(rows * s.sizes[l + 1] * s.itemsize)
+                self.layers[l].h = at
+                self.layers[l].dh = NULL if s.activations[l] == IDENTITY else at + part
+                at += 2 * part
+            else:
+                self.layers[l].h = self.delta + (l & 1) * self.delta_bytes
+        return 0
+
+    cdef void bind(self, const char* params, char* grad) noexcept nogil:
+        """Point every layer into the flat vectors W_1, b_1, W_2, b_2, ...; grad may be NULL."""
+        cdef Py_ssize_t l, width, weights
+        for l in range(self.shape.n_layers):
+            width = self.shape.sizes[l + 1] * self.shape.itemsize
+            weights = self.shape.sizes[l] * width
+            self.layers[l].W = params
+            self.layers[l].b = params + weights
+            params += weights + width
+            if grad != NULL:
+                self.layers[l].dW = grad
+                self.layers[l].db = grad + weights
+                grad += weights + width
+
+    cdef const char* forward(self, const char* X, Py_ssize_t row, Py_ssize_t n,
+                             char* output) noexcept nogil:
+        """E1 for n <= BLOCK rows, kept from workspace row `row` on.
+
+        The last layer is written to `output` unless that is NULL; returns where it lies.
+        """
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t l, offset
+        cdef Buffers* a
+        cdef const char* h = X
+        cdef char* to
+        cdef char* dh
+        for l in range(s.n_layers):
+            a = &self.layers[l]
+            offset = row * s.sizes[l + 1] * s.itemsize
+            to = output if output != NULL and l == s.n_layers - 1 else a.h + offset
+            dh = a.dh + offset if a.dh != NULL else NULL
+            s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1],
+                              s.transposed, s.activations[l], self.scratch)
+            h = to
+        return h
+
+    cdef void backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
+                       char* input_grad, bint accumulate) noexcept nogil:
+        """E6 and E5 from the last layer to the first, from delta_L of the block."""
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t step, l, below
+        cdef Buffers* a
+        cdef const char* h
+        cdef char* to
+        for step in range(s.n_layers):
+            l = s.n_layers - 1 - step
+            a = &self.layers[l]
+            below = row * s.sizes[l] * s.itemsize
+            h = X
+            if l > 0:
+                h = self.layers[l - 1].h + below
+            s.kernels.weight_grad(a.dW, a.db, h, delta, n, s.sizes[l], s.sizes[l + 1],
+                                  s.transposed, accumulate, self.scratch)
+            if l > 0:
+                to = self.delta + (step & 1) * self.delta_bytes
+                s.kernels.delta(to, delta, a.W, self.layers[l - 1].dh + below, n,
+                                s.sizes[l], s.sizes[l + 1], s.transposed, self.scratch)
+                delta = to
+            elif input_grad != NULL:
+                s.kernels.delta(input_grad, delta, a.W, NULL, n, s.sizes[l], s.sizes[l + 1],
+                                s.transposed, self.scratch)
+
+
+cdef class Layers:
+    """The recursion E1, E5, E6 over arrays that the caller owns.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Width of the input, of each hidden layer, and of the output; at least two.
+    activations : sequence of str
+        One per layer, the output's included: "sigmoid".
+    dtype : {"float32", "float64"}
+        Of every array.
+    layout : {"io", "oi"}
+        Weights as (fan_in, fan_out), or as (fan_out, fan_in).
+    n_threads : int or None
+        Most threads a call may use; the result does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1, unknown names, or a wrong number of activations.
+
+    Notes
+    -----
+    `forward` keeps the activations of the whole batch for `backward`; one object serves one
+    thread at a time.
+    """
+
+    cdef readonly tuple layer_sizes, activations
+    cdef readonly object dtype, n_threads
+    cdef readonly str layout
+    cdef Workspace workspace
+    cdef object X, weights, biases
+    cdef Py_ssize_t n
+    cdef int busy
+
+    def __init__(self, layer_sizes, activations, *, dtype="float32", layout="io", n_threads=None):
+        self.layer_sizes = _checks.layer_sizes(layer_sizes)
+        if isinstance(activations, str) or len(activations) != len(self.layer_sizes) - 1:
+            raise ValueError(f"activations is {activations!r}; it should list one name for each "
+                             f"of the {len(self.layer_sizes) - 1} layers")
+        self.activations = tuple(
+            _checks.choice("activations", name, tuple(ACTIVATIONS)) for name in activations)
+        self.dtype = _checks.real_dtype(dtype)
+        self.layout = _checks.choice("layout", layout, ("io", "oi"))
+        self.n_threads = _checks.n_threads(n_threads)
+        self.workspace = Workspace(
+            Architecture(self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
+                         self.dtype.itemsize, self.layout == "oi"), True)
+
+    def __repr__(self):
+        return (f"Layers({list(self.layer_sizes)}, {list(self.activations)}, "
+                f"dtype={self.dtype.name!r}, layout={self.layout!r})")
+
+    def __reduce__(self):
+        return _build_layers, (self.layer_sizes, self.activations, self.dtype.name, self.layout,
+                               self.n_threads)
+
+    @property
+    def workspace_bytes(self):
+        """Bytes held for the batch that `forward` saw and for scratch."""
+        return self.workspace.nbytes
+
+    def _layer_shapes(self):
+        pairs = zip(self.layer_sizes, self.layer_sizes[1:])
+        return [(i, o) if self.layout == "io" else (o, i) for i, o in pairs]
+
+    def _inputs(self, name, arrays, shapes):
+        arrays = list(arrays)
+        if len(arrays) != len(shapes):
+            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
+        return [_checks.real_array(f"{name}[{i}]", a, self.dtype, shape=shape)
+                for i, (a, shape) in enumerate(zip(arrays, shapes))]
+
+    def _outputs(self, name, arrays, shapes, inputs):
+        arrays = list(arrays)
+        if len(arrays) != len(shapes):
+            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
+        return [_checks.output(f"{name}[{i}]", a, shape, self.dtype, inputs)
+                for i, (a, shape) in enumerate(zip(arrays, shapes))]
+
+    def forward(self, weights, biases, X):
+        """E1: outputs h_L of a batch; keeps what `backward` needs.
+
+        Parameters
+        ----------
+        weights, biases : sequences of ndarray
+            One W (in the layout of the constructor) and one b (fan_out,) per layer.
+        X : (n, layer_sizes[0]) array
+
+        Returns
+        -------
+        (n, layer_sizes[-1]) ndarray
+
+        Raises
+        ------
+        ValueError, TypeError
+            For shapes and dtypes that do not fit; the message names the argument.
+        MemoryError
+            When the activations of the batch do not fit.
+        RuntimeError
+            When another thread is inside this object.
+        """
+        if acquire(&self.busy, 1):
+            raise RuntimeError(IN_USE.format("Layers"))
+        try:
+            return self._forward(weights, biases, X)
+        finally:
+            release(&self.busy)
+
+    def _forward(self, weights, biases, X):
+        cdef Workspace ws = self.workspace
+        shapes = self._layer_shapes()
+        weights = self._inputs("weights", weights, shapes)
+        biases = self._inputs("biases", biases, [(o,) for o in self.layer_sizes[1:]])
+        X = _checks.real_array("X", X, self.dtype, shape=("n_samples", self.layer_sizes[0]))
+        cdef Py_ssize_t n = X.shape[0], row, last = ws.shape.n_layers - 1, l
+        cdef Py_ssize_t in_row = X.shape[1] * ws.shape.itemsize
+        cdef Py_ssize_t out_row = ws.shape.sizes[last + 1] * ws.shape.itemsize
+        out = np.empty((n, self.layer_sizes[-1]), self.dtype)
+        self.X = None                       # a failure from here on leaves nothing to go back over
+        ws.reserve(max(n, 1))
+        for l in range(ws.shape.n_layers):
+            ws.layers[l].W = <const char*> cnp.PyArray_DATA(weights[l])
+            ws.layers[l].b = <const char*> cnp.PyArray_DATA(biases[l])
+        cdef const char* x = <const char*> cnp.PyArray_DATA(X)
+        cdef char* h = <char*> cnp.PyArray_DATA(out)
+        cdef Clock clock = Clock(0)
+        with nogil:
+            for row in range(0, n, 256):
+                self._block_forward(ws, x + row * in_row, row, min(n - row, 256), h + row * out_row)
+                look_for_interrupt(&clock)
+        self.X, self.weights, self.biases, self.n = X, weights, biases, n
+        return out
+
+    cdef void _block_forward(self, Workspace ws, const char* x, Py_ssize_t row, Py_ssize_t n,
+                             char* h) noexcept nogil:
+        cdef float_mode mode = enter_float_mode()
+        ws.forward(x, row, n, h)
+        leave_float_mode(mode)
+
+    def backward(self, grad_output, weight_grads, bias_grads, input_grad=None):
+        """E5 and E6: gradients of the last `forward` from dL/dh_L, into the arrays given.
+
+        Parameters
+        ----------
+        grad_output : (n, layer_sizes[-1]) array
+            dL/dh_L.
+        weight_grads, bias_grads : sequences of ndarray
+            One per layer, like the weights and biases; overwritten.
+        input_grad : (n, layer_sizes[0]) ndarray, optional
+            Overwritten with dL/dX.
+
+        Raises
+        ------
+        RuntimeError
+            Before any `forward`, or when another thread is inside this object.
+        ValueError, TypeError
+            For arrays that do not fit, overlap an input, or cannot be written.
+        """
+        if acquire(&self.busy, 1):
+            raise RuntimeError(IN_USE.format("Layers"))
+        try:
+            self._backward(grad_output, weight_grads, bias_grads, input_grad)
+        finally:
+            release(&self.busy)
+
+    def _backward(self, grad_output, weight_grads, bias_grads, input_grad):
+        cdef Workspace ws = self.workspace
+        cdef const Shape* s = ws.shape
+        if self.X is None:
+            raise RuntimeError("backward needs a forward pass before it")
+        grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
+                                         shape=(self.n, self.layer_sizes[-1]))
+        inputs = {"X": self.X, "grad_output": grad_output}
+        inputs.update((f"weights[{i}]", w) for i, w in enumerate(self.weights))
+        dW = self._outputs("weight_grads", weight_grads, self._layer_shapes(), inputs)
+        db = self._outputs("bias_grads", bias_grads, [(o,) for o in self.layer_sizes[1:]], inputs)
+        cdef char* dX = NULL
+        if input_grad is not None:
+            input_grad = _checks.output("input_grad", input_grad, (self.n, self.layer_sizes[0]),
+                                        self.dtype, inputs)
+            dX = <char*> cnp.PyArray_DATA(input_grad)
+        cdef Py_ssize_t l, row, n
+        for l in range(s.n_layers):
+            ws.layers[l].dW = <char*> cnp.PyArray_DATA(dW[l])
+            ws.layers[l].db = <char*> cnp.PyArray_DATA(db[l])
+        cdef Py_ssize_t in_row = s.sizes[0] * s.itemsize
+        cdef Py_ssize_t out_row = s.sizes[s.n_layers] * s.itemsize
+        cdef const char* x = <const char*> cnp.PyArray_DATA(self.X)
+        cdef const char* g = <const char*> cnp.PyArray_DATA(grad_output)
+        cdef Clock clock = Clock(0)
+        with nogil:
+            for row in range(0, max(self.n, 1), 256):
+                n = min(self.n - row, 256)
+                self._block_backward(ws, x + row * in_row, g + row * out_row, row, n,
+                                     dX + row * in_row if dX != NULL else NULL)
+                look_for_interrupt(&clock)
+
+    cdef void _block_backward(self, Workspace ws, const char* x, const char* g, Py_ssize_t row,
+                              Py_ssize_t n, char* dX) noexcept nogil:
+        cdef float_mode mode = enter_float_mode()
+        cdef const Shape* s = ws.shape
+        cdef Py_ssize_t last = s.n_layers - 1
+        cdef char* delta = ws.delta + ws.delta_bytes
+        # delta_L = dL/dh_L * act'(z_L); the recursion starts in the other of the two buffers
+        s.kernels.multiply(delta, g, ws.layers[last].dh + row * s.sizes[last + 1] * s.itemsize,
+                           n * s.sizes[last + 1])
+        ws.backprop(x, delta, row, n, dX, row > 0)
+        leave_float_mode(mode)
+
+
+IN_USE = ("this {} is in use by another thread; give each thread its own, "
+          "or wait for the call that is running")
+
+
+def _build_layers(layer_sizes, activations, dtype, layout, n_threads):
+    return Layers(layer_sizes, activations, dtype=dtype, layout=layout, n_threads=n_threads)

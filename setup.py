@@ -1,0 +1,113 @@
+"""The extension list: one kernel text x instruction set x dtype, and the modules above it.
+
+Static metadata is in pyproject.toml.  Switches, by environment variable:
+FASTBP_DEBUG=1       bounds checks and assertions on, -Og -g
+FASTBP_SANITIZE=...  the argument of -fsanitize=, for example address,undefined
+FASTBP_ANNOTATE=1    Cython's annotated HTML beside each source
+"""
+
+import os
+import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+DEBUG = os.environ.get("FASTBP_DEBUG", "0") not in ("", "0")
+SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
+ANNOTATE = os.environ.get("FASTBP_ANNOTATE", "0") not in ("", "0")
+
+X86_VARIANTS = {
+    "avx512": ["-mavx512f", "-mavx512cd", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma",
+               "-mprefer-vector-width=512"],
+    "avx2": ["-mavx2", "-mfma"],
+    "generic": [],
+}
+VARIANTS = {
+    "x86_64": X86_VARIANTS, "AMD64": X86_VARIANTS,
+    "aarch64": {"neon": [], "generic": []}, "arm64": {"neon": [], "generic": []},
+}.get(platform.machine(), {"generic": []})
+
+# -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.
+FLAGS = ["-Og", "-g"] if DEBUG else ["-O3", "-g0"]
+FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-strict-aliasing", "-Wall", "-Wextra",
+          "-Wno-unused-parameter", "-Wno-psabi", "-DCYTHON_WITHOUT_ASSERTIONS=1"]
+LINK = []
+if SANITIZE:
+    FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
+    LINK += [f"-fsanitize={SANITIZE}"]
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "initializedcheck": DEBUG,
+    "cdivision": True,
+    "freethreading_compatible": True,
+    "embedsignature": True,
+    "embedsignature.format": "python",
+    "binding": True,
+}
+MODULES = ("_kernels.dispatch", "_equations", "_recursion", "_mlp", "_optim")
+
+
+# A change of flags rebuilds everything: the modules depend on a file that holds them.
+STAMP = Path("build/flags.txt")
+CURRENT = repr((FLAGS, LINK, os.environ.get("CC"), os.environ.get("CFLAGS"), sys.version))
+if not STAMP.exists() or STAMP.read_text() != CURRENT:
+    STAMP.parent.mkdir(exist_ok=True)
+    STAMP.write_text(CURRENT)
+DEPENDS = [str(STAMP), "setup.py", *glob("fastbp/**/*.p[xy][di]", recursive=True),
+           *glob("fastbp/_kernels/*.h")]
+
+
+def extension(name, flags=(), macros=()):
+    return Extension(
+        f"fastbp.{name}",
+        [f"fastbp/{name.replace('.', '/')}.pyx"],
+        include_dirs=["fastbp/_kernels", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), *macros],
+        extra_compile_args=[*FLAGS, *flags],
+        extra_link_args=LINK,
+        depends=DEPENDS,
+    )
+
+
+def extensions():
+    for isa, flags in VARIANTS.items():
+        for dtype in ("float32", "float64"):
+            yield extension(f"_kernels.{isa}_{dtype}", flags,
+                            [(f"FASTBP_{isa.upper()}", 1), (f"FASTBP_{dtype.upper()}", 1)])
+    for name in MODULES:
+        yield extension(name)
+
+
+class BuildExtensions(build_ext):
+    """Compile as many extensions at once as there are CPUs; say what is missing."""
+
+    def build_extensions(self):
+        self.check_extensions_list(self.extensions)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self.build_extension, self.extensions))
+
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except CompileError as error:
+            sys.exit(f"fastbp: cannot compile {ext.name} ({error}). It needs GCC 12 or Clang 14 or later "
+                     "and Python's headers: on Debian and Ubuntu `apt install gcc python3-dev`, "
+                     "on Fedora `dnf install gcc python3-devel`, on macOS `xcode-select --install`; "
+                     "CC=... chooses the compiler.")
+
+
+if __name__ == "__main__":
+    setup(
+        ext_modules=cythonize(list(extensions()), compiler_directives=DIRECTIVES,
+                              nthreads=0, annotate=ANNOTATE, build_dir="build/cython"),
+        cmdclass={"build_ext": BuildExtensions},
+    )
