@@ -16,13 +16,10 @@ from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, KernelTable
 from fastbp._mlp cimport Batch, Totals, loss_of, run_blocks, start
+from fastbp._native cimport data
 from fastbp._recursion cimport BLOCK, Architecture, Clock, Workspace
 
 cnp.import_array()
-
-
-cdef inline char* data(object array):
-    return <char*> cnp.PyArray_DATA(array) if array is not None else NULL
 
 
 cdef inline const KernelTable* kernels_of(object array):

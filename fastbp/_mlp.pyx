@@ -14,15 +14,11 @@ cimport numpy as cnp
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
-from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._kernels.table cimport IDENTITY, KernelTable
+from fastbp._kernels.table cimport IDENTITY
+from fastbp._native cimport acquire, data, release
 from fastbp._optim cimport Optimizer
 from fastbp._recursion cimport BLOCK, Architecture, Shape, look_for_interrupt
-
-cdef extern from * nogil:
-    int acquire "__sync_lock_test_and_set"(int* flag, int value) noexcept
-    void release "__sync_lock_release"(int* flag) noexcept
 
 cnp.import_array()
 
@@ -49,15 +45,16 @@ cdef double loss_of(const Totals* totals) noexcept nogil:
             + ((totals.loss[4] + totals.loss[5]) + (totals.loss[6] + totals.loss[7])))
 
 
-cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row, Py_ssize_t n) noexcept nogil:
+cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row,
+                     Py_ssize_t n) noexcept nogil:
     """The samples of rows [row, row + n), gathered when the batch has an order."""
     cdef Batch block
     cdef Py_ssize_t features = s.sizes[0], outputs = s.sizes[s.n_layers], item = s.itemsize
     cdef char* to = batch.gathered
+    block.order, block.gathered, block.sample_weight = NULL, NULL, NULL
     if batch.order == NULL:
         block.X = batch.X + row * features * item
         block.y = batch.y + row * outputs * item
-        block.sample_weight = NULL
         if batch.sample_weight != NULL:
             block.sample_weight = batch.sample_weight + row * item
         return block
@@ -67,7 +64,6 @@ cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row, Py_ssiz
     s.kernels.gather(to, batch.y, batch.order + row, n, outputs)
     block.y = to
     to += n * outputs * item
-    block.sample_weight = NULL
     if batch.sample_weight != NULL:
         s.kernels.gather(to, batch.sample_weight, batch.order + row, n, 1)
         block.sample_weight = to
@@ -131,10 +127,6 @@ cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_
 
 
 # ---- arguments --------------------------------------------------------------------------
-
-cdef inline char* data(object array):
-    return <char*> cnp.PyArray_DATA(array) if array is not None else NULL
-
 
 cdef inline bint ready(object array, int typenum) noexcept:
     """Whether the kernels can take this array as it is."""
@@ -535,7 +527,7 @@ cdef class MLP:
             raise TypeError(f"optimizer is a {type(optimizer).__name__}; "
                             "it should be a fastbp.SGD or fastbp.Adam")
         cdef Py_ssize_t size = _checks.count("batch_size", batch_size)
-        cdef double decay = penalty(l2), loss
+        cdef double decay = penalty(l2)
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         y = self._y(y, n)

@@ -13,16 +13,9 @@ from libc.math cimport sqrt
 
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-
-cdef extern from * nogil:
-    int acquire "__sync_lock_test_and_set"(int* flag, int value) noexcept
-    void release "__sync_lock_release"(int* flag) noexcept
+from fastbp._native cimport acquire, data, release
 
 cnp.import_array()
-
-
-cdef inline char* data(object array):
-    return <char*> cnp.PyArray_DATA(array)
 
 
 cdef class Optimizer:

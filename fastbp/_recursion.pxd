@@ -24,7 +24,7 @@ ctypedef struct Shape:      # sizes, activations, layout, kernels: fixed for a n
     Py_ssize_t itemsize
     bint transposed         # weights lie (fan_out, fan_in)
     Py_ssize_t* sizes       # n_layers + 1
-    Activation* activations # n_layers
+    Activation* activations  # n_layers
 
 
 cdef class Architecture:

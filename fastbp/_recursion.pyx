@@ -19,10 +19,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, SIGMOID
-
-cdef extern from * nogil:
-    int acquire "__sync_lock_test_and_set"(int* flag, int value) noexcept
-    void release "__sync_lock_release"(int* flag) noexcept
+from fastbp._native cimport acquire, data, release
 
 cnp.import_array()
 
@@ -308,10 +305,10 @@ cdef class Layers:
         self.X = None                       # a failure from here on leaves nothing to go back over
         ws.reserve(max(n, 1))
         for l in range(ws.shape.n_layers):
-            ws.layers[l].W = <const char*> cnp.PyArray_DATA(weights[l])
-            ws.layers[l].b = <const char*> cnp.PyArray_DATA(biases[l])
-        cdef const char* x = <const char*> cnp.PyArray_DATA(X)
-        cdef char* h = <char*> cnp.PyArray_DATA(out)
+            ws.layers[l].W = data(weights[l])
+            ws.layers[l].b = data(biases[l])
+        cdef const char* x = data(X)
+        cdef char* h = data(out)
         cdef Clock clock = Clock(0)
         with nogil:
             for row in range(0, n, 256):
@@ -367,15 +364,15 @@ cdef class Layers:
         if input_grad is not None:
             input_grad = _checks.output("input_grad", input_grad, (self.n, self.layer_sizes[0]),
                                         self.dtype, inputs)
-            dX = <char*> cnp.PyArray_DATA(input_grad)
+            dX = data(input_grad)
         cdef Py_ssize_t l, row, n
         for l in range(s.n_layers):
-            ws.layers[l].dW = <char*> cnp.PyArray_DATA(dW[l])
-            ws.layers[l].db = <char*> cnp.PyArray_DATA(db[l])
+            ws.layers[l].dW = data(dW[l])
+            ws.layers[l].db = data(db[l])
         cdef Py_ssize_t in_row = s.sizes[0] * s.itemsize
         cdef Py_ssize_t out_row = s.sizes[s.n_layers] * s.itemsize
-        cdef const char* x = <const char*> cnp.PyArray_DATA(self.X)
-        cdef const char* g = <const char*> cnp.PyArray_DATA(grad_output)
+        cdef const char* x = data(self.X)
+        cdef const char* g = data(grad_output)
         cdef Clock clock = Clock(0)
         with nogil:
             for row in range(0, max(self.n, 1), 256):
