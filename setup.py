@@ -57,7 +57,8 @@ DIRECTIVES = {
     "embedsignature.format": "python",
     "binding": True,
 }
-MODULES = ("_kernels.dispatch", "_equations", "_recursion", "_mlp", "_optim")
+MODULES = ("_kernels.dispatch", "_recursion", "_gradient", "_equations", "_layers", "_optim",
+           "_epoch", "_mlp")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

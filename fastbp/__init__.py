@@ -22,9 +22,9 @@ from fastbp._equations import (
     weight_grad,
 )
 from fastbp._kernels.dispatch import available_isas, get_isa
+from fastbp._layers import Layers
 from fastbp._mlp import MLP
 from fastbp._optim import SGD, Adam
-from fastbp._recursion import Layers
 from fastbp._version import __version__
 
 __all__ = [

@@ -12,10 +12,10 @@ from fastbp._recursion import ACTIVATIONS
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
 
+from fastbp._gradient cimport Batch, Totals, loss_of, run_blocks, start
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, KernelTable
-from fastbp._mlp cimport Batch, Totals, loss_of, run_blocks, start
 from fastbp._native cimport data
 from fastbp._recursion cimport BLOCK, Architecture, Clock, Workspace
 
@@ -61,8 +61,9 @@ def sigmoid(z, out=None):
     ValueError
         For `out` of another shape or layout, read-only, or overlapping `z` in part.
     """
+    given = {"z": z}
     z = _checks.real_array("z", z)
-    result = _checks.output("out", out, z.shape, z.dtype, {"z": z}, in_place=("z",))
+    result = _checks.output("out", out, z.shape, z.dtype, given, in_place=("z",))
     cdef const KernelTable* k = kernels_of(z)
     cdef char* h = data(result)
     cdef const char* x = data(z)
@@ -95,12 +96,12 @@ def sigmoid_backward(grad, h, out=None):
     TypeError, ValueError
         For shapes, dtypes or an `out` that does not fit; the message names the argument.
     """
+    given = {"grad": grad, "h": h}
     grad = _checks.real_array("grad", grad)
     h = _checks.real_array("h", h, shape=grad.shape)
     dtype = _checks.common_dtype(grad, h)
     grad, h = _checks.as_dtype([grad, h], dtype)
-    result = _checks.output("out", out, grad.shape, dtype, {"grad": grad, "h": h},
-                            in_place=("grad",))
+    result = _checks.output("out", out, grad.shape, dtype, given, in_place=("grad",))
     cdef const KernelTable* k = kernels_of(grad)
     cdef char* to = data(result)
     cdef const char* g = data(grad)
@@ -137,6 +138,7 @@ def delta_step(delta_next, W_next, h, out=None):
     MemoryError
         When the packed panels cannot be had.
     """
+    given = {"delta_next": delta_next, "W_next": W_next, "h": h}
     delta_next = _checks.real_array("delta_next", delta_next)
     if delta_next.ndim not in (1, 2):
         raise ValueError(f"delta_next has shape {delta_next.shape}; "
@@ -146,8 +148,7 @@ def delta_step(delta_next, W_next, h, out=None):
     h = _checks.real_array("h", h, shape=(*lead, W_next.shape[0]))
     dtype = _checks.common_dtype(delta_next, W_next, h)
     delta_next, W_next, h = _checks.as_dtype([delta_next, W_next, h], dtype)
-    out = _checks.output("out", out, h.shape, dtype,
-                         {"delta_next": delta_next, "W_next": W_next, "h": h})
+    out = _checks.output("out", out, h.shape, dtype, given)
     cdef const KernelTable* k = kernels_of(h)
     cdef char* delta = data(out)
     cdef const char* d = data(delta_next)

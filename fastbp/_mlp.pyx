@@ -1,8 +1,7 @@
 """`MLP`: the recursion bound to one flat parameter vector and a loss; the native epoch.
 
-A gradient is one pass over blocks of at most 256 rows: gather (epochs only), E1, E2 with E3,
-then E5 and E6 of `_recursion`. The parameters lie in one vector, W_1.ravel(), b_1,
-W_2.ravel(), ..., and so does the gradient, so that an optimiser step is one kernel call.
+The parameters lie in one vector, W_1.ravel(), b_1, W_2.ravel(), ..., and so does the
+gradient, so that an optimiser step is one kernel call. `_gradient` is the pass over a batch.
 """
 
 import numpy as np
@@ -14,116 +13,19 @@ cimport numpy as cnp
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
+from fastbp._epoch cimport permutation, run_epoch
+from fastbp._gradient cimport Batch, Totals, finish, loss_of, run_blocks, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport acquire, data, release
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport BLOCK, Architecture, Shape, look_for_interrupt
+from fastbp._recursion cimport BLOCK, Architecture, Clock, Shape, Workspace, look_for_interrupt
 
 cnp.import_array()
 
 # What there is; a loss is a kernel giving E2 and E3 from logits (table.pxd).
 LOSSES = ("bce",)
 REDUCTIONS = ("sum", "mean")
-
-cdef enum:
-    LONG = 1 << 20          # samples x parameters of a step that takes about 0.1 ms
-
-
-# ---- one pass over a batch --------------------------------------------------------------
-
-cdef void start(Totals* totals) noexcept nogil:
-    cdef int i
-    for i in range(8):
-        totals.loss[i] = 0
-    totals.weight = 0
-
-
-cdef double loss_of(const Totals* totals) noexcept nogil:
-    """E2: the partial sums, added as a fixed tree."""
-    return (((totals.loss[0] + totals.loss[1]) + (totals.loss[2] + totals.loss[3]))
-            + ((totals.loss[4] + totals.loss[5]) + (totals.loss[6] + totals.loss[7])))
-
-
-cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row,
-                     Py_ssize_t n) noexcept nogil:
-    """The samples of rows [row, row + n), gathered when the batch has an order."""
-    cdef Batch block
-    cdef Py_ssize_t features = s.sizes[0], outputs = s.sizes[s.n_layers], item = s.itemsize
-    cdef char* to = batch.gathered
-    block.order, block.gathered, block.sample_weight = NULL, NULL, NULL
-    if batch.order == NULL:
-        block.X = batch.X + row * features * item
-        block.y = batch.y + row * outputs * item
-        if batch.sample_weight != NULL:
-            block.sample_weight = batch.sample_weight + row * item
-        return block
-    s.kernels.gather(to, batch.X, batch.order + row, n, features)
-    block.X = to
-    to += n * features * item
-    s.kernels.gather(to, batch.y, batch.order + row, n, outputs)
-    block.y = to
-    to += n * outputs * item
-    if batch.sample_weight != NULL:
-        s.kernels.gather(to, batch.sample_weight, batch.order + row, n, 1)
-        block.sample_weight = to
-    return block
-
-
-cdef int run_blocks(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
-                    Totals* totals, Clock* clock) except -1 nogil:
-    """E2 into `totals`, and with `gradient` E6 into what `ws` is bound to."""
-    cdef const Shape* s = ws.shape
-    cdef Batch block
-    cdef Py_ssize_t i, row, rows, outputs = s.sizes[s.n_layers]
-    cdef char* delta
-    cdef const char* z
-    cdef float_mode mode
-    for i in range(max(1, (n + BLOCK - 1) // BLOCK)):
-        row = i * BLOCK
-        rows = min(<Py_ssize_t> BLOCK, n - row)
-        mode = enter_float_mode()
-        block = rows_from(s, batch, row, rows)
-        z = ws.forward(block.X, 0, rows, NULL)
-        # the recursion starts in the other of the two delta buffers
-        delta = ws.delta + ws.delta_bytes if gradient else NULL
-        s.kernels.bce_with_logits(delta, totals.loss, z, block.y, block.sample_weight, rows,
-                                  outputs)
-        if gradient:
-            ws.backprop(block.X, delta, 0, rows, NULL, i > 0)
-        if block.sample_weight == NULL:
-            totals.weight += rows
-        else:
-            totals.weight += s.kernels.total(block.sample_weight, rows)
-        leave_float_mode(mode)
-        if rows == BLOCK:
-            look_for_interrupt(clock)
-    return 0
-
-
-cdef double add_penalty(Workspace ws, double l2) noexcept nogil:
-    """dW += l2 W for every layer; returns l2/2 times the sum of W^2."""
-    cdef const Shape* s = ws.shape
-    cdef Totals squares
-    cdef Py_ssize_t l
-    start(&squares)
-    for l in range(s.n_layers):
-        s.kernels.penalise(ws.layers[l].dW, squares.loss, ws.layers[l].W, l2,
-                           s.sizes[l] * s.sizes[l + 1])
-    return 0.5 * l2 * loss_of(&squares)
-
-
-cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_params, double l2,
-                   bint mean) noexcept nogil:
-    """Penalty and reduction: completes grad; returns the loss summed, not yet divided."""
-    cdef float_mode mode = enter_float_mode()
-    cdef double loss = loss_of(totals)
-    if l2 != 0:
-        loss += add_penalty(ws, l2)
-    if mean:
-        ws.shape.kernels.divide(grad, totals.weight, n_params)
-    leave_float_mode(mode)
-    return loss
 
 
 # ---- arguments --------------------------------------------------------------------------
@@ -288,10 +190,10 @@ cdef class MLP:
     # ---- forward
 
     cdef object _forward(self, X, out, bint logits):
+        given = {"X": X, "net.params": self.params}
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), i, row, rows
-        out = _checks.output("out", out, (n, self.n_outputs), self.dtype,
-                             {"X": X, "net.params": self.params})
+        out = _checks.output("out", out, (n, self.n_outputs), self.dtype, given)
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
         ws.bind(data(self.params), NULL)
@@ -562,64 +464,12 @@ cdef class MLP:
             try:
                 optimizer.prepare(self.params)
                 with nogil:
-                    loss = self._steps(ws, batch, optimizer, n, size, l2)
+                    loss = run_epoch(ws, batch, optimizer, n, size, self.n_params, l2)
             finally:
                 release(&optimizer.busy)
         finally:
             free(batch.gathered)
         return loss
-
-    cdef double _steps(self, Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t n,
-                       Py_ssize_t size, double l2) except? -1 nogil:
-        """Every mini-batch of the epoch; the loss per unit of weight."""
-        cdef Py_ssize_t step, rows, outputs = self.n_outputs, item = self.shape.itemsize
-        cdef double loss = 0, weight = 0
-        cdef char* params = <char*> ws.layers[0].W
-        cdef char* grad = ws.layers[0].dW
-        cdef Totals totals
-        cdef float_mode mode
-        cdef Clock clock = Clock(0)
-        for step in range((n + size - 1) // size):
-            rows = min(size, n - step * size)
-            start(&totals)
-            run_blocks(ws, &batch, rows, True, &totals, &clock)
-            if totals.weight > 0:
-                loss += finish(ws, &totals, grad, self.n_params, l2, True)
-                weight += totals.weight
-                mode = enter_float_mode()
-                optimizer.update(self.shape.kernels, params, grad)
-                leave_float_mode(mode)
-            if batch.order != NULL:
-                batch.order += rows
-            else:
-                batch.X += rows * self.n_features * item
-                batch.y += rows * outputs * item
-                if batch.sample_weight != NULL:
-                    batch.sample_weight += rows * item
-            if step & 15 == 15 or rows * self.n_params > LONG:
-                look_for_interrupt(&clock)
-        return loss / weight
-
-
-cdef object permutation(Py_ssize_t n, raw):
-    """N6: Fisher-Yates from raw 64-bit draws; `_random.permutation` is the specification."""
-    order = np.arange(n, dtype=np.intp)
-    cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
-    cdef const unsigned long long* bits = <const unsigned long long*> data(raw)
-    cdef Py_ssize_t i, j
-    for i in range(n - 1, 0, -1):
-        j = <Py_ssize_t> multiply_high(bits[n - 1 - i], i + 1)
-        a[i], a[j] = a[j], a[i]
-    return order
-
-
-cdef inline unsigned long long multiply_high(unsigned long long a,
-                                             unsigned long long b) noexcept nogil:
-    """The upper 64 bits of the 128-bit product, from 32-bit halves."""
-    cdef unsigned long long low = 0xffffffff
-    cdef unsigned long long mid = (a >> 32) * (b & low) + (((a & low) * (b & low)) >> 32)
-    return ((a >> 32) * (b >> 32) + (mid >> 32)
-            + (((a & low) * (b >> 32) + (mid & low)) >> 32))
 
 
 def _restore(layer_sizes, options, params, grad):

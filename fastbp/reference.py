@@ -53,12 +53,12 @@ def _bce(z, y):
 
 
 def _weighted_bce(z, y, w=None):
-    """L, summed in float64 or wider, and δ_L, where sample i counts w_i times."""
+    """L, summed in float64 or wider, and δ_L; row i counts w_i times, ``w`` being a column."""
     terms, delta = _bce(z, y)
     terms = terms.astype(np.promote_types(terms.dtype, np.float64), copy=False)
     if w is not None:
-        terms = terms * w[:, None]
-        delta *= w[:, None]
+        terms = terms * w
+        delta *= w
     return terms.sum(), delta
 
 
@@ -75,7 +75,7 @@ def _forward(weights, biases, X):
 
 
 def _gradient(weights, biases, X, y, w=None):
-    """E1 to E6: L, [dW_1 …], [db_1 …]; ``y`` is (n, n_outputs)."""
+    """E1 to E6: L, [dW_1 …], [db_1 …]; ``y`` is (n, n_outputs), ``w`` (n, 1) or ``None``."""
     inputs, slopes, z = _forward(weights, biases, X)
     loss, delta = _weighted_bce(z, y, w)
     dW, db = list(weights), list(biases)
@@ -226,7 +226,7 @@ def bce_with_logits(z, y, sample_weight=None):
     Parameters
     ----------
     z : array (n,) or (n, n_outputs)
-        Logits; their dtype is that of the computation.
+        Logits.
     y : array like `z`
         Targets in [0, 1].
     sample_weight : array (n,), optional
@@ -245,12 +245,17 @@ def bce_with_logits(z, y, sample_weight=None):
         Shapes do not fit, a target is outside [0, 1] or NaN, a weight is negative or not finite.
     """
     z = _checks.real_array("z", z)
-    axes = ("n_samples",) if z.ndim == 1 else ("n_samples", "n_outputs")
-    columns = _checks.real_array("z", z, shape=axes).reshape(z.shape + (1,) * (2 - z.ndim))
-    y = _checks.targets(y, *columns.shape, z.dtype)
-    w = _checks.sample_weight(sample_weight, z.shape[0], "sum", z.dtype)
-    loss, delta = _weighted_bce(columns, y, w)
-    return float(loss), delta.reshape(z.shape)
+    if z.ndim != 1:
+        z = _checks.real_array("z", z, shape=("n_samples", "n_outputs"))
+    y = _checks.real_array("y", y, shape=z.shape)
+    w = _checks.sample_weight(sample_weight, z.shape[0], "sum", None)
+    dtype = _checks.common_dtype(z, y, *(() if w is None else (w,)))
+    z, y = _checks.as_dtype([z, y], dtype)
+    _checks.unit_interval_rows("y", y)
+    if w is not None:
+        w = w.astype(dtype, copy=False).reshape(-1, *(1,) * (z.ndim - 1))
+    loss, delta = _weighted_bce(z, y, w)
+    return float(loss), delta
 
 
 def _network(weights, biases, X):
@@ -302,7 +307,7 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
     _checks.at_least_one_sample(n_samples, reduction)
     y = _checks.targets(y, n_samples, biases[-1].size, dtype)
     w = _checks.sample_weight(sample_weight, n_samples, reduction, dtype)
-    loss, dW, db = _gradient(weights, biases, X, y, w)
+    loss, dW, db = _gradient(weights, biases, X, y, None if w is None else w[:, None])
     if reduction == "mean":
         total = np.float64(n_samples if w is None else w.sum(dtype=np.float64))
         loss /= total

@@ -1,0 +1,8 @@
+"""python -m fastbp: the command, when the `fastbp` script is not on the path."""
+
+import sys
+
+from fastbp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""`Layers`: the recursion over arrays that the caller owns, in either weight layout."""
+
+import numpy as np
+
+from fastbp import _checks
+from fastbp._recursion import ACTIVATIONS, IN_USE
+
+cimport numpy as cnp
+
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._native cimport acquire, data, release
+from fastbp._recursion cimport Architecture, Clock, Shape, Workspace, look_for_interrupt
+
+cnp.import_array()
+
+
+cdef class Layers:
+    """The recursion E1, E5, E6 over arrays that the caller owns.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Width of the input, of each hidden layer, and of the output; at least two.
+    activations : sequence of str
+        One per layer, the output's included: "sigmoid".
+    dtype : {"float32", "float64"}
+        Of every array.
+    layout : {"io", "oi"}
+        Weights as (fan_in, fan_out), or as (fan_out, fan_in).
+    n_threads : int or None
+        Most threads a call may use; the result does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1, unknown names, or a wrong number of activations.
+
+    Notes
+    -----
+    `forward` keeps the activations of the whole batch for `backward`; one object serves one
+    thread at a time.
+    """
+
+    cdef readonly tuple layer_sizes, activations
+    cdef readonly object dtype, n_threads
+    cdef readonly str layout
+    cdef Workspace workspace
+    cdef object X, weights, biases
+    cdef Py_ssize_t n
+    cdef int busy
+
+    def __init__(self, layer_sizes, activations, *, dtype="float32", layout="io", n_threads=None):
+        self.layer_sizes = _checks.layer_sizes(layer_sizes)
+        if isinstance(activations, str) or len(activations) != len(self.layer_sizes) - 1:
+            raise ValueError(f"activations is {activations!r}; it should list one name for each "
+                             f"of the {len(self.layer_sizes) - 1} layers")
+        self.activations = tuple(
+            _checks.choice("activations", name, tuple(ACTIVATIONS)) for name in activations)
+        self.dtype = _checks.real_dtype(dtype)
+        self.layout = _checks.choice("layout", layout, ("io", "oi"))
+        self.n_threads = _checks.n_threads(n_threads)
+        self.workspace = Workspace(
+            Architecture(self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
+                         self.dtype.itemsize, self.layout == "oi"), True)
+
+    def __repr__(self):
+        return (f"Layers({list(self.layer_sizes)}, {list(self.activations)}, "
+                f"dtype={self.dtype.name!r}, layout={self.layout!r})")
+
+    def __reduce__(self):
+        return _build_layers, (self.layer_sizes, self.activations, self.dtype.name, self.layout,
+                               self.n_threads)
+
+    @property
+    def workspace_bytes(self):
+        """Bytes held for the batch that `forward` saw and for scratch."""
+        return self.workspace.nbytes
+
+    def _layer_shapes(self):
+        pairs = zip(self.layer_sizes, self.layer_sizes[1:])
+        return [(i, o) if self.layout == "io" else (o, i) for i, o in pairs]
+
+    def _inputs(self, name, arrays, shapes):
+        arrays = list(arrays)
+        if len(arrays) != len(shapes):
+            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
+        return [_checks.real_array(f"{name}[{i}]", a, self.dtype, shape=shape)
+                for i, (a, shape) in enumerate(zip(arrays, shapes))]
+
+    def _outputs(self, name, arrays, shapes, inputs):
+        arrays = list(arrays)
+        if len(arrays) != len(shapes):
+            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
+        for i, (a, shape) in enumerate(zip(arrays, shapes)):
+            if a is None:
+                raise TypeError(f"{name}[{i}] is None; it should be an ndarray to write to")
+            inputs[f"{name}[{i}]"] = _checks.output(f"{name}[{i}]", a, shape, self.dtype, inputs)
+        return arrays
+
+    def forward(self, weights, biases, X):
+        """E1: outputs h_L of a batch; keeps what `backward` needs.
+
+        Parameters
+        ----------
+        weights, biases : sequences of ndarray
+            One W (in the layout of the constructor) and one b (fan_out,) per layer.
+        X : (n, layer_sizes[0]) array
+
+        Returns
+        -------
+        (n, layer_sizes[-1]) ndarray
+
+        Raises
+        ------
+        ValueError, TypeError
+            For shapes and dtypes that do not fit; the message names the argument.
+        MemoryError
+            When the activations of the batch do not fit.
+        RuntimeError
+            When another thread is inside this object.
+        """
+        if acquire(&self.busy, 1):
+            raise RuntimeError(IN_USE.format("Layers"))
+        try:
+            return self._forward(weights, biases, X)
+        finally:
+            release(&self.busy)
+
+    def _forward(self, weights, biases, X):
+        cdef Workspace ws = self.workspace
+        shapes = self._layer_shapes()
+        weights = self._inputs("weights", weights, shapes)
+        biases = self._inputs("biases", biases, [(o,) for o in self.layer_sizes[1:]])
+        X = _checks.real_array("X", X, self.dtype, shape=("n_samples", self.layer_sizes[0]))
+        cdef Py_ssize_t n = X.shape[0], row, last = ws.shape.n_layers - 1, l
+        cdef Py_ssize_t in_row = X.shape[1] * ws.shape.itemsize
+        cdef Py_ssize_t out_row = ws.shape.sizes[last + 1] * ws.shape.itemsize
+        out = np.empty((n, self.layer_sizes[-1]), self.dtype)
+        self.X = None                       # a failure from here on leaves nothing to go back over
+        ws.reserve(max(n, 1))
+        for l in range(ws.shape.n_layers):
+            ws.layers[l].W = data(weights[l])
+            ws.layers[l].b = data(biases[l])
+        cdef const char* x = data(X)
+        cdef char* h = data(out)
+        cdef Clock clock = Clock(0)
+        with nogil:
+            for row in range(0, n, 256):
+                self._block_forward(ws, x + row * in_row, row, min(n - row, 256), h + row * out_row)
+                look_for_interrupt(&clock)
+        self.X, self.weights, self.biases, self.n = X, weights, biases, n
+        return out
+
+    cdef void _block_forward(self, Workspace ws, const char* x, Py_ssize_t row, Py_ssize_t n,
+                             char* h) noexcept nogil:
+        cdef float_mode mode = enter_float_mode()
+        ws.forward(x, row, n, h)
+        leave_float_mode(mode)
+
+    def backward(self, grad_output, weight_grads, bias_grads, input_grad=None):
+        """E5 and E6: gradients of the last `forward` from dL/dh_L, into the arrays given.
+
+        Parameters
+        ----------
+        grad_output : (n, layer_sizes[-1]) array
+            dL/dh_L.
+        weight_grads, bias_grads : sequences of ndarray
+            One per layer, like the weights and biases; overwritten.
+        input_grad : (n, layer_sizes[0]) ndarray, optional
+            Overwritten with dL/dX.
+
+        Raises
+        ------
+        RuntimeError
+            Before any `forward`, or when another thread is inside this object.
+        ValueError, TypeError
+            For arrays that do not fit, overlap an input, or cannot be written.
+        """
+        if acquire(&self.busy, 1):
+            raise RuntimeError(IN_USE.format("Layers"))
+        try:
+            self._backward(grad_output, weight_grads, bias_grads, input_grad)
+        finally:
+            release(&self.busy)
+
+    def _backward(self, grad_output, weight_grads, bias_grads, input_grad):
+        cdef Workspace ws = self.workspace
+        cdef const Shape* s = ws.shape
+        if self.X is None:
+            raise RuntimeError("backward needs a forward pass before it")
+        inputs = {"X": self.X, "grad_output": grad_output}      # what no output may overlap
+        grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
+                                         shape=(self.n, self.layer_sizes[-1]))
+        inputs.update((f"weights[{i}]", w) for i, w in enumerate(self.weights))
+        dW = self._outputs("weight_grads", weight_grads, self._layer_shapes(), inputs)
+        db = self._outputs("bias_grads", bias_grads, [(o,) for o in self.layer_sizes[1:]], inputs)
+        cdef char* dX = NULL
+        if input_grad is not None:
+            input_grad = _checks.output("input_grad", input_grad, (self.n, self.layer_sizes[0]),
+                                        self.dtype, inputs)
+            dX = data(input_grad)
+        cdef Py_ssize_t l, row, n
+        for l in range(s.n_layers):
+            ws.layers[l].dW = data(dW[l])
+            ws.layers[l].db = data(db[l])
+        cdef Py_ssize_t in_row = s.sizes[0] * s.itemsize
+        cdef Py_ssize_t out_row = s.sizes[s.n_layers] * s.itemsize
+        cdef const char* x = data(self.X)
+        cdef const char* g = data(grad_output)
+        cdef Clock clock = Clock(0)
+        with nogil:
+            for row in range(0, max(self.n, 1), 256):
+                n = min(self.n - row, 256)
+                self._block_backward(ws, x + row * in_row, g + row * out_row, row, n,
+                                     dX + row * in_row if dX != NULL else NULL)
+                look_for_interrupt(&clock)
+
+    cdef void _block_backward(self, Workspace ws, const char* x, const char* g, Py_ssize_t row,
+                              Py_ssize_t n, char* dX) noexcept nogil:
+        cdef float_mode mode = enter_float_mode()
+        cdef const Shape* s = ws.shape
+        cdef Py_ssize_t last = s.n_layers - 1
+        cdef char* delta = ws.delta + ws.delta_bytes
+        # delta_L = dL/dh_L * act'(z_L); the recursion starts in the other of the two buffers
+        s.kernels.multiply(delta, g, ws.layers[last].dh + row * s.sizes[last + 1] * s.itemsize,
+                           n * s.sizes[last + 1])
+        ws.backprop(x, delta, row, n, dX, row > 0)
+        leave_float_mode(mode)
+
+
+def _build_layers(layer_sizes, activations, dtype, layout, n_threads):
+    return Layers(layer_sizes, activations, dtype=dtype, layout=layout, n_threads=n_threads)

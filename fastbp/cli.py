@@ -1,0 +1,193 @@
+"""The `fastbp` command: its options, its exit codes and its one-line errors.
+
+What the subcommands do is in `_train`, `_check` and `_bench`, each imported when it is asked for.
+Results go to stdout, progress and errors to stderr. Exit codes: 0; 1 if `check` finds a deviation;
+2 for an error; 130 after Ctrl-C; 141 if the reader of the output has gone, as after `| head`.
+"""
+
+import argparse
+import io
+import math
+import os
+import sys
+
+import fastbp
+
+INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
+READER_GONE = 141  # 128 + SIGPIPE
+
+
+def main(argv=None):
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments after the command's name; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # any column name can be printed
+    try:
+        try:
+            args = _parser().parse_args(argv)
+            code = args.run(args)
+        except SystemExit as stop:  # --help, --version, or a wrong option
+            code = stop.code
+        if sys.stdout is not None:  # None: started with the stream closed
+            sys.stdout.flush()  # not at exit, where an error cannot be caught
+        return code
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED, prefix="fastbp: ")
+    except BrokenPipeError:
+        _settle(sys.stdout)
+        _settle(sys.stderr)
+        return READER_GONE
+    except OSError as error:
+        _settle(sys.stdout)
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except MemoryError as error:
+        return _fail(f"out of memory. {error}")
+    except (ValueError, OverflowError, ImportError) as error:
+        return _fail(str(error))
+
+
+def _fail(message, code=2, prefix="fastbp: error: "):
+    """Print one line to stderr and return the exit code."""
+    try:
+        print(prefix + " ".join(message.split()), file=sys.stderr, flush=True)
+    except OSError:
+        _settle(sys.stderr)
+    return code
+
+
+def _settle(stream):
+    """Flush a stream; if that cannot be done, make sure that the flush at exit does not try."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage before it."""
+
+    def error(self, message):
+        self.exit(_fail(message))
+
+
+def _parser():
+    parser = _Parser(
+        prog="fastbp", description="Exact gradients of multilayer perceptrons on a CPU."
+    )
+    parser.add_argument("--version", action="version", version=f"fastbp {fastbp.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_train(commands)
+
+    check = commands.add_parser(
+        "check", help="check gradients, sigmoid errors and digests on this machine; 1 if any is off"
+    )
+    check.set_defaults(run=_check)
+
+    bench = commands.add_parser("bench", help="time fastbp beside the peers that are installed")
+    bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
+    bench.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    bench.add_argument("--quick", action="store_true", help="fewer networks and repetitions")
+    bench.add_argument("--json", metavar="FILE", help="write the measurements here")
+    bench.set_defaults(run=_bench)
+
+    info = commands.add_parser("info", help="show version, instruction sets and threads")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_train(commands):
+    train = commands.add_parser(
+        "train",
+        help="train a two-class network on a table",
+        description="Train a network of sigmoid units on a table with two classes; report "
+        "accuracy, AUC and loss on held-out rows.",
+    )
+    add = train.add_argument
+    add("data", nargs="?", metavar="DATA", help="CSV or NPZ file; without it the bundled data set")
+    add("--target", metavar="NAME", help="column of the labels, if not target, y or label")
+    add("--hidden", type=_sizes, default="16,16", metavar="N,N",
+        help="widths of the hidden layers, '' for none; default %(default)s")
+    add("--epochs", type=_whole(1), default=100, metavar="N",
+        help="passes over the training rows; default %(default)s")
+    add("--batch-size", type=_whole(1), default=32, metavar="N",
+        help="rows per step; default %(default)s")
+    add("--optimizer", choices=("adam", "sgd"), default="adam",
+        help="sgd has momentum 0.9; default %(default)s")
+    add("--lr", type=_real, metavar="X", help="learning rate; default 0.005 for adam, 0.1 for sgd")
+    add("--l2", type=_real, default=0.1, metavar="X",
+        help="half of X times the sum of squared weights is added to a batch's summed loss; "
+        "default %(default)s")
+    add("--dtype", choices=("float32", "float64"), default="float32",
+        help="of the network; default %(default)s")
+    add("--test-fraction", type=_real, default=0.25, metavar="X",
+        help="share of each class that is held out; default %(default)s")
+    add("--seed", type=_whole(0), default=0, metavar="N",
+        help="of the split, the weights and the shuffling; default %(default)s")
+    add("--out", metavar="MODEL.safetensors", help="save the network, for fastbp.io.load_model")
+    add("--plot", metavar="FILE.png", help="draw the losses per epoch")
+    train.set_defaults(run=_train)
+
+
+def _train(args):
+    from fastbp import _train
+
+    return _train.run(args)
+
+
+def _check(args):
+    from fastbp import _check
+
+    return _check.run(args)
+
+
+def _bench(args):
+    from fastbp import _bench
+
+    return _bench.run(args)
+
+
+def _info(args):
+    fastbp.show_config()
+    return 0
+
+
+def _sizes(text):
+    """Parse "64,64" to (64, 64) and "" to ()."""
+    return tuple(_whole(1)(size) for size in text.split(",")) if text.strip() else ()
+
+
+def _whole(least):
+    def parse(text):
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return number
+
+    return parse
+
+
+def _real(text):
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return number

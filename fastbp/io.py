@@ -1,0 +1,257 @@
+"""Networks in safetensors files: plain tensors and strings, no code that runs on loading.
+
+| tensor                                   | shape               | dtype             |
+|------------------------------------------|---------------------|-------------------|
+| `weights.0`, `weights.1`, …              | (fan_in, fan_out)   | the network's     |
+| `biases.0`, `biases.1`, …                | (fan_out,)          | the network's     |
+| `feature_mean`, `feature_scale`          | (n_features,)       | float64, optional |
+
+The metadata are strings: `format`, `format_version`, `activation`, `loss`, `dtype`, `target_name`,
+and as JSON lists `layer_sizes`, `feature_names` and `classes`. The same network always gives the
+same bytes. The state of an optimizer is not stored.
+"""
+
+import contextlib
+import errno
+import json
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+import fastbp
+
+__all__ = ["SavedModel", "load_model", "save_model"]
+
+FORMAT = "fastbp-mlp"
+FORMAT_VERSION = "1"
+
+
+class SavedModel(NamedTuple):
+    """What `load_model` returns.
+
+    Attributes
+    ----------
+    net : fastbp.MLP
+        The network; it expects standardised features.
+    feature_mean, feature_scale : ndarray of shape (n_features,), float64
+        The standardisation; zeros and ones if the file has none.
+    feature_names, classes : tuple of str
+        Column names and, for a classifier, the labels in the order of y; may be empty.
+    target_name : str
+        What is predicted; may be empty.
+    """
+
+    net: "fastbp.MLP"
+    feature_mean: np.ndarray
+    feature_scale: np.ndarray
+    feature_names: tuple[str, ...]
+    classes: tuple[str, ...]
+    target_name: str
+
+    def forward(self, X):
+        """Standardise `X` (n, n_features) and return the network's outputs (n, n_outputs)."""
+        X = (np.asarray(X, dtype=np.float64) - self.feature_mean) / self.feature_scale
+        return self.net.forward(X)
+
+
+def save_model(
+    path,
+    net,
+    *,
+    feature_mean=None,
+    feature_scale=None,
+    feature_names=(),
+    classes=(),
+    target_name="",
+):
+    """Write a network to a safetensors file.
+
+    A file that is there is replaced only once the new one is complete.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, usually with the suffix `.safetensors`.
+    net : fastbp.MLP
+        The network.
+    feature_mean, feature_scale : array-like of shape (n_features,), optional
+        The standardisation `(X - feature_mean) / feature_scale` applied before the network.
+    feature_names, classes : sequence of str, optional
+        The columns of `X`; the labels in the order of y.
+    target_name : str, optional
+        What is predicted.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    ValueError
+        The standardisation does not have the shape (n_features,).
+    OSError
+        The file cannot be written.
+    """
+    safetensors = import_safetensors()
+    tensors = {}
+    for i, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        tensors[f"weights.{i}"] = np.ascontiguousarray(W)
+        tensors[f"biases.{i}"] = np.ascontiguousarray(b)
+    n_features = net.layer_sizes[0]
+    for name, values in (("feature_mean", feature_mean), ("feature_scale", feature_scale)):
+        if values is not None:
+            tensors[name] = np.ascontiguousarray(values, dtype=np.float64)
+            if tensors[name].shape != (n_features,):
+                raise ValueError(
+                    f"{name} has shape {tensors[name].shape}, expected ({n_features},)"
+                )
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "layer_sizes": json.dumps([int(size) for size in net.layer_sizes]),
+        "activation": net.activation,
+        "loss": net.loss,
+        "dtype": np.dtype(net.dtype).name,
+        "feature_names": json.dumps(list(feature_names)),
+        "classes": json.dumps(list(classes)),
+        "target_name": target_name,
+    }
+    write_file(path, _sorted_header(safetensors.numpy.save(tensors, metadata)))
+
+
+def load_model(path, *, n_threads=None):
+    """Read a network that `save_model` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    n_threads : int, optional
+        Passed to `fastbp.MLP`.
+
+    Returns
+    -------
+    SavedModel
+        The network with the saved bits in its parameters, and what was saved beside it.
+
+    Raises
+    ------
+    ImportError
+        safetensors is not installed.
+    ValueError
+        The file is damaged, is no fastbp model, or has a newer format version.
+    OSError
+        The file cannot be read.
+    """
+    safetensors = import_safetensors()
+    path = os.fspath(path)
+    with open(path, "rb"):  # a missing file becomes an OSError with its path
+        pass
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError("a safetensors file, but not one of a fastbp network")
+            version = metadata.get("format_version")
+            if version != FORMAT_VERSION:
+                raise ValueError(f"format version {version}; known here is {FORMAT_VERSION}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        return _rebuild(metadata, tensors, n_threads)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged: {error!r}") from None
+
+
+def _rebuild(metadata, tensors, n_threads):
+    sizes = json.loads(metadata["layer_sizes"])
+    dtype = np.dtype(metadata["dtype"])
+    _check_tensors(tensors, sizes, dtype)  # first: then the sizes allocate what the file can fill
+    net = fastbp.MLP(
+        sizes,
+        activation=metadata["activation"],
+        loss=metadata["loss"],
+        dtype=dtype.name,
+        seed=0,
+        n_threads=n_threads,
+    )
+    for i, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        W[...] = tensors[f"weights.{i}"]
+        b[...] = tensors[f"biases.{i}"]
+    return SavedModel(
+        net,
+        tensors.get("feature_mean", np.zeros(sizes[0])),
+        tensors.get("feature_scale", np.ones(sizes[0])),
+        tuple(json.loads(metadata["feature_names"])),
+        tuple(json.loads(metadata["classes"])),
+        metadata["target_name"],
+    )
+
+
+def _check_tensors(tensors, sizes, dtype):
+    """Raise a ValueError unless every tensor is there with the shape and dtype it should have."""
+    expected = {}
+    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        expected[f"weights.{i}"] = ((fan_in, fan_out), dtype)
+        expected[f"biases.{i}"] = ((fan_out,), dtype)
+    for name in {"feature_mean", "feature_scale"} & tensors.keys():
+        expected[name] = ((sizes[0],), np.dtype("float64"))
+    for name, (shape, kind) in expected.items():
+        if name not in tensors:
+            raise ValueError(f"damaged: there is no tensor {name!r}")
+        found = tensors[name]
+        if found.shape != shape or found.dtype != kind:
+            raise ValueError(
+                f"damaged: {name} is {found.dtype}{found.shape}, expected {kind}{shape}"
+            )
+
+
+def import_safetensors():
+    """Return safetensors with its NumPy part, or raise an ImportError that names the extra."""
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError(
+            "model files need safetensors: pip install 'fastbp[io]' or 'fastbp[cli]'"
+        ) from None
+    return safetensors
+
+
+def _sorted_header(content):
+    """Return a safetensors file with the keys of its header sorted.
+
+    The library writes the metadata in the order of a hash map, which changes from run to run.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    encoded = header.encode()
+    encoded += b" " * (-len(encoded) % 8)  # the format aligns the tensors to 8 bytes
+    return len(encoded).to_bytes(8, "little") + encoded + content[8 + size :]
+
+
+def check_writable(path):
+    """Raise now the OSError that `write_file` would raise after a long computation."""
+    write_file(path, b"", replace=False)
+
+
+def write_file(path, content, *, replace=True):
+    """Write bytes to a file that appears complete or not at all."""
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        # os.replace would put a file in the place of a device such as /dev/null
+        raise OSError(errno.EINVAL, "is not a regular file", path)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise OSError(errno.EACCES, "is write-protected", path)
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+        if replace:
+            os.replace(part, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        with contextlib.suppress(OSError):  # gone already after os.replace
+            os.remove(part)

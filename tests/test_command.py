@@ -1,0 +1,336 @@
+"""The command does what it prints: figures, files, exit codes, and errors of one line."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp._train import auc, stratified_split
+from fastbp.datasets import load_breast_cancer
+from fastbp.io import load_model, save_model
+
+MODULE = [sys.executable, "-m", "fastbp"]
+# Of a usual shell: results are written when the buffer is full or the command ends.
+ENV = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def script():
+    """Return the installed `fastbp` script, or None."""
+    return shutil.which("fastbp", path=sysconfig.get_path("scripts"))
+
+
+@pytest.fixture
+def fastbp_run(tmp_path):
+    """Return a function that runs the command in an empty folder."""
+
+    def run(*args, command=MODULE, **options):
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENV, **options}
+        return subprocess.run(
+            [*command, *map(str, args)], text=True, timeout=120, cwd=tmp_path, **streams
+        )
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Return a CSV file of 40 rows whose classes a line separates."""
+    x = np.random.default_rng(0).standard_normal((40, 2))
+    lines = [f"{a!r},{b!r},1.5,{'yes' if a + b > 0 else 'no'}" for a, b in x.tolist()]
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,constant,sick\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def without(tmp_path, package):
+    """Return an environment in which the import of a package fails."""
+    folder = tmp_path / f"no_{package}"
+    folder.mkdir()
+    (folder / f"{package}.py").write_text("raise ImportError('blocked by the test')\n")
+    paths = [str(folder), *ENV.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**ENV, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def read_terminal(descriptor):
+    """Yield what is written to a pseudoterminal until its other end is closed."""
+    with contextlib.suppress(OSError):  # EIO is the end on Linux
+        while content := os.read(descriptor, 4096):
+            yield content
+    os.close(descriptor)
+
+
+def figure(output, name):
+    return float(re.search(rf"^{name} +(\S+)", output, re.MULTILINE).group(1))
+
+
+def assert_error(done, words):
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("fastbp: error: ") and words in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bundled_data_reach_95_percent(fastbp_run, seed):
+    done = fastbp_run("train", "--seed", seed)
+    assert done.returncode == 0, done.stderr
+    assert figure(done.stdout, "held-out accuracy") >= 0.95
+    assert figure(done.stdout, "held-out AUC") >= 0.97
+    assert 0.0 < figure(done.stdout, "held-out loss") < 0.2
+    assert "samples per second" in done.stdout and "positive class 'malignant'" in done.stdout
+    assert 9 <= len(done.stderr.splitlines()) <= 12
+
+
+@pytest.mark.skipif(script() is None, reason="the fastbp script is not installed")
+def test_script(fastbp_run):
+    done = fastbp_run("--version", command=[script()])
+    assert (done.returncode, done.stdout) == (0, f"fastbp {fastbp.__version__}\n")
+
+
+def test_info(fastbp_run):
+    done = fastbp_run("info")
+    assert done.returncode == 0 and done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--optimizer", "sgd", "--dtype", "float64"]])
+def test_own_table(fastbp_run, table, options):
+    done = fastbp_run("train", table, "--target", "sick", "--hidden", "4", *options)
+    assert done.returncode == 0, done.stderr
+    assert "positive class 'yes'" in done.stdout and "3-4-1" in done.stdout
+    assert figure(done.stdout, "held-out accuracy") >= 0.8
+
+
+def test_npz_without_hidden_layers(fastbp_run, tmp_path):
+    data = load_breast_cancer()
+    np.savez(tmp_path / "t.npz", X=data.X, y=data.y)
+    done = fastbp_run("train", "t.npz", "--hidden", "", "--epochs", 20)
+    assert done.returncode == 0, done.stderr
+    assert "30-1," in done.stdout
+    assert figure(done.stdout, "held-out accuracy") >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["train", "--fly"], "unrecognized arguments: --fly"),
+        (["train", "--epochs", "0"], "'0' is not a whole number of at least 1"),
+        (["train", "--hidden", "8,x"], "'x' is not a whole number"),
+        (["train", "--lr", "-1"], "'-1' is not a number of at least 0"),
+        (["train", "--l2", "inf"], "'inf' is not a number"),
+        (["train", "--optimizer", "lbfgs"], "invalid choice: 'lbfgs'"),
+        (["train", "--seed", "-1"], "'-1' is not a whole number of at least 0"),
+        (["train", "--test-fraction", "1"], "must be between 0 and 1"),
+        (["train", "--target", "sick"], "--target needs DATA"),
+        (["train", "missing.csv"], "missing.csv: No such file"),
+        (["train", "table.csv"], "name the target column (--target NAME)"),
+        (["train", "table.csv", "--target", "sik"], "did you mean 'sick'?"),
+        (["train", "table.csv", "--target", "a"], "column 'sick': 'no' is not a number"),
+        (["train", "table.csv", "--target", "sick", "--out", "table.csv"], "would overwrite"),
+        (["train", "--plot", "loss.docx"], "the suffix must be .png"),
+        (["train", "--plot", "nowhere/loss.png"], "loss.png: No such file or directory"),
+        (["train", "--out", "nowhere/model"], "model: No such file or directory"),
+        (["train", "--out", "."], "is not a regular file"),
+        (["train", "--out", "m", "--plot", "./m.png/../m"], "the suffix must be .png"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line_before_training(fastbp_run, table, tmp_path, args, words):
+    before = sorted(tmp_path.iterdir())
+    done = fastbp_run(*args)
+    assert_error(done, words)
+    assert not done.stdout
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "t.csv: is empty"),
+        ("\0", "neither a CSV file in UTF-8 nor an NPZ file"),
+        ("PK\x03\x04", "is not an NPZ file that can be read"),
+        ("a,y\n", "no data row"),
+        ("a,a,y\n1,2,0\n", "2 columns are named 'a'"),
+        ("a,y\n1,0\n1\n", "data row 2 has 1 cells"),
+        ("a,y\n1,0\n,1\n", "data row 2 (counted from 1 after the header), column 'a': the cell"),
+        ("a,y\n1,0\nnan,1\n", "column 'a': the value is nan"),
+        ("a,y\n1,0\n2,1\n3,2\n", "must hold two classes, it holds 3: '0', '1', '2'"),
+        ("a,y\n1,0\n2,0\n3,1\n", "a class has fewer than two rows"),
+        ("a,y\n1e308,0\n-1e308,0\n1e308,1\n-1e308,1\n", "column 'a': the values are too large"),
+    ],
+)
+def test_bad_tables_are_one_line(fastbp_run, tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    assert_error(fastbp_run("train", "t.csv"), words)
+
+
+@pytest.mark.parametrize(
+    ("package", "args", "words"),
+    [
+        ("safetensors", ["--out", "m.safetensors"], "pip install 'fastbp[io]'"),
+        ("matplotlib", ["--plot", "loss.png"], "pip install 'fastbp[plot]'"),
+    ],
+)
+def test_missing_extra_is_named_before_training(fastbp_run, tmp_path, package, args, words):
+    done = fastbp_run("train", *args, env=without(tmp_path, package))
+    assert_error(done, words)
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("blocked", [False, True], ids=["rich", "no_rich"])
+def test_terminal(fastbp_run, tmp_path, blocked):
+    if not blocked:
+        pytest.importorskip("rich")
+    env = {**(without(tmp_path, "rich") if blocked else ENV), "TERM": "xterm"}
+    leader, follower = pytest.importorskip("pty").openpty()
+    shown = []
+    reader = threading.Thread(target=lambda: shown.extend(read_terminal(leader)))
+    reader.start()
+    done = fastbp_run("train", "--epochs", 20, env=env, stderr=follower)
+    os.close(follower)
+    reader.join()
+    shown = b"".join(shown).decode()
+    assert done.returncode == 0 and "held-out accuracy" in done.stdout
+    assert "20/20" in shown and "loss" in shown
+    assert ("\x1b[" in shown) != blocked  # cursor movements: the bar
+
+
+def test_saved_model(fastbp_run, table, tmp_path):
+    tensors_of = pytest.importorskip("safetensors.numpy").load_file
+    path = tmp_path / "model.safetensors"
+    done = fastbp_run("train", table, "--target", "sick", "--hidden", "5,4", "--out", path)
+    assert done.returncode == 0, done.stderr
+    model, tensors = load_model(path), tensors_of(path)
+    assert tuple(model.net.layer_sizes) == (3, 5, 4, 1)
+    assert model.classes == ("no", "yes") and model.target_name == "sick"
+    assert model.feature_names == ("a", "b", "constant")
+    assert model.feature_scale[2] == 1.0
+    for i, (W, b) in enumerate(zip(model.net.weights, model.net.biases, strict=True)):
+        assert W.dtype == np.float32 and W.tobytes() == tensors[f"weights.{i}"].tobytes()
+        assert b.dtype == np.float32 and b.tobytes() == tensors[f"biases.{i}"].tobytes()
+    assert model.forward([[2.0, 2.0, 1.5]]) > 0.5 > model.forward([[-2.0, -2.0, 1.5]])
+
+    save_model(tmp_path / "again", model.net, **dict(list(model._asdict().items())[1:]))
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+def test_model_without_metadata_of_a_table(tmp_path):
+    pytest.importorskip("safetensors")
+    net = fastbp.MLP((3, 4, 1), activation="sigmoid", dtype="float64", seed=1)
+    save_model(tmp_path / "m", net)
+    model = load_model(tmp_path / "m")
+    assert model.net.params.tobytes() == net.params.tobytes()
+    assert model.feature_names == () and model.classes == ()
+    X = np.random.default_rng(0).standard_normal((5, 3))
+    np.testing.assert_array_equal(model.forward(X), net.forward(X))
+    with pytest.raises(ValueError, match=r"feature_mean has shape \(2,\), expected \(3,\)"):
+        save_model(tmp_path / "m", net, feature_mean=[0.0, 0.0])
+
+
+def test_refused_models(tmp_path):
+    save = pytest.importorskip("safetensors.numpy").save
+    path = tmp_path / "m"
+    save_model(path, fastbp.MLP((3, 4, 1), seed=1))
+    content = path.read_bytes()
+    one = {"weights.0": np.zeros((3, 4), np.float32)}
+    for wrong, words in (
+        (content[:-1], "not a safetensors file"),
+        (b"", "not a safetensors file"),
+        (save(one), "not one of a fastbp network"),
+        (content.replace(b'_version":"1"', b'_version":"2"'), "format version 2"),
+        (content.replace(b"[3, 4, 1]", b"[3, 4, 2]"), r"weights.1 is float32\(4, 1\), expected"),
+        (content.replace(b"[3, 4, 1]", b"[9999999]"), "at least|two"),
+        (content.replace(b'"biases.1"', b'"biases.7"'), "no tensor 'biases.1'"),
+        (content.replace(b'"classes"', b'"klasses"'), "KeyError"),
+    ):
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match=words):
+            load_model(path)
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "missing")
+
+
+def test_seed_decides_every_byte(fastbp_run, tmp_path):
+    pytest.importorskip("safetensors")
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        fastbp_run("train", "--epochs", 3, "--seed", seed, "--out", name)
+    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_plot(fastbp_run, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = fastbp_run("train", "--epochs", 3, "--plot", "loss.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_interrupt_reports_and_saves(tmp_path):
+    pytest.importorskip("safetensors")
+    process = subprocess.Popen(
+        [*MODULE, "train", "--epochs", "100000000", "--out", "model"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENV,
+        # a test run in the background of a shell hands down an ignored signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stderr.readline().startswith("epoch")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"fastbp: interrupted after \d+ of 100000000 epochs\n", stderr)
+    assert "held-out accuracy" in stdout
+    assert load_model(tmp_path / "model").classes == ("benign", "malignant")
+
+
+def test_reader_that_leaves(tmp_path):
+    pytest.importorskip("safetensors")
+    process = subprocess.Popen(
+        [*MODULE, "train", "--epochs", "3", "--out", "model"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENV,
+    )
+    process.stdout.close()
+    stderr = process.stderr.read()
+    assert process.wait(timeout=60) == 141
+    assert all(line.startswith("epoch") for line in stderr.splitlines())
+    load_model(tmp_path / "model")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("args", [["info"], ["--help"], ["--version"]])
+def test_full_disk(fastbp_run, args):
+    with open("/dev/full", "w") as full:
+        done = fastbp_run(*args, stdout=full)
+    assert_error(done, "No space left on device")
+
+
+def test_auc_is_the_share_of_ordered_pairs():
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 10, 101):
+        for n_values in (1, 2, 5, 1000):
+            score, y = rng.integers(0, n_values, n) / 7, rng.integers(0, 2, n)
+            y[:2] = 0, 1
+            pairs = score[y == 1][:, None] - score[y == 0]
+            wins = int((pairs > 0).sum()) * 2 + int((pairs == 0).sum())
+            assert auc(y, score) == wins / (2 * pairs.size)
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.25, 0.5, 0.999])
+def test_split_keeps_the_classes(fraction):
+    y = np.array([0] * 30 + [1] * 7)
+    train, test = stratified_split(y, fraction, seed=3)
+    assert sorted([*train, *test]) == list(range(37))
+    for label, n in ((0, 30), (1, 7)):
+        assert (y[test] == label).sum() == min(max(round(fraction * n), 1), n - 1)
+    again = stratified_split(y, fraction, seed=3)
+    np.testing.assert_array_equal(test, again[1])
+    assert not np.array_equal(stratified_split(y, 0.5, 4)[1], stratified_split(y, 0.5, 5)[1])
