@@ -19,8 +19,8 @@ cdef void bce_with_logits(memory delta, double* sums, source z, source y, source
     cdef const real* w = <const real*> sample_weight
     cdef real* d = <real*> delta
     cdef Py_ssize_t size = n * n_outputs, block, i, j, lanes
-    cdef real losses[64]
-    cdef real weights[64]
+    cdef real losses[16]
+    cdef real weights[16]
     cdef vec x, t, wt, zero = splat(0)
     cdef Logistic tail
     for block in range((size + VL - 1) // VL):

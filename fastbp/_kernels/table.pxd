@@ -24,7 +24,7 @@ ctypedef struct KernelTable:
     # bytes of scratch that the three products of a layer need for at most n samples
     Py_ssize_t (*scratch_bytes)(Py_ssize_t n, Py_ssize_t fan_in,
                                 Py_ssize_t fan_out) noexcept nogil
-    # E1 h, dh (n, fan_out) <- act(h_prev (n, fan_in) W + b); dh may be NULL, b may be NULL;
+    # E1 h, dh (n, fan_out) <- act(h_prev (n, fan_in) W + b); dh may be NULL;
     #    W is (fan_in, fan_out), or (fan_out, fan_in) when `transposed`
     void (*forward)(void* h, void* dh, const void* h_prev, const void* W, const void* b,
                     Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,

@@ -92,7 +92,7 @@ cdef void adam(memory p, memory m, memory v, source grad, Py_ssize_t size, doubl
 cdef double fma_peak(double* sink, Py_ssize_t rounds) noexcept nogil:
     """Twelve independent chains from sink on, all in registers; returns the operations done."""
     cdef vec acc[12]
-    cdef real lanes[64]
+    cdef real lanes[16]
     cdef vec x = splat(<real> 0.999), y = splat(<real> 1e-3)
     cdef Py_ssize_t i
     cdef int j, unrolled
