@@ -101,13 +101,12 @@ cdef void scale(const Product* p, const real* g_tile, Py_ssize_t i0, Py_ssize_t 
 
 # ---- register tile -------------------------------------------------------------------
 
-cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, Py_ssize_t row,
-                      Py_ssize_t step, int MR, int NV) noexcept nogil:
+cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
+                      Py_ssize_t row, Py_ssize_t step, int MR, int NV) noexcept nogil:
     """MR x NV vectors of C from row b.i + i on; MR, NV and one of row, step are literals."""
     cdef vec acc[14][4]
     cdef vec x[4]
     cdef real buffer[14 * 4 * 16]
-    cdef const real* A = b.A + i * row
     cdef const real* B = b.B
     cdef real* C = p.C + (b.i + i) * p.N + b.j
     cdef vec a
@@ -146,46 +145,66 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, Py_ssize_t
         store_lanes(C + r * p.N + (NV - 1) * VL, acc[r][NV - 1], b.lanes)
 
 
-cdef inline void rows_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssize_t row,
-                         Py_ssize_t step, int MR, int NV) noexcept nogil:
-    """Tiles of MR rows, then of 8, 4, 2 and 1 for what is left."""
-    cdef Py_ssize_t i = 0
-    while M - i >= MR:
-        tile(p, b, i, row, step, MR, NV)
-        i += MR
-    if MR > 8 and M - i >= 8:
-        tile(p, b, i, row, step, 8, NV)
-        i += 8
-    if MR > 4 and M - i >= 4:
-        tile(p, b, i, row, step, 4, NV)
-        i += 4
-    if M - i >= 2:
-        tile(p, b, i, row, step, 2, NV)
-        i += 2
-    if M - i >= 1:
-        tile(p, b, i, row, step, 1, NV)
+cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
+    """Rows of the next tile: MR while they last, then 8, 4, 2 and 1."""
+    if left >= MR:
+        return MR
+    if left >= 8:
+        return 8
+    if left >= 4:
+        return 4
+    return 2 if left >= 2 else 1
+
+
+cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssize_t row,
+                          Py_ssize_t step, bint packed, int MR, int NV) noexcept nogil:
+    """C's panel of NV vectors, M rows; of a packed A each tile has rows 1, step MR apart."""
+    cdef Py_ssize_t i = 0, m
+    cdef const real* A = b.A
+    while i < M:
+        m = tile_rows(M - i, MR)
+        if m == MR:
+            tile(p, b, i, A, row, MR if packed else step, MR, NV)
+        elif MR > 8 and m == 8:
+            tile(p, b, i, A, row, 8 if packed else step, 8, NV)
+        elif MR > 4 and m == 4:
+            tile(p, b, i, A, row, 4 if packed else step, 4, NV)
+        elif m == 2:
+            tile(p, b, i, A, row, 2 if packed else step, 2, NV)
+        else:
+            tile(p, b, i, A, row, 1 if packed else step, 1, NV)
+        A += m * (b.K if packed else row)
+        i += m
 
 
 cdef void row_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
     if NV == 1:
-        rows_of(p, b, M, b.row, 1, ROWS_1, 1)
+        panel_of(p, b, M, b.row, 1, False, ROWS_1, 1)
     elif NV == 2:
-        rows_of(p, b, M, b.row, 1, ROWS_2, 2)
+        panel_of(p, b, M, b.row, 1, False, ROWS_2, 2)
     elif NV == 3:
-        rows_of(p, b, M, b.row, 1, ROWS_3, 3)
+        panel_of(p, b, M, b.row, 1, False, ROWS_3, 3)
     else:
-        rows_of(p, b, M, b.row, 1, ROWS_4, 4)
+        panel_of(p, b, M, b.row, 1, False, ROWS_4, 4)
 
 
 cdef void column_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
     if NV == 1:
-        rows_of(p, b, M, 1, b.step, ROWS_1, 1)
+        panel_of(p, b, M, 1, b.step, False, ROWS_1, 1)
     elif NV == 2:
-        rows_of(p, b, M, 1, b.step, ROWS_2, 2)
+        panel_of(p, b, M, 1, b.step, False, ROWS_2, 2)
     elif NV == 3:
-        rows_of(p, b, M, 1, b.step, ROWS_3, 3)
+        panel_of(p, b, M, 1, b.step, False, ROWS_3, 3)
     else:
-        rows_of(p, b, M, 1, b.step, ROWS_4, 4)
+        panel_of(p, b, M, 1, b.step, False, ROWS_4, 4)
+
+
+cdef void packed_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
+    """Rows packed for tiles of ROWS_2: panels of two vectors, and one for a last odd one."""
+    if NV == 1:
+        panel_of(p, b, M, 1, 0, True, ROWS_2, 1)
+    else:
+        panel_of(p, b, M, 1, 0, True, ROWS_2, 2)
 
 
 include "packing.pxi"
@@ -193,13 +212,13 @@ include "packing.pxi"
 
 # ---- driver --------------------------------------------------------------------------
 
-cdef inline int panel_width(Py_ssize_t vectors, Py_ssize_t M) noexcept nogil:
-    """How many vectors the next panel takes: wide ones for few rows, else pairs."""
-    if vectors <= 3:
-        return <int> vectors
-    if M < 6 or VEC_REGISTERS < 32:
-        return 4 if M < 6 else 2
-    return 2
+cdef inline int panel_width(Py_ssize_t vectors, Py_ssize_t M, bint pack_A) noexcept nogil:
+    """How many vectors the next panel takes: pairs, three to end on, wide ones for few rows."""
+    if M < 6:
+        return <int> min(<Py_ssize_t> WIDEST, vectors)
+    if vectors == 3 and not pack_A:
+        return 3
+    return <int> min(<Py_ssize_t> 2, vectors)
 
 
 cdef inline bint packs_rows(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
@@ -235,13 +254,13 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
             M = min(<Py_ssize_t> MC, p.M - b.i)
             if pack_A:
                 pack_rows(packed_rows, p, b.i, M, k0, b.K)
-                b.A, b.row, b.step = packed_rows, 1, M
+                b.A, b.row, b.step = packed_rows, 0, 0
             else:
                 b.A, b.row, b.step = p.A + b.i * p.row + k0 * p.step, p.row, p.step
             panel = scratch
             v = 0
             while v < vectors:
-                NV = panel_width(vectors - v, p.M)
+                NV = panel_width(vectors - v, p.M, pack_A)
                 b.j = v * VL
                 columns = min(<Py_ssize_t> NV * VL, p.N - b.j)
                 b.lanes = columns - (NV - 1) * VL
@@ -255,7 +274,9 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
                         panel += b.K * NV * VL
                 else:
                     b.B, b.ldb = p.B + k0 * p.N + b.j, p.N
-                if b.row == 1:
+                if pack_A:
+                    packed_panel(p, &b, M, NV)
+                elif b.row == 1:
                     column_major_panel(p, &b, M, NV)
                 else:
                     row_major_panel(p, &b, M, NV)
@@ -263,8 +284,10 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
 
 
 cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    cdef Py_ssize_t rows = min(<Py_ssize_t> MC, M) if packs_rows(M, N, K) else 0
-    return panel_room(M, N, K) + rows * min(<Py_ssize_t> KC, K)
+    cdef Py_ssize_t room = panel_room(M, N, K)
+    if packs_rows(M, N, K):
+        room += min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL
+    return room
 
 
 cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:

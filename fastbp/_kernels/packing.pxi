@@ -3,9 +3,6 @@
 # Nothing is padded along k, and zeros beside the last column only feed lanes that are never
 # stored: packing moves elements and changes no bit.
 
-from libc.string cimport memcpy
-
-
 cdef inline void transpose(vec* x) noexcept nogil:
     """VL x VL in registers: log2(VL) rounds of perfect shuffles."""
     cdef vec y[16]
@@ -51,15 +48,39 @@ cdef void pack_transposed(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t
                     store(out + ((k + c) * NV + v) * VL, x[c])
 
 
+cdef inline void pack_tile(real* out, const real* A, Py_ssize_t row, Py_ssize_t step,
+                           Py_ssize_t m, Py_ssize_t K) noexcept nogil:
+    """m rows of A as (K, m), what a tile broadcasts side by side.
+
+    Every store is a whole vector: what it spills over is written later, since lanes descend
+    from the last group of VL rows and k ascends; the very last spill has VL reals of room.
+    """
+    cdef Py_ssize_t group, i, k, lanes, depth, block
+    cdef vec x[16]
+    cdef int c
+    for group in range((m + VL - 1) // VL):
+        i = ((m + VL - 1) // VL - 1 - group) * VL
+        lanes = min(<Py_ssize_t> VL, m - i)
+        if row == 1:
+            for k in range(K):
+                store(out + k * m + i, load_lanes(A + k * step + i, lanes))
+            continue
+        for block in range((K + VL - 1) // VL):
+            k = block * VL
+            depth = min(<Py_ssize_t> VL, K - k)
+            for c in range(VL):
+                x[c] = load_lanes(A + (i + c) * row + k, depth) if c < lanes else splat(0)
+            transpose(x)
+            for c in range(VL):
+                if c < depth:
+                    store(out + (k + c) * m + i, x[c])
+
+
 cdef void pack_rows(real* out, const Product* p, Py_ssize_t i0, Py_ssize_t M, Py_ssize_t k0,
                     Py_ssize_t K) noexcept nogil:
-    """A[i0:i0+M, k0:k0+K] as (K, M): what a tile broadcasts lies side by side."""
-    cdef Py_ssize_t i, k
-    cdef const real* at = p.A + i0 * p.row + k0 * p.step
-    if p.row == 1:
-        for k in range(K):
-            memcpy(out + k * M, at + k * p.step, M * sizeof(real))
-    else:
-        for k in range(K):
-            for i in range(M):
-                out[k * M + i] = at[i * p.row + k]
+    """A[i0:i0+M, k0:k0+K], tile after tile."""
+    cdef Py_ssize_t i = 0, m
+    while i < M:
+        m = tile_rows(M - i, ROWS_2)
+        pack_tile(out + i * K, p.A + (i0 + i) * p.row + k0 * p.step, p.row, p.step, m, K)
+        i += m
