@@ -53,8 +53,6 @@ DIRECTIVES = {
     "initializedcheck": DEBUG,
     "cdivision": True,
     "freethreading_compatible": True,
-    "embedsignature": True,
-    "embedsignature.format": "python",
     "binding": True,
 }
 MODULES = ("_kernels.dispatch", "_recursion", "_gradient", "_equations", "_layers", "_optim",

@@ -5,7 +5,7 @@
 """
 
 try:
-    from fastbp._kernels import dispatch as _dispatch  # noqa: F401
+    from fastbp._kernels.dispatch import available_isas, get_isa
 except ModuleNotFoundError as error:
     raise ImportError(
         f"{error.name} is not compiled in {__path__[0]}: in a checkout run `pip install -e .`, "
@@ -21,7 +21,6 @@ from fastbp._equations import (
     sigmoid_backward,
     weight_grad,
 )
-from fastbp._kernels.dispatch import available_isas, get_isa
 from fastbp._layers import Layers
 from fastbp._mlp import MLP
 from fastbp._optim import SGD, Adam

@@ -282,10 +282,17 @@ def fraction(name, value):
 
 def betas(value):
     """Adam's two decay rates, each a ``fraction``."""
-    pair = _sequence("betas", value)
+    pair = sequence("betas", value)
     if len(pair) != 2:
         raise ValueError(f"betas has {len(pair)} entries; it should have two, each in [0, 1)")
     return fraction("betas[0]", pair[0]), fraction("betas[1]", pair[1])
+
+
+def nesterov(value, momentum):
+    """A boolean; looking a momentum step ahead needs a momentum."""
+    if boolean("nesterov", value) and momentum == 0:
+        raise ValueError("nesterov is True and momentum is 0; momentum should be above 0")
+    return bool(value)
 
 
 def boolean(name, value):
@@ -298,7 +305,7 @@ def boolean(name, value):
 # ---- networks and optimizers
 
 
-def _sequence(name, value):
+def sequence(name, value):
     """``value`` as a list; a generator, whose length nobody knows, is refused."""
     try:
         len(value)
@@ -310,7 +317,7 @@ def _sequence(name, value):
 
 def layer_arrays(weights, biases):
     """Weights ``(fan_in, fan_out)`` that chain, biases ``(fan_out,)``, both in one dtype; sizes."""
-    weights, biases = _sequence("weights", weights), _sequence("biases", biases)
+    weights, biases = sequence("weights", weights), sequence("biases", biases)
     if not weights or len(biases) != len(weights):
         raise ValueError(f"weights has {len(weights)} arrays and biases has {len(biases)}; "
                          "there should be as many of one as of the other, at least one")

@@ -4,8 +4,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastbp._gradient cimport Totals, finish, run_blocks, start
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._gradient cimport Totals, finish, mean_of, run_blocks, start
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._native cimport data
 from fastbp._recursion cimport Clock, Shape, look_for_interrupt
 
@@ -20,7 +20,7 @@ cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t
     """Gather, E1 to E6 with "mean", update, for each mini-batch; the loss per unit of weight."""
     cdef const Shape* s = ws.shape
     cdef Py_ssize_t step, rows, outputs = s.sizes[s.n_layers], features = s.sizes[0]
-    cdef double loss = 0, weight = 0
+    cdef double loss = 0, weight = 0, batch_loss
     cdef char* params = <char*> ws.layers[0].W
     cdef char* grad = ws.layers[0].dW
     cdef Totals totals
@@ -31,9 +31,10 @@ cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t
         start(&totals)
         run_blocks(ws, &batch, rows, True, &totals, &clock)
         if totals.weight > 0:
-            loss += finish(ws, &totals, grad, n_params, l2, True)
-            weight += totals.weight
+            batch_loss = finish(ws, &totals, grad, n_params, l2, True)
             mode = enter_float_mode()
+            loss = settled(settled(loss) + settled(batch_loss))
+            weight = settled(settled(weight) + totals.weight)
             optimizer.update(s.kernels, params, grad)
             leave_float_mode(mode)
         if batch.order != NULL:
@@ -45,7 +46,7 @@ cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t
                 batch.sample_weight += rows * s.itemsize
         if step & 15 == 15 or rows * n_params > LONG:
             look_for_interrupt(&clock)
-    return loss / weight
+    return mean_of(loss, weight)
 
 
 cdef object permutation(Py_ssize_t n, raw):

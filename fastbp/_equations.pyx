@@ -12,7 +12,7 @@ from fastbp._recursion import ACTIVATIONS
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
 
-from fastbp._gradient cimport Batch, Totals, loss_of, run_blocks, start
+from fastbp._gradient cimport Batch, Totals, loss_of, mean_of, run_blocks, start
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, KernelTable
@@ -187,7 +187,7 @@ def weight_grad(h_prev, delta):
     MemoryError
         When the packed panels cannot be had.
     """
-    h_prev = _checks.real_array("h_prev", h_prev, ndim=2)
+    h_prev = _checks.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
     delta = _checks.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
     dtype = _checks.common_dtype(h_prev, delta)
     h_prev, delta = _checks.as_dtype([h_prev, delta], dtype)
@@ -322,4 +322,4 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
         ws.shape.kernels.divide(ws.layers[l].dW, totals.weight, dW[l].size)
         ws.shape.kernels.divide(ws.layers[l].db, totals.weight, db[l].size)
     leave_float_mode(mode)
-    return loss_of(&totals) / totals.weight, dW, db
+    return mean_of(loss_of(&totals), totals.weight), dW, db

@@ -14,6 +14,7 @@ ctypedef struct Totals:         # float64 sums over the samples (N3)
 
 cdef void start(Totals* totals) noexcept nogil
 cdef double loss_of(const Totals* totals) noexcept nogil
+cdef double mean_of(double loss, double weight) noexcept nogil
 cdef int run_blocks(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
                     Totals* totals, Clock* clock) except -1 nogil
 cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_params, double l2,

@@ -4,7 +4,7 @@ For each block: gather its rows if the batch has an order, E1, E2 with E3, then 
 Blocks add their parts of dW, db and of the loss in ascending order (N1, N3).
 """
 
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._recursion cimport BLOCK, Shape, look_for_interrupt
 
 
@@ -17,8 +17,20 @@ cdef void start(Totals* totals) noexcept nogil:
 
 cdef double loss_of(const Totals* totals) noexcept nogil:
     """E2: the partial sums, added as a fixed tree."""
-    return (((totals.loss[0] + totals.loss[1]) + (totals.loss[2] + totals.loss[3]))
-            + ((totals.loss[4] + totals.loss[5]) + (totals.loss[6] + totals.loss[7])))
+    cdef float_mode mode = enter_float_mode()
+    cdef double loss = settled(
+        ((totals.loss[0] + totals.loss[1]) + (totals.loss[2] + totals.loss[3]))
+        + ((totals.loss[4] + totals.loss[5]) + (totals.loss[6] + totals.loss[7])))
+    leave_float_mode(mode)
+    return loss
+
+
+cdef double mean_of(double loss, double weight) noexcept nogil:
+    """The one division of reduction="mean"."""
+    cdef float_mode mode = enter_float_mode()
+    loss = settled(settled(loss) / settled(weight))
+    leave_float_mode(mode)
+    return loss
 
 
 cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row,
@@ -86,7 +98,7 @@ cdef double add_penalty(Workspace ws, double l2) noexcept nogil:
     for l in range(s.n_layers):
         s.kernels.penalise(ws.layers[l].dW, squares.loss, ws.layers[l].W, l2,
                            s.sizes[l] * s.sizes[l + 1])
-    return 0.5 * l2 * loss_of(&squares)
+    return settled(0.5 * settled(l2) * loss_of(&squares))
 
 
 cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_params, double l2,
@@ -95,7 +107,7 @@ cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_
     cdef float_mode mode = enter_float_mode()
     cdef double loss = loss_of(totals)
     if l2 != 0:
-        loss += add_penalty(ws, l2)
+        loss = settled(loss + add_penalty(ws, l2))
     if mean:
         ws.shape.kernels.divide(grad, totals.weight, n_params)
     leave_float_mode(mode)

@@ -15,7 +15,8 @@ cnp.import_array()
 
 
 cdef class Layers:
-    """The recursion E1, E5, E6 over arrays that the caller owns.
+    """Layers(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)\n--\n
+    The recursion E1, E5, E6 over arrays that the caller owns.
 
     Parameters
     ----------
@@ -45,13 +46,18 @@ cdef class Layers:
     cdef readonly object dtype, n_threads
     cdef readonly str layout
     cdef Workspace workspace
-    cdef object X, weights, biases
+    cdef object X, weights, biases      # of the last forward, converted
+    cdef dict given                     # the same, as they came
     cdef Py_ssize_t n
     cdef int busy
 
     def __init__(self, layer_sizes, activations, *, dtype="float32", layout="io", n_threads=None):
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
-        if isinstance(activations, str) or len(activations) != len(self.layer_sizes) - 1:
+        if self.workspace is not None:
+            raise RuntimeError("this Layers is initialised already; make another")
+        activations = [activations] if isinstance(activations, str) else (
+            _checks.sequence("activations", activations))
+        if len(activations) != len(self.layer_sizes) - 1:
             raise ValueError(f"activations is {activations!r}; it should list one name for each "
                              f"of the {len(self.layer_sizes) - 1} layers")
         self.activations = tuple(
@@ -80,15 +86,16 @@ cdef class Layers:
         pairs = zip(self.layer_sizes, self.layer_sizes[1:])
         return [(i, o) if self.layout == "io" else (o, i) for i, o in pairs]
 
-    def _inputs(self, name, arrays, shapes):
-        arrays = list(arrays)
+    def _inputs(self, name, arrays, shapes, given):
+        arrays = _checks.sequence(name, arrays)
         if len(arrays) != len(shapes):
             raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
+        given.update((f"{name}[{i}]", a) for i, a in enumerate(arrays))
         return [_checks.real_array(f"{name}[{i}]", a, self.dtype, shape=shape)
                 for i, (a, shape) in enumerate(zip(arrays, shapes))]
 
     def _outputs(self, name, arrays, shapes, inputs):
-        arrays = list(arrays)
+        arrays = _checks.sequence(name, arrays)
         if len(arrays) != len(shapes):
             raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
         for i, (a, shape) in enumerate(zip(arrays, shapes)):
@@ -128,9 +135,12 @@ cdef class Layers:
 
     def _forward(self, weights, biases, X):
         cdef Workspace ws = self.workspace
+        if ws is None:
+            raise RuntimeError("Layers.__init__ was not called")
+        given = {"X": X}
         shapes = self._layer_shapes()
-        weights = self._inputs("weights", weights, shapes)
-        biases = self._inputs("biases", biases, [(o,) for o in self.layer_sizes[1:]])
+        weights = self._inputs("weights", weights, shapes, given)
+        biases = self._inputs("biases", biases, [(o,) for o in self.layer_sizes[1:]], given)
         X = _checks.real_array("X", X, self.dtype, shape=("n_samples", self.layer_sizes[0]))
         cdef Py_ssize_t n = X.shape[0], row, last = ws.shape.n_layers - 1, l
         cdef Py_ssize_t in_row = X.shape[1] * ws.shape.itemsize
@@ -148,7 +158,7 @@ cdef class Layers:
             for row in range(0, n, 256):
                 self._block_forward(ws, x + row * in_row, row, min(n - row, 256), h + row * out_row)
                 look_for_interrupt(&clock)
-        self.X, self.weights, self.biases, self.n = X, weights, biases, n
+        self.X, self.weights, self.biases, self.given, self.n = X, weights, biases, given, n
         return out
 
     cdef void _block_forward(self, Workspace ws, const char* x, Py_ssize_t row, Py_ssize_t n,
@@ -188,10 +198,9 @@ cdef class Layers:
         cdef const Shape* s = ws.shape
         if self.X is None:
             raise RuntimeError("backward needs a forward pass before it")
-        inputs = {"X": self.X, "grad_output": grad_output}      # what no output may overlap
+        inputs = {**self.given, "grad_output": grad_output}     # what no output may overlap
         grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
                                          shape=(self.n, self.layer_sizes[-1]))
-        inputs.update((f"weights[{i}]", w) for i, w in enumerate(self.weights))
         dW = self._outputs("weight_grads", weight_grads, self._layer_shapes(), inputs)
         db = self._outputs("bias_grads", bias_grads, [(o,) for o in self.layer_sizes[1:]], inputs)
         cdef char* dX = NULL

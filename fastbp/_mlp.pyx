@@ -14,7 +14,7 @@ from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
 from fastbp._epoch cimport permutation, run_epoch
-from fastbp._gradient cimport Batch, Totals, finish, loss_of, run_blocks, start
+from fastbp._gradient cimport Batch, Totals, finish, loss_of, mean_of, run_blocks, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport acquire, data, release
@@ -65,7 +65,9 @@ cdef class Objective:
 # ---- the network ------------------------------------------------------------------------
 
 cdef class MLP:
-    """A multilayer perceptron with sigmoid units and binary cross-entropy (E1, E2).
+    """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
+    n_threads=None)\n--\n
+    A multilayer perceptron with sigmoid units and binary cross-entropy (E1, E2).
 
     Parameters
     ----------
@@ -103,7 +105,8 @@ cdef class MLP:
     """
 
     cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
-    cdef readonly object dtype, params, grad, n_threads
+    cdef readonly object dtype, n_threads
+    cdef object flat, slope             # params, grad
     cdef readonly str activation, loss
     cdef readonly Py_ssize_t n_params
     cdef Architecture architecture
@@ -114,6 +117,8 @@ cdef class MLP:
 
     def __init__(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
                  seed=None, n_threads=None):
+        if self.flat is not None:
+            raise RuntimeError("this MLP is initialised already; make another")
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
         self.activation = _checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.loss = _checks.choice("loss", loss, LOSSES)
@@ -121,11 +126,11 @@ cdef class MLP:
         self.n_threads = _checks.n_threads(n_threads)
         self.typenum = self.dtype.num
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
-        self.params = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
-        self.grad = np.zeros_like(self.params)
-        self.n_params = self.params.size
-        self.weights, self.biases = self._views(self.params)
-        self.weight_grads, self.bias_grads = self._views(self.grad)
+        self.flat = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
+        self.slope = np.zeros_like(self.flat)
+        self.n_params = self.flat.size
+        self.weights, self.biases = self._views(self.flat)
+        self.weight_grads, self.bias_grads = self._views(self.slope)
         hidden = [ACTIVATIONS[self.activation]] * (len(self.layer_sizes) - 2)
         self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
                                          self.dtype.itemsize, False)
@@ -148,7 +153,27 @@ cdef class MLP:
     def __reduce__(self):
         options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
                    "n_threads": self.n_threads, "seed": 0}
-        return _restore, (self.layer_sizes, options, self.params, self.grad)
+        return _restore, (self.layer_sizes, options, self.flat, self.slope)
+
+    @property
+    def params(self):
+        """The flat parameter vector; assigning to it copies the values in."""
+        return self.flat
+
+    @params.setter
+    def params(self, value):
+        if value is not self.flat:          # net.params -= step assigns the vector to itself
+            self.flat[:] = _checks.real_array("params", value, shape=(self.n_params,))
+
+    @property
+    def grad(self):
+        """The flat gradient; assigning to it copies the values in."""
+        return self.slope
+
+    @grad.setter
+    def grad(self, value):
+        if value is not self.slope:
+            self.slope[:] = _checks.real_array("grad", value, shape=(self.n_params,))
 
     @property
     def workspace_bytes(self):
@@ -161,15 +186,18 @@ cdef class MLP:
     # ---- checked arguments
 
     cdef object _X(self, X):
+        if self.shape == NULL:
+            raise RuntimeError("MLP.__init__ was not called")
         if (ready(X, self.typenum) and cnp.PyArray_NDIM(X) == 2
                 and cnp.PyArray_DIM(X, 1) == self.n_features):
             return X
         return _checks.real_array("X", X, self.dtype, shape=("n_samples", self.n_features))
 
     cdef object _y(self, y, Py_ssize_t n):
-        if not (ready(y, self.typenum) and cnp.PyArray_DIM(y, 0) == n
-                and (cnp.PyArray_NDIM(y) == 2 and cnp.PyArray_DIM(y, 1) == self.n_outputs
-                     or cnp.PyArray_NDIM(y) == 1 and self.n_outputs == 1)):
+        cdef int ndim = cnp.PyArray_NDIM(y) if ready(y, self.typenum) else 0
+        if not (ndim == 2 and cnp.PyArray_DIM(y, 0) == n
+                and cnp.PyArray_DIM(y, 1) == self.n_outputs
+                or ndim == 1 and cnp.PyArray_DIM(y, 0) == n and self.n_outputs == 1):
             y = _checks.target_array(y, n, self.n_outputs, self.dtype)
         if self.shape.kernels.first_outside_unit(data(y), n * self.n_outputs) >= 0:
             _checks.unit_interval_rows("y", y)
@@ -190,13 +218,13 @@ cdef class MLP:
     # ---- forward
 
     cdef object _forward(self, X, out, bint logits):
-        given = {"X": X, "net.params": self.params}
+        given = {"X": X, "net.params": self.flat}
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), i, row, rows
         out = _checks.output("out", out, (n, self.n_outputs), self.dtype, given)
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
-        ws.bind(data(self.params), NULL)
+        ws.bind(data(self.flat), NULL)
         cdef const char* x = data(X)
         cdef char* h = data(out)
         cdef char* to
@@ -241,13 +269,44 @@ cdef class MLP:
         return self._forward(X, out, False)
 
     def logits(self, X, out=None):
-        """E1: pre-activations z_L of the output layer; as `forward` otherwise."""
+        """E1: pre-activations z_L of the output layer.
+
+        Parameters
+        ----------
+        X, out
+            As in `forward`.
+
+        Returns
+        -------
+        (n, n_outputs) ndarray
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As `forward`.
+        """
         return self._forward(X, out, True)
 
     # ---- loss and gradient
 
     def loss_value(self, X, y, *, sample_weight=None, reduction="sum"):
-        """E2: the loss in nats; arguments, result and errors as in `backprop`."""
+        """E2: the loss, without its gradient.
+
+        Parameters
+        ----------
+        X, y, sample_weight, reduction
+            As in `backprop`.
+
+        Returns
+        -------
+        float
+            In nats.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As `backprop`.
+        """
         cdef bint mean = is_mean(reduction)
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
@@ -255,14 +314,14 @@ cdef class MLP:
         sample_weight = self._weights_of(sample_weight, n, mean)
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
-        ws.bind(data(self.params), NULL)
+        ws.bind(data(self.flat), NULL)
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
         cdef Totals totals
         cdef Clock clock = Clock(0)
         start(&totals)
         with nogil:
             run_blocks(ws, &batch, n, False, &totals, &clock)
-        return loss_of(&totals) / totals.weight if mean else loss_of(&totals)
+        return mean_of(loss_of(&totals), totals.weight) if mean else loss_of(&totals)
 
     cdef double _gradient(self, X, y, sample_weight, bint mean, double l2, char* params,
                           char* grad) except? -1:
@@ -279,7 +338,7 @@ cdef class MLP:
         with nogil:
             run_blocks(ws, &batch, n, True, &totals, &clock)
             loss = finish(ws, &totals, grad, self.n_params, l2, mean)
-        return loss / totals.weight if mean else loss
+        return mean_of(loss, totals.weight) if mean else loss
 
     def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6: the loss, and its gradient into `grad`.
@@ -322,8 +381,8 @@ cdef class MLP:
             sample_weight = self._weights_of(sample_weight, cnp.PyArray_DIM(X, 0), mean)
         self._enter()
         try:
-            return self._gradient(X, y, sample_weight, mean, decay, data(self.params),
-                                  data(self.grad))
+            return self._gradient(X, y, sample_weight, mean, decay, data(self.flat),
+                                  data(self.slope))
         finally:
             release(&self.busy)
 
@@ -366,7 +425,10 @@ cdef class MLP:
     def objective(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """The loss as a function of the parameters, for `scipy.optimize.minimize`.
 
-        X, y and sample_weight are checked and converted once.
+        Parameters
+        ----------
+        X, y, sample_weight, reduction, l2
+            As in `backprop`; checked and converted once.
 
         Returns
         -------
@@ -428,10 +490,10 @@ cdef class MLP:
         if not isinstance(optimizer, Optimizer) or type(optimizer) is Optimizer:
             raise TypeError(f"optimizer is a {type(optimizer).__name__}; "
                             "it should be a fastbp.SGD or fastbp.Adam")
-        cdef Py_ssize_t size = _checks.count("batch_size", batch_size)
+        batch_size = _checks.count("batch_size", batch_size)
         cdef double decay = penalty(l2)
         X = self._X(X)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), size = min(batch_size, max(n, 1))
         y = self._y(y, n)
         sample_weight = self._weights_of(sample_weight, n, True)
         if order is not None:
@@ -440,7 +502,7 @@ cdef class MLP:
             order = permutation(n, _random.raw_bits(rng, max(n - 1, 0)))
         self._enter()
         try:
-            return self._epoch(X, y, sample_weight, order, optimizer, min(size, n), decay)
+            return self._epoch(X, y, sample_weight, order, optimizer, size, decay)
         finally:
             release(&self.busy)
 
@@ -453,7 +515,7 @@ cdef class MLP:
         cdef Py_ssize_t room = block * (self.n_features + self.n_outputs + 1)
         cdef double loss
         ws.reserve(block)
-        ws.bind(data(self.params), data(self.grad))
+        ws.bind(data(self.flat), data(self.slope))
         if batch.order != NULL:
             batch.gathered = <char*> malloc(room * self.shape.itemsize)
             if batch.gathered == NULL:
@@ -462,7 +524,7 @@ cdef class MLP:
             if acquire(&optimizer.busy, 1):
                 raise RuntimeError(IN_USE.format("optimizer"))
             try:
-                optimizer.prepare(self.params)
+                optimizer.prepare(self.flat)
                 with nogil:
                     loss = run_epoch(ws, batch, optimizer, n, size, self.n_params, l2)
             finally:

@@ -3,7 +3,7 @@ from fastbp._kernels.table cimport KernelTable
 
 cdef class Optimizer:
     """State and one in-place update over flat vectors of one size and dtype."""
-    cdef readonly object state          # ndarrays by name, created at the first step
+    cdef object state                   # ndarrays by name, created at the first step
     cdef readonly long long t           # steps taken
     cdef Py_ssize_t size, itemsize
     cdef int busy

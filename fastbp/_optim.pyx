@@ -7,6 +7,7 @@ are their NumPy twins.
 import numpy as np
 
 from fastbp import _checks
+from fastbp._recursion import IN_USE
 
 cimport numpy as cnp
 from libc.math cimport sqrt
@@ -16,6 +17,8 @@ from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_floa
 from fastbp._native cimport acquire, data, release
 
 cnp.import_array()
+
+MOST_STEPS = 2**53
 
 
 cdef class Optimizer:
@@ -59,7 +62,7 @@ cdef class Optimizer:
         """
         params, grad = _checks.optimizer_arrays(params, grad)
         if acquire(&self.busy, 1):
-            raise RuntimeError("this optimizer is in use by another thread")
+            raise RuntimeError(IN_USE.format("optimizer"))
         cdef const KernelTable* k
         cdef char* p
         cdef char* g
@@ -82,30 +85,66 @@ cdef class Optimizer:
         dict
             Numbers, and one ndarray for each state vector once there was a step.
         """
-        return {**self._options(), "t": self.t, **{k: v.copy() for k, v in self.state.items()}}
+        return {**self._options(), **self._progress(),
+                **{name: vector.copy() for name, vector in self.state.items()}}
 
     def load_state_dict(self, d):
-        """Continue where `d`, a `state_dict()` of the same kind of optimizer, left off.
+        """Continue where another optimizer of the same kind left off.
+
+        Parameters
+        ----------
+        d : dict
+            What its `state_dict` returned; copied.
 
         Raises
         ------
-        ValueError
-            For missing or unknown names, or state vectors of different sizes or dtypes.
+        TypeError, ValueError
+            For missing or unknown names, values out of range, state vectors of different
+            sizes or dtypes; the optimizer is as it was.
+        RuntimeError
+            When another thread is using this optimizer.
         """
-        options, names = self._options(), self._state_names()
-        state = {name: d[name] for name in names if name in d}
-        if (set(d) != {*options, "t", *state} or (state and len(state) != len(names))):
+        if not isinstance(d, dict):
+            raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
+        needed = {*self._options(), *self._progress()}
+        missing = sorted(needed - d.keys())
+        if missing:
+            raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
+                             f"{', '.join(sorted(needed))}")
+        options = {name: d[name] for name in self._options()}
+        names = type(self)(**options)._state_names()
+        state = {name: _checks.real_array(name, d[name], ndim=1).copy()
+                 for name in names if name in d}
+        if d.keys() != needed | state.keys() or len(state) not in (0, len(names)):
             raise ValueError(f"state_dict has {', '.join(map(str, d))}; it should have "
-                             f"{', '.join([*options, 't'])} and, after a step, {', '.join(names)}")
-        state = {name: _checks.real_array(name, v, ndim=1).copy() for name, v in state.items()}
-        if len({(v.size, v.dtype) for v in state.values()}) > 1:
-            raise ValueError(f"{', '.join(names)} should have one size and dtype")
-        steps = _checks.count("t", d["t"], 0)
-        self.__init__(**{name: d[name] for name in options})
-        self.state, self.t, self.size, self.itemsize = state, steps, 0, 0
-        for v in state.values():
-            self.size, self.itemsize = v.size, v.itemsize
-        self._point()
+                             f"{', '.join(sorted(needed))} and, after a step, {', '.join(names)}")
+        if len({(vector.size, vector.dtype) for vector in state.values()}) > 1:
+            raise ValueError(f"{' and '.join(names)} should have one size and dtype")
+        progress = self._checked_progress(d)
+        if acquire(&self.busy, 1):
+            raise RuntimeError(IN_USE.format("optimizer"))
+        try:
+            self.__init__(**options)
+            self.state, self.size, self.itemsize = state, 0, 0
+            for vector in state.values():
+                self.size, self.itemsize = vector.size, vector.itemsize
+            self._continue(*progress)
+            self._point()
+        finally:
+            release(&self.busy)
+
+    def _progress(self):
+        """What a step changes besides the vectors."""
+        return {"t": self.t}
+
+    def _checked_progress(self, d):
+        t = _checks.count("t", d["t"], 0)
+        if t > MOST_STEPS:
+            raise ValueError(f"t is {t}; it should be at most {MOST_STEPS}")
+        return (t,)
+
+    def _continue(self, t):
+        self.t = t
 
     def __reduce__(self):
         return _restore, (type(self), self.state_dict())
@@ -122,7 +161,8 @@ def _restore(kind, state):
 
 
 cdef class SGD(Optimizer):
-    """Gradient descent with momentum: v <- mu v + g; p <- p - lr (g + mu v if nesterov else v).
+    """SGD(lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0)\n--\n
+    Gradient descent with momentum: v <- mu v + g; p <- p - lr (g + mu v if nesterov else v).
 
     Parameters
     ----------
@@ -149,10 +189,8 @@ cdef class SGD(Optimizer):
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
         self._lr = _checks.positive("lr", lr)
         self.momentum = _checks.fraction("momentum", momentum)
-        self.nesterov = _checks.boolean("nesterov", nesterov)
+        self.nesterov = _checks.nesterov(nesterov, self.momentum)
         self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov is True and momentum is 0; momentum should be above 0")
 
     @property
     def lr(self):
@@ -180,7 +218,8 @@ cdef class SGD(Optimizer):
 
 
 cdef class Adam(Optimizer):
-    """Adam, and AdamW when weight_decay > 0.
+    """Adam(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False)\n--\n
+    Adam, and AdamW when weight_decay > 0.
 
     m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, mhat = m / (1 - b1^t),
     vhat = v / (1 - b2^t), p <- p - lr mhat / (sqrt(vhat) + eps); with `eps_hat`,
@@ -243,10 +282,19 @@ cdef class Adam(Optimizer):
     def _point(self):
         self.m = data(self.state["m"]) if self.state else NULL
         self.v = data(self.state["v"]) if self.state else NULL
-        self.power1 = self.power2 = 1
-        for _ in range(self.t):             # the same products as step by step
-            self.power1 *= self.beta1
-            self.power2 *= self.beta2
+
+    def _progress(self):
+        return {"t": self.t, "beta_powers": (self.power1, self.power2)}
+
+    def _checked_progress(self, d):
+        powers = _checks.sequence("beta_powers", d["beta_powers"])
+        if len(powers) != 2:
+            raise ValueError(f"beta_powers has {len(powers)} entries; it should have two")
+        t, = Optimizer._checked_progress(self, d)
+        return t, *(_checks.fraction("beta_powers", power) if t else 1.0 for power in powers)
+
+    def _continue(self, t, power1, power2):
+        self.t, self.power1, self.power2 = t, power1, power2
 
     cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil:
         cdef double correction, rate, scale = 1

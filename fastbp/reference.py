@@ -328,7 +328,7 @@ class SGD:
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
         self.lr = _checks.positive("lr", lr)
         self.momentum = _checks.fraction("momentum", momentum)
-        self.nesterov = _checks.boolean("nesterov", nesterov)
+        self.nesterov = _checks.nesterov(nesterov, self.momentum)
         self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
         self._v = None
 
@@ -350,7 +350,7 @@ class Adam:
     place. Raises as `fastbp.Adam` does.
     """
 
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, eps_hat=False):
+    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False):
         self.lr = _checks.positive("lr", lr)
         self.betas = _checks.betas(betas)
         self.eps = _checks.positive("eps", eps)

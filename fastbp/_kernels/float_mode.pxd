@@ -5,20 +5,25 @@
 cdef extern from * nogil:
     """
     #include <stdint.h>
+    /* Compilers move arithmetic across a change of mode unless told: memory is read and
+       written, and a settled value is computed, on the side where it stands in the text. */
+    #define FASTBP_BARRIER __asm__ volatile("" : : : "memory")
     #if defined(__x86_64__) || defined(__i386__)
     #include <xmmintrin.h>
     #define FASTBP_DEFAULT_MODE 0x1f80u          /* nearest, exceptions masked, no FTZ, no DAZ */
     static inline uint64_t fastbp_enter_float_mode(void) {
         uint64_t mode = _mm_getcsr();
         if (mode != FASTBP_DEFAULT_MODE) _mm_setcsr(FASTBP_DEFAULT_MODE);
+        FASTBP_BARRIER;
         return mode;
     }
     static inline void fastbp_leave_float_mode(uint64_t mode) {
+        FASTBP_BARRIER;
         if (mode != FASTBP_DEFAULT_MODE) _mm_setcsr((unsigned)mode);
     }
     #elif defined(__aarch64__)
     static inline void fastbp_leave_float_mode(uint64_t mode) {
-        __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+        __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory");
     }
     static inline uint64_t fastbp_enter_float_mode(void) {
         uint64_t mode;
@@ -30,7 +35,12 @@ cdef extern from * nogil:
     static inline uint64_t fastbp_enter_float_mode(void) { return 0; }
     static inline void fastbp_leave_float_mode(uint64_t mode) { (void)mode; }
     #endif
+    static inline double fastbp_settled(double x) {
+        volatile double y = x;
+        return y;
+    }
     """
     ctypedef unsigned long long float_mode "uint64_t"
     float_mode enter_float_mode "fastbp_enter_float_mode"() noexcept
     void leave_float_mode "fastbp_leave_float_mode"(float_mode mode) noexcept
+    double settled "fastbp_settled"(double x) noexcept

@@ -3,14 +3,21 @@
 # With q = sigma(-|z|) and E = e^-|z| from elementwise.pxi:
 #   loss  = max(z, 0) - y z + log1p(E)                 for y = 0 or 1 the first two are exact
 #   delta = f - y = z >= 0 ? (1 - y) - q : q - y       y = 1 and large z: -q, no cancellation
-# log1p(E) = E P(E) + E_tail / (1 + E): one polynomial on [0, 1], the tail of E added back.
+# log1p(E) = E + E^2 P(E) + E_tail / (1 + E): one polynomial on [0, 1], the tail of E added
+# back. The first part of the loss and E are added first, with their rounding error.
 #
 # The loss is summed in float64 (N3): element i of the batch goes to partial sum i mod 8,
 # whatever the vector width; blocks of 256 rows keep that phase.
 
-cdef inline vec log1p_exp(Logistic tail) noexcept nogil:
-    """log(1 + e^-|z|)."""
-    return fma(tail.E, polynomial(LOG1P, LOG1P_DEGREE, tail.E), tail.E_tail * tail.inverse)
+cdef inline vec loss_of_logit(vec z, vec y, Logistic tail) noexcept nogil:
+    """E2: max(z, 0) - y z + log1p(e^-|z|)."""
+    cdef vec zero = splat(0), infinity = splat(INFINITY)
+    cdef vec linear = fma(-y, z, choose(less(zero, z), z, zero))
+    cdef vec s = linear + tail.E, back = s - linear
+    cdef vec rest = (linear - (s - back)) + (tail.E - back)         # s + rest = linear + E
+    rest = choose(less(magnitude(s), infinity), rest, zero)
+    return s + fma(tail.E * tail.E, polynomial(LOG1P_TAIL, LOG1P_TAIL_DEGREE, tail.E),
+                   fma(tail.E_tail, tail.inverse, rest))
 
 
 cdef void bce_with_logits(memory delta, double* sums, source z, source y, source sample_weight,
@@ -29,7 +36,7 @@ cdef void bce_with_logits(memory delta, double* sums, source z, source y, source
         x = load_lanes(<const real*> z + i, lanes)
         t = load_lanes(<const real*> y + i, lanes)
         tail = logistic(x)
-        store(losses, fma(-t, x, choose(less(zero, x), x, zero)) + log1p_exp(tail))
+        store(losses, loss_of_logit(x, t, tail))
         x = choose(less(x, zero), tail.q - t, (splat(1) - t) - tail.q)
         if w == NULL:
             for j in range(lanes):

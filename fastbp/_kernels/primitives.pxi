@@ -3,6 +3,8 @@
 # `vec` is told to Cython as a float so that + - * / pass through to the C vector type;
 # everything that is not one of those four is a primitive.
 
+from libc.math cimport INFINITY
+
 from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation, KernelTable
 
 cdef extern from "simd.h" nogil:
@@ -28,9 +30,9 @@ cdef extern from "simd.h" nogil:
 
 cdef extern from "coefficients.h" nogil:
     const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST, ROUND_MAGIC
-    enum: EXP_TAIL_DEGREE, LOG1P_DEGREE
+    enum: EXP_TAIL_DEGREE, LOG1P_TAIL_DEGREE
     const real* EXP_TAIL
-    const real* LOG1P
+    const real* LOG1P_TAIL
 
 cdef extern from *:
     ctypedef void* memory "void*"
