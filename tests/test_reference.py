@@ -226,8 +226,9 @@ def test_delta_step_and_weight_grad_on_small_integers_are_exact(dtype, n, here, 
 
 
 @dtypes
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0, 0), (0.5, 0), (0, 0.25), (0.5, 0.25)])
+@pytest.mark.parametrize(("nesterov", "momentum", "weight_decay"), [
+    (False, 0, 0), (False, 0.5, 0), (False, 0, 0.25), (False, 0.5, 0.25), (True, 0.5, 0),
+    (True, 0.5, 0.25)])
 def test_sgd_is_its_closed_form(dtype, nesterov, momentum, weight_decay):
     """v_t = Σ_s μ^{t−s} g_s in fractions. A step adds at most four bits: nothing is rounded."""
     start, grads = [3, -5, 0], [[1, -2, 4], [0, 3, -1], [2, 2, -3], [-4, 1, 1]]
@@ -255,7 +256,7 @@ def test_adam_is_its_closed_form(dtype, eps_hat, weight_decay):
     params = rng.standard_normal(5).astype(dtype)
     grads = (rng.random((steps, 5)) + 0.1).astype(dtype) * np.array([1, -1, 1, -1, 1], dtype)
     expected, bound = [mp.mpf(float(p)) for p in params], np.zeros(5)
-    optimizer = reference.Adam(lr, betas, eps, weight_decay, eps_hat)
+    optimizer = reference.Adam(lr, betas, eps, weight_decay, eps_hat=eps_hat)
     b1, b2 = map(mp.mpf, betas)
     for t in range(1, steps + 1):
         optimizer.step(params, grads[t - 1])

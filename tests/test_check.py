@@ -1,0 +1,181 @@
+"""`fastbp check` holds on this machine, and fails for each kind of thing that can be off."""
+
+import mpmath
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import _check
+from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, wider
+from fastbp._kernels import dispatch
+from fastbp._sides import flatten, problem
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(_check, "SIGMA_POINTS", 1 << 10)
+    monkeypatch.setattr(_check, "NETWORKS", (((2, 8, 1), 5, 1), ((3, 4, 2), 9, 40)))
+
+
+def failed(capsys):
+    """The lines that say so."""
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+
+
+def test_all_is_well(capsys):
+    before = dispatch.get_isa()
+    assert _check.run(None) == 0
+    out = capsys.readouterr().out
+    assert "checks passed" in out and "FAILED" not in out
+    for isa in fastbp.available_isas():
+        for check in ("gradient", "sigma   ", "L0      ", "L1      ", "L2      "):
+            for dtype in ("float32", "float64"):
+                assert f"ok     {check}  {dtype} {isa}" in out or "not measured here" in out
+    assert dispatch.get_isa() == before
+
+
+def wrong(change):
+    """MLP whose gradient undergoes `change`."""
+
+    class Wrong(fastbp.MLP):
+        def backprop(self, *args, **options):
+            loss = super().backprop(*args, **options)
+            change(self.grad)
+            return loss
+
+    return Wrong
+
+
+@pytest.mark.parametrize("change", [
+    lambda grad: np.negative(grad, out=grad),
+    lambda grad: grad.__setitem__(0, 0),
+    lambda grad: grad.__setitem__(-1, np.nan),
+    lambda grad: np.multiply(grad, 1.001, out=grad),
+], ids=["sign", "missing", "nan", "scale"])
+def test_wrong_gradient(monkeypatch, capsys, change):
+    before = dispatch.get_isa()
+    monkeypatch.setattr(fastbp, "MLP", wrong(change))
+    assert _check.run(None) == 1
+    lines = failed(capsys)
+    assert len(lines) == 2 * len(fastbp.available_isas())
+    assert all(" gradient " in line for line in lines)
+    assert dispatch.get_isa() == before
+
+
+def test_wrong_sigma(monkeypatch, capsys):
+    monkeypatch.setattr(fastbp, "sigmoid", lambda z: 1 / (1 + np.exp(-z)))
+    with np.errstate(over="ignore"):
+        assert _check.run(None) == 1
+    lines = failed(capsys)
+    assert lines and all(" sigma " in line and "0x" in line for line in lines)
+
+
+def test_wrong_at_infinity(monkeypatch, capsys):
+    sigmoid = fastbp.sigmoid
+    monkeypatch.setattr(fastbp, "sigmoid", lambda z: np.nan_to_num(sigmoid(z), nan=0.5))
+    assert _check.run(None) == 1 and failed(capsys)
+
+
+def test_other_bits_in_a_second_run(monkeypatch, capsys):
+    count = iter(range(10**6))
+
+    def disturb(grad):
+        if next(count) % 2:
+            grad[0] = np.nextafter(grad[0], grad.dtype.type(9))
+
+    monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
+    monkeypatch.setattr(_check, "NETWORKS", _check.NETWORKS[:1])
+    assert _check.run(None) == 1
+    assert any(" L0 " in line for line in failed(capsys))
+
+
+def test_other_bits_for_single_rows(monkeypatch, capsys):
+    class Disturbed(fastbp.Layers):
+        def forward(self, weights, biases, X):
+            h = super().forward(weights, biases, X)
+            if len(X) == 1:
+                h[0, 0] = np.nextafter(h[0, 0], h.dtype.type(9))
+            return h
+
+    monkeypatch.setattr(fastbp, "Layers", Disturbed)
+    assert _check.run(None) == 1
+    assert all(" L2 " in line for line in failed(capsys))
+
+
+@pytest.mark.skipif("avx2" not in dispatch.available_isas()[1:], reason="one variant with FMA")
+def test_other_bits_of_a_variant(monkeypatch, capsys):
+    def disturb(grad):
+        if dispatch.get_isa() == "avx2":
+            grad[0] = np.nextafter(grad[0], grad.dtype.type(9))
+
+    monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
+    assert _check.run(None) == 1
+    lines = failed(capsys)
+    assert len(lines) == 2 and all(" L3 " in line for line in lines)
+
+
+def test_variant_is_restored_after_an_error(monkeypatch):
+    before = dispatch.get_isa()
+
+    def stop():
+        dispatch.set_isa(fastbp.available_isas()[-1])
+        raise MemoryError
+        yield
+
+    monkeypatch.setattr(_check, "sigmas", stop)
+    with pytest.raises(MemoryError):
+        _check.run(None)
+    assert dispatch.get_isa() == before
+
+
+@pytest.mark.parametrize("exponent", [-149, -140, -126, -20, -1, 0])
+def test_ulp(exponent):
+    exact = np.ldexp(np.float64(1), np.array([exponent]))
+    spacing = float(np.spacing(exact.astype("float32"))[0])
+    above = (exact + spacing).astype("float32")
+    assert _check.ulp_errors(above, exact) == 1.0
+    assert _check.ulp_errors(exact.astype("float32"), exact + spacing / 4) == 0.25
+
+
+def test_sigma_points_are_numbers(dtype):
+    z = _check.sigma_points(dtype)
+    assert np.isfinite(z).all() and z.dtype == dtype
+    assert z.min() < -1e30 and z.max() > 1e30 and np.abs(z).min() < 1e-30
+
+
+def test_digest_depends_on_every_bit():
+    a = np.arange(5.0)
+    b = a.copy()
+    b[3] = np.nextafter(b[3], 9)
+    assert _check.digest([a, a]) == _check.digest([a, a.copy()]) != _check.digest([a, b])
+    assert _check.digest([a.astype(">f8")]) == _check.digest([a])
+
+
+def test_bound_of_one_unit_by_hand():
+    """1-1, one sample: dW = x delta, db = delta, the bound step by step, in mpmath."""
+    net, X, y = problem((1, 1), 1, "float32")
+    w, x, target = (mpmath.mpf(float(a.flat[0])) for a in (net.params, X, y))
+    u, tiny = mpmath.mpf(2) ** -24, mpmath.mpf(2) ** -149
+    gamma = 3 * u / (1 - 3 * u)  # one term: min(1, 256) + 1 + 1
+    z = w * x
+    sigma = 1 / (1 + mpmath.exp(-z))
+    e_z = gamma * abs(z) + 3 * tiny
+    M = (1 - target) * sigma + target * (1 - sigma)
+    e_delta = min(M * mpmath.expm1(e_z), e_z / 4)
+    e_delta += 4 * (u * (M + e_delta) + tiny)
+    e_dW = gamma * abs(x) * M + (1 + gamma) * abs(x) * e_delta + 3 * tiny
+    e_db = gamma * M + (1 + gamma) * e_delta + 3 * tiny
+    grad, bound = error_bound(net.weights, net.biases, X, y)
+    assert grad == pytest.approx([float(x * (sigma - target)), float(sigma - target)], rel=1e-14)
+    assert bound == pytest.approx([float(e_dW), float(e_db)], rel=1e-12)
+
+
+@pytest.mark.parametrize("rounding, module", [(FASTBP, fastbp), (ANY, fastbp.reference)])
+def test_bound_holds_for_both_twins(dtype, rounding, module):
+    wide = wider(dtype)
+    for sizes, batch in (((3, 5, 2), 300), ((300, 7, 1), 4)):
+        net, X, y = problem(sizes, batch, dtype)
+        exact, bound = error_bound(net.weights, net.biases, X, y, rounding, wide)
+        _, dW, db = module.backprop(net.weights, net.biases, X, y)
+        error = np.abs(flatten(dW, db).astype(wide) - exact)
+        assert np.all(error <= (1 + own_error(dtype, wide)) * bound)

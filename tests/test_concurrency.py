@@ -1,0 +1,364 @@
+"""Threads, Ctrl-C and fork: what may run at once gives the same bits, what may not is refused, and
+nothing is left half done."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fastbp import MLP, SGD, Adam, Layers
+
+SIZES = (20, 64, 64, 1)
+
+
+def samples(n, sizes=SIZES, dtype="float32"):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, sizes[0])).astype(dtype), rng.random(n).astype(dtype)
+
+
+def in_threads(count, work):
+    """``work(i)`` in ``count`` threads that start together; their results."""
+    barrier, results = threading.Barrier(count), [None] * count
+
+    def run(i):
+        barrier.wait()
+        try:
+            results[i] = work(i)
+        except BaseException as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+@contextlib.contextmanager
+def busy(call):
+    """``call`` runs over and over in another thread meanwhile."""
+    going, running = True, threading.Event()
+
+    def run():
+        while going:
+            running.set()
+            with contextlib.suppress(RuntimeError):
+                call()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    running.wait()
+    try:
+        yield
+    finally:
+        going = False
+        thread.join()
+
+
+WIDE, BATCH = (4, 256, 256, 1), 64
+
+
+def long_epoch(net, optimizer, batch_size=BATCH):
+    """Ten seconds and more; the samples come again after every thousand."""
+    X, y = samples(1000, WIDE)
+    net.train_epoch(np.tile(X, (1000, 1)), np.tile(y, 1000), optimizer, batch_size=batch_size,
+                    shuffle=False)
+
+
+def steps(net, optimizer, count, batch_size=BATCH):
+    """The first ``count`` steps of `long_epoch`, one by one."""
+    X, y = samples(1000, WIDE)
+    for step in range(count):
+        rows = np.arange(step * batch_size, (step + 1) * batch_size) % 1000
+        net.backprop(X[rows], y[rows], reduction="mean")
+        optimizer.step(net.params, net.grad)
+
+
+@contextlib.contextmanager
+def keyboard_interrupt():
+    """The block ends in the KeyboardInterrupt of a SIGINT."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def during_an_epoch(net, optimizer, work):
+    """``work()`` in another thread, after the first step of a long epoch, which ends with it."""
+    results, start = [], net.params.copy()
+
+    def run():
+        try:
+            while np.array_equal(net.params, start):
+                time.sleep(0.001)
+            results.append(work())
+        except BaseException as error:
+            results.append(error)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=run)
+    with keyboard_interrupt():
+        thread.start()
+        long_epoch(net, optimizer)
+    thread.join()
+    if results[0] is not None:
+        raise results[0]
+
+
+# ---- one network in many threads
+
+
+@pytest.mark.parametrize("method", ["forward", "logits", "loss_value"])
+def test_outputs_from_many_threads(method, dtype):
+    X, y = samples(700, dtype=dtype)
+    net = MLP(SIZES, dtype=dtype, seed=0)
+    arguments = (X, y) if method == "loss_value" else (X,)
+    expected = np.asarray(getattr(net, method)(*arguments)).tobytes()
+    with busy(lambda: net.backprop(X[:9], y[:9])):
+        for results in in_threads(8, lambda i: [getattr(net, method)(*arguments)
+                                                for _ in range(20)]):
+            assert all(np.asarray(result).tobytes() == expected for result in results)
+
+
+def test_gradients_from_many_threads_are_right_or_refused():
+    """`value_and_grad` returns an array of its own: whoever gets one, gets the right one."""
+    X, y = samples(300)
+    net = MLP(SIZES, seed=0)
+    points = [MLP(SIZES, seed=seed).params for seed in range(4)]
+    expected = [net.value_and_grad(p, X, y) for p in points]
+
+    def work(i):
+        right = 0
+        while right < 10:
+            try:
+                loss, grad = net.value_and_grad(points[i], X, y)
+            except RuntimeError as error:
+                assert "MLP is in use by another thread" in str(error)
+            else:
+                assert loss == expected[i][0]
+                np.testing.assert_array_equal(grad, expected[i][1])
+                right += 1
+            time.sleep(0)
+        return right
+
+    assert in_threads(4, work) == [10] * 4
+
+
+@pytest.mark.parametrize("method", ["backprop", "value_and_grad", "train_epoch"])
+def test_a_second_gradient_is_refused(method):
+    """From first to last step of an epoch; what only reads is not, and disturbs nothing."""
+    net, other, optimizer = (*(MLP(WIDE, seed=0) for _ in range(2)), Adam())
+    X, y = samples(10, WIDE)
+    call = {"backprop": lambda: net.backprop(X, y),
+            "value_and_grad": lambda: net.value_and_grad(other.params, X, y),
+            "train_epoch": lambda: net.train_epoch(X, y, SGD())}[method]
+
+    def work():
+        for _ in range(50):
+            with pytest.raises(RuntimeError, match="MLP is in use by another thread"):
+                call()
+            assert net.forward(X).shape == (10, 1) and np.isfinite(net.loss_value(X, y))
+
+    during_an_epoch(net, optimizer, work)
+    steps(other, Adam(), optimizer.state_dict()["t"])
+    np.testing.assert_array_equal(net.params, other.params)
+    call()
+
+
+def test_one_optimizer_in_two_networks():
+    """It belongs to the epoch that is running; whoever else wants it is refused, and stays."""
+    net, other, optimizer = (*(MLP(WIDE, seed=0) for _ in range(2)), Adam())
+    X, y = samples(10, WIDE)
+    before = other.params.copy()
+
+    def work():
+        for call in (lambda: other.train_epoch(X, y, optimizer),
+                     lambda: optimizer.step(other.params, other.grad),
+                     lambda: optimizer.load_state_dict(Adam().state_dict())):
+            with pytest.raises(RuntimeError, match="optimizer is in use by another thread"):
+                call()
+
+    during_an_epoch(net, optimizer, work)
+    np.testing.assert_array_equal(other.params, before)
+    steps(other, Adam(), optimizer.state_dict()["t"])
+    np.testing.assert_array_equal(net.params, other.params)
+
+
+def test_layers_in_use():
+    X, _ = samples(5000, (64, 64))
+    layers = Layers((64, 64), ["sigmoid"])
+    arrays = [np.ones((64, 64), "f")], [np.ones(64, "f")], X
+    expected = layers.forward(*arrays)
+    refused, end = threading.Event(), time.monotonic() + 30
+
+    def work(i):
+        while not refused.is_set() and time.monotonic() < end:
+            try:
+                np.testing.assert_array_equal(layers.forward(*arrays), expected)
+            except RuntimeError as error:
+                assert "Layers is in use by another thread" in str(error)
+                refused.set()
+
+    in_threads(2, work)
+    assert refused.is_set()
+
+
+def test_networks_in_threads_of_their_own(dtype):
+    X, y = samples(500, dtype=dtype)
+
+    def train(seed):
+        net, optimizer = MLP(SIZES, dtype=dtype, seed=seed, n_threads=1), Adam()
+        losses = [net.train_epoch(X, y, optimizer, batch_size=16, rng=seed) for _ in range(3)]
+        return losses, net.params.tobytes()
+
+    assert in_threads(4, train) == [train(seed) for seed in range(4)]
+
+
+# ---- the GIL
+
+
+@pytest.mark.parametrize("call", ["train_epoch", "backprop", "forward", "loss_value", "step"])
+def test_the_gil_is_released(call):
+    """With a switch interval of a minute this thread moves only when the other lets it: within
+    a call, since nothing else in its loop does."""
+    X, y = samples(3000)
+    net, optimizer, big = MLP(SIZES, seed=0), SGD(), np.ones(10**6)
+    work = {"train_epoch": lambda: net.train_epoch(X, y, optimizer, shuffle=False),
+            "backprop": lambda: net.backprop(X, y), "forward": lambda: net.forward(X),
+            "loss_value": lambda: net.loss_value(X, y),
+            "step": lambda: optimizer.step(big, big)}[call]
+    started, moved, before = threading.Event(), threading.Event(), sys.getswitchinterval()
+    released = []
+    work()  # what it imports the first time releases the GIL, too
+
+    def run():
+        end = time.monotonic() + 10
+        started.set()
+        while not moved.is_set() and time.monotonic() < end:
+            work()
+        released.append(moved.is_set())
+
+    sys.setswitchinterval(60)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        started.wait()
+        moved.set()
+    finally:
+        sys.setswitchinterval(before)
+        thread.join()
+    assert released == [True]
+
+
+# ---- Ctrl-C
+
+
+@contextlib.contextmanager
+def interrupted(after):
+    """SIGINT after so many seconds, which ends the block within 0.1 s of processor time."""
+    sent = []
+
+    def send():
+        sent.append(time.process_time())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(after, send)
+    try:
+        with keyboard_interrupt():
+            timer.start()
+            yield
+        assert time.process_time() - sent[0] < 0.1
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+@pytest.mark.parametrize("batch_size", [4, 64, 1000])
+def test_an_epoch_is_interrupted_between_two_steps(batch_size):
+    """The parameters are those after a whole number of steps, and all goes on from there."""
+    net, optimizer = MLP(WIDE, seed=0), Adam()
+    with interrupted(0.2):
+        long_epoch(net, optimizer, batch_size)
+    twin, twin_optimizer, count = MLP(WIDE, seed=0), Adam(), optimizer.state_dict()["t"]
+    assert count > 0
+    steps(twin, twin_optimizer, count, batch_size)
+    np.testing.assert_array_equal(net.params, twin.params)
+
+    X, y = samples(100, WIDE)
+    assert net.backprop(X, y) == twin.backprop(X, y)
+    np.testing.assert_array_equal(net.grad, twin.grad)
+    assert (net.train_epoch(X, y, optimizer, rng=0)
+            == twin.train_epoch(X, y, twin_optimizer, rng=0))
+    np.testing.assert_array_equal(net.params, twin.params)
+
+
+@pytest.mark.parametrize("method", ["backprop", "value_and_grad", "forward", "loss_value"])
+def test_a_long_call_is_interrupted(method):
+    X, y = samples(1)
+    X, y = np.repeat(X, 500000, axis=0), np.repeat(y, 500000)
+    net = MLP(SIZES, seed=0)
+    before = net.params.copy()
+    arguments = {"forward": (X,), "value_and_grad": (before, X, y)}.get(method, (X, y))
+    with interrupted(0.1):
+        while True:
+            getattr(net, method)(*arguments)
+    np.testing.assert_array_equal(net.params, before)
+    twin = MLP(SIZES, seed=0)
+    assert net.backprop(X[:9], y[:9]) == twin.backprop(X[:9], y[:9])
+    np.testing.assert_array_equal(net.grad, twin.grad)
+
+
+def test_layers_are_interrupted():
+    """`forward` that did not end leaves nothing to go back over."""
+    X, _ = samples(500000, (20, 1))
+    layers = Layers((20, 64, 1), ["sigmoid"] * 2)
+    arrays = [np.ones((20, 64), "f"), np.ones((64, 1), "f")], [np.ones(64, "f"), np.ones(1, "f")]
+    expected = layers.forward(*arrays, X[:9])
+    with interrupted(0.1):
+        while True:
+            layers.forward(*arrays, X)
+    np.testing.assert_array_equal(layers.forward(*arrays, X[:9]), expected)
+
+
+# ---- fork
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_fork_after_use(dtype):
+    """A child process computes the same gradient, and trains."""
+    X, y = samples(600, dtype=dtype)
+    net, optimizer = MLP(SIZES, dtype=dtype, seed=0), Adam()
+    net.train_epoch(X, y, optimizer, rng=0)
+
+    def work():
+        loss = net.backprop(X, y)
+        epoch = net.train_epoch(X, y, optimizer, rng=0)
+        return repr((loss, epoch)).encode() + net.grad.tobytes() + net.params.tobytes()
+
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(30)
+            with open(write, "wb") as pipe:
+                pipe.write(work())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        from_child = pipe.read()
+    os.waitpid(child, 0)
+    assert from_child == work()

@@ -1,0 +1,169 @@
+"""Importing fastbp: the variant that FASTBP_ISA names and no other, nothing but NumPy besides,
+threads as the environment says, and an error that tells what to do where it cannot work."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastbp
+from fastbp._kernels import dispatch
+
+PACKAGE = Path(fastbp.__file__).parent
+VARIABLES = ("FASTBP_ISA", "FASTBP_NUM_THREADS", "OMP_NUM_THREADS", "PYTHONPATH")
+
+
+def run(code, folder, path=PACKAGE.parent, **variables):
+    """``code`` in a new process in an empty folder that finds fastbp in ``path``."""
+    environment = {k: v for k, v in os.environ.items() if k not in VARIABLES}
+    environment |= {"PYTHONPATH": str(path), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, cwd=folder,
+                          capture_output=True, text=True, timeout=60)
+
+
+def printed(code, folder, **variables):
+    ended = run(f"import fastbp, json, sys; print(json.dumps({code}))", folder, **variables)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def refused(ended, *words):
+    """The process ended in an ImportError of one line with these words."""
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert all(word in last for word in words), last
+
+
+# ---- variants
+
+
+@pytest.mark.parametrize("isa", dispatch.available_isas())
+@pytest.mark.parametrize("spelled", [str, str.upper, " {} ".format], ids=["", "upper", "spaces"])
+def test_the_named_variant_is_used_and_no_other_imported(isa, spelled, tmp_path):
+    used, imported = printed("[fastbp.get_isa(), sorted(sys.modules)]", tmp_path,
+                             FASTBP_ISA=spelled(isa))
+    assert used == isa
+    kernels = {name.rpartition(".")[2] for name in imported if name.startswith("fastbp._kernels.")}
+    assert kernels - {"dispatch"} == {f"{isa}_float32", f"{isa}_float64"}
+
+
+@pytest.mark.parametrize("variables", [{}, {"FASTBP_ISA": ""}, {"FASTBP_ISA": " "}])
+def test_the_best_variant_is_the_default(variables, tmp_path):
+    used, available = printed("[fastbp.get_isa(), fastbp.available_isas()]", tmp_path, **variables)
+    assert used == available[0]
+    assert tuple(available) == fastbp.available_isas()
+    assert available == sorted(available, key=dispatch.ISAS.index) and available[-1] == "generic"
+
+
+@pytest.mark.parametrize("isa", ["sse2", "avx", "0", "avx2,generic",
+                                 *(set(dispatch.ISAS) - set(dispatch.available_isas()))])
+def test_a_variant_that_there_is_not(isa, tmp_path):
+    """The error names it, those there are, and those known; nothing was imported to find out."""
+    refused(run("import fastbp", tmp_path, FASTBP_ISA=isa),
+            "FASTBP_ISA", repr(isa), ", ".join(fastbp.available_isas()), ", ".join(dispatch.ISAS))
+
+
+def test_variants_give_results(tmp_path):
+    """Each in a process of its own; those with FMA agree to the bit."""
+    code = "fastbp.MLP([5, 9, 1], seed=0).backprop([[1, 2, 3, 4, 5]] * 3, [0, 1, 1])"
+    losses = {isa: printed(code, tmp_path, FASTBP_ISA=isa) for isa in dispatch.available_isas()}
+    fused = {isa: loss for isa, loss in losses.items() if isa != "generic"}
+    assert len(set(fused.values())) <= 1 and min(losses.values()) > 0
+
+
+# ---- what else is imported
+
+
+def test_nothing_but_numpy(tmp_path):
+    """No other file that is not of the standard library: no SciPy, PyTorch, scikit-learn, …"""
+    code = ("sorted({name.partition('.')[0] for name, module in sys.modules.items() "
+            "if hasattr(module, '__file__')})")
+    ended = run(f"import numpy, json, sys; print(json.dumps({code}))", tmp_path)
+    added = set(printed(code, tmp_path)) - set(json.loads(ended.stdout))
+    assert added - set(sys.stdlib_module_names) == {"fastbp"}
+
+
+@pytest.mark.parametrize("module", ["cli", "io", "datasets", "__main__"])
+def test_the_command_is_not_imported(module, tmp_path):
+    assert f"fastbp.{module}" not in printed("sorted(sys.modules)", tmp_path)
+
+
+# ---- threads
+
+
+@pytest.mark.parametrize(("variables", "expected"), [
+    ({}, None), ({"FASTBP_NUM_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "1"}, 1),
+    ({"OMP_NUM_THREADS": "1,2"}, 1), ({"OMP_NUM_THREADS": "100000"}, None),
+    ({"FASTBP_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"}, 3),
+    ({"FASTBP_NUM_THREADS": ""}, None), ({"FASTBP_NUM_THREADS": "many"}, None),
+    ({"FASTBP_NUM_THREADS": "0"}, None), ({"OMP_NUM_THREADS": "-1"}, None)])
+def test_number_of_threads(variables, expected, tmp_path):
+    """FASTBP_NUM_THREADS, else the CPUs of this process, capped by OMP_NUM_THREADS."""
+    if expected is None:
+        expected = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+                    else os.cpu_count())
+    threads, shown, given, back = printed(
+        "[fastbp.get_num_threads(), fastbp.show_config('dict')['threads'], "
+        "(fastbp.set_num_threads(7), fastbp.get_num_threads())[1], "
+        "(fastbp.set_num_threads(None), fastbp.get_num_threads())[1]]", tmp_path, **variables)
+    assert (threads, shown, given, back) == (expected, expected, 7, expected)
+
+
+# ---- show_config
+
+
+def test_show_config(capsys):
+    config = fastbp.show_config("dict")
+    assert set(config) >= {"version", "contract_version", "isa", "isas_built", "isas_supported",
+                           "threads", "compiler", "machine", "python", "numpy"}
+    assert config["version"] == fastbp.__version__ and config["isa"] == fastbp.get_isa()
+    both = set(config["isas_built"]) & set(config["isas_supported"])
+    assert both == set(fastbp.available_isas())
+    assert capsys.readouterr().out == ""
+    assert fastbp.show_config() is None
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(config)
+    assert fastbp.__version__ in lines[0]
+
+
+# ---- where it cannot work
+
+
+def copy_of_the_package(folder, *patterns):
+    for pattern in patterns:
+        for path in PACKAGE.rglob(pattern):
+            to = folder / "fastbp" / path.relative_to(PACKAGE)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
+
+
+def test_a_source_folder_that_is_not_compiled(tmp_path):
+    copy_of_the_package(tmp_path, "*.py")
+    refused(run("import fastbp", tmp_path, path=tmp_path), "not compiled", "pip install -e .",
+            str(tmp_path / "fastbp"), "fastbp._kernels.dispatch")
+
+
+def test_an_installation_without_kernels(tmp_path):
+    """Not even the generic variant: the error says so, and how to have it."""
+    copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd")
+    for path in (tmp_path / "fastbp/_kernels").iterdir():
+        if "_float" in path.name:
+            path.unlink()
+    refused(run("import fastbp", tmp_path, path=tmp_path), "built are none", "pip install")
+
+
+def test_an_installation_of_one_variant(tmp_path):
+    """Built and supported are two facts; a wheel of one variant works with it."""
+    copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd")
+    for path in (tmp_path / "fastbp/_kernels").iterdir():
+        if "_float" in path.name and not path.name.startswith("generic"):
+            path.unlink()
+    ended = run("import fastbp; fastbp.MLP([2, 1]).backprop([[1, 2]], [1]); "
+                "print(fastbp.get_isa(), *fastbp.show_config('dict')['isas_built'])",
+                tmp_path, path=tmp_path)
+    assert ended.stdout.split() == ["generic", "generic"], ended.stderr

@@ -1,0 +1,153 @@
+"""The public names and signatures are those of the contract, the same in the NumPy twins, and every
+docstring says what goes in, what comes out and what is refused. (For stubs see test_stubs.py.)"""
+
+import inspect
+import re
+
+import pytest
+
+import fastbp
+from fastbp import reference
+
+LOSS = "X, y, *, sample_weight=None, reduction='sum'"
+SIGNATURES = {
+    "sigmoid": "(z, out=None)",
+    "sigmoid_backward": "(grad, h, out=None)",
+    "delta_step": "(delta_next, W_next, h, out=None)",
+    "weight_grad": "(h_prev, delta)",
+    "bce_with_logits": "(z, y, sample_weight=None)",
+    "backprop": f"(weights, biases, {LOSS})",
+    "MLP": "(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, "
+           "n_threads=None)",
+    "MLP.forward": "(self, X, out=None)",
+    "MLP.logits": "(self, X, out=None)",
+    "MLP.loss_value": f"(self, {LOSS})",
+    "MLP.backprop": f"(self, {LOSS}, l2=0.0)",
+    "MLP.value_and_grad": f"(self, params, {LOSS}, l2=0.0)",
+    "MLP.objective": f"(self, {LOSS}, l2=0.0)",
+    "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
+                       "rng=None, sample_weight=None, l2=0.0)",
+    "Layers": "(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)",
+    "Layers.forward": "(self, weights, biases, X)",
+    "Layers.backward": "(self, grad_output, weight_grads, bias_grads, input_grad=None)",
+    "SGD": "(lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0)",
+    "SGD.step": "(self, params, grad)",
+    "SGD.state_dict": "(self)",
+    "SGD.load_state_dict": "(self, d)",
+    "Adam": "(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, *, eps_hat=False)",
+    "Adam.step": "(self, params, grad)",
+    "Adam.state_dict": "(self)",
+    "Adam.load_state_dict": "(self, d)",
+    "show_config": "(mode='print')",
+    "get_isa": "()",
+    "available_isas": "()",
+    "set_num_threads": "(n)",
+    "get_num_threads": "()",
+}
+ATTRIBUTES = {
+    "MLP": {"layer_sizes", "activation", "loss", "dtype", "n_threads", "n_params",
+            "workspace_bytes", "params", "grad", "weights", "biases", "weight_grads",
+            "bias_grads"},
+    "Layers": {"layer_sizes", "activations", "dtype", "layout", "n_threads", "workspace_bytes"},
+    "SGD": {"lr", "momentum", "nesterov", "weight_decay", "t"},
+    "Adam": {"lr", "betas", "eps", "weight_decay", "eps_hat", "t"},
+}
+EQUATIONS = ["sigmoid", "sigmoid_backward", "delta_step", "weight_grad", "bce_with_logits",
+             "backprop"]
+NOTHING_RETURNED = {"Layers.backward", "set_num_threads"} | {
+    f"{kind}.{name}" for kind in ("SGD", "Adam") for name in ("step", "load_state_dict")}
+
+
+def public(name, module=fastbp):
+    for part in name.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def names(owner):
+    """The public attributes of a module or class, without the submodules someone imported."""
+    return {name for name in dir(owner)
+            if not (name.startswith("_") or inspect.ismodule(getattr(owner, name)))}
+
+
+def test_public_names():
+    functions_and_classes = {name for name in SIGNATURES if "." not in name}
+    assert set(fastbp.__all__) == functions_and_classes | {"reference", "__version__"}
+    assert sorted(set(fastbp.__all__)) == sorted(fastbp.__all__)
+    assert all(hasattr(fastbp, name) for name in fastbp.__all__)
+    assert names(fastbp) == functions_and_classes
+
+
+@pytest.mark.parametrize("kind", ATTRIBUTES)
+def test_public_names_of_classes(kind):
+    methods = {name.partition(".")[2] for name in SIGNATURES if name.startswith(f"{kind}.")}
+    assert names(getattr(fastbp, kind)) == methods | ATTRIBUTES[kind]
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name):
+    assert str(inspect.signature(public(name))) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", [*EQUATIONS, "SGD", "Adam", "SGD.step", "Adam.step"])
+def test_twins_have_one_signature(name):
+    assert inspect.signature(public(name, reference)) == inspect.signature(public(name))
+
+
+# ---- docstrings
+
+
+def sections(docstring):
+    """A numpydoc docstring as {title: text}; the text before the first title under ""."""
+    lines, title = inspect.cleandoc(docstring).splitlines(), ""
+    found = {title: []}
+    for line, rule in zip(lines, [*lines[1:], ""], strict=True):
+        if line and set(rule) == {"-"} and len(rule) == len(line):
+            title = line
+            found[title] = []
+        elif set(line) != {"-"}:
+            found[title].append(line)
+    return {title: "\n".join(text).strip() for title, text in found.items()}
+
+
+def entries(section):
+    """The names at the heads of the entries of a section: ``a, b : type`` or ``A, B``."""
+    return {name for line in section.splitlines() if not line.startswith(" ")
+            for name in re.findall(r"\w+", line.partition(" : ")[0])}
+
+
+DOCUMENTED = [(module, name) for module in (fastbp, reference) for name in SIGNATURES
+              if module is fastbp or name in EQUATIONS]
+
+
+@pytest.mark.parametrize(("module", "name"), DOCUMENTED,
+                         ids=[f"{module.__name__}.{name}" for module, name in DOCUMENTED])
+def test_docstrings(module, name):
+    call = public(name, module)
+    doc = sections(call.__doc__)
+    assert doc[""], "there is no summary"
+    wanted = set(re.findall(r"(?:\(|, )([a-zA-Z]\w*)", SIGNATURES[name])) - {"self"}
+    if wanted:
+        assert entries(doc.get("Parameters", "")) == wanted
+    if name not in NOTHING_RETURNED and not inspect.isclass(call):
+        assert doc.get("Returns")
+    if wanted:
+        assert entries(doc.get("Raises", "")) & {"ValueError", "TypeError"}
+
+
+@pytest.mark.parametrize(("module", "name"), [d for d in DOCUMENTED if d[1] in EQUATIONS])
+def test_docstrings_of_equations(module, name):
+    """They give the equation's number, a shape for every array, and both kinds of refusal."""
+    doc = sections(public(name, module).__doc__)
+    assert re.search(r"\bE[1-6]\b", doc[""])
+    assert {"TypeError", "ValueError"} <= entries(doc["Raises"])
+    for entry in re.split(r"\n(?=\S)", doc["Parameters"]):
+        assert re.search(r"shape|\(n|\(fan|like|\{|Like", entry), entry
+
+
+@pytest.mark.parametrize("kind", ATTRIBUTES)
+def test_attributes_are_documented(kind):
+    owner = getattr(fastbp, kind)
+    for name in ATTRIBUTES[kind] - {"t"}:
+        own = getattr(owner, name).__doc__
+        assert own or re.search(rf"\b{name}\b", owner.__doc__), f"{kind}.{name}"
