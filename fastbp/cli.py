@@ -99,7 +99,7 @@ def _parser():
 
     bench = commands.add_parser("bench", help="time fastbp beside the peers that are installed")
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
-    bench.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
     bench.add_argument("--quick", action="store_true", help="fewer networks and repetitions")
     bench.add_argument("--json", metavar="FILE", help="write the measurements here")
     bench.set_defaults(run=_bench)

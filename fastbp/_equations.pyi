@@ -1,0 +1,26 @@
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_Floats: TypeAlias = NDArray[np.floating[Any]]
+
+def sigmoid(z: ArrayLike, out: _Floats | None = None) -> _Floats: ...
+def sigmoid_backward(grad: ArrayLike, h: ArrayLike, out: _Floats | None = None) -> _Floats: ...
+def delta_step(
+    delta_next: ArrayLike, W_next: ArrayLike, h: ArrayLike, out: _Floats | None = None
+) -> _Floats: ...
+def weight_grad(h_prev: ArrayLike, delta: ArrayLike) -> tuple[_Floats, _Floats]: ...
+def bce_with_logits(
+    z: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+) -> tuple[float, _Floats]: ...
+def backprop(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+) -> tuple[float, list[_Floats], list[_Floats]]: ...

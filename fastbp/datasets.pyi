@@ -1,0 +1,19 @@
+import os
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+class DataError(ValueError): ...
+
+class Dataset(NamedTuple):
+    X: NDArray[np.float64]
+    y: NDArray[np.int64]
+    feature_names: tuple[str, ...]
+    target_name: str
+    classes: tuple[str, str]
+    description: str
+    licence: str = ""
+
+def load_breast_cancer() -> Dataset: ...
+def read_table(path: str | os.PathLike[str], target: str | None = None) -> Dataset: ...

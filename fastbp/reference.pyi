@@ -1,0 +1,49 @@
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbp._equations import backprop as backprop
+from fastbp._equations import bce_with_logits as bce_with_logits
+from fastbp._equations import delta_step as delta_step
+from fastbp._equations import sigmoid as sigmoid
+from fastbp._equations import sigmoid_backward as sigmoid_backward
+from fastbp._equations import weight_grad as weight_grad
+
+_Floats: TypeAlias = NDArray[np.floating[Any]]
+
+def forward(
+    weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], X: ArrayLike
+) -> tuple[_Floats, _Floats]: ...
+
+class SGD:
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    def __init__(
+        self,
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None: ...
+    def step(self, params: _Floats, grad: _Floats) -> None: ...
+
+class Adam:
+    lr: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    eps_hat: bool
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        eps_hat: bool = False,
+    ) -> None: ...
+    def step(self, params: _Floats, grad: _Floats) -> None: ...
