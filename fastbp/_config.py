@@ -53,7 +53,7 @@ def set_num_threads(n):
         For anything else.
     """
     global _limit
-    _limit = _checks.n_threads(n)
+    _limit = None if n is None else _checks.count("n", n)
 
 
 def show_config(mode="print"):

@@ -7,12 +7,9 @@ cimport numpy as cnp
 from fastbp._gradient cimport Totals, finish, mean_of, run_blocks, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._native cimport data
-from fastbp._recursion cimport Clock, Shape, look_for_interrupt
+from fastbp._recursion cimport Clock, Shape, interrupted
 
 cnp.import_array()
-
-cdef enum:
-    LONG = 1 << 20          # samples x parameters of a step that takes about 0.1 ms
 
 
 cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t n,
@@ -44,8 +41,8 @@ cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t
             batch.y += rows * outputs * s.itemsize
             if batch.sample_weight != NULL:
                 batch.sample_weight += rows * s.itemsize
-        if step & 15 == 15 or rows * n_params > LONG:
-            look_for_interrupt(&clock)
+        if step & 15 == 15 and interrupted(&clock) < 0:
+            return -1
     return mean_of(loss, weight)
 
 

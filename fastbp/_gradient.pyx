@@ -5,7 +5,7 @@ Blocks add their parts of dW, db and of the loss in ascending order (N1, N3).
 """
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
-from fastbp._recursion cimport BLOCK, Shape, look_for_interrupt
+from fastbp._recursion cimport BLOCK, Shape, interrupted
 
 
 cdef void start(Totals* totals) noexcept nogil:
@@ -61,32 +61,39 @@ cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row,
 cdef int run_blocks(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
                     Totals* totals, Clock* clock) except -1 nogil:
     """E2 into `totals`, and with `gradient` E6 into what `ws` is bound to."""
-    cdef const Shape* s = ws.shape
-    cdef Batch block
-    cdef Py_ssize_t i, row, rows, outputs = s.sizes[s.n_layers]
-    cdef char* delta
-    cdef const char* z
+    cdef Py_ssize_t i, row, rows
+    cdef int status
     cdef float_mode mode
     for i in range(max(1, (n + BLOCK - 1) // BLOCK)):
         row = i * BLOCK
         rows = min(<Py_ssize_t> BLOCK, n - row)
         mode = enter_float_mode()
-        block = rows_from(s, batch, row, rows)
-        z = ws.forward(block.X, 0, rows, NULL)
-        # the recursion starts in the other of the two delta buffers
-        delta = ws.delta + ws.delta_bytes if gradient else NULL
-        s.kernels.bce_with_logits(delta, totals.loss, z, block.y, block.sample_weight, rows,
-                                  outputs)
-        if gradient:
-            ws.backprop(block.X, delta, 0, rows, NULL, i > 0)
-        if block.sample_weight == NULL:
-            totals.weight += rows
-        else:
-            totals.weight += s.kernels.total(block.sample_weight, rows)
+        status = run_block(ws, batch, row, rows, gradient, totals, clock)
         leave_float_mode(mode)
-        if rows == BLOCK:
-            look_for_interrupt(clock)
+        if status < 0:
+            return -1
     return 0
+
+
+cdef int run_block(Workspace ws, const Batch* batch, Py_ssize_t row, Py_ssize_t n, bint gradient,
+                   Totals* totals, Clock* clock) noexcept nogil:
+    """The rows [row, row + n) of a batch; -1 when interrupted."""
+    cdef const Shape* s = ws.shape
+    cdef Batch block = rows_from(s, batch, row, n)
+    cdef const char* z = ws.forward(block.X, 0, n, NULL, clock)
+    # the recursion starts in the other of the two delta buffers
+    cdef char* delta = ws.delta + ws.delta_bytes if gradient else NULL
+    if z == NULL:
+        return -1
+    s.kernels.bce_with_logits(delta, totals.loss, z, block.y, block.sample_weight, n,
+                              s.sizes[s.n_layers])
+    if gradient and ws.backprop(block.X, delta, 0, n, NULL, row > 0, clock) < 0:
+        return -1
+    if block.sample_weight == NULL:
+        totals.weight += n
+    else:
+        totals.weight += s.kernels.total(block.sample_weight, n)
+    return interrupted(clock) if n == BLOCK else 0
 
 
 cdef double add_penalty(Workspace ws, double l2) noexcept nogil:

@@ -9,7 +9,7 @@ cimport numpy as cnp
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._native cimport acquire, data, release
-from fastbp._recursion cimport Architecture, Clock, Shape, Workspace, look_for_interrupt
+from fastbp._recursion cimport BLOCK, Architecture, Clock, Shape, Workspace, interrupted
 
 cnp.import_array()
 
@@ -142,9 +142,7 @@ cdef class Layers:
         weights = self._inputs("weights", weights, shapes, given)
         biases = self._inputs("biases", biases, [(o,) for o in self.layer_sizes[1:]], given)
         X = _checks.real_array("X", X, self.dtype, shape=("n_samples", self.layer_sizes[0]))
-        cdef Py_ssize_t n = X.shape[0], row, last = ws.shape.n_layers - 1, l
-        cdef Py_ssize_t in_row = X.shape[1] * ws.shape.itemsize
-        cdef Py_ssize_t out_row = ws.shape.sizes[last + 1] * ws.shape.itemsize
+        cdef Py_ssize_t n = X.shape[0], l
         out = np.empty((n, self.layer_sizes[-1]), self.dtype)
         self.X = None                       # a failure from here on leaves nothing to go back over
         ws.reserve(max(n, 1))
@@ -153,19 +151,29 @@ cdef class Layers:
             ws.layers[l].b = data(biases[l])
         cdef const char* x = data(X)
         cdef char* h = data(out)
-        cdef Clock clock = Clock(0)
         with nogil:
-            for row in range(0, n, 256):
-                self._block_forward(ws, x + row * in_row, row, min(n - row, 256), h + row * out_row)
-                look_for_interrupt(&clock)
+            self._forward_rows(ws, x, h, n)
         self.X, self.weights, self.biases, self.given, self.n = X, weights, biases, given, n
         return out
 
-    cdef void _block_forward(self, Workspace ws, const char* x, Py_ssize_t row, Py_ssize_t n,
-                             char* h) noexcept nogil:
-        cdef float_mode mode = enter_float_mode()
-        ws.forward(x, row, n, h)
-        leave_float_mode(mode)
+    cdef int _forward_rows(self, Workspace ws, const char* x, char* h,
+                           Py_ssize_t n) except -1 nogil:
+        """E1, block after block."""
+        cdef const Shape* s = ws.shape
+        cdef Py_ssize_t i, rows
+        cdef const char* done
+        cdef float_mode mode
+        cdef Clock clock = Clock(0)
+        for i in range((n + BLOCK - 1) // BLOCK):
+            rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
+            mode = enter_float_mode()
+            done = ws.forward(x, i * BLOCK, rows, h, &clock)
+            leave_float_mode(mode)
+            if done == NULL or interrupted(&clock) < 0:
+                return -1
+            x += rows * s.sizes[0] * s.itemsize
+            h += rows * s.sizes[s.n_layers] * s.itemsize
+        return 0
 
     def backward(self, grad_output, weight_grads, bias_grads, input_grad=None):
         """E5 and E6: gradients of the last `forward` from dL/dh_L, into the arrays given.
@@ -208,33 +216,40 @@ cdef class Layers:
             input_grad = _checks.output("input_grad", input_grad, (self.n, self.layer_sizes[0]),
                                         self.dtype, inputs)
             dX = data(input_grad)
-        cdef Py_ssize_t l, row, n
+        cdef Py_ssize_t l, n = self.n
         for l in range(s.n_layers):
             ws.layers[l].dW = data(dW[l])
             ws.layers[l].db = data(db[l])
-        cdef Py_ssize_t in_row = s.sizes[0] * s.itemsize
-        cdef Py_ssize_t out_row = s.sizes[s.n_layers] * s.itemsize
         cdef const char* x = data(self.X)
         cdef const char* g = data(grad_output)
-        cdef Clock clock = Clock(0)
         with nogil:
-            for row in range(0, max(self.n, 1), 256):
-                n = min(self.n - row, 256)
-                self._block_backward(ws, x + row * in_row, g + row * out_row, row, n,
-                                     dX + row * in_row if dX != NULL else NULL)
-                look_for_interrupt(&clock)
+            self._backward_rows(ws, x, g, dX, n)
 
-    cdef void _block_backward(self, Workspace ws, const char* x, const char* g, Py_ssize_t row,
-                              Py_ssize_t n, char* dX) noexcept nogil:
-        cdef float_mode mode = enter_float_mode()
+    cdef int _backward_rows(self, Workspace ws, const char* x, const char* g, char* dX,
+                            Py_ssize_t n) except -1 nogil:
+        """delta_L = dL/dh_L * act'(z_L), then E6 and E5, block after block."""
         cdef const Shape* s = ws.shape
-        cdef Py_ssize_t last = s.n_layers - 1
+        cdef Py_ssize_t i, rows, outputs = s.sizes[s.n_layers]
+        cdef char* dh = ws.layers[s.n_layers - 1].dh
+        # the recursion starts in the other of the two delta buffers
         cdef char* delta = ws.delta + ws.delta_bytes
-        # delta_L = dL/dh_L * act'(z_L); the recursion starts in the other of the two buffers
-        s.kernels.multiply(delta, g, ws.layers[last].dh + row * s.sizes[last + 1] * s.itemsize,
-                           n * s.sizes[last + 1])
-        ws.backprop(x, delta, row, n, dX, row > 0)
-        leave_float_mode(mode)
+        cdef int status
+        cdef float_mode mode
+        cdef Clock clock = Clock(0)
+        for i in range(max(1, (n + BLOCK - 1) // BLOCK)):
+            rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
+            mode = enter_float_mode()
+            s.kernels.multiply(delta, g, dh, rows * outputs)
+            status = ws.backprop(x, delta, i * BLOCK, rows, dX, i > 0, &clock)
+            leave_float_mode(mode)
+            if status < 0 or interrupted(&clock) < 0:
+                return -1
+            x += rows * s.sizes[0] * s.itemsize
+            g += rows * outputs * s.itemsize
+            dh += rows * outputs * s.itemsize
+            if dX != NULL:
+                dX += rows * s.sizes[0] * s.itemsize
+        return 0
 
 
 def _build_layers(layer_sizes, activations, dtype, layout, n_threads):

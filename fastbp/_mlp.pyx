@@ -19,7 +19,7 @@ from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_floa
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport acquire, data, release
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport BLOCK, Architecture, Clock, Shape, Workspace, look_for_interrupt
+from fastbp._recursion cimport BLOCK, Architecture, Clock, Shape, Workspace, interrupted
 
 cnp.import_array()
 
@@ -34,6 +34,12 @@ cdef inline bint ready(object array, int typenum) noexcept:
     """Whether the kernels can take this array as it is."""
     return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == typenum
             and cnp.PyArray_ISCARRAY_RO(array))
+
+
+cdef inline bint overlap(object a, object b) noexcept:
+    """Whether two contiguous arrays share memory."""
+    return (data(a) < data(b) + cnp.PyArray_NBYTES(b)
+            and data(b) < data(a) + cnp.PyArray_NBYTES(a))
 
 
 cdef inline double penalty(object l2) except -1:
@@ -153,7 +159,8 @@ cdef class MLP:
     def __reduce__(self):
         options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
                    "n_threads": self.n_threads, "seed": 0}
-        return _restore, (self.layer_sizes, options, self.flat, self.slope)
+        return (_restore, (type(self), self.layer_sizes, options, self.flat, self.slope),
+                getattr(self, "__dict__", None))
 
     @property
     def params(self):
@@ -190,8 +197,9 @@ cdef class MLP:
             raise RuntimeError("MLP.__init__ was not called")
         if (ready(X, self.typenum) and cnp.PyArray_NDIM(X) == 2
                 and cnp.PyArray_DIM(X, 1) == self.n_features):
-            return X
-        return _checks.real_array("X", X, self.dtype, shape=("n_samples", self.n_features))
+            return self._apart(X)
+        return self._apart(_checks.real_array("X", X, self.dtype,
+                                              shape=("n_samples", self.n_features)))
 
     cdef object _y(self, y, Py_ssize_t n):
         cdef int ndim = cnp.PyArray_NDIM(y) if ready(y, self.typenum) else 0
@@ -201,14 +209,19 @@ cdef class MLP:
             y = _checks.target_array(y, n, self.n_outputs, self.dtype)
         if self.shape.kernels.first_outside_unit(data(y), n * self.n_outputs) >= 0:
             _checks.unit_interval_rows("y", y)
-        return y
+        return self._apart(y)
 
     cdef object _weights_of(self, sample_weight, Py_ssize_t n, bint mean):
         if mean:
             _checks.at_least_one_sample(n, "mean")
         if sample_weight is None:
             return None
-        return _checks.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
+        return self._apart(_checks.sample_weight(sample_weight, n, "mean" if mean else "sum",
+                                                 self.dtype))
+
+    cdef object _apart(self, array):
+        """The array, copied if it lies in params or grad, which a call may write."""
+        return array.copy() if overlap(array, self.flat) or overlap(array, self.slope) else array
 
     cdef int _enter(self) except -1:
         if acquire(&self.busy, 1):
@@ -220,30 +233,36 @@ cdef class MLP:
     cdef object _forward(self, X, out, bint logits):
         given = {"X": X, "net.params": self.flat}
         X = self._X(X)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), i, row, rows
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         out = _checks.output("out", out, (n, self.n_outputs), self.dtype, given)
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
         ws.bind(data(self.flat), NULL)
         cdef const char* x = data(X)
         cdef char* h = data(out)
-        cdef char* to
-        cdef Py_ssize_t item = self.shape.itemsize
+        with nogil:
+            self._forward_rows(ws, x, h, n, logits)
+        return out
+
+    cdef int _forward_rows(self, Workspace ws, const char* x, char* h, Py_ssize_t n,
+                           bint logits) except -1 nogil:
+        """E1, block after block."""
+        cdef Py_ssize_t i, rows, item = self.shape.itemsize
+        cdef const char* done
         cdef float_mode mode
         cdef Clock clock = Clock(0)
-        with nogil:
-            for i in range((n + BLOCK - 1) // BLOCK):
-                row = i * BLOCK
-                rows = min(<Py_ssize_t> BLOCK, n - row)
-                to = h + row * self.n_outputs * item
-                mode = enter_float_mode()
-                ws.forward(x + row * self.n_features * item, 0, rows, to)
-                if not logits:
-                    self.shape.kernels.sigmoid(to, to, rows * self.n_outputs)
-                leave_float_mode(mode)
-                if rows == BLOCK:
-                    look_for_interrupt(&clock)
-        return out
+        for i in range((n + BLOCK - 1) // BLOCK):
+            rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
+            mode = enter_float_mode()
+            done = ws.forward(x, 0, rows, h, &clock)
+            if not logits:
+                self.shape.kernels.sigmoid(h, h, rows * self.n_outputs)
+            leave_float_mode(mode)
+            if done == NULL or rows == BLOCK and interrupted(&clock) < 0:
+                return -1
+            x += rows * self.n_features * item
+            h += rows * self.n_outputs * item
+        return 0
 
     def forward(self, X, out=None):
         """E1: outputs h_L = sigma(z_L).
@@ -534,8 +553,9 @@ cdef class MLP:
         return loss
 
 
-def _restore(layer_sizes, options, params, grad):
-    net = MLP(layer_sizes, **options)
+def _restore(kind, layer_sizes, options, params, grad):
+    net = kind.__new__(kind)
+    MLP.__init__(net, layer_sizes, **options)
     net.params[:] = params
     net.grad[:] = grad
     return net

@@ -46,10 +46,11 @@ cdef class Workspace:
 
     cdef int reserve(self, Py_ssize_t rows) except -1
     cdef void bind(self, const char* params, char* grad) noexcept nogil
-    cdef const char* forward(self, const char* X, Py_ssize_t row, Py_ssize_t n,
-                             char* output) noexcept nogil
-    cdef void backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
-                       char* input_grad, bint accumulate) noexcept nogil
+    cdef const char* forward(self, const char* X, Py_ssize_t row, Py_ssize_t n, char* output,
+                             Clock* clock) noexcept nogil
+    cdef int backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
+                      char* input_grad, bint accumulate, Clock* clock) noexcept nogil
 
 
-cdef int look_for_interrupt(Clock* clock) except -1 nogil
+# -1, with KeyboardInterrupt set, if Ctrl-C was pressed and the clock was due
+cdef int interrupted(Clock* clock) noexcept nogil

@@ -7,7 +7,6 @@ A pass streams over blocks of at most 256 rows (N1: the bits do not depend on it
                delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                        E5
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free, malloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -22,10 +21,14 @@ ACTIVATIONS = {"sigmoid": SIGMOID}
 
 cdef enum:
     ALIGNMENT = 64
+    LONG = 1 << 22          # multiply-adds that take about 0.1 ms
+
+cdef extern from "Python.h":
+    int check_signals "PyErr_CheckSignals"() noexcept
 
 
-cdef int look_for_interrupt(Clock* clock) except -1 nogil:
-    """Raise KeyboardInterrupt if Ctrl-C was pressed; looks every 20 ms of a long call."""
+cdef int interrupted(Clock* clock) noexcept nogil:
+    """-1, with KeyboardInterrupt set, if Ctrl-C was pressed; looks every 20 ms of a long call."""
     cdef timespec t
     cdef double now
     clock_gettime(CLOCK_MONOTONIC, &t)
@@ -35,8 +38,13 @@ cdef int look_for_interrupt(Clock* clock) except -1 nogil:
     elif now - clock.last > 0.02:
         clock.last = now
         with gil:
-            PyErr_CheckSignals()
+            return check_signals()
     return 0
+
+
+cdef inline int due(Clock* clock, Py_ssize_t operations) noexcept nogil:
+    """`interrupted` after a product that is long enough to read the clock."""
+    return interrupted(clock) if operations > LONG else 0
 
 
 cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil:
@@ -128,11 +136,12 @@ cdef class Workspace:
                 self.layers[l].db = grad + weights
                 grad += weights + width
 
-    cdef const char* forward(self, const char* X, Py_ssize_t row, Py_ssize_t n,
-                             char* output) noexcept nogil:
+    cdef const char* forward(self, const char* X, Py_ssize_t row, Py_ssize_t n, char* output,
+                             Clock* clock) noexcept nogil:
         """E1 for n <= BLOCK rows, kept from workspace row `row` on.
 
-        The last layer is written to `output` unless that is NULL; returns where it lies.
+        The last layer is written to `output` unless that is NULL; returns where it lies, or
+        NULL when interrupted.
         """
         cdef const Shape* s = self.shape
         cdef Py_ssize_t l, offset
@@ -148,11 +157,16 @@ cdef class Workspace:
             s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1],
                               s.transposed, s.activations[l], self.scratch)
             h = to
+            if due(clock, n * s.sizes[l] * s.sizes[l + 1]) < 0:
+                return NULL
         return h
 
-    cdef void backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
-                       char* input_grad, bint accumulate) noexcept nogil:
-        """E6 and E5 from the last layer to the first, from delta_L of the block."""
+    cdef int backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
+                      char* input_grad, bint accumulate, Clock* clock) noexcept nogil:
+        """E6 and E5 from the last layer to the first, from delta_L of the block.
+
+        Returns -1 when interrupted.
+        """
         cdef const Shape* s = self.shape
         cdef Py_ssize_t step, l, below
         cdef Buffers* a
@@ -167,6 +181,8 @@ cdef class Workspace:
                 h = self.layers[l - 1].h + below
             s.kernels.weight_grad(a.dW, a.db, h, delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, self.scratch)
+            if due(clock, n * s.sizes[l] * s.sizes[l + 1]) < 0:
+                return -1
             if l > 0:
                 to = self.delta + (step & 1) * self.delta_bytes
                 s.kernels.delta(to, delta, a.W, self.layers[l - 1].dh + below, n,
@@ -175,3 +191,6 @@ cdef class Workspace:
             elif input_grad != NULL:
                 s.kernels.delta(input_grad, delta, a.W, NULL, n, s.sizes[l], s.sizes[l + 1],
                                 s.transposed, self.scratch)
+            if due(clock, n * s.sizes[l] * s.sizes[l + 1]) < 0:
+                return -1
+        return 0

@@ -320,6 +320,16 @@ def test_a_long_call_is_interrupted(method):
     np.testing.assert_array_equal(net.grad, twin.grad)
 
 
+def test_a_wide_network_is_interrupted():
+    """Within a block of 256 rows, too: of this network one takes some tenths of a second."""
+    sizes = (*[1024] * 8, 1)
+    X, y = samples(1024, sizes, "float64")
+    net = MLP(sizes, dtype="float64", seed=0)
+    with interrupted(0.1):
+        while True:
+            net.backprop(X, y)
+
+
 def test_layers_are_interrupted():
     """`forward` that did not end leaves nothing to go back over."""
     X, _ = samples(500000, (20, 1))
