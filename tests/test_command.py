@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pty
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import fastbp
 from fastbp._train import auc, stratified_split
@@ -90,8 +92,8 @@ def test_bundled_data_reach_95_percent(fastbp_run, seed):
     assert 9 <= len(done.stderr.splitlines()) <= 12
 
 
-@pytest.mark.skipif(script() is None, reason="the fastbp script is not installed")
 def test_script(fastbp_run):
+    assert script() is not None, "the entry point is not installed"
     done = fastbp_run("--version", command=[script()])
     assert (done.returncode, done.stdout) == (0, f"fastbp {fastbp.__version__}\n")
 
@@ -189,10 +191,8 @@ def test_missing_extra_is_named_before_training(fastbp_run, tmp_path, package, a
 
 @pytest.mark.parametrize("blocked", [False, True], ids=["rich", "no_rich"])
 def test_terminal(fastbp_run, tmp_path, blocked):
-    if not blocked:
-        pytest.importorskip("rich")
     env = {**(without(tmp_path, "rich") if blocked else ENV), "TERM": "xterm"}
-    leader, follower = pytest.importorskip("pty").openpty()
+    leader, follower = pty.openpty()
     shown = []
     reader = threading.Thread(target=lambda: shown.extend(read_terminal(leader)))
     reader.start()
@@ -206,7 +206,7 @@ def test_terminal(fastbp_run, tmp_path, blocked):
 
 
 def test_saved_model(fastbp_run, table, tmp_path):
-    tensors_of = pytest.importorskip("safetensors.numpy").load_file
+    tensors_of = safetensors.numpy.load_file
     path = tmp_path / "model.safetensors"
     done = fastbp_run("train", table, "--target", "sick", "--hidden", "5,4", "--out", path)
     assert done.returncode == 0, done.stderr
@@ -225,7 +225,6 @@ def test_saved_model(fastbp_run, table, tmp_path):
 
 
 def test_model_without_metadata_of_a_table(tmp_path):
-    pytest.importorskip("safetensors")
     net = fastbp.MLP((3, 4, 1), activation="sigmoid", dtype="float64", seed=1)
     save_model(tmp_path / "m", net)
     model = load_model(tmp_path / "m")
@@ -238,7 +237,7 @@ def test_model_without_metadata_of_a_table(tmp_path):
 
 
 def test_refused_models(tmp_path):
-    save = pytest.importorskip("safetensors.numpy").save
+    save = safetensors.numpy.save
     path = tmp_path / "m"
     save_model(path, fastbp.MLP((3, 4, 1), seed=1))
     content = path.read_bytes()
@@ -261,7 +260,6 @@ def test_refused_models(tmp_path):
 
 
 def test_seed_decides_every_byte(fastbp_run, tmp_path):
-    pytest.importorskip("safetensors")
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         fastbp_run("train", "--epochs", 3, "--seed", seed, "--out", name)
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
@@ -269,14 +267,12 @@ def test_seed_decides_every_byte(fastbp_run, tmp_path):
 
 
 def test_plot(fastbp_run, tmp_path):
-    pytest.importorskip("matplotlib")
     done = fastbp_run("train", "--epochs", 3, "--plot", "loss.png")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
 def test_interrupt_reports_and_saves(tmp_path):
-    pytest.importorskip("safetensors")
     process = subprocess.Popen(
         [*MODULE, "train", "--epochs", "100000000", "--out", "model"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENV,
@@ -293,7 +289,6 @@ def test_interrupt_reports_and_saves(tmp_path):
 
 
 def test_reader_that_leaves(tmp_path):
-    pytest.importorskip("safetensors")
     process = subprocess.Popen(
         [*MODULE, "train", "--epochs", "3", "--out", "model"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENV,

@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from oracle import error_bound
+from scipy import optimize
 
 import fastbp
 from fastbp import MLP
@@ -326,7 +327,6 @@ def test_scipy_finds_the_same_optimum(dtype_of_net):
     As |σ″| ≤ σ′, the Hessian changes by a factor of at most exp(max |Δz|) < 2 on the way
     there, so μ is at least half its smallest eigenvalue at the minimiser.
     """
-    optimize = pytest.importorskip("scipy.optimize")
     X, y = noisy_classes()
     best, smallest = newton(X, y, l2=1.0)
     net = MLP([4, 1], dtype=dtype_of_net, seed=0)
