@@ -1,9 +1,9 @@
 """The extension list: one kernel text x instruction set x dtype, and the modules above it.
 
 Static metadata is in pyproject.toml.  Switches, by environment variable:
-FASTBP_DEBUG=1       bounds checks and assertions on, -Og -g
+FASTBP_DEBUG=1       Cython's bounds checks on, -Og -g; the kernels' pointers need the next one
 FASTBP_SANITIZE=...  the argument of -fsanitize=, for example address,undefined
-FASTBP_ANNOTATE=1    Cython's annotated HTML beside each source
+FASTBP_ANNOTATE=1    Cython's annotated HTML in build/cython
 """
 
 import os

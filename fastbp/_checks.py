@@ -176,7 +176,7 @@ def at_least_one_sample(n_samples, reduction):
 
 def order(value, n_samples):
     """Indices ``(n_samples,)`` of samples, as intp; one may come twice, or not at all."""
-    array = _read("order", value, "biuf", "an array of integers")
+    array = _read("order", value, "biuf", "an array of integers").copy()  # nobody else's to change
     if array.dtype.kind not in "iu" and array.size:  # np.asarray([]) is float64
         raise TypeError(f"order has dtype {array.dtype}; it should be an array of integers")
     _check_shape("order", array, (n_samples,))
@@ -358,8 +358,8 @@ def optimizer_arrays(params, grad):
     return np.asarray(params), np.asarray(grad)
 
 
-def optimizer_state(params, size, dtype):
-    """Refuse ``params`` that are not those an optimizer's state was created for."""
-    if (params.size, params.dtype) != (size, dtype):
-        raise ValueError(f"params has {params.size} entries of {params.dtype}; "
+def optimizer_state(n_params, dtype_of_params, size, dtype):
+    """Refuse parameters that are not those an optimizer's state was created for."""
+    if (n_params, dtype_of_params) != (size, dtype):
+        raise ValueError(f"params has {n_params} entries of {dtype_of_params}; "
                          f"it should have {size} of {np.dtype(dtype)}, as at the first step")

@@ -1,7 +1,9 @@
 """What this installation is and how many threads it may use."""
 
+import math
 import os
 import platform
+from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +20,13 @@ def _from_environment(name):
 
 
 def _usable_cpus():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPUs of the affinity mask, or of the cgroup's quota if that is less."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cpus, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):       # no such file, or no quota: "max 100000"
+        return cpus or 1
 
 
 def get_num_threads():

@@ -7,7 +7,7 @@ cimport numpy as cnp
 from fastbp._gradient cimport Totals, finish, mean_of, run_blocks, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._native cimport data
-from fastbp._recursion cimport Clock, Shape, interrupted
+from fastbp._recursion cimport Clock, Shape, interrupted, start_clock
 
 cnp.import_array()
 
@@ -22,7 +22,7 @@ cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t
     cdef char* grad = ws.layers[0].dW
     cdef Totals totals
     cdef float_mode mode
-    cdef Clock clock = Clock(0)
+    cdef Clock clock = start_clock()
     for step in range((n + size - 1) // size):
         rows = min(size, n - step * size)
         start(&totals)
@@ -41,7 +41,7 @@ cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t
             batch.y += rows * outputs * s.itemsize
             if batch.sample_weight != NULL:
                 batch.sample_weight += rows * s.itemsize
-        if step & 15 == 15 and interrupted(&clock) < 0:
+        if interrupted(&clock, 4.0 * (n_params + rows * features)) < 0:
             return -1
     return mean_of(loss, weight)
 

@@ -17,7 +17,7 @@ from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, KernelTable
 from fastbp._native cimport data
-from fastbp._recursion cimport BLOCK, Architecture, Clock, Workspace
+from fastbp._recursion cimport BLOCK, Architecture, Clock, Workspace, start_clock
 
 cnp.import_array()
 
@@ -310,7 +310,7 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
         ws.layers[l].dW, ws.layers[l].db = data(dW[l]), data(db[l])
     cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
     cdef Totals totals
-    cdef Clock clock = Clock(0)
+    cdef Clock clock = start_clock()
     cdef float_mode mode
     start(&totals)
     with nogil:

@@ -93,7 +93,7 @@ cdef int run_block(Workspace ws, const Batch* batch, Py_ssize_t row, Py_ssize_t 
         totals.weight += n
     else:
         totals.weight += s.kernels.total(block.sample_weight, n)
-    return interrupted(clock) if n == BLOCK else 0
+    return interrupted(clock, 64.0 * n * s.sizes[s.n_layers])
 
 
 cdef double add_penalty(Workspace ws, double l2) noexcept nogil:

@@ -8,8 +8,10 @@ from fastbp._recursion import ACTIVATIONS, IN_USE
 cimport numpy as cnp
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._native cimport acquire, data, release
-from fastbp._recursion cimport BLOCK, Architecture, Clock, Shape, Workspace, interrupted
+from fastbp._native cimport data
+from fastbp._recursion cimport (
+    BLOCK, Architecture, Clock, Shape, Workspace, acquire, interrupted, release, start_clock,
+)
 
 cnp.import_array()
 
@@ -38,8 +40,8 @@ cdef class Layers:
 
     Notes
     -----
-    `forward` keeps the activations of the whole batch for `backward`; one object serves one
-    thread at a time.
+    `forward` keeps the activations of the whole batch for `backward`, and refers to X, weights
+    and biases: they must not change in between. One object serves one thread at a time.
     """
 
     cdef readonly tuple layer_sizes, activations
@@ -80,7 +82,7 @@ cdef class Layers:
     @property
     def workspace_bytes(self):
         """Bytes held for the batch that `forward` saw and for scratch."""
-        return self.workspace.nbytes
+        return 0 if self.workspace is None else self.workspace.nbytes
 
     def _layer_shapes(self):
         pairs = zip(self.layer_sizes, self.layer_sizes[1:])
@@ -126,7 +128,7 @@ cdef class Layers:
         RuntimeError
             When another thread is inside this object.
         """
-        if acquire(&self.busy, 1):
+        if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("Layers"))
         try:
             return self._forward(weights, biases, X)
@@ -163,13 +165,13 @@ cdef class Layers:
         cdef Py_ssize_t i, rows
         cdef const char* done
         cdef float_mode mode
-        cdef Clock clock = Clock(0)
+        cdef Clock clock = start_clock()
         for i in range((n + BLOCK - 1) // BLOCK):
             rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
             mode = enter_float_mode()
             done = ws.forward(x, i * BLOCK, rows, h, &clock)
             leave_float_mode(mode)
-            if done == NULL or interrupted(&clock) < 0:
+            if done == NULL or interrupted(&clock, rows) < 0:
                 return -1
             x += rows * s.sizes[0] * s.itemsize
             h += rows * s.sizes[s.n_layers] * s.itemsize
@@ -194,7 +196,7 @@ cdef class Layers:
         ValueError, TypeError
             For arrays that do not fit, overlap an input, or cannot be written.
         """
-        if acquire(&self.busy, 1):
+        if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("Layers"))
         try:
             self._backward(grad_output, weight_grads, bias_grads, input_grad)
@@ -203,9 +205,10 @@ cdef class Layers:
 
     def _backward(self, grad_output, weight_grads, bias_grads, input_grad):
         cdef Workspace ws = self.workspace
-        cdef const Shape* s = ws.shape
+        cdef const Shape* s = NULL
         if self.X is None:
             raise RuntimeError("backward needs a forward pass before it")
+        s = ws.shape
         inputs = {**self.given, "grad_output": grad_output}     # what no output may overlap
         grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
                                          shape=(self.n, self.layer_sizes[-1]))
@@ -235,14 +238,14 @@ cdef class Layers:
         cdef char* delta = ws.delta + ws.delta_bytes
         cdef int status
         cdef float_mode mode
-        cdef Clock clock = Clock(0)
+        cdef Clock clock = start_clock()
         for i in range(max(1, (n + BLOCK - 1) // BLOCK)):
             rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
             mode = enter_float_mode()
             s.kernels.multiply(delta, g, dh, rows * outputs)
             status = ws.backprop(x, delta, i * BLOCK, rows, dX, i > 0, &clock)
             leave_float_mode(mode)
-            if status < 0 or interrupted(&clock) < 0:
+            if status < 0 or interrupted(&clock, rows) < 0:
                 return -1
             x += rows * s.sizes[0] * s.itemsize
             g += rows * outputs * s.itemsize

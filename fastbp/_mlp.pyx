@@ -17,9 +17,11 @@ from fastbp._epoch cimport permutation, run_epoch
 from fastbp._gradient cimport Batch, Totals, finish, loss_of, mean_of, run_blocks, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._native cimport acquire, data, release
+from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport BLOCK, Architecture, Clock, Shape, Workspace, interrupted
+from fastbp._recursion cimport (
+    BLOCK, Architecture, Clock, Shape, Workspace, acquire, interrupted, release, start_clock,
+)
 
 cnp.import_array()
 
@@ -112,7 +114,8 @@ cdef class MLP:
 
     cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
     cdef readonly object dtype, n_threads
-    cdef object flat, slope             # params, grad
+    cdef object flat, slope             # the memory of params and grad, nobody else's to reshape
+    cdef object params_view, grad_view  # what users see of it
     cdef readonly str activation, loss
     cdef readonly Py_ssize_t n_params
     cdef Architecture architecture
@@ -134,6 +137,7 @@ cdef class MLP:
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
         self.flat = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
         self.slope = np.zeros_like(self.flat)
+        self.params_view, self.grad_view = self.flat[:], self.slope[:]
         self.n_params = self.flat.size
         self.weights, self.biases = self._views(self.flat)
         self.weight_grads, self.bias_grads = self._views(self.slope)
@@ -165,21 +169,21 @@ cdef class MLP:
     @property
     def params(self):
         """The flat parameter vector; assigning to it copies the values in."""
-        return self.flat
+        return self.params_view
 
     @params.setter
     def params(self, value):
-        if value is not self.flat:          # net.params -= step assigns the vector to itself
+        if value is not self.params_view:   # net.params -= step assigns the vector to itself
             self.flat[:] = _checks.real_array("params", value, shape=(self.n_params,))
 
     @property
     def grad(self):
         """The flat gradient; assigning to it copies the values in."""
-        return self.slope
+        return self.grad_view
 
     @grad.setter
     def grad(self, value):
-        if value is not self.slope:
+        if value is not self.grad_view:
             self.slope[:] = _checks.real_array("grad", value, shape=(self.n_params,))
 
     @property
@@ -188,7 +192,7 @@ cdef class MLP:
 
         Grows to what a block of 256 rows needs and stays there, however long the batch.
         """
-        return self.workspace.nbytes
+        return 0 if self.workspace is None else self.workspace.nbytes
 
     # ---- checked arguments
 
@@ -224,7 +228,7 @@ cdef class MLP:
         return array.copy() if overlap(array, self.flat) or overlap(array, self.slope) else array
 
     cdef int _enter(self) except -1:
-        if acquire(&self.busy, 1):
+        if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("MLP"))
         return 0
 
@@ -250,7 +254,7 @@ cdef class MLP:
         cdef Py_ssize_t i, rows, item = self.shape.itemsize
         cdef const char* done
         cdef float_mode mode
-        cdef Clock clock = Clock(0)
+        cdef Clock clock = start_clock()
         for i in range((n + BLOCK - 1) // BLOCK):
             rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
             mode = enter_float_mode()
@@ -258,7 +262,7 @@ cdef class MLP:
             if not logits:
                 self.shape.kernels.sigmoid(h, h, rows * self.n_outputs)
             leave_float_mode(mode)
-            if done == NULL or rows == BLOCK and interrupted(&clock) < 0:
+            if done == NULL or interrupted(&clock, 64.0 * rows * self.n_outputs) < 0:
                 return -1
             x += rows * self.n_features * item
             h += rows * self.n_outputs * item
@@ -336,7 +340,7 @@ cdef class MLP:
         ws.bind(data(self.flat), NULL)
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
         cdef Totals totals
-        cdef Clock clock = Clock(0)
+        cdef Clock clock = start_clock()
         start(&totals)
         with nogil:
             run_blocks(ws, &batch, n, False, &totals, &clock)
@@ -349,7 +353,7 @@ cdef class MLP:
         cdef Workspace ws = self.workspace
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
         cdef Totals totals
-        cdef Clock clock = Clock(0)
+        cdef Clock clock = start_clock()
         cdef double loss
         ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
         ws.bind(params, grad)
@@ -447,7 +451,7 @@ cdef class MLP:
         Parameters
         ----------
         X, y, sample_weight, reduction, l2
-            As in `backprop`; checked and converted once.
+            As in `backprop`; converted once.
 
         Returns
         -------
@@ -517,10 +521,12 @@ cdef class MLP:
         sample_weight = self._weights_of(sample_weight, n, True)
         if order is not None:
             order = _checks.order(order, n)
-        elif _checks.boolean("shuffle", shuffle):
-            order = permutation(n, _random.raw_bits(rng, max(n - 1, 0)))
+        shuffled = _checks.boolean("shuffle", shuffle) and order is None
+        rng = _random.bit_generator(rng) if shuffled or rng is not None else None
         self._enter()
         try:
+            if shuffled:
+                order = permutation(n, _random.raw_bits(rng, n - 1))
             return self._epoch(X, y, sample_weight, order, optimizer, size, decay)
         finally:
             release(&self.busy)
@@ -540,10 +546,10 @@ cdef class MLP:
             if batch.gathered == NULL:
                 raise MemoryError(f"a gathered batch needs {room * self.shape.itemsize} bytes")
         try:
-            if acquire(&optimizer.busy, 1):
+            if acquire(&optimizer.busy):
                 raise RuntimeError(IN_USE.format("optimizer"))
             try:
-                optimizer.prepare(self.flat)
+                optimizer.prepare(self.n_params, self.dtype)
                 with nogil:
                     loss = run_epoch(ws, batch, optimizer, n, size, self.n_params, l2)
             finally:

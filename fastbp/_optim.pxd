@@ -8,5 +8,7 @@ cdef class Optimizer:
     cdef Py_ssize_t size, itemsize
     cdef int busy
 
-    cdef int prepare(self, params) except -1
+    cdef double _lr
+
+    cdef int prepare(self, Py_ssize_t size, dtype) except -1
     cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil

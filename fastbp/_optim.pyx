@@ -14,7 +14,8 @@ from libc.math cimport sqrt
 
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._native cimport acquire, data, release
+from fastbp._native cimport data
+from fastbp._recursion cimport acquire, release
 
 cnp.import_array()
 
@@ -25,15 +26,28 @@ cdef class Optimizer:
     def __cinit__(self, *args, **kwargs):
         self.state = {}
 
-    cdef int prepare(self, params) except -1:
+    cdef int prepare(self, Py_ssize_t size, dtype) except -1:
         """Create the state at the first step; refuse another size or dtype afterwards."""
         if self.itemsize == 0:
-            self.state = {name: np.zeros_like(params) for name in self._state_names()}
-            self.size, self.itemsize = params.size, params.itemsize
+            self._check_dtype(dtype)
+            self.state = {name: np.zeros(size, dtype) for name in self._state_names()}
+            self.size, self.itemsize = size, dtype.itemsize
             self._point()
         else:
-            _checks.optimizer_state(params, self.size, f"float{8 * self.itemsize}")
+            _checks.optimizer_state(size, dtype, self.size, f"float{8 * self.itemsize}")
         return 0
+
+    def _check_dtype(self, dtype):
+        """Refuse hyper-parameters that mean something else in this dtype."""
+
+    @property
+    def lr(self):
+        """Step length; writable, for schedules."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value):
+        self._lr = _checks.positive("lr", value)
 
     def _state_names(self):
         return ()
@@ -61,14 +75,14 @@ cdef class Optimizer:
             When another thread is using this optimizer.
         """
         params, grad = _checks.optimizer_arrays(params, grad)
-        if acquire(&self.busy, 1):
+        if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("optimizer"))
         cdef const KernelTable* k
         cdef char* p
         cdef char* g
         cdef float_mode mode
         try:
-            self.prepare(params)
+            self.prepare(params.size, params.dtype)
             k, p, g = kernels(self.itemsize), data(params), data(grad)
             with nogil:
                 mode = enter_float_mode()
@@ -121,7 +135,7 @@ cdef class Optimizer:
         if len({(vector.size, vector.dtype) for vector in state.values()}) > 1:
             raise ValueError(f"{' and '.join(names)} should have one size and dtype")
         progress = self._checked_progress(d)
-        if acquire(&self.busy, 1):
+        if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("optimizer"))
         try:
             self.__init__(**options)
@@ -181,7 +195,6 @@ cdef class SGD(Optimizer):
         For values outside these ranges.
     """
 
-    cdef double _lr
     cdef readonly double momentum, weight_decay
     cdef readonly bint nesterov
     cdef char* v
@@ -191,15 +204,6 @@ cdef class SGD(Optimizer):
         self.momentum = _checks.fraction("momentum", momentum)
         self.nesterov = _checks.nesterov(nesterov, self.momentum)
         self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
-
-    @property
-    def lr(self):
-        """Step length; writable, for schedules."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value):
-        self._lr = _checks.positive("lr", value)
 
     def _options(self):
         return {"lr": self._lr, "momentum": self.momentum, "nesterov": bool(self.nesterov),
@@ -244,7 +248,7 @@ cdef class Adam(Optimizer):
         For values outside these ranges.
     """
 
-    cdef double _lr, beta1, beta2, power1, power2
+    cdef double beta1, beta2, power1, power2
     cdef readonly double eps, weight_decay
     cdef readonly bint eps_hat
     cdef char* m
@@ -259,15 +263,6 @@ cdef class Adam(Optimizer):
         self.power1 = self.power2 = 1
 
     @property
-    def lr(self):
-        """Step length; writable, for schedules."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value):
-        self._lr = _checks.positive("lr", value)
-
-    @property
     def betas(self):
         """(b1, b2)."""
         return self.beta1, self.beta2
@@ -278,6 +273,10 @@ cdef class Adam(Optimizer):
 
     def _state_names(self):
         return "m", "v"
+
+    def _check_dtype(self, dtype):
+        if dtype.type(self.eps) == 0:
+            raise ValueError(f"eps is {self.eps}; it should be above 0 as {dtype}")
 
     def _point(self):
         self.m = data(self.state["m"]) if self.state else NULL

@@ -1,6 +1,7 @@
 # The recursion over layers: E1 forward, E5 and E6 backward, over blocks of rows.
 # Knows no loss, no optimiser, and not who owns the arrays.
 
+from fastbp._kernels.float_mode cimport float_mode
 from fastbp._kernels.table cimport Activation, KernelTable
 
 cdef enum:
@@ -8,6 +9,8 @@ cdef enum:
 
 ctypedef struct Clock:      # when a long native region last looked for Ctrl-C
     double last
+    double work             # multiply-adds since
+    float_mode mode         # the caller's, for its signal handlers
 
 ctypedef struct Buffers:    # one layer's arrays during one pass
     const char* W           # IN  (fan_in, fan_out), or (fan_out, fan_in)
@@ -52,5 +55,10 @@ cdef class Workspace:
                       char* input_grad, bint accumulate, Clock* clock) noexcept nogil
 
 
-# -1, with KeyboardInterrupt set, if Ctrl-C was pressed and the clock was due
-cdef int interrupted(Clock* clock) noexcept nogil
+cdef Clock start_clock() noexcept nogil
+# -1, with KeyboardInterrupt set, if Ctrl-C was pressed; looks after enough work
+cdef int interrupted(Clock* clock, double work) noexcept nogil
+
+# A flag that one thread holds at a time: nonzero when another has it
+cdef int acquire(int* flag) noexcept nogil
+cdef void release(int* flag) noexcept nogil

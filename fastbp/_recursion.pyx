@@ -7,10 +7,13 @@ A pass streams over blocks of at most 256 rows (N1: the bits do not depend on it
                delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                        E5
 """
 
+import os
+
 from libc.stdlib cimport calloc, free, malloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation
 
 IN_USE = ("this {} is in use by another thread; give each thread its own, "
@@ -21,34 +24,80 @@ ACTIVATIONS = {"sigmoid": SIGMOID}
 
 cdef enum:
     ALIGNMENT = 64
-    LONG = 1 << 22          # multiply-adds that take about 0.1 ms
+    LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
 
-cdef extern from "Python.h":
+cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept
+    int compare_and_swap "__sync_val_compare_and_swap"(int* p, int old, int new) noexcept nogil
+    void clear "__sync_lock_release"(int* p) noexcept nogil
+
+cdef int generation = 1     # of this process, counted in forks
 
 
-cdef int interrupted(Clock* clock) noexcept nogil:
-    """-1, with KeyboardInterrupt set, if Ctrl-C was pressed; looks every 20 ms of a long call."""
+cdef Clock start_clock() noexcept nogil:
+    cdef Clock clock
+    clock.last, clock.work, clock.mode = 0, 0, enter_float_mode()
+    leave_float_mode(clock.mode)
+    return clock
+
+
+cdef int interrupted(Clock* clock, double work) noexcept nogil:
+    """-1, with KeyboardInterrupt set, if Ctrl-C was pressed; looks every 20 ms of a long call.
+
+    Handlers of signals run under the caller's float mode (N5).
+    """
     cdef timespec t
     cdef double now
+    cdef float_mode mode
+    cdef int status = 0
+    clock.work += work
+    if clock.work < LONG:
+        return 0
+    clock.work = 0
     clock_gettime(CLOCK_MONOTONIC, &t)
     now = t.tv_sec + 1e-9 * t.tv_nsec
     if clock.last == 0:
         clock.last = now
     elif now - clock.last > 0.02:
         clock.last = now
+        mode = enter_float_mode()
+        leave_float_mode(clock.mode)
         with gil:
-            return check_signals()
-    return 0
+            status = check_signals()
+        enter_float_mode()
+        leave_float_mode(mode)
+    return status
 
 
-cdef inline int due(Clock* clock, Py_ssize_t operations) noexcept nogil:
-    """`interrupted` after a product that is long enough to read the clock."""
-    return interrupted(clock) if operations > LONG else 0
+cdef int acquire(int* flag) noexcept nogil:
+    """Take the flag; a holder that did not survive a fork does not count."""
+    cdef int holder = compare_and_swap(flag, 0, generation)
+    if holder != 0 and holder != generation:
+        holder = 0 if compare_and_swap(flag, holder, generation) == holder else 1
+    return holder
+
+
+cdef void release(int* flag) noexcept nogil:
+    clear(flag)
+
+
+def _after_fork():
+    global generation
+    generation += 1
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil:
     return (nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
+cdef int check_room(double nbytes) except -1:
+    """Sizes are computed in float64 first: one that overflows 64 bits cannot be had."""
+    if nbytes >= 2.0 ** 62:
+        raise MemoryError(f"the workspace needs {nbytes:.3g} bytes")
+    return 0
 
 
 cdef class Architecture:
@@ -93,9 +142,14 @@ cdef class Workspace:
         cdef const Shape* s = self.shape
         cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK)
         cdef Py_ssize_t widest = 0, scratch = 0, total, l, part
+        cdef double floor = 0
         cdef char* at
         if rows <= self.rows:
             return 0
+        for l in range(s.n_layers):
+            # h, dh and delta of a layer, and panels of 256 by at most its wider side
+            floor += 4.0 * (rows + 8 * BLOCK) * (<double> s.sizes[l] + s.sizes[l + 1]) * s.itemsize
+        check_room(floor)
         for l in range(s.n_layers):
             widest = max(widest, s.sizes[l + 1])
             scratch = max(scratch, s.kernels.scratch_bytes(block, s.sizes[l], s.sizes[l + 1]))
@@ -157,7 +211,7 @@ cdef class Workspace:
             s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1],
                               s.transposed, s.activations[l], self.scratch)
             h = to
-            if due(clock, n * s.sizes[l] * s.sizes[l + 1]) < 0:
+            if interrupted(clock, <double> n * s.sizes[l] * s.sizes[l + 1]) < 0:
                 return NULL
         return h
 
@@ -181,7 +235,7 @@ cdef class Workspace:
                 h = self.layers[l - 1].h + below
             s.kernels.weight_grad(a.dW, a.db, h, delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, self.scratch)
-            if due(clock, n * s.sizes[l] * s.sizes[l + 1]) < 0:
+            if interrupted(clock, <double> n * s.sizes[l] * s.sizes[l + 1]) < 0:
                 return -1
             if l > 0:
                 to = self.delta + (step & 1) * self.delta_bytes
@@ -191,6 +245,6 @@ cdef class Workspace:
             elif input_grad != NULL:
                 s.kernels.delta(input_grad, delta, a.W, NULL, n, s.sizes[l], s.sizes[l + 1],
                                 s.transposed, self.scratch)
-            if due(clock, n * s.sizes[l] * s.sizes[l + 1]) < 0:
+            if interrupted(clock, <double> n * s.sizes[l] * s.sizes[l + 1]) < 0:
                 return -1
         return 0

@@ -335,7 +335,7 @@ class SGD:
     def step(self, params, grad):
         params, g = _checks.optimizer_arrays(params, grad)
         self._v = v = np.zeros_like(params) if self._v is None else self._v
-        _checks.optimizer_state(params, v.size, v.dtype)
+        _checks.optimizer_state(params.size, params.dtype, v.size, v.dtype)
         g = g + self.weight_decay * params
         v *= self.momentum
         v += g
@@ -362,7 +362,7 @@ class Adam:
         params, g = _checks.optimizer_arrays(params, grad)
         if self._m is None:
             self._m, self._v = np.zeros_like(params), np.zeros_like(params)
-        _checks.optimizer_state(params, self._m.size, self._m.dtype)
+        _checks.optimizer_state(params.size, params.dtype, self._m.size, self._m.dtype)
         self._t += 1
         m, v, (beta1, beta2) = self._m, self._v, self.betas
         correction1, correction2 = 1 - beta1**self._t, 1 - beta2**self._t

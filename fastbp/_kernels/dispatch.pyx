@@ -103,8 +103,13 @@ def get_isa():
 
 
 cdef const KernelTable* load_table(str isa, str dtype) except NULL:
+    cdef const KernelTable* table
     module = importlib.import_module(f"fastbp._kernels.{isa}_{dtype}")
-    return <const KernelTable*> PyCapsule_GetPointer(module.table, "fastbp.KernelTable")
+    table = <const KernelTable*> PyCapsule_GetPointer(module.table, "fastbp.KernelTable")
+    if table.isa.decode() != isa or table.itemsize != (4 if dtype == "float32" else 8):
+        raise ImportError(f"{module.__file__} was compiled for {table.isa.decode()}; "
+                          "reinstall with `pip install .`")
+    return table
 
 
 def set_isa(str isa):

@@ -54,8 +54,9 @@ ctypedef struct Block:      # the part of a Product one tile works on
     const real* A           # packed or not: rows `row` apart, columns `step`
     Py_ssize_t row
     Py_ssize_t step
-    const real* B           # rows `ldb` apart
+    const real* B           # rows `ldb` apart; a packed panel's last vector is whole
     Py_ssize_t ldb
+    Py_ssize_t B_lanes
     Py_ssize_t K
     bint first              # nothing to add to
     bint last               # the epilogue is due
@@ -118,7 +119,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     for k in range(b.K):
         for v in range(NV - 1):
             x[v] = load(B + v * VL)
-        x[NV - 1] = load_tail(B + (NV - 1) * VL, b.lanes)
+        x[NV - 1] = load_tail(B + (NV - 1) * VL, b.B_lanes)
         for r in range(MR):
             a = splat(A[r * row])
             for v in range(NV):
@@ -269,11 +270,11 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
                         pack_transposed(panel, p, k0, b.K, b.j, columns, NV)
                     elif mb == 0:
                         pack_panel(panel, p, k0, b.K, b.j, columns, NV)
-                    b.B, b.ldb = panel, NV * VL
+                    b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
                     if p.M > MC:
                         panel += b.K * NV * VL
                 else:
-                    b.B, b.ldb = p.B + k0 * p.N + b.j, p.N
+                    b.B, b.ldb, b.B_lanes = p.B + k0 * p.N + b.j, p.N, b.lanes
                 if pack_A:
                     packed_panel(p, &b, M, NV)
                 elif b.row == 1:
@@ -305,7 +306,7 @@ cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssi
     """E1: h = act(h_prev W + b).
 
     N4: a single output keeps the chains of N1. z^T = W^T h_prev^T has the samples as its
-    columns, and h_prev^T is transposed in registers: half the time of one lane in use.
+    columns, and h_prev^T is transposed in registers, so that every lane is in use.
     """
     cdef Product p
     p.swapped = fan_out == 1 and n > 1

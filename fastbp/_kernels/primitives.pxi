@@ -11,7 +11,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float real
     ctypedef float vec
     ctypedef int ivec
-    enum: VL, VEC_REGISTERS
+    enum: VL
 
     vec load(const real* p) noexcept
     vec load_tail(const real* p, Py_ssize_t n) noexcept

@@ -11,7 +11,6 @@ ctypedef enum Activation:
 ctypedef struct KernelTable:
     const char* isa
     Py_ssize_t itemsize
-    Py_ssize_t lanes
 
     # E1 any shape, flat
     void (*sigmoid)(void* h, const void* z, Py_ssize_t size) noexcept nogil
@@ -53,9 +52,10 @@ ctypedef struct KernelTable:
     # out[i] = X[order[i]], rows of `width`
     void (*gather)(void* out, const void* X, const Py_ssize_t* order, Py_ssize_t n,
                    Py_ssize_t width) noexcept nogil
-    # grad <- (grad + l2 p) / divisor; eight interleaved float64 partial sums of p^2
+    # grad <- grad + l2 p; eight interleaved float64 partial sums of p^2 go on in `sums`
     void (*penalise)(void* grad, double* sums, const void* p, double l2,
                      Py_ssize_t size) noexcept nogil
+    # grad <- grad / divisor
     void (*divide)(void* grad, double divisor, Py_ssize_t size) noexcept nogil
     # p, v <- SGD with momentum; v may be NULL without momentum
     void (*sgd)(void* p, void* v, const void* grad, Py_ssize_t size, double lr,

@@ -39,10 +39,18 @@ cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t si
 
 
 cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:
-    """grad /= divisor: the one division of reduction="mean"."""
+    """grad /= divisor, the one division of reduction="mean", rounded once.
+
+    A float32 quotient by way of float64 has the bits of the float32 division (53 bits are
+    more than twice 24 and two), which serves when the divisor is a float32.
+    """
     cdef Py_ssize_t i, block, lanes
     cdef real* g = <real*> grad
     cdef vec by = splat(<real> divisor)
+    if <double> <real> divisor != divisor:
+        for i in range(size):
+            g[i] = <real> (<double> g[i] / divisor)
+        return
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)

@@ -12,7 +12,6 @@ cdef KernelTable TABLE
 
 TABLE.isa = ISA
 TABLE.itemsize = sizeof(real)
-TABLE.lanes = VL
 TABLE.sigmoid = sigmoid
 TABLE.sigmoid_backward = sigmoid_backward
 TABLE.multiply = multiply
