@@ -280,7 +280,8 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
     loss : float
         In nats.
     weight_grads, bias_grads : lists of ndarrays
-        Like weights and biases.
+        Shaped like weights and biases, in the dtype of the computation: float32 if weights,
+        biases and X all are, otherwise float64.
 
     Raises
     ------

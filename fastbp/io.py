@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
+from fastbp import _checks
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
@@ -51,8 +52,11 @@ class SavedModel(NamedTuple):
 
     def forward(self, X):
         """Standardise `X` (n, n_features) and return the network's outputs (n, n_outputs)."""
-        X = (np.asarray(X, dtype=np.float64) - self.feature_mean) / self.feature_scale
-        return self.net.forward(X)
+        X = _checks.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
+        return self.net.forward((X - self.feature_mean) / self.feature_scale)
+
+    def __repr__(self):
+        return f"SavedModel({self.net!r}, target_name={self.target_name!r})"
 
 
 def save_model(

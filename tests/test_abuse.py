@@ -1,0 +1,121 @@
+"""What a caller does to arrays and sizes while fastbp holds them changes nothing of its own."""
+
+import math
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import MLP, SGD, Adam, Layers, reference
+
+
+def samples(n, features=2):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, features)), rng.random(n)
+
+
+def test_an_order_that_changes_during_the_epoch():
+    net, (X, y) = MLP([2, 8, 1], dtype="float64", seed=0), samples(200_000)
+    order, going = np.arange(len(X)), True
+
+    def scribble():
+        while going:
+            order[:] = 2**45
+
+    writer = threading.Thread(target=scribble)
+    expected = MLP([2, 8, 1], dtype="float64", seed=0)
+    expected.train_epoch(X, y, SGD(), order=order)
+    kept = order.copy()
+    net.train_epoch(X, y, SGD(), order=kept)
+    writer.start()
+    try:
+        for _ in range(5):  # refused, or trained on the indices that were checked
+            try:
+                net.train_epoch(X, y, SGD(), order=order)
+            except ValueError as error:
+                assert "order" in str(error)
+    finally:
+        going = False
+        writer.join()
+    again = MLP([2, 8, 1], dtype="float64", seed=0)
+    again.train_epoch(X, y, SGD(), order=kept)
+    np.testing.assert_array_equal(again.params, expected.params)
+
+
+def test_a_workspace_whose_size_overflows(tmp_path):
+    """h of 2^27 rows of 2^34 units is 2^63 bytes; the weights lie in a file without blocks."""
+    width, n = 2**34, 2**27 - 256
+    file = tmp_path / "zeros"
+    with open(file, "wb") as f:
+        f.truncate(4 * width)
+    wide = np.memmap(file, "float32", "r", shape=(1, width))
+    layers = Layers([1, width, 1], ["sigmoid"] * 2)
+    with pytest.raises(MemoryError, match="workspace"):
+        layers.forward([wide, wide.reshape(width, 1)], [wide[0], wide[0, :1]],
+                       wide[0, :n].reshape(n, 1))
+    assert layers.workspace_bytes == 0
+
+
+def test_what_users_do_to_the_view_of_params():
+    net, (X, y) = MLP([2, 8, 1], dtype="float64", seed=0), samples(50)
+    twin = MLP([2, 8, 1], dtype="float64", seed=0)
+    net.params.setflags(write=False)
+    view = net.params[:]
+    view.dtype = "float32"
+    for network in (net, twin):
+        network.train_epoch(X, y, SGD(momentum=0.5), rng=1)
+    np.testing.assert_array_equal(net.weights[0], twin.weights[0])
+
+
+@pytest.mark.parametrize("weights", [[3e38] * 5, [0.1] * 5, [1.0] * 5])
+def test_a_mean_is_rounded_once(weights, isa):
+    """One float64 quotient of a float32 numerator, rounded: half an ulp of float32."""
+    X, y = (a.astype("float32") for a in samples(5))
+    w = np.array(weights, "float32")
+    net = MLP([2, 1], seed=0)
+    net.backprop(X, y, sample_weight=w)
+    summed = net.grad.astype("float64")
+    net.backprop(X, y, sample_weight=w, reduction="mean")
+    divisor = math.fsum(map(float, w))
+    expected = (summed / divisor).astype("float32")
+    np.testing.assert_array_equal(net.grad, expected)
+
+
+@pytest.mark.parametrize("module", [fastbp, reference])
+def test_an_eps_that_vanishes_in_the_dtype(module):
+    optimizer = fastbp.Adam(eps=1e-50)
+    with pytest.raises(ValueError, match=r"eps is 1e-50; it should be above 0 as float32"):
+        optimizer.step(np.ones(3, "float32"), np.zeros(3, "float32"))
+    params = np.ones(3)
+    module.Adam(eps=1e-50).step(params, np.zeros(3))
+    np.testing.assert_array_equal(params, 1.0)
+
+
+def test_a_generator_is_checked_though_unused():
+    net, (X, y) = MLP([2, 1], seed=0), samples(4)
+    with pytest.raises(TypeError, match="rng"):
+        net.train_epoch(X, y, Adam(), shuffle=False, rng="x")
+
+
+class Named(MLP):
+    """A subclass with an attribute of its own."""
+
+
+def test_a_subclass_survives_pickle():
+    net = Named([2, 3, 1], seed=0)
+    net.label = "a"
+    again = pickle.loads(pickle.dumps(net))
+    assert type(again) is Named and again.label == "a"
+    np.testing.assert_array_equal(again.params, net.params)
+
+
+def test_inputs_that_lie_in_params_or_grad():
+    net = MLP([2, 2, 2], dtype="float64", seed=0)
+    X, y = net.params[:4].reshape(2, 2), np.full((2, 2), 0.5)
+    expected = MLP([2, 2, 2], dtype="float64", seed=0)
+    loss = expected.backprop(X.copy(), y)
+    net.grad[:] = net.params
+    assert net.backprop(net.grad[:4].reshape(2, 2), y) == loss
+    np.testing.assert_array_equal(net.grad, expected.grad)
