@@ -92,19 +92,20 @@ def _parser():
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_train(commands)
 
-    check = commands.add_parser(
-        "check", help="check gradients, sigmoid errors and digests on this machine; 1 if any is off"
-    )
+    what = "check gradients, sigmoid errors and digests on this machine; 1 if any is off"
+    check = commands.add_parser("check", help=what, description=what)
     check.set_defaults(run=_check)
 
-    bench = commands.add_parser("bench", help="time fastbp beside the peers that are installed")
+    what = "time fastbp beside the peers that are installed, each verified first"
+    bench = commands.add_parser("bench", help=what, description=what)
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
     bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
     bench.add_argument("--quick", action="store_true", help="fewer networks and repetitions")
     bench.add_argument("--json", metavar="FILE", help="write the measurements here")
     bench.set_defaults(run=_bench)
 
-    info = commands.add_parser("info", help="show version, instruction sets and threads")
+    what = "show version, instruction sets and threads"
+    info = commands.add_parser("info", help=what, description=what)
     info.set_defaults(run=_info)
     return parser
 
