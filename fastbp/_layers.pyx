@@ -154,28 +154,9 @@ cdef class Layers:
         cdef const char* x = data(X)
         cdef char* h = data(out)
         with nogil:
-            self._forward_rows(ws, x, h, n)
+            ws.forward_rows(x, h, n)
         self.X, self.weights, self.biases, self.given, self.n = X, weights, biases, given, n
         return out
-
-    cdef int _forward_rows(self, Workspace ws, const char* x, char* h,
-                           Py_ssize_t n) except -1 nogil:
-        """E1, block after block."""
-        cdef const Shape* s = ws.shape
-        cdef Py_ssize_t i, rows
-        cdef const char* done
-        cdef float_mode mode
-        cdef Clock clock = start_clock()
-        for i in range((n + BLOCK - 1) // BLOCK):
-            rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
-            mode = enter_float_mode()
-            done = ws.forward(x, i * BLOCK, rows, h, &clock)
-            leave_float_mode(mode)
-            if done == NULL or interrupted(&clock, rows) < 0:
-                return -1
-            x += rows * s.sizes[0] * s.itemsize
-            h += rows * s.sizes[s.n_layers] * s.itemsize
-        return 0
 
     def backward(self, grad_output, weight_grads, bias_grads, input_grad=None):
         """E5 and E6: gradients of the last `forward` from dL/dh_L, into the arrays given.

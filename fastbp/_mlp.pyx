@@ -20,7 +20,7 @@ from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
 from fastbp._recursion cimport (
-    BLOCK, Architecture, Clock, Shape, Workspace, acquire, interrupted, release, start_clock,
+    BLOCK, Architecture, Clock, Shape, Workspace, acquire, release, start_clock,
 )
 
 cnp.import_array()
@@ -244,29 +244,14 @@ cdef class MLP:
         ws.bind(data(self.flat), NULL)
         cdef const char* x = data(X)
         cdef char* h = data(out)
-        with nogil:
-            self._forward_rows(ws, x, h, n, logits)
-        return out
-
-    cdef int _forward_rows(self, Workspace ws, const char* x, char* h, Py_ssize_t n,
-                           bint logits) except -1 nogil:
-        """E1, block after block."""
-        cdef Py_ssize_t i, rows, item = self.shape.itemsize
-        cdef const char* done
         cdef float_mode mode
-        cdef Clock clock = start_clock()
-        for i in range((n + BLOCK - 1) // BLOCK):
-            rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
-            mode = enter_float_mode()
-            done = ws.forward(x, 0, rows, h, &clock)
+        with nogil:
+            ws.forward_rows(x, h, n)
             if not logits:
-                self.shape.kernels.sigmoid(h, h, rows * self.n_outputs)
-            leave_float_mode(mode)
-            if done == NULL or interrupted(&clock, 64.0 * rows * self.n_outputs) < 0:
-                return -1
-            x += rows * self.n_features * item
-            h += rows * self.n_outputs * item
-        return 0
+                mode = enter_float_mode()
+                self.shape.kernels.sigmoid(h, h, n * self.n_outputs)
+                leave_float_mode(mode)
+        return out
 
     def forward(self, X, out=None):
         """E1: outputs h_L = sigma(z_L).

@@ -51,6 +51,7 @@ cdef class Workspace:
     cdef void bind(self, const char* params, char* grad) noexcept nogil
     cdef const char* forward(self, const char* X, Py_ssize_t row, Py_ssize_t n, char* output,
                              Clock* clock) noexcept nogil
+    cdef int forward_rows(self, const char* X, char* h, Py_ssize_t n) except -1 nogil
     cdef int backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
                       char* input_grad, bint accumulate, Clock* clock) noexcept nogil
 

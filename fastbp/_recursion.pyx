@@ -215,6 +215,24 @@ cdef class Workspace:
                 return NULL
         return h
 
+    cdef int forward_rows(self, const char* X, char* h, Py_ssize_t n) except -1 nogil:
+        """E1 for any n, block after block; the outputs go to h."""
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t i, rows
+        cdef const char* done
+        cdef float_mode mode
+        cdef Clock clock = start_clock()
+        for i in range((n + BLOCK - 1) // BLOCK):
+            rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
+            mode = enter_float_mode()
+            done = self.forward(X, i * BLOCK if self.backward else 0, rows, h, &clock)
+            leave_float_mode(mode)
+            if done == NULL or interrupted(&clock, rows) < 0:
+                return -1
+            X += rows * s.sizes[0] * s.itemsize
+            h += rows * s.sizes[s.n_layers] * s.itemsize
+        return 0
+
     cdef int backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
                       char* input_grad, bint accumulate, Clock* clock) noexcept nogil:
         """E6 and E5 from the last layer to the first, from delta_L of the block.

@@ -1,0 +1,198 @@
+# The register tile of a dense product, its epilogues, and the panel of C it walks down.
+#
+# MR x NV vectors of C stay in registers through a block of k; MR and NV are literals of an
+# inlined function, so that every shape is a kernel of its own from one text.
+#
+# A tile that needs an epilogue leaves its registers for a buffer first: an epilogue that
+# indexes the accumulators would make the compiler keep them in memory through the k loop.
+
+cdef extern from "simd.h":
+    enum: LOG2_VL, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MASKED_LOADS
+
+cdef enum:
+    KC = 256                # the contract's block length
+    MC = 256                # rows of A packed at a time
+    WIDEST = 4              # vectors in the widest panel
+
+ctypedef enum Epilogue:
+    STORE                   # C = product
+    ACTIVATE                # C = act(product + bias), derivative = act'
+    SCALE                   # C = product * factor
+
+ctypedef struct Product:
+    real* C                 # OUT (M, N)
+    const real* A           # IN  element (i, k) at A[i row + k step]; row or step is 1
+    Py_ssize_t row
+    Py_ssize_t step
+    const real* B           # IN  (K, N), or (N, K) when transposed
+    bint transposed
+    Py_ssize_t M
+    Py_ssize_t N
+    Py_ssize_t K
+    bint accumulate         # add the block results to what C holds
+    Epilogue epilogue
+    Activation activation
+    const real* bias        # IN  (N,), or one for all columns when `swapped`
+    bint swapped
+    real* derivative        # OUT (M, N) or NULL
+    const real* factor      # IN  (M, N)
+
+ctypedef struct Block:      # the part of a Product one tile works on
+    Py_ssize_t i            # first row, first column, columns in the last vector
+    Py_ssize_t j
+    Py_ssize_t lanes
+    const real* A           # packed or not: rows `row` apart, columns `step`
+    Py_ssize_t row
+    Py_ssize_t step
+    const real* B           # rows `ldb` apart; a packed panel's last vector is whole
+    Py_ssize_t ldb
+    Py_ssize_t B_lanes
+    Py_ssize_t K
+    bint first              # nothing to add to
+    bint last               # the epilogue is due
+
+
+# ---- epilogue ------------------------------------------------------------------------
+
+cdef void activate(const Product* p, const real* z_tile, Py_ssize_t i0, Py_ssize_t j0,
+                   int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
+    """E1: z = product + b; h = act(z), derivative = act'(z) from the tail q."""
+    cdef Py_ssize_t o, lanes
+    cdef int i, j
+    cdef vec z, q
+    for i in range(rows):
+        for j in range(width):
+            lanes = VL if j < width - 1 else last_lanes
+            o = (i0 + i) * p.N + j0 + j * VL
+            z = load(z_tile + (i * width + j) * VL)
+            if p.swapped:
+                z = z + splat(p.bias[0])
+            else:
+                z = z + load_lanes(p.bias + j0 + j * VL, lanes)
+            if p.activation == SIGMOID:
+                q = logistic(z).q
+                if p.derivative != NULL:
+                    store_lanes(p.derivative + o, q * (splat(1) - q), lanes)
+                z = sigmoid_of(z, q)
+            store_lanes(p.C + o, z, lanes)
+
+
+cdef void scale(const Product* p, const real* g_tile, Py_ssize_t i0, Py_ssize_t j0,
+                int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
+    """E5: delta = product * derivative."""
+    cdef Py_ssize_t o, lanes
+    cdef int i, j
+    for i in range(rows):
+        for j in range(width):
+            lanes = VL if j < width - 1 else last_lanes
+            o = (i0 + i) * p.N + j0 + j * VL
+            store_lanes(p.C + o, load(g_tile + (i * width + j) * VL)
+                        * load_lanes(p.factor + o, lanes), lanes)
+
+
+# ---- register tile -------------------------------------------------------------------
+
+cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
+                      Py_ssize_t row, Py_ssize_t step, int MR, int NV) noexcept nogil:
+    """MR x NV vectors of C from row b.i + i on; MR, NV and one of row, step are literals."""
+    cdef vec acc[14][4]
+    cdef vec x[4]
+    cdef real buffer[14 * 4 * 16]
+    cdef const real* B = b.B
+    cdef real* C = p.C + (b.i + i) * p.N + b.j
+    cdef vec a
+    cdef Py_ssize_t k
+    cdef int r, v
+    for r in range(MR):
+        for v in range(NV):
+            acc[r][v] = splat(0)
+    for k in range(b.K):
+        for v in range(NV - 1):
+            x[v] = load(B + v * VL)
+        x[NV - 1] = load_tail(B + (NV - 1) * VL, b.B_lanes)
+        for r in range(MR):
+            a = splat(A[r * row])
+            for v in range(NV):
+                acc[r][v] = fma(a, x[v], acc[r][v])
+        A += step
+        B += b.ldb
+    if not b.first:
+        for r in range(MR):
+            for v in range(NV - 1):
+                acc[r][v] = load(C + r * p.N + v * VL) + acc[r][v]
+            acc[r][NV - 1] = load_lanes(C + r * p.N + (NV - 1) * VL, b.lanes) + acc[r][NV - 1]
+    if b.last and p.epilogue != STORE:
+        for r in range(MR):
+            for v in range(NV):
+                store(buffer + (r * NV + v) * VL, acc[r][v])
+        if p.epilogue == ACTIVATE:
+            activate(p, buffer, b.i + i, b.j, MR, NV, b.lanes)
+        else:
+            scale(p, buffer, b.i + i, b.j, MR, NV, b.lanes)
+        return
+    for r in range(MR):
+        for v in range(NV - 1):
+            store(C + r * p.N + v * VL, acc[r][v])
+        store_lanes(C + r * p.N + (NV - 1) * VL, acc[r][NV - 1], b.lanes)
+
+
+cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
+    """Rows of the next tile: MR while they last, then 8, 4, 2 and 1."""
+    if left >= MR:
+        return MR
+    if left >= 8:
+        return 8
+    if left >= 4:
+        return 4
+    return 2 if left >= 2 else 1
+
+
+cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssize_t row,
+                          Py_ssize_t step, bint packed, int MR, int NV) noexcept nogil:
+    """C's panel of NV vectors, M rows; of a packed A each tile has rows 1, step MR apart."""
+    cdef Py_ssize_t i = 0, m
+    cdef const real* A = b.A
+    while i < M:
+        m = tile_rows(M - i, MR)
+        if m == MR:
+            tile(p, b, i, A, row, MR if packed else step, MR, NV)
+        elif MR > 8 and m == 8:
+            tile(p, b, i, A, row, 8 if packed else step, 8, NV)
+        elif MR > 4 and m == 4:
+            tile(p, b, i, A, row, 4 if packed else step, 4, NV)
+        elif m == 2:
+            tile(p, b, i, A, row, 2 if packed else step, 2, NV)
+        else:
+            tile(p, b, i, A, row, 1 if packed else step, 1, NV)
+        A += m * (b.K if packed else row)
+        i += m
+
+
+cdef void row_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
+    if NV == 1:
+        panel_of(p, b, M, b.row, 1, False, ROWS_1, 1)
+    elif NV == 2:
+        panel_of(p, b, M, b.row, 1, False, ROWS_2, 2)
+    elif NV == 3:
+        panel_of(p, b, M, b.row, 1, False, ROWS_3, 3)
+    else:
+        panel_of(p, b, M, b.row, 1, False, ROWS_4, 4)
+
+
+cdef void column_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
+    if NV == 1:
+        panel_of(p, b, M, 1, b.step, False, ROWS_1, 1)
+    elif NV == 2:
+        panel_of(p, b, M, 1, b.step, False, ROWS_2, 2)
+    elif NV == 3:
+        panel_of(p, b, M, 1, b.step, False, ROWS_3, 3)
+    else:
+        panel_of(p, b, M, 1, b.step, False, ROWS_4, 4)
+
+
+cdef void packed_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
+    """Rows packed for tiles of ROWS_2: panels of two vectors, and one for a last odd one."""
+    if NV == 1:
+        panel_of(p, b, M, 1, 0, True, ROWS_2, 1)
+    else:
+        panel_of(p, b, M, 1, 0, True, ROWS_2, 2)
