@@ -35,7 +35,7 @@ cdef extern from * nogil:
     static inline uint64_t fastbp_enter_float_mode(void) { return 0; }
     static inline void fastbp_leave_float_mode(uint64_t mode) { (void)mode; }
     #endif
-    static inline double fastbp_settled(double x) {
+    __attribute__((unused)) static inline double fastbp_settled(double x) {
         volatile double y = x;
         return y;
     }
