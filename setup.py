@@ -38,8 +38,8 @@ VARIANTS = {
 # -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.
 # -fno-inline-functions: what should be inlined says `inline`; an epilogue should not be.
 FLAGS = ["-Og", "-g"] if DEBUG else ["-O3", "-g0"]
-FLAGS += ["-ffp-contract=off", "-fno-inline-functions", "-fno-math-errno",
-          "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi"]
+FLAGS += ["-ffp-contract=off", "-fno-inline-functions", "-fno-math-errno", "-fno-strict-aliasing"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi"]
 # Clang leaves the loops over a large register tile rolled, and the tile in memory.
 UNROLL = ["-mllvm", "-unroll-threshold=2000"]
 LINK = []
@@ -75,7 +75,7 @@ def extension(name, flags=(), macros=()):
         [f"fastbp/{name.replace('.', '/')}.pyx"],
         include_dirs=["fastbp/_kernels", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), *macros],
-        extra_compile_args=[*FLAGS, *flags],
+        extra_compile_args=[*FLAGS, *WARNINGS, *flags],
         extra_link_args=LINK,
         depends=DEPENDS,
     )
@@ -90,6 +90,12 @@ def extensions():
         yield extension(name)
 
 
+def flags_macro(added):
+    """What `dispatch.FLAGS` says: the flags of all modules, then those of each variant."""
+    variants = [" ".join([f"{isa}:", *flags]) for isa, flags in VARIANTS.items() if flags]
+    return ("FASTBP_FLAGS", '"' + "; ".join([" ".join([*FLAGS, *added]), *variants]) + '"')
+
+
 def is_clang(compiler):
     try:
         return b"clang" in subprocess.run([compiler, "--version"], capture_output=True).stdout
@@ -102,9 +108,11 @@ class BuildExtensions(build_ext):
 
     def build_extensions(self):
         self.check_extensions_list(self.extensions)
-        if is_clang(self.compiler.compiler_so[0]):
-            for ext in self.extensions:
-                ext.extra_compile_args += UNROLL
+        added = UNROLL if is_clang(self.compiler.compiler_so[0]) else []
+        for ext in self.extensions:
+            ext.extra_compile_args += added
+            if ext.name == "fastbp._kernels.dispatch":
+                ext.define_macros.append(flags_macro(added))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self.build_extension, self.extensions))
 

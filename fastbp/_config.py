@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,7 @@ def show_config(mode="print"):
         "isas_supported": list(dispatch.cpu_isas()),
         "threads": get_num_threads(),
         "compiler": dispatch.COMPILER,
+        "flags": dispatch.FLAGS,
         "machine": platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -95,4 +97,6 @@ def show_config(mode="print"):
     if mode == "dict":
         return config
     for name, value in config.items():
-        print(f"{name:17} {', '.join(value) if isinstance(value, list) else value}")
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        print(textwrap.fill(f"{name:17} {text}", 100, subsequent_indent=18 * " ",
+                            break_on_hyphens=False, break_long_words=False))

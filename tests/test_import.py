@@ -120,15 +120,25 @@ def test_number_of_threads(variables, expected, tmp_path):
 def test_show_config(capsys):
     config = fastbp.show_config("dict")
     assert set(config) >= {"version", "contract_version", "isa", "isas_built", "isas_supported",
-                           "threads", "compiler", "machine", "python", "numpy"}
+                           "threads", "compiler", "flags", "machine", "python", "numpy"}
     assert config["version"] == fastbp.__version__ and config["isa"] == fastbp.get_isa()
     both = set(config["isas_built"]) & set(config["isas_supported"])
     assert both == set(fastbp.available_isas())
     assert capsys.readouterr().out == ""
     assert fastbp.show_config() is None
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(config)
-    assert fastbp.__version__ in lines[0]
+    assert [line.split()[0] for line in lines if line[0] != " "] == list(config)
+    assert fastbp.__version__ in lines[0] and max(map(len, lines)) <= 100
+
+
+def test_flags_are_those_of_the_build():
+    """What no variant does without, then a part for each built variant that has flags."""
+    common, *variants = dispatch.FLAGS.split("; ")
+    assert "-ffp-contract=off" in common.split()
+    assert {part.partition(":")[0] for part in variants} <= set(dispatch.built_isas())
+    for isa, flag in (("avx512", "-mavx512f"), ("avx2", "-mfma")):
+        assert (isa in dispatch.built_isas()) == any(
+            part.startswith(f"{isa}:") and flag in part.split() for part in variants)
 
 
 # ---- where it cannot work

@@ -2,6 +2,7 @@ from typing import Literal, SupportsIndex
 
 CONTRACT_VERSION: int
 COMPILER: str
+FLAGS: str
 ISAS: tuple[str, ...]
 DTYPES: tuple[str, ...]
 

@@ -44,15 +44,20 @@ cdef extern from *:
     #else
     #define FASTBP_COMPILER "GCC " __VERSION__
     #endif
+    #ifndef FASTBP_FLAGS
+    #define FASTBP_FLAGS "unknown"
+    #endif
     """
     bint has_avx512 "fastbp_has_avx512"()
     bint has_avx2 "fastbp_has_avx2"()
     bint has_neon "fastbp_has_neon"()
     const char* FASTBP_COMPILER
+    const char* FASTBP_FLAGS
 
 # Digests of gradients are recorded per version of the numerics contract N1-N6.
 CONTRACT_VERSION = 1
 COMPILER = FASTBP_COMPILER.decode()
+FLAGS = FASTBP_FLAGS.decode()       # of all modules; then, after semicolons, of each variant
 
 # Best first.
 ISAS = ("avx512", "avx2", "neon", "generic")
