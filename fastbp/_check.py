@@ -18,10 +18,10 @@ import numpy as np
 
 import fastbp
 from fastbp import _random
+from fastbp._bench.measure import cpu_model
+from fastbp._bench.networks import problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, tails, wider
 from fastbp._kernels import dispatch
-from fastbp._measure import cpu_model
-from fastbp._sides import problem
 
 # (layer sizes, batch, factor of the weights): a batch and a sum beyond the block of 256, several
 # outputs, saturated units.

@@ -83,7 +83,7 @@ def _check_outputs(args):
     if args.out:
         io.import_safetensors()
     if args.plot:
-        _import_figure()
+        import_figure()
         if os.path.splitext(args.plot)[1].lower() not in PLOT_SUFFIXES:
             raise ValueError(f"--plot {args.plot}: the suffix must be .png, .pdf or .svg")
     taken = [os.path.realpath(args.data)] if args.data else []
@@ -261,7 +261,8 @@ def auc(y, score):
     return doubled_wins / (2 * n_pos * n_neg)
 
 
-def _import_figure():
+def import_figure():
+    """matplotlib's Figure, or an ImportError that says what to install."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -271,7 +272,7 @@ def _import_figure():
 
 def _plot(path, fit):
     """Draw the losses without pyplot, so that no window system is asked for."""
-    figure = _import_figure()(figsize=(6.4, 4.0), layout="constrained")
+    figure = import_figure()(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     losses = np.reshape(fit.losses, (-1, 2))  # also if Ctrl-C came before the first entry
     lines = axes.plot(range(1, len(losses) + 1), losses)

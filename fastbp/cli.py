@@ -100,8 +100,15 @@ def _parser():
     bench = commands.add_parser("bench", help=what, description=what)
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
     bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
-    bench.add_argument("--quick", action="store_true", help="fewer networks and repetitions")
+    bench.add_argument("--quick", action="store_true",
+                       help="fewer networks and repetitions, without torch.compile")
+    bench.add_argument("--threads", action="store_true",
+                       help="only fastbp itself, on 1, 2, 4, ... threads")
     bench.add_argument("--json", metavar="FILE", help="write the measurements here")
+    bench.add_argument("--plot", metavar="STEM",
+                       help="draw STEM-speedup.png and STEM-roofline.png")
+    bench.add_argument("--from", dest="from_file", metavar="FILE",
+                       help="print and draw what --json wrote, without measuring")
     bench.set_defaults(run=_bench)
 
     what = "show version, instruction sets and threads"
@@ -156,9 +163,9 @@ def _check(args):
 
 
 def _bench(args):
-    from fastbp import _bench
+    from fastbp._bench import command
 
-    return _bench.run(args)
+    return command.run(args)
 
 
 def _info(args):

@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -10,18 +12,31 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _bench, _measure, _sides
+from fastbp._bench import command, measure, networks, peers, plots, startup, tables, timing, verify
 
 SMALL = (((2, 3, 1), 5), ((4, 6, 2), 3))
+QUICKLY = {"without": ["torch.compile"]}    # it needs seconds for each network
+ALL_PEERS = [peer.name for peer in peers.PEERS[1:]]
+ROUNDED = 8 * 2.0**-53      # at most eight products and quotients on either side
 
 
 def arguments(**options):
     return argparse.Namespace(**{"networks": None, "dtype": None, "quick": True, "json": None,
-                                 **options})
+                                 "plot": None, "threads": False, "from_file": None, **options})
 
 
-def measure(networks=SMALL, dtypes=("float32", "float64"), epochs=(), seconds=0.0):
-    return list(_measure.measure(networks, dtypes, epochs, seconds))
+def measured(cases=SMALL, dtypes=("float32", "float64"), epochs=(), seconds=0.0, **options):
+    return list(measure.measure(cases, dtypes, epochs, seconds, **{**QUICKLY, **options}))
+
+
+def in_this_process(cases=SMALL, epochs=()):
+    """What `command.run` takes in place of `spawn`: small cases, whatever was asked for."""
+    def run(task, **options):
+        if task == "measure":
+            return measured(cases, ("float32",), epochs)
+        return list(measure.measure_threads(cases, ("float32",), 0.0))
+
+    return run
 
 
 class Wrong(fastbp.MLP):
@@ -35,13 +50,17 @@ class Wrong(fastbp.MLP):
 
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch):
-    monkeypatch.setattr(_measure, "SAMPLE", 1e-4)
+    monkeypatch.setattr(timing, "SAMPLE", 1e-4)
+    monkeypatch.setattr(timing, "LARGE_COPY", 2**20)
+
+
+# ---- what is counted
 
 
 def test_flops_by_hand():
     # h W: 5 x 2 x 3 + 5 x 3 x 1 fused operations, h^T delta the same, delta W^T 5 x 3 x 1.
-    assert _sides.gradient_flops((2, 3, 1), 5) == 2 * (45 + 45 + 15)
-    assert _sides.gradient_flops((7, 4), 3) == 2 * (3 * 7 * 4) * 2
+    assert networks.gradient_flops((2, 3, 1), 5) == 2 * (45 + 45 + 15)
+    assert networks.gradient_flops((7, 4), 3) == 2 * (3 * 7 * 4) * 2
 
 
 def test_flops_are_those_of_counted_products():
@@ -55,97 +74,119 @@ def test_flops_are_those_of_counted_products():
                 Counted.count += 2 * inputs[0].size * inputs[1].shape[1]
             return result.view(Counted) if isinstance(result, np.ndarray) else result
 
-    net, X, y = _sides.problem((7, 5, 4, 2), 3, "float64")
+    net, X, y = networks.problem((7, 5, 4, 2), 3, "float64")
     W, b = ([a.view(Counted) for a in arrays] for arrays in (net.weights, net.biases))
     fastbp.reference._gradient(W, b, X.view(Counted), y)
-    assert Counted.count == _sides.gradient_flops((7, 5, 4, 2), 3)
+    assert Counted.count == networks.gradient_flops((7, 5, 4, 2), 3)
+
+
+def test_bytes_by_hand():
+    # X 5 x 2 twice, y 5, W_1 6 once, W_2 3 twice, dW 9.
+    assert networks.least_bytes((2, 3, 1), 5, "float32") == 4 * (20 + 5 + 6 + 6 + 9)
+    assert networks.least_bytes((7, 4), 3, "float64") == 8 * (42 + 12 + 28 + 28)
+
+
+def test_copy_loop_moves_what_it_says():
+    for n_bytes in (0, timing.LEAST_COPY, 10**6):
+        copy, moved = timing.copy_loop(n_bytes)
+        (target, source) = copy.__closure__[1].cell_contents, copy.__closure__[0].cell_contents
+        target[:] = 0
+        copy()
+        assert target.all() and source.all()
+        assert moved == source.nbytes + target.nbytes
+        assert max(n_bytes, timing.LEAST_COPY) <= target.nbytes <= n_bytes + timing.LEAST_COPY + 8
+
+
+# ---- figures
 
 
 def test_results_are_consistent():
-    machine, *results = measure()
+    machine, *results = measured()
     assert machine["kind"] == "machine" and machine["isa"] == fastbp.get_isa() and machine["cpu"]
-    assert [(r["network"], r["batch"], r["dtype"]) for r in results] == [
-        (network, batch, dtype) for network, batch in (("2-3-1", 5), ("4-6-2", 3))
-        for dtype in ("float32", "float64")]
+    assert [(r["dtype"], r["network"], r["batch"]) for r in results] == [
+        (dtype, network, batch) for dtype in ("float32", "float64")
+        for network, batch in (("2-3-1", 5), ("4-6-2", 3))]
     for r in results:
-        own, peer = r["times"]["fastbp"], r["times"]["NumPy"]
-        assert r["ratios"]["NumPy"] == peer["median_us"] / own["median_us"]
-        rounded = 8 * 2.0**-53  # at most eight products and quotients on either side
-        assert r["gflops"] * own["median_us"] * 1e3 == pytest.approx(r["flops"], rel=rounded)
+        assert list(r["times"]) == [peer.name for peer in peers.installed(["torch.compile"])]
+        own = r["times"]["fastbp"]["median_us"]
+        for name, ratio in r["ratios"].items():
+            assert ratio == r["times"][name]["median_us"] / own
+        assert r["gflops"] * own * 1e3 == pytest.approx(r["flops"], rel=ROUNDED)
         assert r["fraction_of_peak"] * r["fma_peak_gflops"] == pytest.approx(
-            r["gflops"], rel=rounded)
+            r["gflops"], rel=ROUNDED)
+        least_ns = max(r["flops"] / r["fma_peak_gflops"], r["least_bytes"] / r["copy_gbytes_per_s"])
+        assert r["fraction_of_roofline"] * own * 1e3 == pytest.approx(least_ns, rel=ROUNDED)
         assert 0 <= r["difference_of_bound"] <= 1
-        for times in (own, peer):
+        for times in r["times"].values():
             low, high = times["quartiles_us"]
             assert 0 < times["least_us"] <= low <= times["median_us"] <= high
-            assert times["rounds"] >= _measure.LEAST_ROUNDS
+            assert times["rounds"] >= timing.LEAST_ROUNDS
 
 
 def test_quartiles():
-    summary = _measure.summary([9.0, 1.0, 4.0, 2.0, 3.0], per=2)
-    assert summary == {"median_us": 1.5e6, "quartiles_us": [1e6, 2e6], "least_us": 0.5e6,
-                       "rounds": 5}
+    assert timing.summary([9.0, 1.0, 4.0, 2.0, 3.0], 5e5) == {
+        "median_us": 1.5e6, "quartiles_us": [1e6, 2e6], "least_us": 0.5e6, "rounds": 5}
 
 
 def test_epoch():
-    (_, result) = measure((), ("float32",), (((2, 3, 1), 100),))
+    (_, result) = measured((), ("float32",), (((2, 3, 1), 100),))
     assert result["kind"] == "epoch" and result["steps"] == 13
     assert result["ratios"]["NumPy"] == (
         result["times"]["NumPy"]["median_us"] / result["times"]["fastbp"]["median_us"])
 
 
-def test_command_in_a_process_of_its_own(tmp_path, capfd):
-    path = tmp_path / "results.json"
-    assert _bench.run(arguments(networks="2-3-1@5", dtype="float64", json=str(path))) == 0
-    document = json.loads(path.read_text())
-    assert set(document) == {"machine", "gradients", "epochs"}
-    assert {"cpu", "isa", "compiler", "numpy", "python", "version", "time", "pinned_to",
-            "blas"} <= set(document["machine"])
-    (result,) = document["gradients"]
-    assert (result["network"], result["batch"], result["dtype"]) == ("2-3-1", 5, "float64")
-    out, _ = capfd.readouterr()
-    assert "2-3-1     5 float64" in out and "NumPy" in out
+def test_threads():
+    """1, 2, 4, ... up to the number there are, that number, and automatic."""
+    fastbp.set_num_threads(6)
+    try:
+        machine, result = measure.measure_threads(SMALL[:1], ["float32"], 0.0)
+    finally:
+        fastbp.set_num_threads(None)
+    assert machine["kind"] == "machine" and machine["threads"] == 6
+    assert list(result["times"]) == ["1", "2", "4", "6", "auto"]
+    one = result["times"]["1"]["median_us"]
+    assert list(result["speedups"]) == ["2", "4", "6", "auto"]
+    for name, speedup in result["speedups"].items():
+        assert speedup == pytest.approx(one / result["times"][name]["median_us"], rel=ROUNDED)
 
 
-@pytest.mark.parametrize("quartile, told", [(1.1, False), (1.3, True)])
-def test_disturbed_times_are_told(capsys, quartile, told):
-    (machine, result) = measure(SMALL[:1], ("float32",))
-    for times in result["times"].values():
-        times.update(median_us=1.0, quartiles_us=[1.0, 1.0])
-    result["times"]["NumPy"]["quartiles_us"] = [1.0, quartile]
-    assert _bench.run(arguments(), lambda **options: [machine, result]) == 0
-    assert ("1 of the medians" in capsys.readouterr().err) == told
+def test_threads_that_change_bits_are_not_timed(monkeypatch):
+    class Late(fastbp.MLP):
+        def backprop(self, *args, **options):
+            loss = super().backprop(*args, **options)
+            if self.n_threads is None:
+                self.grad[0] = np.nextafter(self.grad[0], self.grad.dtype.type(9))
+            return loss
+
+    monkeypatch.setattr(fastbp, "MLP", Late)
+    with pytest.raises(verify.Deviation, match="other bits"):
+        list(measure.measure_threads(SMALL, ["float64"], 0.0))
 
 
-def test_quick_networks(capsys):
-    asked = {}
+def test_startup():
+    result = startup.startup(rounds=3)
+    assert result["kind"] == "startup" and result["added"]["rounds"] == 3
+    assert 0 < result["numpy"]["least_ms"] <= result["both"]["median_ms"]
+    folder = os.path.dirname(fastbp.__file__)
+    assert 0 < result["wheel_bytes"] < sum(
+        os.path.getsize(os.path.join(root, name)) for root, _, found in os.walk(folder)
+        for name in found)
 
-    def remember(**options):
-        asked.update(options)
-        yield from _measure.measure(SMALL[:1], ("float32",), (), 0.0)
 
-    assert _bench.run(arguments(), remember) == 0
-    assert asked["networks"] == _bench.QUICK and asked["epochs"] == ()
-    assert asked["dtypes"] == ("float32", "float64")
-    assert _bench.run(arguments(quick=False, dtype="float32"), remember) == 0
-    assert asked["networks"] == _sides.NETWORKS and asked["epochs"] == _sides.EPOCHS
-    assert asked["dtypes"] == ["float32"]
+# ---- what is wrong is not timed
 
 
 @pytest.mark.parametrize("kind", ["gradient", "epoch"])
-def test_wrong_gradient_is_not_timed(monkeypatch, capsys, tmp_path, kind):
+def test_wrong_results_are_not_timed(monkeypatch, capsys, tmp_path, kind):
     def refuse(*args):
         raise AssertionError("timed")
 
-    def small(**options):
-        networks, epochs = (SMALL, ()) if kind == "gradient" else ((), SMALL)
-        return _measure.measure(networks, ("float32",), epochs, 0.0)
-
     monkeypatch.setattr(fastbp, "MLP", Wrong)
-    monkeypatch.setattr(_measure, "interleave", refuse)
+    monkeypatch.setattr(measure, "interleave", refuse)
     path = tmp_path / "results.json"
-    assert _bench.run(arguments(json=str(path)), small) == 1
-    assert "differ" in capsys.readouterr().err and not path.exists()
+    run = in_this_process(*((SMALL, ()) if kind == "gradient" else ((), SMALL)))
+    assert command.run(arguments(json=str(path)), run) == 1
+    assert "diff" in capsys.readouterr().err and not path.exists()
 
 
 def test_epoch_with_other_bits_is_not_timed(monkeypatch):
@@ -156,48 +197,211 @@ def test_epoch_with_other_bits_is_not_timed(monkeypatch):
             return loss
 
     monkeypatch.setattr(fastbp, "MLP", Late)
-    with pytest.raises(_measure.Deviation, match="bits"):
-        measure((), ("float32",), SMALL)
+    with pytest.raises(verify.Deviation, match="bits"):
+        measured((), ("float32",), SMALL)
+
+
+# ---- processes
+
+
+def test_command_in_a_process_of_its_own(tmp_path, capfd):
+    path = tmp_path / "results.json"
+    assert command.run(arguments(networks="2-3-1@5", dtype="float64", json=str(path))) == 0
+    document = json.loads(path.read_text())
+    assert set(document) == {"machine", "gradients", "epochs", "threads", "startup"}
+    machine = document["machine"]
+    assert {"cpu", "cpus", "isa", "compiler", "flags", "numpy", "blas", "python", "version",
+            "versions", "time", "load", "memory_gbytes_per_s", "left_out"} <= set(machine)
+    assert set(machine["versions"]) == {"numpy", "torch", "jax", "scikit-learn"}
+    if machine["affinity"] is not None:
+        assert len(machine["affinity"]) == 1    # from the start: it is read before any pinning
+    (result,) = document["gradients"]
+    assert (result["network"], result["batch"], result["dtype"]) == ("2-3-1", 5, "float64")
+    out, _ = capfd.readouterr()
+    assert "2-3-1     5 f64" in out and "NumPy" in out
+
+
+def test_environment_of_the_processes(monkeypatch):
+    """One thread for every library and one core, or what this process has."""
+    script = ("import json, os; print(json.dumps({'kind': 'machine', **os.environ, 'affinity': "
+              "sorted(getattr(os, 'sched_getaffinity', lambda _: [0])(0))}))")
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen(
+        [sys.executable, "-c", script], **options))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    (alone,), (free,) = (list(command.spawn(task)) for task in ("measure", "measure_threads"))
+    assert len(alone["affinity"]) == 1
+    assert command.ONE_THREAD.items() <= alone.items()
+    assert free["OMP_NUM_THREADS"] == "3"
+    if hasattr(os, "sched_getaffinity"):
+        assert set(free["affinity"]) == os.sched_getaffinity(0)
 
 
 def test_deviation_passes_between_processes(monkeypatch):
     line = json.dumps({"kind": "deviation", "message": "off"})
     popen = subprocess.Popen
-
-    def other(command, **options):
-        return popen([sys.executable, "-c", f"print({line!r})"], **options)
-
-    monkeypatch.setattr(subprocess, "Popen", other)
-    with pytest.raises(_measure.Deviation, match="off"):
-        list(_bench.spawn())
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen(
+        [sys.executable, "-c", f"print({line!r})"], **options))
+    with pytest.raises(verify.Deviation, match="off"):
+        list(command.spawn("measure"))
 
 
 def test_failure_of_the_process_is_an_error(capfd):
     with pytest.raises(ChildProcessError, match="ended with 1"):
-        list(_bench.spawn(networks="unknown"))
+        list(command.spawn("measure", networks="unknown"))
     assert "Traceback" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
 def test_affinity_is_restored():
     before = os.sched_getaffinity(0)
-    with pytest.raises(KeyError), _measure.one_core() as cpu:
+    with pytest.raises(KeyError), timing.one_core() as cpu:
         assert os.sched_getaffinity(0) == {cpu}
         raise KeyError
     assert os.sched_getaffinity(0) == before
 
 
+# ---- options
+
+
+def test_what_is_asked_for():
+    """Everything; four networks without epochs and slow peers; the networks named; threads."""
+    ((_, all_of_it), (second, threads)) = command.tasks(arguments(quick=False, dtype="float32"))
+    assert all_of_it["networks"] == networks.NETWORKS and all_of_it["epochs"] == networks.EPOCHS
+    assert all_of_it["with_startup"] and not all_of_it["without"]
+    assert all_of_it["dtypes"] == ["float32"] and second == "measure_threads"
+    assert threads["networks"] == networks.NETWORKS
+    ((_, quick),) = command.tasks(arguments())
+    assert quick["networks"] == command.QUICK and quick["without"] == ["torch.compile"]
+    assert quick["dtypes"] == ("float32", "float64")
+    ((_, named),) = command.tasks(arguments(quick=False, networks="5-1@7"))
+    assert named["networks"] == [((5, 1), 7)] and not named["without"]
+    for options in quick, named:
+        assert options["epochs"] == () and not options["with_startup"]
+    ((task, _),) = command.tasks(arguments(quick=False, threads=True))
+    assert task == "measure_threads"
+
+
 @pytest.mark.parametrize("text, pairs", [
     (None, []),
     ("2-8-8-1", [((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32)]),
-    ("5-1", [((5, 1), _bench.DEFAULT_BATCH)]),
+    ("5-1", [((5, 1), command.DEFAULT_BATCH)]),
     ("5-1@7, 3-2-1@1", [((5, 1), 7), ((3, 2, 1), 1)]),
 ])
 def test_networks(text, pairs):
-    assert _bench.parse_networks(text) == pairs
+    assert command.parse_networks(text) == pairs
 
 
 @pytest.mark.parametrize("text", ["5", "5-1@", "5-1@0", "5-0-1", "5-x", ",", "5-1@2@3", "5--1"])
 def test_networks_that_are_none(text):
     with pytest.raises(ValueError, match="30-64-64-1@32"):
-        _bench.parse_networks(text)
+        command.parse_networks(text)
+
+
+# ---- tables, files, plots
+
+
+def full(kind, **changes):
+    """A result of every peer with the longest figures there are."""
+    times = {"median_us": 987654.0, "quartiles_us": [1.0, 1.9e6]}
+    names = ["1", *map(str, 2 ** np.arange(1, 7)), "auto"] if kind == "threads" else [
+        "fastbp", *ALL_PEERS]
+    compared = {name: 0.95234 if i % 2 else 1234.5 for i, name in enumerate(names[1:])}
+    return {"kind": kind, "network": "2048-2048-2048-1", "batch": 65536, "dtype": "float64",
+            "times": dict.fromkeys(names, times), "gflops": 123.456, "fraction_of_peak": 1.0,
+            "fraction_of_roofline": 1.0, "ratios": compared, "speedups": compared, **changes}
+
+
+@pytest.mark.parametrize("kind", ["gradient", "epoch", "threads"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_tables_fit(kind, terminal, capsys, monkeypatch):
+    """100 columns, as text and drawn by rich; a peer that is faster is marked."""
+    if terminal:
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        assert shutil.get_terminal_size().columns == tables.WIDTH
+    command.show([full(kind), full(kind)])
+    out = capsys.readouterr().out
+    assert ("\x1b[" in out) == terminal         # rich draws the table again for each row
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out).splitlines()
+    assert max(map(len, lines)) <= tables.WIDTH
+    assert all(line.startswith("2048-2048-2048-1 65536 f64 987654") for line in lines[-2:])
+    assert f"0.952{tables.SLOWER}" in lines[-1] and f"1234{tables.SLOWER}" not in lines[-1]
+
+
+def test_the_machine_is_printed_once(capsys):
+    """What is left out, and why, with it."""
+    machine = {**measure.machine(), "left_out": {"torch.compile": "no compiler"}}
+    document = command.show([machine, full("gradient"), measure.machine(), full("threads")])
+    out = capsys.readouterr().out
+    assert out.count("fastbp " + fastbp.__version__) == 1
+    assert "torch.compile is left out: no compiler" in out
+    assert document["machine"] is machine and len(document["threads"]) == 1
+
+
+@pytest.mark.parametrize("quartile, told", [(1.1, False), (1.3, True)])
+def test_disturbed_times_are_told(capsys, quartile, told):
+    (machine, result) = measured(SMALL[:1], ("float32",))
+    for times in result["times"].values():
+        times.update(median_us=1.0, quartiles_us=[1.0, 1.0])
+    result["times"]["NumPy"]["quartiles_us"] = [1.0, quartile]
+    assert command.run(arguments(), lambda task, **options: [machine, result]) == 0
+    assert ("1 of the medians" in capsys.readouterr().err) == told
+
+
+def test_results_are_printed_and_drawn_from_a_file(tmp_path, capsys, monkeypatch):
+    """The same text; the plots carry the digest of what they show."""
+    path = str(tmp_path / "results.json")
+    monkeypatch.setattr(measure, "startup", lambda: startup.startup(rounds=2))
+
+    def run(task, **options):
+        if task == "measure":
+            return measured(SMALL, epochs=SMALL[:1], with_startup=True)
+        return list(measure.measure_threads(SMALL, ("float32",), 0.0))
+
+    assert command.run(arguments(quick=False, json=path), run) == 0
+    measured_text = capsys.readouterr().out
+    stem = str(tmp_path / "plot")
+    assert command.run(arguments(quick=False, from_file=path, plot=stem)) == 0
+    assert capsys.readouterr().out == measured_text
+    document = json.loads((tmp_path / "results.json").read_text())
+    for name in plots.names(stem):
+        content = (tmp_path / name).read_bytes()
+        assert content.startswith(b"\x89PNG") and plots.digest(document).encode() in content
+        assert plots.digest({**document, "startup": None}).encode() not in content
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"gradients": []}'])
+def test_files_that_are_no_results(tmp_path, text):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="results.json: is not a file that fastbp bench --json"):
+        command.run(arguments(quick=False, from_file=str(path)))
+
+
+@pytest.mark.parametrize("option", [{"quick": True}, {"json": "a"}, {"threads": True},
+                                    {"networks": "2-1"}, {"dtype": "float32"}])
+def test_a_file_is_not_measured(option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="--from prints what was measured"):
+        command.run(arguments(**{"quick": False, "from_file": "results.json", **option}))
+
+
+@pytest.mark.parametrize(("options", "error", "words"), [
+    ({"plot": "no/plot"}, OSError, "No such file"),
+    ({"json": "no/a.json"}, OSError, "No such file"),
+    ({"plot": "plot", "threads": True}, ValueError, "--plot draws gradients"),
+    ({"from_file": "missing", "quick": False}, OSError, "No such file")])
+def test_what_cannot_be_written_is_told_before_measuring(options, error, words, tmp_path,
+                                                         monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=words):
+        command.run(arguments(**options))
+    assert not capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_plots_need_gradients(tmp_path):
+    document = command.show([measure.machine(), full("threads")])
+    with pytest.raises(ValueError, match="have none"):
+        plots.draw(document, str(tmp_path / "plot"))

@@ -6,9 +6,9 @@ import pytest
 
 import fastbp
 from fastbp import _check
+from fastbp._bench.networks import flatten, problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, wider
 from fastbp._kernels import dispatch
-from fastbp._sides import flatten, problem
 
 
 @pytest.fixture(autouse=True)

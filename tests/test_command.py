@@ -179,12 +179,13 @@ def test_bad_tables_are_one_line(fastbp_run, tmp_path, text, words):
 @pytest.mark.parametrize(
     ("package", "args", "words"),
     [
-        ("safetensors", ["--out", "m.safetensors"], "pip install 'fastbp[io]'"),
-        ("matplotlib", ["--plot", "loss.png"], "pip install 'fastbp[plot]'"),
+        ("safetensors", ["train", "--out", "m.safetensors"], "pip install 'fastbp[io]'"),
+        ("matplotlib", ["train", "--plot", "loss.png"], "pip install 'fastbp[plot]'"),
+        ("matplotlib", ["bench", "--plot", "stem"], "pip install 'fastbp[plot]'"),
     ],
 )
-def test_missing_extra_is_named_before_training(fastbp_run, tmp_path, package, args, words):
-    done = fastbp_run("train", *args, env=without(tmp_path, package))
+def test_missing_extra_is_named_before_it_is_needed(fastbp_run, tmp_path, package, args, words):
+    done = fastbp_run(*args, env=without(tmp_path, package))
     assert_error(done, words)
     assert not done.stdout
 

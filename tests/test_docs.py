@@ -265,7 +265,26 @@ def test_import_loads_numpy_and_no_other_package():
     loaded = set(run.stdout.split())
     packages = {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names)
     assert {name for name in packages if "cython" not in name} <= {"fastbp", "numpy"}
-    users = {f"fastbp.{path.stem}" for path in PACKAGE.glob("*.py")
-             if {module.partition(".")[0] for level, module in imports(path) if level == 0}
-             - {*sys.stdlib_module_names, "numpy", "fastbp"}}
+    users = {".".join(("fastbp", *path.relative_to(PACKAGE).with_suffix("").parts))
+             for path in PACKAGE.rglob("*.py") if third_parties(path)}
     assert users and not loaded & {*users, "fastbp.cli", "fastbp.io", "fastbp.datasets"}
+
+
+def third_parties(path):
+    """Packages that a file imports, besides NumPy."""
+    return ({module.partition(".")[0] for level, module in imports(path) if level == 0}
+            - {*sys.stdlib_module_names, "numpy", "fastbp"})
+
+
+def test_the_benchmark_knows_a_third_party_where_it_says():
+    """Peers in two modules, rich in a third, each in the function that needs it."""
+    found = {path.stem: third_parties(path) for path in (PACKAGE / "_bench").glob("*.py")}
+    assert {name: parties for name, parties in found.items() if parties} == {
+        "gradients": {"torch", "jax", "sklearn"}, "epochs": {"torch", "sklearn"},
+        "tables": {"rich"}}
+    for name in found:
+        tree = ast.parse((PACKAGE / "_bench" / f"{name}.py").read_text())
+        tops = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        modules = {getattr(node, "module", None) or node.names[0].name for node in tops}
+        assert {module.partition(".")[0] for module in modules} <= {
+            *sys.stdlib_module_names, "numpy", "fastbp"}

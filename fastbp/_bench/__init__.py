@@ -1,0 +1,17 @@
+"""`fastbp bench`: fastbp beside its peers, verified first, then timed in turns.
+
+    networks     what is timed: layer sizes, batches, operations, least bytes
+    gradients    one function for each library: a gradient, E1 to E6
+    epochs       the same for an epoch of training with Adam
+    peers        which of them are installed, and which of those work here
+    verify       what a side computes is held to what rounding explains
+    timing       rounds, medians, one core, the copy loop
+    measure      the measuring process: dicts on stdout
+    startup      the time of the import and the size of the wheel
+    command      options in, tables, JSON and plots out
+    tables       what is printed
+    plots        what is drawn
+
+`gradients` and `epochs` know the peers, `tables` knows rich; each imports them in the function that
+needs them.
+"""

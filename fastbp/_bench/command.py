@@ -1,0 +1,190 @@
+"""`fastbp bench`: options in; tables, a JSON file and plots out.
+
+The measurements come from processes of their own (`measure` says why), one dict after the other,
+and are printed as they come. `--from` prints those of a file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from itertools import chain, groupby
+
+import fastbp
+from fastbp import io
+from fastbp._bench import tables
+from fastbp._bench.networks import EPOCHS, NETWORKS
+from fastbp._bench.plots import draw, names
+from fastbp._bench.timing import one_core
+from fastbp._bench.verify import Deviation
+from fastbp._kernels.dispatch import DTYPES
+from fastbp._train import import_figure
+
+QUICK = tuple(NETWORKS[i] for i in (0, 1, 3, 4))
+SECONDS, QUICK_SECONDS = 1.0, 0.1   # of timing for each network and dtype
+DEFAULT_BATCH = 32                  # of a network that is not in the list
+
+# NPROC and XLA_FLAGS are JAX's; it also looks at the affinity. No accelerator is to be looked for.
+ONE_THREAD = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                     "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "FASTBP_NUM_THREADS", "NPROC"),
+                    "1"),
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS": "cpu",
+}
+SECTIONS = {"gradient": "gradients", "epoch": "epochs", "threads": "threads"}
+
+
+def run(args, measure=None):
+    """Carry out `fastbp bench`.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        networks, dtype (None for both), quick, threads, json, plot, from_file.
+    measure : callable, optional
+        Takes the name of a function of `_bench.measure` and its options as keywords, and gives its
+        results; by default in a process of its own.
+
+    Returns
+    -------
+    int
+        0, or 1 if fastbp and a peer computed different things.
+    """
+    if args.plot and args.threads:
+        raise ValueError("--plot draws gradients, and --threads has none")
+    if args.plot:
+        import_figure()
+    for path in (*([args.json] if args.json else []), *(names(args.plot) if args.plot else [])):
+        io.check_writable(path)
+    try:
+        if args.from_file:
+            document = show(replay(read(args)))
+        else:
+            document = show(chain.from_iterable((measure or spawn)(task, **options)
+                                                for task, options in tasks(args)))
+    except Deviation as error:
+        print(f"fastbp: {error}; it is not timed", file=sys.stderr)
+        return 1
+    n_disturbed = tables.disturbed(chain(*(document[name] for name in SECTIONS.values())))
+    if n_disturbed:
+        print(f"fastbp: {n_disturbed} of the medians have more than ±{tables.DISTURBED}%: other "
+              "work ran on the core; measure again when it is idle", file=sys.stderr)
+    if args.json:
+        io.write_file(args.json, (json.dumps(document, indent=1) + "\n").encode())
+    if args.plot:
+        draw(document, args.plot)
+    return 0
+
+
+def tasks(args):
+    """Pairs of a function of `measure` and its options: what the arguments ask for."""
+    networks = parse_networks(args.networks)
+    whole = not (args.quick or networks)
+    common = {
+        "networks": networks or (QUICK if args.quick else NETWORKS),
+        "dtypes": [args.dtype] if args.dtype else DTYPES,
+        "seconds": QUICK_SECONDS if args.quick else SECONDS,
+    }
+    if not args.threads:
+        yield "measure", {**common, "epochs": EPOCHS if whole else (), "with_startup": whole,
+                          "without": ["torch.compile"] if args.quick else []}
+    if args.threads or whole:
+        yield "measure_threads", common
+
+
+def parse_networks(text):
+    """"2-8-8-1@32,30-64-64-1" as (sizes, batch) pairs; without @, the batches of `NETWORKS`."""
+    pairs = []
+    for item in text.split(",") if text else ():
+        sizes, at, batch = item.strip().partition("@")
+        try:
+            sizes = tuple(int(size) for size in sizes.split("-"))
+            batches = [int(batch)] if at else [n for known, n in NETWORKS if known == sizes]
+        except ValueError:
+            sizes, batches = (), []
+        batches = batches or [DEFAULT_BATCH]
+        if len(sizes) < 2 or min(*sizes, *batches) < 1:
+            raise ValueError(f"--networks has {item.strip()!r}; it should list networks such as "
+                             "30-64-64-1, or 30-64-64-1@32 with the batch size")
+        pairs += [(sizes, batch) for batch in batches]
+    return pairs
+
+
+def spawn(task, **options):
+    """Yield what a function of `measure` yields in a process of its own.
+
+    That of `measure` starts on one core and with one thread for every library; that of
+    `measure_threads` with the CPUs and the environment that this process has.
+
+    Raises
+    ------
+    Deviation
+        A side computed something else.
+    ChildProcessError
+        The process failed; it has said why on stderr.
+    """
+    alone = task == "measure"
+    package = os.path.dirname(fastbp.__path__[0])
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    env = {**os.environ, **(ONE_THREAD if alone else {}), "PYTHONPATH": path,
+           "FASTBP_ISA": fastbp.get_isa()}
+    command = [sys.executable, "-P", "-m", "fastbp._bench.measure", json.dumps([task, options])]
+    with one_core() if alone else nullcontext():     # what it starts is pinned from its first act
+        process = subprocess.Popen(command, env=env, text=True, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE)
+    with process:
+        try:
+            for line in process.stdout:
+                result = json.loads(line)
+                if result["kind"] == "deviation":
+                    raise Deviation(result["message"])
+                yield result
+            if process.wait() != 0:
+                raise ChildProcessError(f"the measuring process ended with {process.returncode}")
+        finally:
+            process.kill()  # nothing, if it has ended
+
+
+# ---- the document of a run
+
+
+def show(results):
+    """Print results as they come; all of them as the dict that `--json` writes."""
+    document = {"machine": None, **{name: [] for name in SECTIONS.values()}, "startup": None}
+    for kind, group in groupby(results, lambda result: result["kind"]):
+        first = next(group)
+        if kind in SECTIONS:
+            with tables.table(first) as add:
+                for result in chain([first], group):
+                    document[SECTIONS[kind]].append(result)
+                    add(tables.cells(result))
+        elif document[kind] is None:    # the second process need not name the machine again
+            document[kind] = first
+            lines = {"machine": tables.machine_lines, "startup": tables.startup_lines}[kind](first)
+            print(*([""] if kind == "startup" else []), *lines, sep="\n", flush=True)
+    return document
+
+
+def replay(document):
+    """Yield the results of a document in the order in which they were measured."""
+    yield document["machine"]
+    for name in ("gradients", "epochs"):
+        yield from document[name]
+    if document["startup"]:
+        yield document["startup"]
+    yield from document["threads"]
+
+
+def read(args):
+    """The document that `--json` wrote to the file that `--from` names."""
+    if args.json or args.quick or args.threads or args.networks or args.dtype:
+        raise ValueError("--from prints what was measured; of the other options it takes --plot")
+    with open(args.from_file, "rb") as file:
+        try:
+            document = json.load(file)
+            if {"machine", "startup", *SECTIONS.values()} <= document.keys():
+                return document
+        except (ValueError, AttributeError):
+            pass
+    raise ValueError(f"{args.from_file}: is not a file that fastbp bench --json wrote")

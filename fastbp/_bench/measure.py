@@ -1,0 +1,188 @@
+"""The measuring process: fastbp beside its peers on one core, and beside itself on several.
+
+    measure          gradients, epochs, startup; the process is pinned to one core
+    measure_threads  fastbp with 1, 2, 4, ... threads; on all CPUs it was given
+
+Both yield dicts. Run as a module this is the process of `command.spawn`: the name of one of the two
+and its options as one JSON argument, results as JSON lines on stdout.
+
+Why a process: a BLAS reads its number of threads when it is loaded, and JAX makes its pool from the
+affinity when it is; each wants what it has found, and on one CPU its threads would wait for each
+other. So this process starts with the environment and the affinity that its libraries should find.
+
+    least time = max(operations / peak, least bytes / bandwidth)        the roofline's bound
+
+`peak` is that of a register-only loop of fused multiply-adds, `bandwidth` that of np.copyto on as
+many reals as the network has parameters, so from the cache that could hold them. Reading alone can
+be faster than copying, so a gradient that is mostly reading may come out above 100%.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from functools import partial
+
+import numpy as np
+
+import fastbp
+from fastbp._bench import networks
+from fastbp._bench.peers import compiles, installed, versions
+from fastbp._bench.startup import startup
+from fastbp._bench.timing import copy_loop, interleave, memory_bandwidth, summary
+from fastbp._bench.verify import Deviation, verify, verify_epoch
+from fastbp._kernels import dispatch
+
+FMA_ROUNDS = 10_000     # of the FMA loop, per call
+AUTO = "auto"           # n_threads=None
+
+
+def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False):
+    """Yield the machine, then one dict for each network and dtype, gradients before epochs.
+
+    Parameters
+    ----------
+    networks, epochs : sequences of (sizes, batch)
+    dtypes : sequence of {"float32", "float64"}
+    seconds : float
+        Of timing for each network and dtype; at least five rounds are made.
+    without : sequence of str
+        Peers to leave out.
+    with_startup : bool
+
+    Raises
+    ------
+    Deviation
+        A side computed something else.
+    """
+    peers = installed(without)
+    reasons = {peer.name: compiles(peer) for peer in peers if peer.name == "torch.compile"}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    peers = tuple(peer for peer in peers if peer.name not in left_out)
+    yield {**machine(), "left_out": left_out, "memory_gbytes_per_s": memory_bandwidth() * 1e-9}
+    for timed, cases in ((time_gradient, networks), (time_epoch, epochs)):
+        for dtype in dtypes:
+            for sizes, batch in cases:
+                yield timed(tuple(sizes), batch, dtype, seconds, peers)
+    if with_startup:
+        yield startup()
+
+
+def measure_threads(networks, dtypes, seconds):
+    """Yield the machine, then one dict for each network and dtype. Raises as `measure`."""
+    yield machine()
+    for dtype in dtypes:
+        for sizes, batch in networks:
+            yield time_threads(tuple(sizes), batch, dtype, seconds)
+
+
+# ---- one network
+
+
+def _compared(sizes, batch, dtype, times):
+    """What the dicts have in common; a ratio is the median of a side over that of the first."""
+    own, *others = times
+    ratios = {name: times[name]["median_us"] / times[own]["median_us"] for name in others}
+    return {"network": networks.name(sizes), "batch": batch, "dtype": dtype, "times": times,
+            "ratios": ratios}
+
+
+def _summaries(names, samples, per=1):
+    """Of seconds per call, in microseconds per unit of which a call has `per`."""
+    return {name: summary(taken, 1e6 / per) for name, taken in zip(names, samples, strict=True)}
+
+
+def time_gradient(sizes, batch, dtype, seconds, peers):
+    """Verify and time the gradient of one network; a dict for JSON."""
+    net, X, y = networks.problem(sizes, batch, dtype)
+    sides = {peer.name: peer.gradient(net, X, y) for peer in peers}
+    of_bound = verify(net, X, y, sides)
+    fma = partial(dispatch.fma_peak, dtype, FMA_ROUNDS)
+    copy, copied = copy_loop(net.params.nbytes)
+    *samples, fmas, copies = interleave([*(side.call for side in sides.values()), fma, copy],
+                                        seconds)
+    result = _compared(sizes, batch, dtype, _summaries(sides, samples))
+    flops = networks.gradient_flops(sizes, batch)
+    n_bytes = networks.least_bytes(sizes, batch, dtype)
+    peak, bandwidth = fma() / min(fmas) * 1e-9, copied / min(copies) * 1e-9
+    own_us = result["times"]["fastbp"]["median_us"]
+    gflops, least_us = flops / own_us * 1e-3, max(flops / peak, n_bytes / bandwidth) * 1e-3
+    return {"kind": "gradient", **result, "difference_of_bound": of_bound, "flops": flops,
+            "least_bytes": n_bytes, "gflops": gflops, "fma_peak_gflops": peak,
+            "copy_gbytes_per_s": bandwidth, "fraction_of_peak": gflops / peak,
+            "fraction_of_roofline": least_us / own_us}
+
+
+def time_epoch(sizes, batch, dtype, seconds, peers):
+    """Verify and time training steps, in epochs of `EPOCH_ROWS` rows; a dict for JSON."""
+    peers = [peer for peer in peers if peer.epoch]
+    of_bound = verify_epoch(sizes, batch, dtype, peers)
+    sides = {peer.name: peer.epoch(*networks.problem(sizes, networks.EPOCH_ROWS, dtype), batch)
+             for peer in peers}
+    steps = -(-networks.EPOCH_ROWS // batch)
+    times = _summaries(sides, interleave([side.call for side in sides.values()], seconds), steps)
+    return {"kind": "epoch", **_compared(sizes, batch, dtype, times),
+            "difference_of_bound": of_bound, "steps": steps}
+
+
+def time_threads(sizes, batch, dtype, seconds):
+    """Verify that threads change no bit, and time them; a dict for JSON.
+
+    `speedups` are the median of one thread over that of each other number, and of `AUTO`.
+    """
+    cpus = fastbp.get_num_threads()
+    counts = sorted({cpus, *(2**i for i in range(cpus.bit_length()))})
+    calls, bits = {}, None
+    for n_threads in (*counts, None):
+        net, X, y = networks.problem(sizes, batch, dtype, n_threads=n_threads)
+        call = partial(net.backprop, X, y)
+        call()
+        bits = net.grad.tobytes() if bits is None else bits
+        if net.grad.tobytes() != bits:
+            raise Deviation(f"{net!r}, batch {batch}: the gradient has other bits than on one "
+                            "thread")
+        calls[str(n_threads or AUTO)] = call
+    times = _summaries(calls, interleave(calls.values(), seconds))
+    result = _compared(sizes, batch, dtype, times)
+    speedups = {name: 1 / ratio for name, ratio in result.pop("ratios").items()}
+    return {"kind": "threads", **result, "speedups": speedups}
+
+
+# ---- the machine
+
+
+def machine():
+    """What the figures depend on."""
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {"kind": "machine", **fastbp.show_config("dict"), "cpu": cpu_model(),
+            "cpus": os.cpu_count(), "affinity": affinity, "load": os.getloadavg()[0],
+            "platform": platform.platform(), "blas": f"{blas.get('name')} {blas.get('version')}",
+            "versions": versions(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def cpu_model():
+    """The CPU's name: of /proc/cpuinfo, or what Python knows."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.partition(":")[2].strip() for line in lines
+                     if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _main():
+    task, options = json.loads(sys.argv[1])
+    try:
+        for result in {"measure": measure, "measure_threads": measure_threads}[task](**options):
+            print(json.dumps(result), flush=True)
+    except Deviation as error:
+        print(json.dumps({"kind": "deviation", "message": str(error)}), flush=True)
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(130)  # the parent says what there is to say
+
+
+if __name__ == "__main__":
+    _main()

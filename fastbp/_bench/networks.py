@@ -1,0 +1,72 @@
+"""What is timed: networks and batches, their operations, and the bytes that they have to move."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+import fastbp
+from fastbp import _random
+
+# (layer sizes, batch size): the networks that figures are stated for.
+NETWORKS = (
+    ((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32),
+    ((10, 32, 32, 1), 1), ((10, 32, 32, 1), 64),
+    ((30, 64, 64, 1), 32), ((30, 64, 64, 1), 256),
+    ((100, 128, 128, 1), 128),
+    ((784, 256, 128, 1), 1), ((784, 256, 128, 1), 8), ((784, 256, 128, 1), 128),
+    ((784, 512, 512, 1), 256),
+    ((1024, 1024, 1024, 1), 1), ((1024, 1024, 1024, 1), 8), ((1024, 1024, 1024, 1), 512),
+    ((2048, 2048, 2048, 1), 1024),
+)
+EPOCHS = (((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((30, 64, 64, 1), 32), ((784, 128, 64, 1), 128))
+
+EPOCH_ROWS = 1280       # of the data set of an epoch
+EPOCH_LR = 1e-5         # small: the network stays near its start, and the work the same
+BETAS, EPS = (0.9, 0.999), 1e-8     # of Adam, everybody's default
+
+
+class Side(NamedTuple):
+    """One way to do the work: `call()` is timed; `flat(call())` is the result, (n_params,)."""
+
+    call: object
+    flat: object
+
+
+def problem(sizes, batch, dtype, seed=0, n_threads=1):
+    """A network and a batch from raw PCG64 bits: X uniform in [-1, 1), y (n, n_outputs) 0 or 1."""
+    net = fastbp.MLP(sizes, dtype=dtype, seed=seed, n_threads=n_threads)
+    bits = _random.raw_bits(seed + 1, batch * (sizes[0] + sizes[-1]))
+    X, y = np.split(bits, [batch * sizes[0]])
+    X = ((X >> np.uint64(11)) * 2.0**-52 - 1.0).astype(dtype).reshape(batch, -1)
+    return net, X, (y >> np.uint64(63)).astype(dtype).reshape(batch, -1)
+
+
+def name(sizes):
+    """The sizes as a word: 30-64-64-1."""
+    return "-".join(map(str, sizes))
+
+
+def gradient_flops(sizes, batch):
+    """Operations in the products of one gradient, an addition and a multiplication being two.
+
+    2 n fan_in fan_out for each of h W, h^T delta and delta W^T; the first layer has no delta W^T.
+    """
+    weights = [fan_in * fan_out for fan_in, fan_out in pairwise(sizes)]
+    return 2 * batch * (3 * sum(weights) - weights[0])
+
+
+def least_bytes(sizes, batch, dtype):
+    """Bytes that one gradient moves when h, sigma' and delta stay in registers or caches.
+
+    X is read for h W and for h^T delta, y once; each W for h W and for delta W^T, the first one
+    only for the former; each dW is written.
+    """
+    weights = [fan_in * fan_out for fan_in, fan_out in pairwise(sizes)]
+    reals = 2 * batch * sizes[0] + batch * sizes[-1] + 3 * sum(weights) - weights[0]
+    return reals * np.dtype(dtype).itemsize
+
+
+def flatten(dW, db):
+    """dW_1.ravel(), db_1, dW_2.ravel(), ... as one vector."""
+    return np.concatenate([a.ravel() for layer in zip(dW, db, strict=True) for a in layer])

@@ -1,0 +1,78 @@
+"""The two plots of `fastbp bench --plot`: speed-up over each peer, and the roofline."""
+
+import hashlib
+import json
+
+from fastbp._train import import_figure
+
+DPI = 80
+PEER_STYLE = {"NumPy": "o-", "PyTorch": "s-", "torch.compile": "^-", "JAX": "D-",
+              "scikit-learn": "v-"}
+
+
+def names(stem):
+    """The files that `draw` writes."""
+    return f"{stem}-speedup.png", f"{stem}-roofline.png"
+
+
+def digest(document):
+    """Of the results of a run; the files carry it, so that it can be told what they show."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def draw(document, stem):
+    """Write `names(stem)` for a document of `fastbp bench --json`.
+
+    Raises `ValueError` for one without gradients.
+    """
+    Figure = import_figure()
+    dtypes = list(dict.fromkeys(result["dtype"] for result in document["gradients"]))
+    if not dtypes:
+        raise ValueError("--plot draws gradients, and these results have none")
+    for name, panel in zip(names(stem), (_speedup, _roofline), strict=True):
+        figure = Figure(figsize=(5.5 * len(dtypes) + 1.5, 5), dpi=DPI, layout="constrained")
+        for axes, dtype in zip(figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0],
+                               dtypes, strict=True):
+            lines = panel(axes, [r for r in document["gradients"] if r["dtype"] == dtype],
+                          document["machine"]["memory_gbytes_per_s"])
+            axes.set_title(f"{dtype}, one core of {document['machine']['cpu']}", fontsize="medium")
+            axes.grid(alpha=0.3)
+        figure.legend(handles=lines, loc="outside right upper", fontsize="small")
+        figure.savefig(name, format="png", metadata={"Comment": digest(document)})
+
+
+def _speedup(axes, results, memory):
+    """The ratio of each peer over the size of the network; returns the lines of the legend."""
+    results = sorted(results, key=lambda result: result["flops"])
+    lines = [axes.loglog([r["flops"] for r in results], [r["ratios"][peer] for r in results],
+                         PEER_STYLE.get(peer, "-"), markersize=4, linewidth=1, label=peer)[0]
+             for peer in results[0]["ratios"]]
+    axes.axhline(1, color="black", linewidth=1)
+    axes.set(xlabel="operations per gradient", ylabel="time of the peer / time of fastbp")
+    return lines
+
+
+def _roofline(axes, results, memory):
+    """Operations per second over operations per least byte, under the limits of the machine.
+
+    A network's point is its number; the lines of the legend are returned.
+    """
+    intensity = [r["flops"] / r["least_bytes"] for r in results]
+    peak = max(r["fma_peak_gflops"] for r in results)
+    first, last = min(intensity) / 2, max(intensity) * 4
+    limits = []
+    for bandwidth, style, what in (
+            (max(r["copy_gbytes_per_s"] for r in results), "k-", "copy in cache"),
+            (memory, "k--", "copy in memory")):
+        corner = min(max(peak / bandwidth, first), last)
+        x = [first, corner, last]
+        limits += axes.loglog(x, [min(bandwidth * a, peak) for a in x], style, linewidth=1,
+                              label=f"{what}, {bandwidth:.0f} GB/s")
+    axes.annotate(f"FMA peak, {peak:.0f} GFLOP/s", (last, peak), ha="right", va="bottom",
+                  fontsize="small")
+    points = [axes.loglog(x, r["gflops"], "C0", marker=f"${i}$", markersize=6 + 3 * (i > 9),
+                          linestyle="", label=f"{r['network']} ({r['batch']})")[0]
+              for i, (x, r) in enumerate(zip(intensity, results, strict=True), 1)]
+    axes.set(xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
+    axes.legend(handles=limits, loc="lower right", fontsize="small")
+    return points

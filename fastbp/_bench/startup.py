@@ -1,0 +1,41 @@
+"""What the import of fastbp adds to NumPy's, and how large the package is as a wheel."""
+
+import io
+import subprocess
+import sys
+import time
+import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import fastbp
+from fastbp._bench.timing import summary
+
+ROUNDS = 15
+SUFFIXES = (".py", ".pyi", "py.typed", ".csv", ".md", EXTENSION_SUFFIXES[0])    # what a wheel has
+
+
+def startup(rounds=ROUNDS):
+    """Fresh interpreters in turns: numpy, then numpy and fastbp; and the size. A dict for JSON."""
+    _seconds("numpy, fastbp")       # the files are in the page cache from here on
+    pairs = [(_seconds("numpy"), _seconds("numpy, fastbp")) for _ in range(rounds)]
+    numpy, both = zip(*pairs, strict=True)
+    return {"kind": "startup",
+            "numpy": summary(numpy, 1e3, "ms"), "both": summary(both, 1e3, "ms"),
+            "added": summary([b - a for a, b in pairs], 1e3, "ms"), "wheel_bytes": wheel_bytes()}
+
+
+def _seconds(modules):
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-P", "-c", f"import {modules}"], check=True)
+    return time.perf_counter() - start
+
+
+def wheel_bytes():
+    """Bytes of the installed package's files in one deflated archive, as a wheel is."""
+    root, archive = Path(fastbp.__path__[0]), io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for path in sorted(root.rglob("*")):
+            if path.name.endswith(SUFFIXES):
+                wheel.write(path, path.relative_to(root.parent))
+    return archive.tell()

@@ -1,0 +1,79 @@
+"""How it is timed: in rounds, on one core, beside what the machine can do.
+
+In a round every call has one sample: a number of calls that lasts `SAMPLE` seconds or more. So a
+drift of the machine meets all sides alike, and the medians of the samples are compared. The loops
+that give the machine's limits take part in the rounds, and their best sample counts.
+"""
+
+import os
+import statistics
+import time
+import timeit
+from contextlib import contextmanager
+
+import numpy as np
+
+SAMPLE = 0.005          # seconds a sample lasts at least
+LEAST_ROUNDS = 5
+LEAST_COPY = 2**16      # bytes; of fewer, the call of np.copyto would be most of the time
+LARGE_COPY = 2**27      # bytes, more than a last-level cache holds
+
+
+@contextmanager
+def one_core():
+    """Pin the calling thread to the last CPU it may use; gives that CPU, or None where none can be.
+
+    Processes and threads that are started inside are pinned with it. Threads that exist already
+    stay where they are.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield None
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield max(before)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def interleave(calls, seconds):
+    """Seconds per call, a list of samples for each of `calls`: rounds for `seconds` in all."""
+    timers = [timeit.Timer(call) for call in calls]
+    counts = [_calls_per_sample(timer) for timer in timers]
+    samples = [[] for _ in calls]
+    end = time.perf_counter() + seconds
+    while len(samples[0]) < LEAST_ROUNDS or time.perf_counter() < end:
+        for timer, count, taken in zip(timers, counts, samples, strict=True):
+            taken.append(timer.timeit(count) / count)
+    return samples
+
+
+def _calls_per_sample(timer):
+    count = 1
+    while True:
+        elapsed = timer.timeit(count)
+        if elapsed >= SAMPLE:
+            return count
+        count = 10 * count if elapsed < SAMPLE / 20 else int(1.2 * count * SAMPLE / elapsed) + 1
+
+
+def summary(samples, unit=1e6, suffix="us"):
+    """Median, quartiles and least of samples in seconds, times `unit`."""
+    q1, median, q3 = statistics.quantiles(samples, n=4, method="inclusive")
+    return {f"median_{suffix}": median * unit, f"quartiles_{suffix}": [q1 * unit, q3 * unit],
+            f"least_{suffix}": min(samples) * unit, "rounds": len(samples)}
+
+
+def copy_loop(n_bytes):
+    """A call that copies `n_bytes` or a few more, and the bytes it reads and writes."""
+    source = np.ones(max(n_bytes, LEAST_COPY) // 8 + 1)
+    target = np.zeros_like(source)      # written: fresh pages of zeros would be one page
+    np.copyto(target, source)
+    return lambda: np.copyto(target, source), 2 * source.nbytes
+
+
+def memory_bandwidth():
+    """Bytes per second, read and written, of a copy larger than the caches."""
+    copy, n_bytes = copy_loop(LARGE_COPY)
+    return n_bytes / min(timeit.repeat(copy, number=1, repeat=LEAST_ROUNDS))

@@ -1,0 +1,140 @@
+"""Every peer that is installed computes what fastbp computes, and one that does not is refused."""
+
+import numpy as np
+import pytest
+
+from fastbp._bench import measure, networks, peers
+from fastbp._bench.verify import (
+    EPS,
+    LR,
+    Deviation,
+    reference_epoch,
+    verify,
+    verify_bits,
+    verify_epoch,
+)
+from fastbp._error_bound import LIBRARY, error_bound, own_error, wider
+
+FASTBP = peers.PEERS[0]
+INSTALLED = peers.installed(["torch.compile"])      # bench/ has it: seconds for each network
+NETWORKS = (((2, 3, 1), 5), ((2, 8, 8, 1), 1), ((30, 64, 64, 1), 300), ((4, 6, 2), 3))
+EPOCHS = (((2, 3, 1), 1), ((3, 5, 4, 1), 8))
+each_peer = pytest.mark.parametrize("peer", INSTALLED, ids=[peer.name for peer in INSTALLED])
+each_epoch = pytest.mark.parametrize(("sizes", "batch"), EPOCHS)
+
+
+def test_peers_of_the_test_requirements_are_there():
+    assert {"fastbp", "NumPy", "scikit-learn"} <= {peer.name for peer in INSTALLED}
+
+
+@each_peer
+@pytest.mark.parametrize(("sizes", "batch"), NETWORKS)
+@pytest.mark.parametrize("factor", [1, 40])
+def test_gradients_are_within_the_bound_of_libraries(peer, sizes, batch, factor, dtype):
+    """Of wider arithmetic; with weights times 40, where units saturate."""
+    net, X, y = networks.problem(sizes, batch, dtype)
+    net.params[:] *= net.dtype.type(factor)
+    side, wide = peer.gradient(net, X, y), wider(dtype)
+    exact, bound = error_bound(net.weights, net.biases, X, y, LIBRARY, wide)
+    grad = np.array(side.flat(side.call()), wide)
+    assert np.all(np.abs(grad - exact) <= (1 + own_error(dtype, wide)) * bound)
+
+
+@each_peer
+def test_a_wrong_gradient_is_refused(peer, dtype):
+    """An entry that is off by ten times what rounding explains, whichever it is."""
+    net, X, y = networks.problem((3, 5, 4, 1), 7, dtype)
+    _, bound = error_bound(net.weights, net.biases, X, y, LIBRARY)
+    good = {"fastbp": FASTBP.gradient(net, X, y)}
+    side = peer.gradient(net, X, y)
+    assert verify(net, X, y, {**good, "peer": side}) <= 1
+    for i in range(net.n_params):
+        for wrong in (20 * bound[i], np.nan):
+            off = np.where(np.arange(net.n_params) == i, wrong, 0)
+            broken = side._replace(flat=lambda r, off=off: np.float64(side.flat(r)) + off)
+            with pytest.raises(Deviation, match="fastbp and peer differ"):
+                verify(net, X, y, {**good, "peer": broken})
+
+
+@each_peer
+@each_epoch
+def test_epochs_are_the_steps_of_the_reference(peer, sizes, batch):
+    assert 0 <= verify_epoch(sizes, batch, "float32", [peer]) <= 1
+
+
+WRONG_EPOCHS = {
+    "no last step": lambda X, y, batch, n, o: (X[:-n], y[:-n], batch, o),
+    "no first step": lambda X, y, batch, n, o: (X[batch:], y[batch:], batch, o),
+    "other rows": lambda X, y, batch, n, o: (X[::-1].copy(), y[::-1].copy(), batch, o),
+    "other targets": lambda X, y, batch, n, o: (X, 1 - y, batch, o),
+    "other batches": lambda X, y, batch, n, o: (X, y, batch + 1, o),
+    "other eps": lambda X, y, batch, n, o: (X, y, batch, {**o, "eps": 1.001 * EPS}),
+    "other lr": lambda X, y, batch, n, o: (X, y, batch, {**o, "lr": 1.001 * LR}),
+}
+
+
+@each_peer
+@each_epoch
+@pytest.mark.parametrize("change", WRONG_EPOCHS.values(), ids=WRONG_EPOCHS)
+def test_a_wrong_epoch_is_refused(peer, sizes, batch, change):
+    def broken(net, X, y, batch, **options):
+        X, y, batch, options = change(X, y, batch, len(X) % batch or batch, options)
+        return peer.epoch(net, X, y, batch, **options)
+
+    with pytest.raises(Deviation, match=f"the parameters of {peer.name} are off"):
+        verify_epoch(sizes, batch, "float32", [peer._replace(epoch=broken)])
+
+
+@each_peer
+def test_the_other_form_of_adam_is_refused(peer):
+    with pytest.raises(Deviation):
+        verify_epoch(*EPOCHS[1], "float32", [peer._replace(eps_hat=not peer.eps_hat)])
+
+
+@each_peer
+def test_shuffling_keeps_rows_and_targets_together(peer):
+    """In one mini-batch of all rows the order is one of summation; then a second epoch goes on."""
+    sizes, n = (3, 5, 4, 1), 50
+    expected, tolerance = reference_epoch(*networks.problem(sizes, n, "float64"), n, peer.eps_hat)
+    side = peer.epoch(*networks.problem(sizes, n, "float64"), n, lr=LR, eps=EPS)
+    first = np.array(side.flat(side.call()))
+    assert np.all(np.abs(first - expected) <= tolerance)
+    assert np.all(side.flat(side.call()) != first)
+
+
+@each_peer
+def test_shuffling_shuffles(peer, dtype):
+    results = []
+    for shuffle in (False, True):
+        side = peer.epoch(*networks.problem((3, 5, 1), 20, dtype), 4, shuffle=shuffle, lr=0.1)
+        results.append(np.array(side.flat(side.call())))
+    assert results[0].dtype == dtype and np.any(results[0] != results[1])
+
+
+def test_bits_of_train_epoch():
+    verify_bits((3, 5, 1), 100, "float32")
+
+
+# ---- absence
+
+
+def test_what_is_not_installed_is_absent(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda name: None if name == "sklearn" else name)
+    assert [peer.name for peer in peers.installed()] == [
+        peer.name for peer in peers.PEERS if peer.name != "scikit-learn"]
+    monkeypatch.setattr(peers, "PEERS", (FASTBP, FASTBP._replace(distribution="no-such-library")))
+    assert peers.versions() == {"no-such-library": None}
+
+
+def test_a_compiler_that_does_not_work_is_told(monkeypatch):
+    """In one line, and the other peers are timed."""
+    def fail(net, X, y):
+        raise RuntimeError("no compiler\nis there")
+
+    broken = FASTBP._replace(name="torch.compile", gradient=fail)
+    monkeypatch.setattr(measure, "installed", lambda without: (*INSTALLED[:2], broken))
+    monkeypatch.setattr(measure, "memory_bandwidth", lambda: 1.0)
+    machine, result = measure.measure([((2, 1), 1)], ["float32"], (), 0.0)
+    assert machine["left_out"] == {"torch.compile": "RuntimeError: no compiler"}
+    assert list(result["times"]) == ["fastbp", "NumPy"]
+    assert peers.compiles(FASTBP) is None
