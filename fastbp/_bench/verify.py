@@ -52,23 +52,25 @@ def verify(net, X, y, sides):
 def verify_epoch(sizes, batch, dtype, peers):
     """Hold the epochs of `peers`, and `train_epoch` in `dtype`, to the steps they stand for.
 
-    Every peer trains in float64 on a few mini-batches in order, where a step that is missing, or
-    made on other rows, is far above rounding. Raises `Deviation`. Returns the largest difference
-    relative to what rounding explains.
+    Every peer trains on a few mini-batches in order: in float64, where a step that is missing, or
+    made on other rows, is far above rounding, and in `dtype`, which is what will be timed. Raises
+    `Deviation`. Returns the largest difference relative to what rounding explains.
     """
     verify_bits(sizes, batch, dtype)
     rows = WHOLE_BATCHES * batch + batch // 2
-    make = partial(networks.problem, sizes, rows, "float64")
-    expected = {eps_hat: reference_epoch(*make(), batch, eps_hat)
-                for eps_hat in {peer.eps_hat for peer in peers}}
     worst = 0.0
-    for peer in peers:
-        side = peer.epoch(*make(), batch, shuffle=False, lr=LR, eps=EPS)
-        ratio = _difference(side.flat(side.call()), *expected[peer.eps_hat])
-        if ratio > 1:
-            raise Deviation(f"{networks.name(sizes)}, batch {batch}: after one epoch the parameters"
-                            f" of {peer.name} are off by {ratio:.3g} times what rounding explains")
-        worst = max(worst, ratio)
+    for precision in sorted({"float64", dtype}):
+        make = partial(networks.problem, sizes, rows, precision)
+        expected = {eps_hat: reference_epoch(*make(), batch, eps_hat)
+                    for eps_hat in {peer.eps_hat for peer in peers}}
+        for peer in peers:
+            side = peer.epoch(*make(), batch, shuffle=False, lr=LR, eps=EPS)
+            ratio = _difference(side.flat(side.call()), *expected[peer.eps_hat])
+            if ratio > 1:
+                raise Deviation(f"{networks.name(sizes)}, batch {batch}, {precision}: after one "
+                                f"epoch the parameters of {peer.name} are off by {ratio:.3g} times "
+                                "what rounding explains")
+            worst = max(worst, ratio)
     return worst
 
 
@@ -86,7 +88,7 @@ def verify_bits(sizes, batch, dtype):
 
 
 def reference_epoch(net, X, y, batch, eps_hat):
-    """Parameters after one epoch of the reference in float64, and a tolerance for each of them.
+    """Parameters after one epoch of the reference, and what another side may be off in each.
 
     Let d_t bound what another side's parameters may be off after step t, B_t the running error
     bound of a mean gradient whose parameters are known to d_t, so that two sides differ by 2 B_t in
@@ -102,13 +104,15 @@ def reference_epoch(net, X, y, batch, eps_hat):
     sqrt(v^) / (sqrt(v^) + eps)^2 <= 1 / (4 eps): the second is at most 2.5 / eps. With eps / c in
     place of eps, c <= 1, as under `eps_hat`, both are smaller.
 
-    Rounding of q itself: |q| <= G / eps, and what weighs most is 1 - beta2^t, off by 4 u, an ulp or
-    two of the power, relative to no less than 1 - beta2; that of beta1, and the few roundings of
-    each of t steps, are less than once more the same. Adding the step rounds twice, u |p| each.
+    Rounding of q itself: |q| <= G / eps, and what weighs most is that 1 - beta2 and 1 - beta2^t are
+    off by u / (1 - beta2) each where beta2 is rounded to the dtype, and the latter by 4 u, two ulp
+    of the power, relative to no less than 1 - beta2: half of 6 u / (1 - beta2) under the root. The
+    same of beta1, and the few roundings of each of t steps, are far less: 8 u / (1 - beta2) in all.
+    Adding the step rounds to u |p|.
 
         d_t = d_(t-1) + lr / eps (3.5 * 2 B_t + 2 * 8 u / (1 - beta2) G_t) + 4 u |p_t|
     """
-    u = np.finfo(np.float64).eps / 2
+    u = float(np.finfo(net.dtype).eps) / 2
     optimizer = reference.Adam(lr=LR, betas=BETAS, eps=EPS, eps_hat=eps_hat)
     off, bound, size = (np.zeros(net.n_params) for _ in range(3))
     for i in range(0, len(X), batch):
@@ -119,4 +123,4 @@ def reference_epoch(net, X, y, batch, eps_hat):
         bound, size = np.maximum(bound, e), np.maximum(size, np.abs(grad) + e)
         optimizer.step(net.params, grad)
         off += LR / EPS * (7 * bound + 16 * u / (1 - BETAS[1]) * size) + 4 * u * np.abs(net.params)
-    return net.params, off
+    return np.float64(net.params), off
