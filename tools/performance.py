@@ -1,0 +1,143 @@
+"""Write the figures of README.md and the plots beside them, from a file of `fastbp bench --json`.
+
+    python tools/performance.py             # writes the section and docs/performance-*.png
+    python tools/performance.py --check     # 1 if one of them is not what the file says
+
+The section lies between two HTML comments, of which the first names the file.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from fastbp._bench import plots
+from fastbp._bench.tables import (
+    SLOWER,
+    machine_lines,
+    megabytes,
+    percent,
+    ratio_cell,
+    short_dtype,
+    startup_lines,
+    three_digits,
+)
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+STEM = ROOT / "docs" / "performance"
+SECTION = re.compile(r"(?<=<!-- performance: )(\S+)( -->\n)(.*?)(?=<!-- end of performance -->)",
+                     re.DOTALL)
+IMPORT_MS, WHEEL_MB = 30, 2     # what the project holds itself to
+
+
+def section(document):
+    """The text between the comments."""
+    gradients, epochs, threads = (document[name] for name in ("gradients", "epochs", "threads"))
+    dtypes = dict.fromkeys(result["dtype"] for result in gradients)
+    speedup, roofline = (Path(name).relative_to(ROOT) for name in plots.names(STEM))
+    parts = [
+        "\n".join(f"- {line}" for line in (*machine_lines(document["machine"]),
+                                           f"measured {document['machine']['time'][:10]}")),
+        "The figure of a peer is its time over fastbp's, of medians of rounds in which all sides "
+        f"take\nturns on one core; {SLOWER} marks a figure below 1, where the other side is "
+        "faster.\n[bench/README.md](bench/README.md) defines every column and says how to measure "
+        f"it again.\nPlots: [speed-up over each peer]({speedup}), [roofline]({roofline}).",
+        *(f"### One gradient, {dtype}\n\n" + gradient_table(
+            [result for result in gradients if result["dtype"] == dtype]) for dtype in dtypes),
+        "### One training step with Adam\n\n" + epoch_table(epochs),
+        winners([*gradients, *epochs]),
+        "### Threads\n\nSpeed-up over one thread; `auto` is `n_threads=None`. All give the same "
+        "bits.\n\n" + threads_table(threads),
+        "### Start and size\n\n" + startup_text(document["startup"]),
+    ]
+    return "\n" + "\n\n".join(parts) + "\n\n"
+
+
+def markdown(rows):
+    """A table of dicts with the same keys."""
+    lines = [list(rows[0]), ["---", *["--:"] * (len(rows[0]) - 1)]]
+    lines += [row.values() for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def network(result):
+    return f"{result['network']} ({result['batch']})"
+
+
+def ratios(result):
+    """The columns of the peers and the least of them."""
+    cells = {name: ratio_cell(ratio) for name, ratio in result["ratios"].items()}
+    return {**cells, "least": three_digits(min(result["ratios"].values()))}
+
+
+def own(result):
+    return three_digits(next(iter(result["times"].values()))["median_us"])
+
+
+def gradient_table(results):
+    return markdown([{"network (batch)": network(r), "fastbp µs": own(r), **ratios(r),
+                      "GFLOP/s": three_digits(r["gflops"]),
+                      "of FMA peak": percent(r["fraction_of_peak"]),
+                      "of roofline": percent(r["fraction_of_roofline"])} for r in results])
+
+
+def epoch_table(results):
+    return markdown([{"network (batch)": network(r), "dtype": r["dtype"], "fastbp µs": own(r),
+                      **ratios(r)} for r in results])
+
+
+def threads_table(results):
+    return markdown([{"network (batch)": network(r), "dtype": r["dtype"],
+                      "one thread µs": own(r),
+                      **{name: ratio_cell(x) for name, x in r["speedups"].items()}}
+                     for r in results])
+
+
+def winners(results):
+    """Where a peer is faster, in words."""
+    found = [f"{name} on {network(r)}, {r['kind']}, {short_dtype(r['dtype'])} "
+             f"({three_digits(ratio)})"
+             for r in results for name, ratio in r["ratios"].items() if ratio < 1]
+    if not found:
+        return "No peer is faster in any row of these tables."
+    return "A peer is faster here:\n" + ";\n".join(found) + "."
+
+
+def startup_text(result):
+    late = result["added"]["median_ms"] > IMPORT_MS
+    large = float(megabytes(result["wheel_bytes"])) > WHEEL_MB
+    return "\n".join(f"- {line}" for line in (
+        *startup_lines(result),
+        f"limits of the project: {IMPORT_MS} ms and {WHEEL_MB} MB"
+        f"{'; the first is exceeded' * late}{'; the second is exceeded' * large}"))
+
+
+def rewritten(text):
+    """The README's text with its section as its file of results says, and that document."""
+    found = SECTION.search(text)
+    document = json.loads((ROOT / found[1]).read_text())
+    return text[:found.start(3)] + section(document) + text[found.end(3):], document
+
+
+def stale(text, images):
+    """What of the README's text and the plots' bytes is not what the file of results says."""
+    wanted, document = rewritten(text)
+    drawn = all(plots.digest(document).encode() in image for image in images)
+    return ["README.md"] * (text != wanted) + ["docs/performance-*.png"] * (not drawn)
+
+
+def main(arguments):
+    if arguments == ["--check"]:
+        found = stale(README.read_text(), [Path(name).read_bytes() for name in plots.names(STEM)])
+        for name in found:
+            print(f"{name} is stale: run `python tools/performance.py`")
+        return 1 if found else 0
+    text, document = rewritten(README.read_text())
+    README.write_text(text)
+    plots.draw(document, STEM)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
