@@ -52,7 +52,7 @@ def torch_loss(torch, reduction):
 
 
 def _by_torch(net, X, y, prepare):
-    """`.backward()` into gradients that were set to None; `torch.autograd.grad` was 3% slower."""
+    """`.backward()` into gradients that were set to None; `torch.autograd.grad` was slower."""
     import torch
 
     torch.set_num_threads(1)
@@ -90,7 +90,7 @@ def jax_for(dtype):
     """The modules jax and jax.numpy, set to the dtype.
 
     The switch for float64 is the process's. One dtype is timed at a time, and the other one's sides
-    are made anew; a context around each call would add 1 µs to it.
+    are made anew; a context around each call would add to its time.
     """
     import jax
 
@@ -99,7 +99,7 @@ def jax_for(dtype):
 
 
 def jax_params(jnp, net):
-    """W_1, b_1, W_2, ...; one flat vector, sliced inside, was 10 to 20% slower."""
+    """W_1, b_1, W_2, ...; one flat vector, sliced inside, was slower."""
     return [jnp.array(a) for layer in zip(net.weights, net.biases, strict=True) for a in layer]
 
 
