@@ -55,7 +55,7 @@ DIRECTIVES = {
     "freethreading_compatible": True,
     "binding": True,
 }
-MODULES = ("_kernels.dispatch", "_recursion", "_gradient", "_equations", "_layers", "_optim",
+MODULES = ("_kernels.dispatch", "_team", "_recursion", "_gradient", "_equations", "_layers", "_optim",
            "_epoch", "_mlp")
 
 

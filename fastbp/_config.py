@@ -20,34 +20,39 @@ def _from_environment(name):
     return int(value) if value.isdigit() and int(value) > 0 else None
 
 
-def _usable_cpus():
-    """CPUs of the affinity mask, or of the cgroup's quota if that is less."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def _quota():
+    """CPUs that the cgroup's quota grants, or None."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cpus, math.ceil(int(quota) / int(period))))
+        return max(1, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):       # no such file, or no quota: "max 100000"
-        return cpus or 1
+        return None
+
+
+# Read once: a gradient of a millisecond asks for the number of threads.
+_ASKED = _from_environment("FASTBP_NUM_THREADS")
+_CAP = min(filter(None, (_quota(), _from_environment("OMP_NUM_THREADS"))), default=2**31)
 
 
 def get_num_threads():
-    """Most threads that a call may use.
+    """Most threads that a call may use when their number is chosen by the work.
 
     Returns
     -------
     int
         What `set_num_threads` was given; otherwise FASTBP_NUM_THREADS; otherwise the CPUs
-        this process may use, capped by OMP_NUM_THREADS. This version computes every gradient
-        on one thread; no result depends on the number.
+        this process may use (by its affinity now and the cgroup's quota), capped by
+        OMP_NUM_THREADS. The environment and the quota are read when fastbp is imported. No
+        result depends on the number.
     """
-    if _limit is not None:
-        return _limit
-    asked = _from_environment("FASTBP_NUM_THREADS")
-    return asked or min(_usable_cpus(), _from_environment("OMP_NUM_THREADS") or 2**31)
+    if _limit is not None or _ASKED is not None:
+        return _limit or _ASKED
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cpus or 1, _CAP)
 
 
 def set_num_threads(n):
-    """Set the most threads that a call may use.
+    """Set the most threads that a call may use when their number is chosen by the work.
 
     Parameters
     ----------

@@ -1,49 +1,93 @@
-"""The native epoch: every mini-batch of one pass over the data, without the interpreter."""
+"""The native epoch: every mini-batch of one pass over the data, without the interpreter.
+
+All ranks stay for the whole epoch. After the gradient of a mini-batch each divides and updates
+a part of the flat vectors, in whole lines of the cache.
+"""
 
 import numpy as np
 
 cimport numpy as cnp
 
-from fastbp._gradient cimport Totals, finish, mean_of, run_blocks, start
+from fastbp._gradient cimport Totals, mean_of, start, sweep_blocks, total_loss
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._native cimport data
-from fastbp._recursion cimport Clock, Shape, interrupted, start_clock
+from fastbp._optim cimport Rule
+from fastbp._recursion cimport Shape, Sweep, carry_out, interrupted
+from fastbp._team cimport meet, share
 
 cnp.import_array()
 
+cdef enum:
+    LINE = 16               # parameters that a rank's part is a multiple of
 
-cdef double run_epoch(Workspace ws, Batch batch, Optimizer optimizer, Py_ssize_t n,
-                      Py_ssize_t size, Py_ssize_t n_params, double l2) except? -1 nogil:
-    """Gather, E1 to E6 with "mean", update, for each mini-batch; the loss per unit of weight."""
-    cdef const Shape* s = ws.shape
-    cdef Py_ssize_t step, rows, outputs = s.sizes[s.n_layers], features = s.sizes[0]
-    cdef double loss = 0, weight = 0, batch_loss
-    cdef char* params = <char*> ws.layers[0].W
-    cdef char* grad = ws.layers[0].dW
-    cdef Totals totals
-    cdef float_mode mode
-    cdef Clock clock = start_clock()
-    for step in range((n + size - 1) // size):
-        rows = min(size, n - step * size)
-        start(&totals)
-        run_blocks(ws, &batch, rows, True, &totals, &clock)
-        if totals.weight > 0:
-            batch_loss = finish(ws, &totals, grad, n_params, l2, True)
-            mode = enter_float_mode()
-            loss = settled(settled(loss) + settled(batch_loss))
-            weight = settled(settled(weight) + totals.weight)
-            optimizer.update(s.kernels, params, grad)
-            leave_float_mode(mode)
+ctypedef struct Epoch:      # the task of `epoch_of_rank`
+    Sweep* sweep
+    const Batch* batch
+    Rule* rule
+    Py_ssize_t n
+    Py_ssize_t size
+    Py_ssize_t n_params
+    double l2
+    Totals totals           # of the mini-batch
+    double loss             # of the epoch, so far
+    double weight
+
+
+cdef double run_epoch(Workspace ws, const Batch* batch, Optimizer optimizer, Py_ssize_t n,
+                      Py_ssize_t size, Py_ssize_t n_params, double l2, int ranks) except? -1:
+    cdef Epoch e
+    e.sweep, e.batch, e.rule = &ws.sweep, batch, &optimizer.rule
+    e.n, e.size, e.n_params, e.l2, e.loss, e.weight = n, size, n_params, l2, 0, 0
+    carry_out(&ws.sweep, epoch_of_rank, &e, ranks)
+    return mean_of(e.loss, e.weight)
+
+
+cdef void epoch_of_rank(void* task, int rank) noexcept nogil:
+    """Gather, E1 to E6 with "mean", update, for each mini-batch."""
+    cdef Epoch* e = <Epoch*> task
+    cdef const Shape* s = e.sweep.shape
+    cdef Py_ssize_t step, rows
+    cdef Batch batch = e.batch[0]
+    cdef float_mode mode = enter_float_mode()
+    for step in range((e.n + e.size - 1) // e.size):
+        rows = min(e.size, e.n - step * e.size)
+        if rank == 0:
+            start(&e.totals)
+        if sweep_blocks(e.sweep, rank, &batch, rows, True, &e.totals) or finish(e, rank):
+            break
         if batch.order != NULL:
             batch.order += rows
         else:
-            batch.X += rows * features * s.itemsize
-            batch.y += rows * outputs * s.itemsize
+            batch.X += rows * s.sizes[0] * s.itemsize
+            batch.y += rows * s.sizes[s.n_layers] * s.itemsize
             if batch.sample_weight != NULL:
                 batch.sample_weight += rows * s.itemsize
-        if interrupted(&clock, 4.0 * (n_params + rows * features)) < 0:
-            return -1
-    return mean_of(loss, weight)
+        if rank == 0:
+            interrupted(e.sweep, rank, 4.0 * (e.n_params + rows * s.sizes[0]))
+        if meet(&e.sweep.meeting):
+            break
+    leave_float_mode(mode)
+
+
+cdef bint finish(Epoch* e, int rank) noexcept nogil:
+    """Penalty, division and update after a gradient; a batch without weight makes no step."""
+    cdef const Shape* s = e.sweep.shape
+    cdef Py_ssize_t lines = (e.n_params + LINE - 1) // LINE
+    cdef Py_ssize_t first = LINE * share(lines, rank, e.sweep.meeting.size)
+    cdef Py_ssize_t last = min(e.n_params, LINE * share(lines, rank + 1, e.sweep.meeting.size))
+    cdef char* params = <char*> e.sweep.layers[0].W
+    cdef char* grad = e.sweep.layers[0].dW
+    if e.totals.weight == 0:
+        return False
+    if rank == 0:
+        e.loss = settled(settled(e.loss) + settled(total_loss(e.sweep, &e.totals, e.l2)))
+        e.weight = settled(settled(e.weight) + e.totals.weight)
+        e.rule.advance(e.rule)
+    if meet(&e.sweep.meeting):
+        return True
+    s.kernels.divide(grad + first * s.itemsize, e.totals.weight, last - first)
+    e.rule.apply(e.rule, s.kernels, params, grad, first, last - first)
+    return False
 
 
 cdef object permutation(Py_ssize_t n, raw):

@@ -12,12 +12,12 @@ from fastbp._recursion import ACTIVATIONS
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
 
-from fastbp._gradient cimport Batch, Totals, loss_of, mean_of, run_blocks, start
+from fastbp._gradient cimport Batch, Totals, loss_and_gradient, loss_of, start
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, KernelTable
 from fastbp._native cimport data
-from fastbp._recursion cimport BLOCK, Architecture, Clock, Workspace, start_clock
+from fastbp._recursion cimport Architecture, Workspace
 
 cnp.import_array()
 
@@ -199,11 +199,12 @@ def weight_grad(h_prev, delta):
     cdef const char* h = data(h_prev)
     cdef const char* d = data(delta)
     cdef Py_ssize_t n = h_prev.shape[0], fan_in = h_prev.shape[1], fan_out = delta.shape[1]
+    cdef Py_ssize_t rows = 1 if fan_out == 1 else fan_in
     cdef Scratch scratch = Scratch(k.scratch_bytes(n, fan_in, fan_out))
     cdef float_mode mode
     with nogil:
         mode = enter_float_mode()
-        k.weight_grad(to_W, to_b, h, d, n, fan_in, fan_out, False, False, scratch.memory)
+        k.weight_grad(to_W, to_b, h, d, n, fan_in, fan_out, False, False, 0, rows, scratch.memory)
         leave_float_mode(mode)
     return dW, db
 
@@ -243,8 +244,9 @@ def bce_with_logits(z, y, sample_weight=None):
         sample_weight = sample_weight.astype(dtype, copy=False)
     z, y = _checks.as_dtype([z, y], dtype)
     _checks.unit_interval_rows("y", y)
-    delta = np.empty_like(z)
+    delta, losses = np.empty_like(z), np.empty_like(z)
     cdef const KernelTable* k = kernels_of(z)
+    cdef char* each = data(losses)
     cdef char* d = data(delta)
     cdef const char* x = data(z)
     cdef const char* t = data(y)
@@ -255,7 +257,8 @@ def bce_with_logits(z, y, sample_weight=None):
     start(&totals)
     with nogil:
         mode = enter_float_mode()
-        k.bce_with_logits(d, totals.loss, x, t, w, n, outputs)
+        k.bce_with_logits(each, d, x, t, w, n, outputs)
+        k.add_losses(totals.loss, each, w, n, outputs)
         leave_float_mode(mode)
     return loss_of(&totals), delta
 
@@ -305,22 +308,8 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
     hidden = [ACTIVATIONS["sigmoid"]] * (len(sizes) - 2)
     cdef Workspace ws = Workspace(
         Architecture(sizes, [*hidden, IDENTITY], dtype.itemsize, False), True)
-    ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
     for l in range(len(weights)):
-        ws.layers[l].W, ws.layers[l].b = data(weights[l]), data(biases[l])
-        ws.layers[l].dW, ws.layers[l].db = data(dW[l]), data(db[l])
+        ws.sweep.layers[l].W, ws.sweep.layers[l].b = data(weights[l]), data(biases[l])
+        ws.sweep.layers[l].dW, ws.sweep.layers[l].db = data(dW[l]), data(db[l])
     cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
-    cdef Totals totals
-    cdef Clock clock = start_clock()
-    cdef float_mode mode
-    start(&totals)
-    with nogil:
-        run_blocks(ws, &batch, n, True, &totals, &clock)
-    if not mean:
-        return loss_of(&totals), dW, db
-    mode = enter_float_mode()
-    for l in range(len(weights)):
-        ws.shape.kernels.divide(ws.layers[l].dW, totals.weight, dW[l].size)
-        ws.shape.kernels.divide(ws.layers[l].db, totals.weight, db[l].size)
-    leave_float_mode(mode)
-    return mean_of(loss_of(&totals), totals.weight), dW, db
+    return loss_and_gradient(ws, &batch, n, True, mean, 0, None), dW, db

@@ -1,21 +1,29 @@
-from fastbp._recursion cimport Clock, Workspace
+from fastbp._kernels.float_mode cimport float_mode
+from fastbp._recursion cimport Shape, Sweep, Workspace
 
 ctypedef struct Batch:          # the samples of one gradient
     const char* X               # IN  (n, n_features)
     const char* y               # IN  (n, n_outputs)
     const char* sample_weight   # IN  (n,) or NULL
     const Py_ssize_t* order     # IN  rows to take, or NULL for 0, 1, 2, ...
-    char* gathered              # room for BLOCK samples when there is an order
+    char* gathered              # room for a block of samples when there is an order
 
 ctypedef struct Totals:         # float64 sums over the samples (N3)
     double loss[8]              # element i of the batch in partial sum i mod 8
     double weight
 
 
+# The loss of a batch, and with `gradient` its gradient into what `ws` is bound to
+cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient, bint mean,
+                              double l2, object n_threads) except? -1
+
 cdef void start(Totals* totals) noexcept nogil
 cdef double loss_of(const Totals* totals) noexcept nogil
 cdef double mean_of(double loss, double weight) noexcept nogil
-cdef int run_blocks(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
-                    Totals* totals, Clock* clock) except -1 nogil
-cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_params, double l2,
-                   bint mean) noexcept nogil
+# One rank's part of a batch's sums and gradient; nonzero when called off
+cdef bint sweep_blocks(Sweep* sweep, int rank, const Batch* batch, Py_ssize_t n, bint gradient,
+                       Totals* totals) noexcept nogil
+# The loss summed, with its penalty, whose gradient is added to every dW
+cdef double total_loss(Sweep* sweep, const Totals* totals, double l2) noexcept nogil
+# bytes for the gathered samples of a block
+cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil

@@ -1,12 +1,130 @@
-"""One gradient: a pass over a batch in blocks of at most 256 rows.
+"""One gradient: a pass over a batch in blocks of 256 rows for each rank.
 
-For each block: gather its rows if the batch has an order, E1, E2 with E3, then E5 and E6.
-Blocks add their parts of dW, db and of the loss in ascending order (N1, N3).
+In a block each rank has rows of its own: it gathers them if the batch has an order, E1, E2
+with E3, E5. Then the ranks meet, and E6 goes over the whole block. Blocks add their parts of
+dW, db and of the loss in ascending order (N1, N3).
 """
 
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
-from fastbp._recursion cimport BLOCK, Shape, interrupted
+from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode, settled
+from fastbp._recursion cimport (
+    BLOCK, Buffers, carry_out, descend, forward, interrupted, ranks_for, weight_grads,
+)
+from fastbp._team cimport meet, share
 
+ctypedef struct Task:           # of `sweep_of_rank`
+    Sweep* sweep
+    const Batch* batch
+    Py_ssize_t n
+    bint gradient
+    Totals* totals
+
+
+cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient, bint mean,
+                              double l2, object n_threads) except? -1:
+    cdef const Shape* s = ws.shape
+    cdef Totals totals
+    cdef Task task = Task(&ws.sweep, batch, n, gradient, &totals)
+    cdef int ranks = ranks_for(s, n, 3 if gradient else 1, n_threads)
+    ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK * ranks), ranks)
+    start(&totals)
+    carry_out(&ws.sweep, sweep_of_rank, &task, ranks)
+    if l2 == 0 and not mean:
+        return loss_of(&totals)
+    with nogil:
+        l2 = finish(&ws.sweep, &totals, gradient, mean, l2)
+    return l2
+
+
+cdef void sweep_of_rank(void* task, int rank) noexcept nogil:
+    cdef Task* t = <Task*> task
+    cdef float_mode mode = enter_float_mode()
+    sweep_blocks(t.sweep, rank, t.batch, t.n, t.gradient, t.totals)
+    leave_float_mode(mode)
+
+
+cdef bint sweep_blocks(Sweep* sweep, int rank, const Batch* batch, Py_ssize_t n, bint gradient,
+                       Totals* totals) noexcept nogil:
+    cdef Py_ssize_t row, i, block = <Py_ssize_t> BLOCK * sweep.meeting.size
+    for i in range(max(1, (n + block - 1) // block)):
+        row = i * block
+        if sweep_block(sweep, rank, batch, row, min(block, n - row), gradient, totals):
+            return True
+    return False
+
+
+cdef bint sweep_block(Sweep* sweep, int rank, const Batch* batch, Py_ssize_t row, Py_ssize_t n,
+                      bint gradient, Totals* totals) noexcept nogil:
+    """The rows [row, row + n) of a batch; nonzero when called off."""
+    cdef const Shape* s = sweep.shape
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers]
+    cdef Py_ssize_t at = share(n, rank, sweep.meeting.size)
+    cdef Py_ssize_t rows = share(n, rank + 1, sweep.meeting.size) - at
+    cdef Batch block = samples(s, batch, row, n)
+    cdef const char* z
+    cdef char* delta = NULL
+    if rows > 0:
+        if batch.order != NULL:
+            gather(s, batch, &block, row, at, rows)
+        z = forward(sweep, rank, block.X + at * s.sizes[0] * s.itemsize, at, rows, NULL)
+        if z != NULL:
+            if gradient:
+                delta = sweep.layers[s.n_layers - 1].delta + at * outputs * s.itemsize
+            s.kernels.bce_with_logits(
+                sweep.losses + at * outputs * s.itemsize, delta, z,
+                block.y + at * outputs * s.itemsize,
+                block.sample_weight + at * s.itemsize if block.sample_weight != NULL else NULL,
+                rows, outputs)
+            if gradient:
+                descend(sweep, rank, at, at, rows, NULL)
+    if meet(&sweep.meeting):
+        return True
+    if rank == 0:
+        s.kernels.add_losses(totals.loss, sweep.losses, block.sample_weight, n, outputs)
+        totals.weight += n if block.sample_weight == NULL else s.kernels.total(
+            block.sample_weight, n)
+        interrupted(sweep, rank, 64.0 * n * outputs)
+    if gradient:
+        weight_grads(sweep, rank, block.X, 0, n, row > 0)
+    return meet(&sweep.meeting)
+
+
+# ---- samples ----------------------------------------------------------------------------
+
+cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil:
+    return block * (s.sizes[0] + s.sizes[s.n_layers] + 1) * s.itemsize
+
+
+cdef Batch samples(const Shape* s, const Batch* batch, Py_ssize_t row, Py_ssize_t n) noexcept nogil:
+    """Where the samples [row, row + n) lie, or will when they are gathered: X, y, weights."""
+    cdef Batch block
+    block.order, block.gathered, block.sample_weight = NULL, NULL, NULL
+    if batch.order == NULL:
+        block.X, block.y = batch.X, batch.y
+        if batch.sample_weight != NULL:
+            block.sample_weight = batch.sample_weight + row * s.itemsize
+        block.X += row * s.sizes[0] * s.itemsize
+        block.y += row * s.sizes[s.n_layers] * s.itemsize
+        return block
+    block.X = batch.gathered
+    block.y = block.X + n * s.sizes[0] * s.itemsize
+    if batch.sample_weight != NULL:
+        block.sample_weight = block.y + n * s.sizes[s.n_layers] * s.itemsize
+    return block
+
+
+cdef void gather(const Shape* s, const Batch* batch, const Batch* block, Py_ssize_t row,
+                 Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """Samples [at, at + n) of a block that begins at `row` of the order."""
+    cdef const Py_ssize_t* order = batch.order + row + at
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers]
+    s.kernels.gather(<char*> block.X + at * s.sizes[0] * s.itemsize, batch.X, order, n, s.sizes[0])
+    s.kernels.gather(<char*> block.y + at * outputs * s.itemsize, batch.y, order, n, outputs)
+    if batch.sample_weight != NULL:
+        s.kernels.gather(<char*> block.sample_weight + at * s.itemsize, batch.sample_weight, order,
+                         n, 1)
+
+
+# ---- sums -------------------------------------------------------------------------------
 
 cdef void start(Totals* totals) noexcept nogil:
     cdef int i
@@ -33,89 +151,40 @@ cdef double mean_of(double loss, double weight) noexcept nogil:
     return loss
 
 
-cdef Batch rows_from(const Shape* s, const Batch* batch, Py_ssize_t row,
-                     Py_ssize_t n) noexcept nogil:
-    """The samples of rows [row, row + n), gathered when the batch has an order."""
-    cdef Batch block
-    cdef Py_ssize_t features = s.sizes[0], outputs = s.sizes[s.n_layers], item = s.itemsize
-    cdef char* to = batch.gathered
-    block.order, block.gathered, block.sample_weight = NULL, NULL, NULL
-    if batch.order == NULL:
-        block.X = batch.X + row * features * item
-        block.y = batch.y + row * outputs * item
-        if batch.sample_weight != NULL:
-            block.sample_weight = batch.sample_weight + row * item
-        return block
-    s.kernels.gather(to, batch.X, batch.order + row, n, features)
-    block.X = to
-    to += n * features * item
-    s.kernels.gather(to, batch.y, batch.order + row, n, outputs)
-    block.y = to
-    to += n * outputs * item
-    if batch.sample_weight != NULL:
-        s.kernels.gather(to, batch.sample_weight, batch.order + row, n, 1)
-        block.sample_weight = to
-    return block
+cdef double total_loss(Sweep* sweep, const Totals* totals, double l2) noexcept nogil:
+    """The loss summed, with its penalty, whose gradient is added to every dW."""
+    cdef float_mode mode = enter_float_mode()
+    cdef double loss = loss_of(totals)
+    if l2 != 0:
+        loss = settled(loss + add_penalty(sweep, l2))
+    leave_float_mode(mode)
+    return loss
 
 
-cdef int run_blocks(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
-                    Totals* totals, Clock* clock) except -1 nogil:
-    """E2 into `totals`, and with `gradient` E6 into what `ws` is bound to."""
-    cdef Py_ssize_t i, row, rows
-    cdef int status
-    cdef float_mode mode
-    for i in range(max(1, (n + BLOCK - 1) // BLOCK)):
-        row = i * BLOCK
-        rows = min(<Py_ssize_t> BLOCK, n - row)
-        mode = enter_float_mode()
-        status = run_block(ws, batch, row, rows, gradient, totals, clock)
-        leave_float_mode(mode)
-        if status < 0:
-            return -1
-    return 0
-
-
-cdef int run_block(Workspace ws, const Batch* batch, Py_ssize_t row, Py_ssize_t n, bint gradient,
-                   Totals* totals, Clock* clock) noexcept nogil:
-    """The rows [row, row + n) of a batch; -1 when interrupted."""
-    cdef const Shape* s = ws.shape
-    cdef Batch block = rows_from(s, batch, row, n)
-    cdef const char* z = ws.forward(block.X, 0, n, NULL, clock)
-    # the recursion starts in the other of the two delta buffers
-    cdef char* delta = ws.delta + ws.delta_bytes if gradient else NULL
-    if z == NULL:
-        return -1
-    s.kernels.bce_with_logits(delta, totals.loss, z, block.y, block.sample_weight, n,
-                              s.sizes[s.n_layers])
-    if gradient and ws.backprop(block.X, delta, 0, n, NULL, row > 0, clock) < 0:
-        return -1
-    if block.sample_weight == NULL:
-        totals.weight += n
-    else:
-        totals.weight += s.kernels.total(block.sample_weight, n)
-    return interrupted(clock, 64.0 * n * s.sizes[s.n_layers])
-
-
-cdef double add_penalty(Workspace ws, double l2) noexcept nogil:
+cdef double add_penalty(Sweep* sweep, double l2) noexcept nogil:
     """dW += l2 W for every layer; returns l2/2 times the sum of W^2."""
-    cdef const Shape* s = ws.shape
+    cdef const Shape* s = sweep.shape
     cdef Totals squares
     cdef Py_ssize_t l
     start(&squares)
     for l in range(s.n_layers):
-        s.kernels.penalise(ws.layers[l].dW, squares.loss, ws.layers[l].W, l2,
+        s.kernels.penalise(sweep.layers[l].dW, squares.loss, sweep.layers[l].W, l2,
                            s.sizes[l] * s.sizes[l + 1])
     return settled(0.5 * settled(l2) * loss_of(&squares))
 
 
-cdef double finish(Workspace ws, const Totals* totals, char* grad, Py_ssize_t n_params, double l2,
-                   bint mean) noexcept nogil:
-    """Penalty and reduction: completes grad; returns the loss summed, not yet divided."""
+cdef double finish(Sweep* sweep, const Totals* totals, bint gradient, bint mean,
+                   double l2) noexcept nogil:
+    """Penalty and reduction: completes every dW and db; returns the loss."""
+    cdef const Shape* s = sweep.shape
+    cdef const Buffers* a
+    cdef Py_ssize_t l
+    cdef double loss = total_loss(sweep, totals, l2)
     cdef float_mode mode = enter_float_mode()
-    cdef double loss = loss_of(totals)
-    if l2 != 0:
-        loss = settled(loss + add_penalty(ws, l2))
-    if mean:
-        ws.shape.kernels.divide(grad, totals.weight, n_params)
+    if gradient and mean:
+        for l in range(s.n_layers):
+            a = &sweep.layers[l]
+            s.kernels.divide(a.dW, totals.weight, s.sizes[l] * s.sizes[l + 1])
+            s.kernels.divide(a.db, totals.weight, s.sizes[l + 1])
     leave_float_mode(mode)
-    return loss
+    return mean_of(loss, totals.weight) if mean else loss

@@ -10,10 +10,19 @@ cimport numpy as cnp
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._native cimport data
 from fastbp._recursion cimport (
-    BLOCK, Architecture, Clock, Shape, Workspace, acquire, interrupted, release, start_clock,
+    BLOCK, Architecture, Shape, Sweep, Workspace, carry_out, descend, forward_all, ranks_for,
+    weight_grads,
 )
+from fastbp._team cimport acquire, meet, release, share
 
 cnp.import_array()
+
+ctypedef struct Backward:       # the task of `backward_of_rank`
+    Sweep* sweep
+    const char* X
+    const char* grad_output
+    char* input_grad
+    Py_ssize_t n
 
 
 cdef class Layers:
@@ -147,14 +156,11 @@ cdef class Layers:
         cdef Py_ssize_t n = X.shape[0], l
         out = np.empty((n, self.layer_sizes[-1]), self.dtype)
         self.X = None                       # a failure from here on leaves nothing to go back over
-        ws.reserve(max(n, 1))
+        ws.reserve(max(n, 1), ranks_for(ws.shape, n, 2, self.n_threads))    # for `backward`
         for l in range(ws.shape.n_layers):
-            ws.layers[l].W = data(weights[l])
-            ws.layers[l].b = data(biases[l])
-        cdef const char* x = data(X)
-        cdef char* h = data(out)
-        with nogil:
-            ws.forward_rows(x, h, n)
+            ws.sweep.layers[l].W = data(weights[l])
+            ws.sweep.layers[l].b = data(biases[l])
+        forward_all(ws, data(X), data(out), n, NULL, self.n_threads)
         self.X, self.weights, self.biases, self.given, self.n = X, weights, biases, given, n
         return out
 
@@ -186,10 +192,8 @@ cdef class Layers:
 
     def _backward(self, grad_output, weight_grads, bias_grads, input_grad):
         cdef Workspace ws = self.workspace
-        cdef const Shape* s = NULL
         if self.X is None:
             raise RuntimeError("backward needs a forward pass before it")
-        s = ws.shape
         inputs = {**self.given, "grad_output": grad_output}     # what no output may overlap
         grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
                                          shape=(self.n, self.layer_sizes[-1]))
@@ -200,40 +204,39 @@ cdef class Layers:
             input_grad = _checks.output("input_grad", input_grad, (self.n, self.layer_sizes[0]),
                                         self.dtype, inputs)
             dX = data(input_grad)
-        cdef Py_ssize_t l, n = self.n
-        for l in range(s.n_layers):
-            ws.layers[l].dW = data(dW[l])
-            ws.layers[l].db = data(db[l])
-        cdef const char* x = data(self.X)
-        cdef const char* g = data(grad_output)
-        with nogil:
-            self._backward_rows(ws, x, g, dX, n)
+        cdef Py_ssize_t l
+        for l in range(ws.shape.n_layers):
+            ws.sweep.layers[l].dW = data(dW[l])
+            ws.sweep.layers[l].db = data(db[l])
+        cdef Backward task = Backward(&ws.sweep, data(self.X), data(grad_output), dX, self.n)
+        cdef int ranks = min(ws.ranks, ranks_for(ws.shape, self.n, 2, self.n_threads))
+        carry_out(&ws.sweep, backward_of_rank, &task, ranks)
 
-    cdef int _backward_rows(self, Workspace ws, const char* x, const char* g, char* dX,
-                            Py_ssize_t n) except -1 nogil:
-        """delta_L = dL/dh_L * act'(z_L), then E6 and E5, block after block."""
-        cdef const Shape* s = ws.shape
-        cdef Py_ssize_t i, rows, outputs = s.sizes[s.n_layers]
-        cdef char* dh = ws.layers[s.n_layers - 1].dh
-        # the recursion starts in the other of the two delta buffers
-        cdef char* delta = ws.delta + ws.delta_bytes
-        cdef int status
-        cdef float_mode mode
-        cdef Clock clock = start_clock()
-        for i in range(max(1, (n + BLOCK - 1) // BLOCK)):
-            rows = min(<Py_ssize_t> BLOCK, n - i * BLOCK)
-            mode = enter_float_mode()
-            s.kernels.multiply(delta, g, dh, rows * outputs)
-            status = ws.backprop(x, delta, i * BLOCK, rows, dX, i > 0, &clock)
-            leave_float_mode(mode)
-            if status < 0 or interrupted(&clock, rows) < 0:
-                return -1
-            x += rows * s.sizes[0] * s.itemsize
-            g += rows * outputs * s.itemsize
-            dh += rows * outputs * s.itemsize
-            if dX != NULL:
-                dX += rows * s.sizes[0] * s.itemsize
-        return 0
+
+cdef void backward_of_rank(void* task, int rank) noexcept nogil:
+    """delta_L = dL/dh_L * act'(z_L), E5 for the rank's rows, E6, block after block."""
+    cdef Backward* t = <Backward*> task
+    cdef const Shape* s = t.sweep.shape
+    cdef Py_ssize_t features = s.sizes[0] * s.itemsize, outputs = s.sizes[s.n_layers]
+    cdef Py_ssize_t block = <Py_ssize_t> BLOCK * t.sweep.meeting.size, i, row, n, at, rows
+    cdef float_mode mode = enter_float_mode()
+    for i in range(max(1, (t.n + block - 1) // block)):
+        row = i * block
+        n = min(block, t.n - row)
+        at = share(n, rank, t.sweep.meeting.size)
+        rows = share(n, rank + 1, t.sweep.meeting.size) - at
+        s.kernels.multiply(t.sweep.layers[s.n_layers - 1].delta + at * outputs * s.itemsize,
+                           t.grad_output + (row + at) * outputs * s.itemsize,
+                           t.sweep.layers[s.n_layers - 1].dh + (row + at) * outputs * s.itemsize,
+                           rows * outputs)
+        descend(t.sweep, rank, row + at, at, rows,
+                t.input_grad + (row + at) * features if t.input_grad != NULL else NULL)
+        if meet(&t.sweep.meeting):
+            break
+        weight_grads(t.sweep, rank, t.X + row * features, row, n, i > 0)
+        if meet(&t.sweep.meeting):
+            break
+    leave_float_mode(mode)
 
 
 def _build_layers(layer_sizes, activations, dtype, layout, n_threads):

@@ -14,14 +14,12 @@ from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
 from fastbp._epoch cimport permutation, run_epoch
-from fastbp._gradient cimport Batch, Totals, finish, loss_of, mean_of, run_blocks, start
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport (
-    BLOCK, Architecture, Clock, Shape, Workspace, acquire, release, start_clock,
-)
+from fastbp._recursion cimport BLOCK, Architecture, Shape, Workspace, forward_all, ranks_for
+from fastbp._team cimport acquire, release
 
 cnp.import_array()
 
@@ -240,17 +238,9 @@ cdef class MLP:
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         out = _checks.output("out", out, (n, self.n_outputs), self.dtype, given)
         cdef Workspace ws = Workspace(self.architecture, False)
-        ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
         ws.bind(data(self.flat), NULL)
-        cdef const char* x = data(X)
-        cdef char* h = data(out)
-        cdef float_mode mode
-        with nogil:
-            ws.forward_rows(x, h, n)
-            if not logits:
-                mode = enter_float_mode()
-                self.shape.kernels.sigmoid(h, h, n * self.n_outputs)
-                leave_float_mode(mode)
+        forward_all(ws, data(X), data(out), n, NULL if logits else self.shape.kernels.sigmoid,
+                    self.n_threads)
         return out
 
     def forward(self, X, out=None):
@@ -321,32 +311,18 @@ cdef class MLP:
         y = self._y(y, n)
         sample_weight = self._weights_of(sample_weight, n, mean)
         cdef Workspace ws = Workspace(self.architecture, False)
-        ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
         ws.bind(data(self.flat), NULL)
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
-        cdef Totals totals
-        cdef Clock clock = start_clock()
-        start(&totals)
-        with nogil:
-            run_blocks(ws, &batch, n, False, &totals, &clock)
-        return mean_of(loss_of(&totals), totals.weight) if mean else loss_of(&totals)
+        return loss_and_gradient(ws, &batch, n, False, mean, 0, self.n_threads)
 
     cdef double _gradient(self, X, y, sample_weight, bint mean, double l2, char* params,
                           char* grad) except? -1:
         """Loss, and its gradient at `params` into `grad`; the caller holds the network."""
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         cdef Workspace ws = self.workspace
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
-        cdef Totals totals
-        cdef Clock clock = start_clock()
-        cdef double loss
-        ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK))
         ws.bind(params, grad)
-        start(&totals)
-        with nogil:
-            run_blocks(ws, &batch, n, True, &totals, &clock)
-            loss = finish(ws, &totals, grad, self.n_params, l2, mean)
-        return mean_of(loss, totals.weight) if mean else loss
+        return loss_and_gradient(ws, &batch, cnp.PyArray_DIM(X, 0), True, mean, l2,
+                                 self.n_threads)
 
     def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6: the loss, and its gradient into `grad`.
@@ -518,30 +494,29 @@ cdef class MLP:
 
     cdef double _epoch(self, X, y, sample_weight, order, Optimizer optimizer, Py_ssize_t size,
                        double l2) except? -1:
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), block = min(size, <Py_ssize_t> BLOCK)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), block, room
         cdef Workspace ws = self.workspace
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight),
                                  <const Py_ssize_t*> data(order), NULL)
-        cdef Py_ssize_t room = block * (self.n_features + self.n_outputs + 1)
-        cdef double loss
-        ws.reserve(block)
+        cdef int ranks = ranks_for(self.shape, size, 3, self.n_threads)
+        block = min(size, <Py_ssize_t> BLOCK * ranks)
+        ws.reserve(block, ranks)
         ws.bind(data(self.flat), data(self.slope))
         if batch.order != NULL:
-            batch.gathered = <char*> malloc(room * self.shape.itemsize)
+            room = gathered_bytes(self.shape, block)
+            batch.gathered = <char*> malloc(room)
             if batch.gathered == NULL:
-                raise MemoryError(f"a gathered batch needs {room * self.shape.itemsize} bytes")
+                raise MemoryError(f"a gathered batch needs {room} bytes")
         try:
             if acquire(&optimizer.busy):
                 raise RuntimeError(IN_USE.format("optimizer"))
             try:
                 optimizer.prepare(self.n_params, self.dtype)
-                with nogil:
-                    loss = run_epoch(ws, batch, optimizer, n, size, self.n_params, l2)
+                return run_epoch(ws, &batch, optimizer, n, size, self.n_params, l2, ranks)
             finally:
                 release(&optimizer.busy)
         finally:
             free(batch.gathered)
-        return loss
 
 
 def _restore(kind, layer_sizes, options, params, grad):

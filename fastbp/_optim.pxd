@@ -1,14 +1,31 @@
 from fastbp._kernels.table cimport KernelTable
 
+ctypedef struct Rule:       # an optimiser without Python: what a step reads and changes
+    void (*advance)(Rule* rule) noexcept nogil
+    void (*apply)(const Rule* rule, const KernelTable* k, char* p, const char* grad,
+                  Py_ssize_t first, Py_ssize_t count) noexcept nogil
+    long long t             # steps taken
+    double lr
+    double weight_decay
+    double momentum         # SGD
+    bint nesterov
+    double beta1            # Adam
+    double beta2
+    double eps
+    bint eps_hat
+    double power1           # beta1^t, beta2^t
+    double power2
+    double rate             # of this step, with its bias corrections
+    double scale
+    char* m
+    char* v
+
 
 cdef class Optimizer:
     """State and one in-place update over flat vectors of one size and dtype."""
     cdef object state                   # ndarrays by name, created at the first step
-    cdef readonly long long t           # steps taken
+    cdef Rule rule
     cdef Py_ssize_t size, itemsize
     cdef int busy
 
-    cdef double _lr
-
     cdef int prepare(self, Py_ssize_t size, dtype) except -1
-    cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil

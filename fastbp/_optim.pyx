@@ -1,6 +1,7 @@
-"""SGD and Adam: in-place updates of flat vectors, one kernel call a step.
+"""SGD and Adam: in-place updates of flat vectors.
 
-The update rules stand in `fastbp._kernels/update.pxi`; `reference.SGD` and `reference.Adam`
+A step is `advance`, once, then `apply` to every part of the vectors: two C functions of a
+`Rule`, so that the ranks of an epoch can share it. The update rules stand in `fastbp._kernels/update.pxi`; `reference.SGD` and `reference.Adam`
 are their NumPy twins.
 """
 
@@ -15,7 +16,7 @@ from libc.math cimport sqrt
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._native cimport data
-from fastbp._recursion cimport acquire, release
+from fastbp._team cimport acquire, release
 
 cnp.import_array()
 
@@ -43,20 +44,26 @@ cdef class Optimizer:
     @property
     def lr(self):
         """Step length; writable, for schedules."""
-        return self._lr
+        return self.rule.lr
 
     @lr.setter
     def lr(self, value):
-        self._lr = _checks.positive("lr", value)
+        self.rule.lr = _checks.positive("lr", value)
+
+    @property
+    def weight_decay(self):
+        return self.rule.weight_decay
+
+    @property
+    def t(self):
+        """Steps taken."""
+        return self.rule.t
 
     def _state_names(self):
         return ()
 
     def _point(self):
-        """Point the C side at the state's arrays."""
-
-    cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil:
-        pass
+        """Point the rule at the state's arrays."""
 
     def step(self, params, grad):
         """Update `params` in place from `grad`.
@@ -86,7 +93,8 @@ cdef class Optimizer:
             k, p, g = kernels(self.itemsize), data(params), data(grad)
             with nogil:
                 mode = enter_float_mode()
-                self.update(k, p, g)
+                self.rule.advance(&self.rule)
+                self.rule.apply(&self.rule, k, p, g, 0, self.size)
                 leave_float_mode(mode)
         finally:
             release(&self.busy)
@@ -149,7 +157,7 @@ cdef class Optimizer:
 
     def _progress(self):
         """What a step changes besides the vectors."""
-        return {"t": self.t}
+        return {"t": self.rule.t}
 
     def _checked_progress(self, d):
         t = _checks.count("t", d["t"], 0)
@@ -158,7 +166,7 @@ cdef class Optimizer:
         return (t,)
 
     def _continue(self, t):
-        self.t = t
+        self.rule.t = t
 
     def __reduce__(self):
         return _restore, (type(self), self.state_dict())
@@ -195,30 +203,43 @@ cdef class SGD(Optimizer):
         For values outside these ranges.
     """
 
-    cdef readonly double momentum, weight_decay
-    cdef readonly bint nesterov
-    cdef char* v
+    def __cinit__(self, *args, **kwargs):
+        self.rule.advance, self.rule.apply = advance_sgd, apply_sgd
 
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
-        self._lr = _checks.positive("lr", lr)
-        self.momentum = _checks.fraction("momentum", momentum)
-        self.nesterov = _checks.nesterov(nesterov, self.momentum)
-        self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        self.rule.lr = _checks.positive("lr", lr)
+        self.rule.momentum = _checks.fraction("momentum", momentum)
+        self.rule.nesterov = _checks.nesterov(nesterov, self.rule.momentum)
+        self.rule.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+
+    @property
+    def momentum(self):
+        return self.rule.momentum
+
+    @property
+    def nesterov(self):
+        return bool(self.rule.nesterov)
 
     def _options(self):
-        return {"lr": self._lr, "momentum": self.momentum, "nesterov": bool(self.nesterov),
-                "weight_decay": self.weight_decay}
+        return {"lr": self.rule.lr, "momentum": self.rule.momentum, "nesterov": self.nesterov,
+                "weight_decay": self.rule.weight_decay}
 
     def _state_names(self):
-        return ("v",) if self.momentum else ()
+        return ("v",) if self.rule.momentum else ()
 
     def _point(self):
-        self.v = data(self.state["v"]) if self.state else NULL
+        self.rule.v = data(self.state["v"]) if self.state else NULL
 
-    cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil:
-        self.t += 1
-        k.sgd(p, self.v, grad, self.size, self._lr, self.momentum, self.nesterov,
-              self.weight_decay)
+
+cdef void advance_sgd(Rule* rule) noexcept nogil:
+    rule.t += 1
+
+
+cdef void apply_sgd(const Rule* rule, const KernelTable* k, char* p, const char* grad,
+                    Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t at = first * k.itemsize
+    k.sgd(p + at, rule.v + at if rule.v != NULL else NULL, grad + at, count, rule.lr,
+          rule.momentum, rule.nesterov, rule.weight_decay)
 
 
 cdef class Adam(Optimizer):
@@ -248,42 +269,47 @@ cdef class Adam(Optimizer):
         For values outside these ranges.
     """
 
-    cdef double beta1, beta2, power1, power2
-    cdef readonly double eps, weight_decay
-    cdef readonly bint eps_hat
-    cdef char* m
-    cdef char* v
+    def __cinit__(self, *args, **kwargs):
+        self.rule.advance, self.rule.apply = advance_adam, apply_adam
 
     def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False):
-        self._lr = _checks.positive("lr", lr)
-        self.beta1, self.beta2 = _checks.betas(betas)
-        self.eps = _checks.positive("eps", eps)
-        self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
-        self.eps_hat = _checks.boolean("eps_hat", eps_hat)
-        self.power1 = self.power2 = 1
+        self.rule.lr = _checks.positive("lr", lr)
+        self.rule.beta1, self.rule.beta2 = _checks.betas(betas)
+        self.rule.eps = _checks.positive("eps", eps)
+        self.rule.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        self.rule.eps_hat = _checks.boolean("eps_hat", eps_hat)
+        self.rule.power1 = self.rule.power2 = 1
 
     @property
     def betas(self):
         """(b1, b2)."""
-        return self.beta1, self.beta2
+        return self.rule.beta1, self.rule.beta2
+
+    @property
+    def eps(self):
+        return self.rule.eps
+
+    @property
+    def eps_hat(self):
+        return bool(self.rule.eps_hat)
 
     def _options(self):
-        return {"lr": self._lr, "betas": self.betas, "eps": self.eps,
-                "weight_decay": self.weight_decay, "eps_hat": bool(self.eps_hat)}
+        return {"lr": self.rule.lr, "betas": self.betas, "eps": self.rule.eps,
+                "weight_decay": self.rule.weight_decay, "eps_hat": self.eps_hat}
 
     def _state_names(self):
         return "m", "v"
 
     def _check_dtype(self, dtype):
-        if dtype.type(self.eps) == 0:
-            raise ValueError(f"eps is {self.eps}; it should be above 0 as {dtype}")
+        if dtype.type(self.rule.eps) == 0:
+            raise ValueError(f"eps is {self.rule.eps}; it should be above 0 as {dtype}")
 
     def _point(self):
-        self.m = data(self.state["m"]) if self.state else NULL
-        self.v = data(self.state["v"]) if self.state else NULL
+        self.rule.m = data(self.state["m"]) if self.state else NULL
+        self.rule.v = data(self.state["v"]) if self.state else NULL
 
     def _progress(self):
-        return {"t": self.t, "beta_powers": (self.power1, self.power2)}
+        return {"t": self.rule.t, "beta_powers": (self.rule.power1, self.rule.power2)}
 
     def _checked_progress(self, d):
         powers = _checks.sequence("beta_powers", d["beta_powers"])
@@ -293,18 +319,26 @@ cdef class Adam(Optimizer):
         return t, *(_checks.fraction("beta_powers", power) if t else 1.0 for power in powers)
 
     def _continue(self, t, power1, power2):
-        self.t, self.power1, self.power2 = t, power1, power2
+        self.rule.t, self.rule.power1, self.rule.power2 = t, power1, power2
 
-    cdef void update(self, const KernelTable* k, char* p, const char* grad) noexcept nogil:
-        cdef double correction, rate, scale = 1
-        self.t += 1
-        self.power1 *= self.beta1
-        self.power2 *= self.beta2
-        correction = sqrt(1 - self.power2)
-        rate = self._lr / (1 - self.power1)
-        if self.eps_hat:
-            rate *= correction
-        else:
-            scale = 1 / correction
-        k.adam(p, self.m, self.v, grad, self.size, rate, self.beta1, self.beta2, scale, self.eps,
-               1 - self._lr * self.weight_decay)
+
+cdef void advance_adam(Rule* rule) noexcept nogil:
+    """The bias corrections of the next step, into `rate` and `scale`."""
+    cdef double correction
+    rule.t += 1
+    rule.power1 *= rule.beta1
+    rule.power2 *= rule.beta2
+    correction = sqrt(1 - rule.power2)
+    rule.rate = rule.lr / (1 - rule.power1)
+    rule.scale = 1
+    if rule.eps_hat:
+        rule.rate *= correction
+    else:
+        rule.scale = 1 / correction
+
+
+cdef void apply_adam(const Rule* rule, const KernelTable* k, char* p, const char* grad,
+                     Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t at = first * k.itemsize
+    k.adam(p + at, rule.m + at, rule.v + at, grad + at, count, rule.rate, rule.beta1, rule.beta2,
+           rule.scale, rule.eps, 1 - rule.lr * rule.weight_decay)

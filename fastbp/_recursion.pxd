@@ -1,11 +1,12 @@
-# The recursion over layers: E1 forward, E5 and E6 backward, over blocks of rows.
-# Knows no loss, no optimiser, and not who owns the arrays.
+# The recursion over layers: E1 forward, E5 and E6 backward, over blocks of rows, by one or more
+# ranks. Knows no loss, no optimiser, and not who owns the arrays.
 
 from fastbp._kernels.float_mode cimport float_mode
 from fastbp._kernels.table cimport Activation, KernelTable
+from fastbp._team cimport Meeting, Work
 
 cdef enum:
-    BLOCK = 256             # rows a pass streams over: N1's block length
+    BLOCK = 256             # rows of a rank in one block of a pass: N1's block length
 
 ctypedef struct Clock:      # when a long native region last looked for Ctrl-C
     double last
@@ -19,7 +20,7 @@ ctypedef struct Buffers:    # one layer's arrays during one pass
     char* db                # OUT (fan_out,)
     char* h                 # workspace (rows, fan_out)
     char* dh                # workspace (rows, fan_out): act'(z), or NULL
-
+    char* delta             # workspace (block, fan_out)
 
 ctypedef struct Shape:      # sizes, activations, layout, kernels: fixed for a network
     const KernelTable* kernels
@@ -28,6 +29,20 @@ ctypedef struct Shape:      # sizes, activations, layout, kernels: fixed for a n
     bint transposed         # weights lie (fan_out, fan_in)
     Py_ssize_t* sizes       # n_layers + 1
     Activation* activations  # n_layers
+    double weights          # in all layers
+    double units            # in all layers
+
+ctypedef struct Sweep:      # a pass over a batch: the arrays, and the ranks that share it
+    const Shape* shape
+    Buffers* layers         # n_layers
+    char* losses            # workspace (block, n_outputs): of each output, not weighted
+    char* scratch           # of rank 0; the others' follow
+    Py_ssize_t scratch_bytes
+    Meeting meeting
+    Clock clock             # of rank 0
+
+
+ctypedef void (*OutputMap)(void* h, const void* z, Py_ssize_t size) noexcept nogil
 
 
 cdef class Architecture:
@@ -36,30 +51,40 @@ cdef class Architecture:
 
 
 cdef class Workspace:
-    """The memory and the array pointers of one pass over one network."""
+    """The memory and the array pointers of passes over one network."""
     cdef Architecture architecture
     cdef const Shape* shape
-    cdef Buffers* layers
-    cdef char* delta                    # two matrices (BLOCK or fewer, widest layer)
-    cdef Py_ssize_t delta_bytes
-    cdef char* scratch
+    cdef Sweep sweep
     cdef char* memory
-    cdef bint backward                  # keeps every h and dh, has room for delta
-    cdef readonly Py_ssize_t rows, nbytes
+    cdef bint backward                  # keeps every h and dh, has room for every delta
+    cdef readonly Py_ssize_t rows, block, nbytes
+    cdef int ranks
 
-    cdef int reserve(self, Py_ssize_t rows) except -1
+    cdef int reserve(self, Py_ssize_t rows, int ranks) except -1
+    cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
+                          int ranks) noexcept
     cdef void bind(self, const char* params, char* grad) noexcept nogil
-    cdef const char* forward(self, const char* X, Py_ssize_t row, Py_ssize_t n, char* output,
-                             Clock* clock) noexcept nogil
-    cdef int forward_rows(self, const char* X, char* h, Py_ssize_t n) except -1 nogil
-    cdef int backprop(self, const char* X, const char* delta, Py_ssize_t row, Py_ssize_t n,
-                      char* input_grad, bint accumulate, Clock* clock) noexcept nogil
 
 
-cdef Clock start_clock() noexcept nogil
-# -1, with KeyboardInterrupt set, if Ctrl-C was pressed; looks after enough work
-cdef int interrupted(Clock* clock, double work) noexcept nogil
+# How many ranks a pass over n rows should have: n_threads, or a number chosen by the work
+cdef int ranks_for(const Shape* s, Py_ssize_t n, int products, object n_threads) except -1
 
-# A flag that one thread holds at a time: nonzero when another has it
-cdef int acquire(int* flag) noexcept nogil
-cdef void release(int* flag) noexcept nogil
+# With the GIL released: work(task, rank) by every rank of the sweep; -1 with an exception set
+cdef int carry_out(Sweep* sweep, Work work, void* task, int ranks) except -1
+
+# Of the calling rank, after so many multiply-adds: nonzero when the pass is called off
+cdef bint interrupted(Sweep* sweep, int rank, double work) noexcept nogil
+
+# E1 for rows [row, row + n) of the workspace
+cdef const char* forward(Sweep* sweep, int rank, const char* X, Py_ssize_t row, Py_ssize_t n,
+                         char* output) noexcept nogil
+# E5 for the same rows, `at` in the block, from delta_L on
+cdef void descend(Sweep* sweep, int rank, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
+                  char* input_grad) noexcept nogil
+# E6 for rank's part of every dW, from the n rows of a block
+cdef void weight_grads(Sweep* sweep, int rank, const char* X, Py_ssize_t row, Py_ssize_t n,
+                       bint accumulate) noexcept nogil
+
+# E1 for n rows of any number, then `output_map`(h_L, h_L) unless that is NULL
+cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
+                     OutputMap output_map, object n_threads) except -1

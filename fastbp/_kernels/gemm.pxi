@@ -160,8 +160,8 @@ cdef void column_sums(real* out, const real* delta, Py_ssize_t n, Py_ssize_t col
 
 cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssize_t n,
                       Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, bint accumulate,
-                      memory scratch) noexcept nogil:
-    """E6: dW = h_prev^T delta, db = sum_i delta_i.
+                      Py_ssize_t first, Py_ssize_t count, memory scratch) noexcept nogil:
+    """E6: dW = h_prev^T delta, `count` rows of it from `first` on; db = sum_i delta_i.
 
     dW^T = delta^T h_prev is the same product with its sides swapped, element for element:
     it serves the (fan_out, fan_in) layout, and a single output, whose dW is a row in memory.
@@ -169,13 +169,16 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
     cdef Product p
     cdef bint swap = transposed or fan_out == 1
     cdef Py_ssize_t i
-    p.C, p.K = <real*> dW, n
-    p.M, p.N = (fan_out, fan_in) if swap else (fan_in, fan_out)
+    p.K, p.M, p.N = n, count, fan_in if swap else fan_out
+    p.row, p.step, p.transposed = 1, fan_out if swap else fan_in, False
     p.A, p.B = (<const real*> delta, <const real*> h_prev) if swap else (
         <const real*> h_prev, <const real*> delta)
-    p.row, p.step, p.transposed = 1, p.M, False
+    p.A += first
+    p.C = <real*> dW + first * p.N
     p.accumulate, p.epilogue = accumulate, STORE
     multiply_matrices(&p, <real*> scratch)
+    if first > 0:
+        return
     for i in range(max(1, (n + KC - 1) // KC)):
         column_sums(<real*> db, <const real*> delta + i * KC * fan_out,
                     min(<Py_ssize_t> KC, n - i * KC), fan_out, accumulate or i > 0)

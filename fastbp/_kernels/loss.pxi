@@ -7,7 +7,7 @@
 # back. The first part of the loss and E are added first, with their rounding error.
 #
 # The loss is summed in float64 (N3): element i of the batch goes to partial sum i mod 8,
-# whatever the vector width; blocks of 256 rows keep that phase.
+# whatever the vector width or the number of ranks; blocks of 256 rows keep that phase.
 
 cdef inline vec loss_of_logit(vec z, vec y, Logistic tail) noexcept nogil:
     """E2: max(z, 0) - y z + log1p(e^-|z|)."""
@@ -20,15 +20,13 @@ cdef inline vec loss_of_logit(vec z, vec y, Logistic tail) noexcept nogil:
                    fma(tail.E_tail, tail.inverse, rest))
 
 
-cdef void bce_with_logits(memory delta, double* sums, source z, source y, source sample_weight,
-                          Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
-    """E2 into the partial sums, E3 into delta (n, n_outputs)."""
+cdef void bce_with_logits(memory losses, memory delta, source z, source y,
+                          source sample_weight, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
+    """E2 of each output, not weighted, into losses, E3 into delta, both (n, n_outputs)."""
     cdef const real* w = <const real*> sample_weight
-    cdef real* d = <real*> delta
     cdef Py_ssize_t size = n * n_outputs, block, i, j, lanes
-    cdef real losses[16]
     cdef real weights[16]
-    cdef vec x, t, wt, zero = splat(0)
+    cdef vec x, t, zero = splat(0)
     cdef Logistic tail
     for block in range((size + VL - 1) // VL):
         i = block * VL
@@ -36,18 +34,29 @@ cdef void bce_with_logits(memory delta, double* sums, source z, source y, source
         x = load_lanes(<const real*> z + i, lanes)
         t = load_lanes(<const real*> y + i, lanes)
         tail = logistic(x)
-        store(losses, loss_of_logit(x, t, tail))
+        store_lanes(<real*> losses + i, loss_of_logit(x, t, tail), lanes)
+        if delta == NULL:
+            continue
         x = choose(less(x, zero), tail.q - t, (splat(1) - t) - tail.q)
-        if w == NULL:
-            for j in range(lanes):
-                sums[(i + j) & 7] += <double> losses[j]
-        else:
+        if w != NULL:
             for j in range(lanes):
                 weights[j] = w[(i + j) // n_outputs]
-                sums[(i + j) & 7] += <double> weights[j] * <double> losses[j]
             x = x * load_lanes(weights, lanes)
-        if d != NULL:
-            store_lanes(d + i, x, lanes)
+        store_lanes(<real*> delta + i, x, lanes)
+
+
+cdef void add_losses(double* sums, source losses, source sample_weight, Py_ssize_t n,
+                     Py_ssize_t n_outputs) noexcept nogil:
+    """E2: the weighted losses, element i into partial sum i mod 8 (N3)."""
+    cdef const real* loss = <const real*> losses
+    cdef const real* w = <const real*> sample_weight
+    cdef Py_ssize_t i
+    if w == NULL:
+        for i in range(n * n_outputs):
+            sums[i & 7] += <double> loss[i]
+    else:
+        for i in range(n * n_outputs):
+            sums[i & 7] += <double> w[i // n_outputs] * <double> loss[i]
 
 
 cdef Py_ssize_t first_outside_unit(source y, Py_ssize_t size) noexcept nogil:

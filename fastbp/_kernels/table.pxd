@@ -33,16 +33,23 @@ ctypedef struct KernelTable:
                   Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
                   void* scratch) noexcept nogil
     # E6 dW (fan_in, fan_out) <- h_prev^T delta, db <- sum_i delta_i; `accumulate` adds the
-    #    block results to what dW and db hold; dW is (fan_out, fan_in) when `transposed`
+    #    block results to what dW and db hold; dW is (fan_out, fan_in) when `transposed`.
+    #    Of dW as it lies, the rows [first, first + count), a single output's being one row;
+    #    db comes with the first
     void (*weight_grad)(void* dW, void* db, const void* h_prev, const void* delta,
                         Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                        bint accumulate, void* scratch) noexcept nogil
+                        bint accumulate, Py_ssize_t first, Py_ssize_t count,
+                        void* scratch) noexcept nogil
 
-    # E2, E3 delta (n, n_outputs) <- weight (f - y); eight interleaved float64 partial sums
-    #    of the loss go on in `sums`; delta, sample_weight may be NULL
-    void (*bce_with_logits)(void* delta, double* sums, const void* z, const void* y,
+    # E2, E3 losses (n, n_outputs), not weighted, and delta (n, n_outputs) <- weight (f - y);
+    #    delta, sample_weight may be NULL
+    void (*bce_with_logits)(void* losses, void* delta, const void* z, const void* y,
                             const void* sample_weight, Py_ssize_t n,
                             Py_ssize_t n_outputs) noexcept nogil
+    # E2 weight losses (n, n_outputs), element i into the float64 partial sum i mod 8 (N3);
+    #    sample_weight may be NULL
+    void (*add_losses)(double* sums, const void* losses, const void* sample_weight,
+                       Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
 
     # index of the first element outside [0, 1] (NaN is), or -1
     Py_ssize_t (*first_outside_unit)(const void* y, Py_ssize_t size) noexcept nogil

@@ -20,6 +20,7 @@ TABLE.forward = forward
 TABLE.delta = delta_step
 TABLE.weight_grad = weight_grad
 TABLE.bce_with_logits = bce_with_logits
+TABLE.add_losses = add_losses
 TABLE.first_outside_unit = first_outside_unit
 TABLE.total = total
 TABLE.gather = gather
