@@ -1,7 +1,7 @@
 """The native epoch: every mini-batch of one pass over the data, without the interpreter.
 
-All ranks stay for the whole epoch. After the gradient of a mini-batch each divides and updates
-a part of the flat vectors, in whole lines of the cache.
+All threads stay for the whole epoch. After the gradient of a mini-batch a phase settles its
+loss, and in another every part divides and updates some lines of the flat vectors.
 """
 
 import numpy as np
@@ -12,15 +12,15 @@ from fastbp._gradient cimport Totals, mean_of, start, sweep_blocks, total_loss
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._native cimport data
 from fastbp._optim cimport Rule
-from fastbp._recursion cimport Shape, Sweep, carry_out, interrupted
-from fastbp._team cimport meet, share
+from fastbp._recursion cimport Shape, Sweep, carry_out
+from fastbp._team cimport Seat, do_phase, share
 
 cnp.import_array()
 
 cdef enum:
-    LINE = 16               # parameters that a rank's part is a multiple of
+    LINE = 16               # parameters that a part of an update is a multiple of
 
-ctypedef struct Epoch:      # the task of `epoch_of_rank`
+ctypedef struct Epoch:      # the task of `epoch_of_thread` and of its last two phases
     Sweep* sweep
     const Batch* batch
     Rule* rule
@@ -29,20 +29,22 @@ ctypedef struct Epoch:      # the task of `epoch_of_rank`
     Py_ssize_t n_params
     double l2
     Totals totals           # of the mini-batch
+    double step_weight
     double loss             # of the epoch, so far
     double weight
 
 
 cdef double run_epoch(Workspace ws, const Batch* batch, Optimizer optimizer, Py_ssize_t n,
-                      Py_ssize_t size, Py_ssize_t n_params, double l2, int ranks) except? -1:
+                      Py_ssize_t size, Py_ssize_t n_params, double l2, int threads) except? -1:
     cdef Epoch e
     e.sweep, e.batch, e.rule = &ws.sweep, batch, &optimizer.rule
     e.n, e.size, e.n_params, e.l2, e.loss, e.weight = n, size, n_params, l2, 0, 0
-    carry_out(&ws.sweep, epoch_of_rank, &e, ranks)
+    start(&e.totals)
+    carry_out(&ws.sweep, epoch_of_thread, &e, threads)
     return mean_of(e.loss, e.weight)
 
 
-cdef void epoch_of_rank(void* task, int rank) noexcept nogil:
+cdef void epoch_of_thread(void* task, Seat* seat) noexcept nogil:
     """Gather, E1 to E6 with "mean", update, for each mini-batch."""
     cdef Epoch* e = <Epoch*> task
     cdef const Shape* s = e.sweep.shape
@@ -51,9 +53,9 @@ cdef void epoch_of_rank(void* task, int rank) noexcept nogil:
     cdef float_mode mode = enter_float_mode()
     for step in range((e.n + e.size - 1) // e.size):
         rows = min(e.size, e.n - step * e.size)
-        if rank == 0:
-            start(&e.totals)
-        if sweep_blocks(e.sweep, rank, &batch, rows, True, &e.totals) or finish(e, rank):
+        if (sweep_blocks(e.sweep, seat, &batch, rows, True, &e.totals)
+                or do_phase(&e.sweep.meeting, seat, settle_part, e)
+                or do_phase(&e.sweep.meeting, seat, update_part, e)):
             break
         if batch.order != NULL:
             batch.order += rows
@@ -62,32 +64,34 @@ cdef void epoch_of_rank(void* task, int rank) noexcept nogil:
             batch.y += rows * s.sizes[s.n_layers] * s.itemsize
             if batch.sample_weight != NULL:
                 batch.sample_weight += rows * s.itemsize
-        if rank == 0:
-            interrupted(e.sweep, rank, 4.0 * (e.n_params + rows * s.sizes[0]))
-        if meet(&e.sweep.meeting):
-            break
     leave_float_mode(mode)
 
 
-cdef bint finish(Epoch* e, int rank) noexcept nogil:
-    """Penalty, division and update after a gradient; a batch without weight makes no step."""
+cdef void settle_part(void* task, const Seat* seat) noexcept nogil:
+    """The loss with its penalty; a batch without weight makes no step."""
+    cdef Epoch* e = <Epoch*> task
+    if seat.part > 0:
+        return
+    e.step_weight = e.totals.weight
+    if e.step_weight > 0:
+        e.loss = settled(settled(e.loss) + settled(total_loss(e.sweep, &e.totals, e.l2)))
+        e.weight = settled(settled(e.weight) + e.step_weight)
+        e.rule.advance(e.rule)
+    start(&e.totals)
+
+
+cdef void update_part(void* task, const Seat* seat) noexcept nogil:
+    cdef Epoch* e = <Epoch*> task
     cdef const Shape* s = e.sweep.shape
     cdef Py_ssize_t lines = (e.n_params + LINE - 1) // LINE
-    cdef Py_ssize_t first = LINE * share(lines, rank, e.sweep.meeting.size)
-    cdef Py_ssize_t last = min(e.n_params, LINE * share(lines, rank + 1, e.sweep.meeting.size))
-    cdef char* params = <char*> e.sweep.layers[0].W
+    cdef Py_ssize_t first = LINE * share(lines, seat.part, e.sweep.meeting.parts)
+    cdef Py_ssize_t last = LINE * share(lines, seat.part + 1, e.sweep.meeting.parts)
     cdef char* grad = e.sweep.layers[0].dW
-    if e.totals.weight == 0:
-        return False
-    if rank == 0:
-        e.loss = settled(settled(e.loss) + settled(total_loss(e.sweep, &e.totals, e.l2)))
-        e.weight = settled(settled(e.weight) + e.totals.weight)
-        e.rule.advance(e.rule)
-    if meet(&e.sweep.meeting):
-        return True
-    s.kernels.divide(grad + first * s.itemsize, e.totals.weight, last - first)
-    e.rule.apply(e.rule, s.kernels, params, grad, first, last - first)
-    return False
+    if e.step_weight == 0:
+        return
+    last = min(last, e.n_params)
+    s.kernels.divide(grad + first * s.itemsize, e.step_weight, last - first)
+    e.rule.apply(e.rule, s.kernels, <char*> e.sweep.layers[0].W, grad, first, last - first)
 
 
 cdef object permutation(Py_ssize_t n, raw):

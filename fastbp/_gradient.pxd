@@ -1,5 +1,6 @@
 from fastbp._kernels.float_mode cimport float_mode
 from fastbp._recursion cimport Shape, Sweep, Workspace
+from fastbp._team cimport Seat
 
 ctypedef struct Batch:          # the samples of one gradient
     const char* X               # IN  (n, n_features)
@@ -20,8 +21,8 @@ cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bi
 cdef void start(Totals* totals) noexcept nogil
 cdef double loss_of(const Totals* totals) noexcept nogil
 cdef double mean_of(double loss, double weight) noexcept nogil
-# One rank's part of a batch's sums and gradient; nonzero when called off
-cdef bint sweep_blocks(Sweep* sweep, int rank, const Batch* batch, Py_ssize_t n, bint gradient,
+# The phases of a batch's sums and gradient; nonzero when called off
+cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t n, bint gradient,
                        Totals* totals) noexcept nogil
 # The loss summed, with its penalty, whose gradient is added to every dW
 cdef double total_loss(Sweep* sweep, const Totals* totals, double l2) noexcept nogil

@@ -1,33 +1,42 @@
-"""One gradient: a pass over a batch in blocks of 256 rows for each rank.
+"""One gradient: a pass over a batch in blocks of 256 rows for each thread.
 
-In a block each rank has rows of its own: it gathers them if the batch has an order, E1, E2
-with E3, E5. Then the ranks meet, and E6 goes over the whole block. Blocks add their parts of
-dW, db and of the loss in ascending order (N1, N3).
+A block has two phases. In the first every part has rows of its own: it gathers them if the
+batch has an order, then E1, E2 with E3, E5. The second is E6 over the whole block. Blocks add
+their parts of dW, db and of the loss in ascending order (N1, N3).
 """
 
 from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode, settled
 from fastbp._recursion cimport (
-    BLOCK, Buffers, carry_out, descend, forward, interrupted, ranks_for, weight_grads,
+    BLOCK, Buffers, carry_out, descend, forward, interrupted, threads_for, weight_grads,
 )
-from fastbp._team cimport meet, share
+from fastbp._team cimport do_phase, share
 
-ctypedef struct Task:           # of `sweep_of_rank`
+ctypedef struct Task:           # of `sweep_of_thread`
     Sweep* sweep
     const Batch* batch
     Py_ssize_t n
     bint gradient
     Totals* totals
 
+ctypedef struct Block:          # the task of a block's two phases
+    Sweep* sweep
+    const Batch* batch
+    Batch samples               # of the block
+    Py_ssize_t row              # its first, in the batch
+    Py_ssize_t n
+    bint gradient
+    Totals* totals
 
-cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient, bint mean,
-                              double l2, object n_threads) except? -1:
+
+cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
+                              bint mean, double l2, object n_threads) except? -1:
     cdef const Shape* s = ws.shape
     cdef Totals totals
     cdef Task task = Task(&ws.sweep, batch, n, gradient, &totals)
-    cdef int ranks = ranks_for(s, n, 3 if gradient else 1, n_threads)
-    ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK * ranks), ranks)
+    cdef int threads = threads_for(s, n, 3 if gradient else 1, n_threads)
+    ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK * threads), threads)
     start(&totals)
-    carry_out(&ws.sweep, sweep_of_rank, &task, ranks)
+    carry_out(&ws.sweep, sweep_of_thread, &task, threads)
     if l2 == 0 and not mean:
         return loss_of(&totals)
     with nogil:
@@ -35,57 +44,62 @@ cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bi
     return l2
 
 
-cdef void sweep_of_rank(void* task, int rank) noexcept nogil:
+cdef void sweep_of_thread(void* task, Seat* seat) noexcept nogil:
     cdef Task* t = <Task*> task
     cdef float_mode mode = enter_float_mode()
-    sweep_blocks(t.sweep, rank, t.batch, t.n, t.gradient, t.totals)
+    sweep_blocks(t.sweep, seat, t.batch, t.n, t.gradient, t.totals)
     leave_float_mode(mode)
 
 
-cdef bint sweep_blocks(Sweep* sweep, int rank, const Batch* batch, Py_ssize_t n, bint gradient,
+cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t n, bint gradient,
                        Totals* totals) noexcept nogil:
-    cdef Py_ssize_t row, i, block = <Py_ssize_t> BLOCK * sweep.meeting.size
-    for i in range(max(1, (n + block - 1) // block)):
-        row = i * block
-        if sweep_block(sweep, rank, batch, row, min(block, n - row), gradient, totals):
+    cdef Py_ssize_t i, rows = <Py_ssize_t> BLOCK * sweep.meeting.parts
+    cdef Block block
+    block.sweep, block.batch, block.gradient, block.totals = sweep, batch, gradient, totals
+    for i in range(max(1, (n + rows - 1) // rows)):
+        block.row = i * rows
+        block.n = min(rows, n - block.row)
+        block.samples = samples(sweep.shape, batch, block.row, block.n)
+        if (do_phase(&sweep.meeting, seat, rows_part, &block)
+                or do_phase(&sweep.meeting, seat, sums_part, &block)):
             return True
     return False
 
 
-cdef bint sweep_block(Sweep* sweep, int rank, const Batch* batch, Py_ssize_t row, Py_ssize_t n,
-                      bint gradient, Totals* totals) noexcept nogil:
-    """The rows [row, row + n) of a batch; nonzero when called off."""
-    cdef const Shape* s = sweep.shape
-    cdef Py_ssize_t outputs = s.sizes[s.n_layers]
-    cdef Py_ssize_t at = share(n, rank, sweep.meeting.size)
-    cdef Py_ssize_t rows = share(n, rank + 1, sweep.meeting.size) - at
-    cdef Batch block = samples(s, batch, row, n)
+cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
+    """Gather, E1, E2 and E3, E5 for rows [at, at + n) of a block."""
+    cdef Block* b = <Block*> task
+    cdef const Shape* s = b.sweep.shape
+    cdef Py_ssize_t at = share(b.n, seat.part, b.sweep.meeting.parts)
+    cdef Py_ssize_t n = share(b.n, seat.part + 1, b.sweep.meeting.parts) - at
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers], o = at * outputs * s.itemsize
     cdef const char* z
+    cdef const char* weight = b.samples.sample_weight
     cdef char* delta = NULL
-    if rows > 0:
-        if batch.order != NULL:
-            gather(s, batch, &block, row, at, rows)
-        z = forward(sweep, rank, block.X + at * s.sizes[0] * s.itemsize, at, rows, NULL)
-        if z != NULL:
-            if gradient:
-                delta = sweep.layers[s.n_layers - 1].delta + at * outputs * s.itemsize
-            s.kernels.bce_with_logits(
-                sweep.losses + at * outputs * s.itemsize, delta, z,
-                block.y + at * outputs * s.itemsize,
-                block.sample_weight + at * s.itemsize if block.sample_weight != NULL else NULL,
-                rows, outputs)
-            if gradient:
-                descend(sweep, rank, at, at, rows, NULL)
-    if meet(&sweep.meeting):
-        return True
-    if rank == 0:
-        s.kernels.add_losses(totals.loss, sweep.losses, block.sample_weight, n, outputs)
-        totals.weight += n if block.sample_weight == NULL else s.kernels.total(
-            block.sample_weight, n)
-        interrupted(sweep, rank, 64.0 * n * outputs)
-    if gradient:
-        weight_grads(sweep, rank, block.X, 0, n, row > 0)
-    return meet(&sweep.meeting)
+    if b.batch.order != NULL:
+        gather(s, b.batch, &b.samples, b.row, at, n)
+    z = forward(b.sweep, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n, NULL)
+    if z == NULL:
+        return
+    if b.gradient:
+        delta = b.sweep.layers[s.n_layers - 1].delta + o
+    s.kernels.bce_with_logits(b.sweep.losses + o, delta, z, b.samples.y + o,
+                              weight + at * s.itemsize if weight != NULL else NULL, n, outputs)
+    if interrupted(b.sweep, seat, n * (64.0 * outputs + s.sizes[0])) or not b.gradient:
+        return
+    descend(b.sweep, seat, at, at, n, NULL)
+
+
+cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
+    """E6 for a share of every dW; the first part adds up the losses (N3)."""
+    cdef Block* b = <Block*> task
+    cdef const Shape* s = b.sweep.shape
+    cdef const char* weight = b.samples.sample_weight
+    if seat.part == 0:
+        s.kernels.add_losses(b.totals.loss, b.sweep.losses, weight, b.n, s.sizes[s.n_layers])
+        b.totals.weight += b.n if weight == NULL else s.kernels.total(weight, b.n)
+    if b.gradient:
+        weight_grads(b.sweep, seat, b.samples.X, 0, b.n, b.row > 0)
 
 
 # ---- samples ----------------------------------------------------------------------------

@@ -10,19 +10,21 @@ cimport numpy as cnp
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._native cimport data
 from fastbp._recursion cimport (
-    BLOCK, Architecture, Shape, Sweep, Workspace, carry_out, descend, forward_all, ranks_for,
-    weight_grads,
+    BLOCK, Architecture, Buffers, Shape, Sweep, Workspace, carry_out, descend, forward_all,
+    threads_for, weight_grads,
 )
-from fastbp._team cimport acquire, meet, release, share
+from fastbp._team cimport Seat, acquire, do_phase, release, share
 
 cnp.import_array()
 
-ctypedef struct Backward:       # the task of `backward_of_rank`
+ctypedef struct Backward:       # the task of `backward_of_thread` and its phases
     Sweep* sweep
     const char* X
     const char* grad_output
     char* input_grad
     Py_ssize_t n
+    Py_ssize_t row                  # of the block, its first
+    Py_ssize_t rows
 
 
 cdef class Layers:
@@ -156,7 +158,7 @@ cdef class Layers:
         cdef Py_ssize_t n = X.shape[0], l
         out = np.empty((n, self.layer_sizes[-1]), self.dtype)
         self.X = None                       # a failure from here on leaves nothing to go back over
-        ws.reserve(max(n, 1), ranks_for(ws.shape, n, 2, self.n_threads))    # for `backward`
+        ws.reserve(max(n, 1), threads_for(ws.shape, n, 2, self.n_threads))    # for `backward`
         for l in range(ws.shape.n_layers):
             ws.sweep.layers[l].W = data(weights[l])
             ws.sweep.layers[l].b = data(biases[l])
@@ -208,35 +210,43 @@ cdef class Layers:
         for l in range(ws.shape.n_layers):
             ws.sweep.layers[l].dW = data(dW[l])
             ws.sweep.layers[l].db = data(db[l])
-        cdef Backward task = Backward(&ws.sweep, data(self.X), data(grad_output), dX, self.n)
-        cdef int ranks = min(ws.ranks, ranks_for(ws.shape, self.n, 2, self.n_threads))
-        carry_out(&ws.sweep, backward_of_rank, &task, ranks)
+        cdef Backward task = Backward(&ws.sweep, data(self.X), data(grad_output), dX, self.n, 0, 0)
+        cdef int threads = min(ws.threads, threads_for(ws.shape, self.n, 2, self.n_threads))
+        carry_out(&ws.sweep, backward_of_thread, &task, threads)
 
 
-cdef void backward_of_rank(void* task, int rank) noexcept nogil:
-    """delta_L = dL/dh_L * act'(z_L), E5 for the rank's rows, E6, block after block."""
-    cdef Backward* t = <Backward*> task
-    cdef const Shape* s = t.sweep.shape
-    cdef Py_ssize_t features = s.sizes[0] * s.itemsize, outputs = s.sizes[s.n_layers]
-    cdef Py_ssize_t block = <Py_ssize_t> BLOCK * t.sweep.meeting.size, i, row, n, at, rows
+cdef void backward_of_thread(void* task, Seat* seat) noexcept nogil:
+    """delta_L = dL/dh_L * act'(z_L) and E5, then E6, block after block."""
+    cdef Backward t = (<Backward*> task)[0]
+    cdef Py_ssize_t block = <Py_ssize_t> BLOCK * t.sweep.meeting.parts, i
     cdef float_mode mode = enter_float_mode()
     for i in range(max(1, (t.n + block - 1) // block)):
-        row = i * block
-        n = min(block, t.n - row)
-        at = share(n, rank, t.sweep.meeting.size)
-        rows = share(n, rank + 1, t.sweep.meeting.size) - at
-        s.kernels.multiply(t.sweep.layers[s.n_layers - 1].delta + at * outputs * s.itemsize,
-                           t.grad_output + (row + at) * outputs * s.itemsize,
-                           t.sweep.layers[s.n_layers - 1].dh + (row + at) * outputs * s.itemsize,
-                           rows * outputs)
-        descend(t.sweep, rank, row + at, at, rows,
-                t.input_grad + (row + at) * features if t.input_grad != NULL else NULL)
-        if meet(&t.sweep.meeting):
-            break
-        weight_grads(t.sweep, rank, t.X + row * features, row, n, i > 0)
-        if meet(&t.sweep.meeting):
+        t.row = i * block
+        t.rows = min(block, t.n - t.row)
+        if (do_phase(&t.sweep.meeting, seat, delta_part, &t)
+                or do_phase(&t.sweep.meeting, seat, weights_part, &t)):
             break
     leave_float_mode(mode)
+
+
+cdef void delta_part(void* task, const Seat* seat) noexcept nogil:
+    cdef Backward* t = <Backward*> task
+    cdef const Shape* s = t.sweep.shape
+    cdef Py_ssize_t features = s.sizes[0] * s.itemsize
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers] * s.itemsize
+    cdef Py_ssize_t at = share(t.rows, seat.part, t.sweep.meeting.parts), row = t.row + at
+    cdef Py_ssize_t n = share(t.rows, seat.part + 1, t.sweep.meeting.parts) - at
+    cdef Buffers* last = &t.sweep.layers[s.n_layers - 1]
+    s.kernels.multiply(last.delta + at * outputs, t.grad_output + row * outputs,
+                       last.dh + row * outputs, n * s.sizes[s.n_layers])
+    descend(t.sweep, seat, row, at, n,
+            t.input_grad + row * features if t.input_grad != NULL else NULL)
+
+
+cdef void weights_part(void* task, const Seat* seat) noexcept nogil:
+    cdef Backward* t = <Backward*> task
+    cdef const Shape* s = t.sweep.shape
+    weight_grads(t.sweep, seat, t.X + t.row * s.sizes[0] * s.itemsize, t.row, t.rows, t.row > 0)
 
 
 def _build_layers(layer_sizes, activations, dtype, layout, n_threads):

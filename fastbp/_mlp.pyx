@@ -18,7 +18,7 @@ from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport BLOCK, Architecture, Shape, Workspace, forward_all, ranks_for
+from fastbp._recursion cimport BLOCK, Architecture, Shape, Workspace, forward_all, threads_for
 from fastbp._team cimport acquire, release
 
 cnp.import_array()
@@ -498,9 +498,9 @@ cdef class MLP:
         cdef Workspace ws = self.workspace
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight),
                                  <const Py_ssize_t*> data(order), NULL)
-        cdef int ranks = ranks_for(self.shape, size, 3, self.n_threads)
-        block = min(size, <Py_ssize_t> BLOCK * ranks)
-        ws.reserve(block, ranks)
+        cdef int threads = threads_for(self.shape, size, 3, self.n_threads)
+        block = min(size, <Py_ssize_t> BLOCK * threads)
+        ws.reserve(block, threads)
         ws.bind(data(self.flat), data(self.slope))
         if batch.order != NULL:
             room = gathered_bytes(self.shape, block)
@@ -512,7 +512,7 @@ cdef class MLP:
                 raise RuntimeError(IN_USE.format("optimizer"))
             try:
                 optimizer.prepare(self.n_params, self.dtype)
-                return run_epoch(ws, &batch, optimizer, n, size, self.n_params, l2, ranks)
+                return run_epoch(ws, &batch, optimizer, n, size, self.n_params, l2, threads)
             finally:
                 release(&optimizer.busy)
         finally:

@@ -1,7 +1,8 @@
 """SGD and Adam: in-place updates of flat vectors.
 
 A step is `advance`, once, then `apply` to every part of the vectors: two C functions of a
-`Rule`, so that the ranks of an epoch can share it. The update rules stand in `fastbp._kernels/update.pxi`; `reference.SGD` and `reference.Adam`
+`Rule`, so that the threads of an epoch can share it. The update rules stand in
+`fastbp._kernels/update.pxi`; `reference.SGD` and `reference.Adam`
 are their NumPy twins.
 """
 

@@ -1,12 +1,12 @@
-# The recursion over layers: E1 forward, E5 and E6 backward, over blocks of rows, by one or more
-# ranks. Knows no loss, no optimiser, and not who owns the arrays.
+# The recursion over layers: E1 forward, E5 and E6 backward, over blocks of rows, in parts for one
+# or more threads. Knows no loss, no optimiser, and not who owns the arrays.
 
 from fastbp._kernels.float_mode cimport float_mode
 from fastbp._kernels.table cimport Activation, KernelTable
-from fastbp._team cimport Meeting, Work
+from fastbp._team cimport Meeting, Seat, Work
 
 cdef enum:
-    BLOCK = 256             # rows of a rank in one block of a pass: N1's block length
+    BLOCK = 256             # rows of a part in one block of a pass: N1's block length
 
 ctypedef struct Clock:      # when a long native region last looked for Ctrl-C
     double last
@@ -32,14 +32,14 @@ ctypedef struct Shape:      # sizes, activations, layout, kernels: fixed for a n
     double weights          # in all layers
     double units            # in all layers
 
-ctypedef struct Sweep:      # a pass over a batch: the arrays, and the ranks that share it
+ctypedef struct Sweep:      # a pass over a batch: the arrays, and the threads that share it
     const Shape* shape
     Buffers* layers         # n_layers
     char* losses            # workspace (block, n_outputs): of each output, not weighted
-    char* scratch           # of rank 0; the others' follow
+    char* scratch           # of part 0; the others' follow
     Py_ssize_t scratch_bytes
     Meeting meeting
-    Clock clock             # of rank 0
+    Clock clock             # of thread 0
 
 
 ctypedef void (*OutputMap)(void* h, const void* z, Py_ssize_t size) noexcept nogil
@@ -58,31 +58,31 @@ cdef class Workspace:
     cdef char* memory
     cdef bint backward                  # keeps every h and dh, has room for every delta
     cdef readonly Py_ssize_t rows, block, nbytes
-    cdef int ranks
+    cdef int threads
 
-    cdef int reserve(self, Py_ssize_t rows, int ranks) except -1
+    cdef int reserve(self, Py_ssize_t rows, int threads) except -1
     cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
-                          int ranks) noexcept
+                          int threads) noexcept
     cdef void bind(self, const char* params, char* grad) noexcept nogil
 
 
-# How many ranks a pass over n rows should have: n_threads, or a number chosen by the work
-cdef int ranks_for(const Shape* s, Py_ssize_t n, int products, object n_threads) except -1
+# How many threads a pass over n rows should have: n_threads, or a number chosen by the work
+cdef int threads_for(const Shape* s, Py_ssize_t n, int products, object n_threads) except -1
 
-# With the GIL released: work(task, rank) by every rank of the sweep; -1 with an exception set
-cdef int carry_out(Sweep* sweep, Work work, void* task, int ranks) except -1
+# With the GIL released: work(task, seat) in every thread of the sweep; -1 with an exception set
+cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1
 
-# Of the calling rank, after so many multiply-adds: nonzero when the pass is called off
-cdef bint interrupted(Sweep* sweep, int rank, double work) noexcept nogil
+# Within a part, after so many multiply-adds: nonzero when the pass is called off
+cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogil
 
 # E1 for rows [row, row + n) of the workspace
-cdef const char* forward(Sweep* sweep, int rank, const char* X, Py_ssize_t row, Py_ssize_t n,
-                         char* output) noexcept nogil
+cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
+                         Py_ssize_t n, char* output) noexcept nogil
 # E5 for the same rows, `at` in the block, from delta_L on
-cdef void descend(Sweep* sweep, int rank, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
+cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
                   char* input_grad) noexcept nogil
-# E6 for rank's part of every dW, from the n rows of a block
-cdef void weight_grads(Sweep* sweep, int rank, const char* X, Py_ssize_t row, Py_ssize_t n,
+# E6 for a part of every dW, from the n rows of a block
+cdef void weight_grads(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row, Py_ssize_t n,
                        bint accumulate) noexcept nogil
 
 # E1 for n rows of any number, then `output_map`(h_L, h_L) unless that is NULL

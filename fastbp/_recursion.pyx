@@ -1,8 +1,8 @@
 """The delta recursion over the layers of a network.
 
-A pass streams over blocks of 256 rows for each rank that takes part (N1: the bits do not
-depend on it). In a block every rank has rows of its own, down to delta_1; only then do they
-meet, and every rank computes a part of every dW from all rows of the block:
+A pass streams over blocks of 256 rows for each thread that takes part (N1: the bits do not
+depend on it). A block has two phases: in the first every part has rows of its own, down to
+delta_1; in the second it has a share of every dW, from all rows of the block:
 
     forward        h_l = act(h_{l-1} W_l + b_l), act'(z_l) kept beside h_l            E1
     descend        delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                      E5
@@ -18,7 +18,8 @@ from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation
 from fastbp._team cimport (
-    MOST_RANKS, call_off, called_off, conduct, convene, deserted, dismiss, recruit, share,
+    MOST_THREADS, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
+    share,
 )
 
 IN_USE = ("this {} is in use by another thread; give each thread its own, "
@@ -30,11 +31,11 @@ ACTIVATIONS = {"sigmoid": SIGMOID}
 cdef enum:
     ALIGNMENT = 64
     LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
-    # The crossover of the automatic number of ranks, chosen by bench/crossover.py: bytes of
-    # multiply-adds that each rank should have, what a unit's sigmoid counts, rows for each.
-    RANK_WORK = 20_000_000
+    # The crossover of the automatic number of threads, chosen by bench/crossover.py: bytes of
+    # multiply-adds that each should have, what a unit's sigmoid counts, rows for each.
+    THREAD_WORK = 20_000_000
     UNIT_WORK = 40
-    RANK_ROWS = 16
+    THREAD_ROWS = 16
 
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept
@@ -49,8 +50,8 @@ cdef Clock start_clock() noexcept nogil:
     return clock
 
 
-cdef bint interrupted(Sweep* sweep, int rank, double work) noexcept nogil:
-    """Rank 0 looks for signals every 20 ms of a long call, the others at what it found.
+cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogil:
+    """Thread 0 looks for signals every 20 ms of a long call, the others at what it found.
 
     Handlers of signals run under the caller's float mode (N5).
     """
@@ -58,7 +59,7 @@ cdef bint interrupted(Sweep* sweep, int rank, double work) noexcept nogil:
     cdef timespec t
     cdef double now
     cdef float_mode mode
-    if rank > 0:
+    if seat.thread > 0:
         return called_off(&sweep.meeting)
     clock.work += work
     if clock.work < LONG:
@@ -74,29 +75,29 @@ cdef bint interrupted(Sweep* sweep, int rank, double work) noexcept nogil:
         leave_float_mode(clock.mode)
         with gil:
             if check_signals() < 0 or deserted(&sweep.meeting):
-                call_off(&sweep.meeting)
+                call_off(&sweep.meeting, seat)
         enter_float_mode()
         leave_float_mode(mode)
-    return sweep.meeting.stop
+    return called_off(&sweep.meeting)
 
 
-# ---- ranks ------------------------------------------------------------------------------
+# ---- threads ----------------------------------------------------------------------------
 
-cdef int ranks_for(const Shape* s, Py_ssize_t n, int products, object n_threads) except -1:
-    """A rank needs work that is worth waking a thread for, and rows that fill its tiles."""
+cdef int threads_for(const Shape* s, Py_ssize_t n, int products, object n_threads) except -1:
+    """A thread needs work that is worth waking it for, and rows that fill its tiles."""
     cdef double work
-    cdef Py_ssize_t ranks = min(n, <Py_ssize_t> MOST_RANKS)
+    cdef Py_ssize_t threads = min(n, <Py_ssize_t> MOST_THREADS)
     if n_threads is not None:
-        return max(1, min(ranks, <Py_ssize_t> n_threads))
+        return max(1, min(threads, <Py_ssize_t> n_threads))
     work = <double> n * (products * s.weights + UNIT_WORK * s.units) * s.itemsize
-    ranks = min(n // RANK_ROWS, <Py_ssize_t> min(<double> MOST_RANKS, work / RANK_WORK))
-    if ranks < 2:
+    threads = min(n // THREAD_ROWS, <Py_ssize_t> min(<double> MOST_THREADS, work / THREAD_WORK))
+    if threads < 2:
         return 1
-    return min(ranks, <Py_ssize_t> _config.get_num_threads())
+    return min(threads, <Py_ssize_t> _config.get_num_threads())
 
 
-cdef int carry_out(Sweep* sweep, Work work, void* task, int ranks) except -1:
-    cdef int size = recruit(ranks)
+cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1:
+    cdef int size = recruit(threads)
     sweep.clock = start_clock()
     convene(&sweep.meeting, size)
     with nogil:
@@ -105,7 +106,7 @@ cdef int carry_out(Sweep* sweep, Work work, void* task, int ranks) except -1:
     if deserted(&sweep.meeting):
         raise RuntimeError("a handler of signals forked the process inside a call: "
                            "the child cannot go on with it")
-    return -1 if sweep.meeting.stop else 0
+    return -1 if called_off(&sweep.meeting) else 0
 
 
 # ---- memory -----------------------------------------------------------------------------
@@ -158,37 +159,37 @@ cdef class Workspace:
         free(self.sweep.layers)
         free(self.memory)
 
-    cdef int reserve(self, Py_ssize_t rows, int ranks) except -1:
-        """Room for `rows` samples, in blocks of BLOCK for each of the ranks; it only grows.
+    cdef int reserve(self, Py_ssize_t rows, int threads) except -1:
+        """Room for `rows` samples, in blocks of BLOCK for each thread; it only grows.
 
         h and dh of each layer for all rows, delta of each layer for one block, scratch for
-        each rank. Without `backward` two buffers of a block serve all layers in turn.
+        each thread. Without `backward` two buffers of a block serve all layers in turn.
         """
-        cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK * ranks)
-        if rows <= self.rows and block <= self.block and ranks <= self.ranks:
+        cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK * threads)
+        if rows <= self.rows and block <= self.block and threads <= self.threads:
             return 0
-        rows, block, ranks = max(rows, self.rows), max(block, self.block), max(ranks, self.ranks)
+        rows, block, threads = max(rows, self.rows), max(block, self.block), max(threads, self.threads)
         cdef const Shape* s = self.shape
         cdef double floor = 0
         cdef Py_ssize_t l, nbytes
         cdef char* at
         for l in range(s.n_layers):
             # h, dh and delta of a layer, and panels of 256 by at most its wider side
-            floor += (4.0 * (rows + 8.0 * BLOCK * ranks)
+            floor += (4.0 * (rows + 8.0 * BLOCK * threads)
                       * (<double> s.sizes[l] + s.sizes[l + 1]) * s.itemsize)
         check_room(floor)
-        nbytes = self.place(NULL, rows, block, ranks) + ALIGNMENT
+        nbytes = self.place(NULL, rows, block, threads) + ALIGNMENT
         at = <char*> malloc(nbytes)
         if at == NULL:
             raise MemoryError(f"the workspace for {rows} rows needs {nbytes} bytes")
         free(self.memory)
         self.memory, self.nbytes = at, nbytes
-        self.rows, self.block, self.ranks = rows, block, ranks
-        self.place(at + (-<Py_ssize_t> at & (ALIGNMENT - 1)), rows, block, ranks)
+        self.rows, self.block, self.threads = rows, block, threads
+        self.place(at + (-<Py_ssize_t> at & (ALIGNMENT - 1)), rows, block, threads)
         return 0
 
     cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
-                          int ranks) noexcept:
+                          int threads) noexcept:
         """Point the buffers into `memory`, unless it is NULL; returns the bytes they need."""
         cdef const Shape* s = self.shape
         cdef Py_ssize_t l, part, at, widest = 0, scratch = 0
@@ -198,7 +199,7 @@ cdef class Workspace:
             scratch = max(scratch, s.kernels.scratch_bytes(min(block, <Py_ssize_t> BLOCK),
                                                            s.sizes[l], s.sizes[l + 1]))
         scratch = aligned(scratch)
-        at = ranks * scratch
+        at = threads * scratch
         if memory != NULL:
             self.sweep.scratch, self.sweep.scratch_bytes = memory, scratch
             self.sweep.losses = memory + at
@@ -235,7 +236,7 @@ cdef class Workspace:
 
 # ---- the recursion ----------------------------------------------------------------------
 
-cdef const char* forward(Sweep* sweep, int rank, const char* X, Py_ssize_t row, Py_ssize_t n,
+cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row, Py_ssize_t n,
                          char* output) noexcept nogil:
     """E1 for at most BLOCK rows.
 
@@ -254,14 +255,14 @@ cdef const char* forward(Sweep* sweep, int rank, const char* X, Py_ssize_t row, 
         to = output if output != NULL and l == s.n_layers - 1 else a.h + offset
         dh = a.dh + offset if a.dh != NULL else NULL
         s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], s.transposed,
-                          s.activations[l], sweep.scratch + rank * sweep.scratch_bytes)
+                          s.activations[l], sweep.scratch + seat.part * sweep.scratch_bytes)
         h = to
-        if interrupted(sweep, rank, <double> n * s.sizes[l] * s.sizes[l + 1]):
+        if interrupted(sweep, seat, <double> n * s.sizes[l] * s.sizes[l + 1]):
             return NULL
     return h
 
 
-ctypedef struct Rows:           # the task of `forward_of_rank`
+ctypedef struct Rows:           # the task of `forward_of_thread`
     Sweep* sweep
     const char* X
     char* output
@@ -273,35 +274,39 @@ ctypedef struct Rows:           # the task of `forward_of_rank`
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
                      OutputMap output_map, object n_threads) except -1:
     cdef Rows rows = Rows(&ws.sweep, X, output, n, ws.backward, output_map)
-    cdef int ranks = ranks_for(ws.shape, n, 1, n_threads)
-    ws.reserve(max(n, 1) if ws.backward else min(max(n, 1), <Py_ssize_t> BLOCK * ranks), ranks)
-    return carry_out(&ws.sweep, forward_of_rank, &rows, ranks)
+    cdef int threads = threads_for(ws.shape, n, 1, n_threads)
+    ws.reserve(max(n, 1) if ws.backward else min(max(n, 1), <Py_ssize_t> BLOCK * threads), threads)
+    return carry_out(&ws.sweep, forward_of_thread, &rows, threads)
 
 
-cdef void forward_of_rank(void* task, int rank) noexcept nogil:
-    """The ranks need not meet: each has rows of its own, and a block for those it does not keep."""
+cdef void forward_of_thread(void* task, Seat* seat) noexcept nogil:
+    cdef float_mode mode = enter_float_mode()
+    do_phase(&(<Rows*> task).sweep.meeting, seat, forward_part, task)
+    leave_float_mode(mode)
+
+
+cdef void forward_part(void* task, const Seat* seat) noexcept nogil:
+    """A part of all rows, block after block; those it does not keep have a block of its own."""
     cdef Rows* r = <Rows*> task
     cdef const Shape* s = r.sweep.shape
     cdef Py_ssize_t outputs = s.sizes[s.n_layers], n, i
-    cdef Py_ssize_t first = share(r.n, rank, r.sweep.meeting.size)
-    cdef Py_ssize_t last = share(r.n, rank + 1, r.sweep.meeting.size)
-    cdef Py_ssize_t at = min(<Py_ssize_t> rank * BLOCK, first)
+    cdef Py_ssize_t first = share(r.n, seat.part, r.sweep.meeting.parts)
+    cdef Py_ssize_t last = share(r.n, seat.part + 1, r.sweep.meeting.parts)
+    cdef Py_ssize_t at = min(<Py_ssize_t> seat.part * BLOCK, first)
     cdef char* h
-    cdef float_mode mode = enter_float_mode()
     for i in range((last - first + BLOCK - 1) // BLOCK):
         n = min(<Py_ssize_t> BLOCK, last - first - i * BLOCK)
         h = r.output + (first + i * BLOCK) * outputs * s.itemsize
-        if forward(r.sweep, rank, r.X + (first + i * BLOCK) * s.sizes[0] * s.itemsize,
+        if forward(r.sweep, seat, r.X + (first + i * BLOCK) * s.sizes[0] * s.itemsize,
                    first + i * BLOCK if r.keep else at, n, h) == NULL:
             break
         if r.output_map != NULL:
             r.output_map(h, h, n * outputs)
-        if interrupted(r.sweep, rank, n * (1.0 + UNIT_WORK * outputs)):
+        if interrupted(r.sweep, seat, n * (1.0 + UNIT_WORK * outputs)):
             break
-    leave_float_mode(mode)
 
 
-cdef void descend(Sweep* sweep, int rank, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
+cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
                   char* input_grad) noexcept nogil:
     """E5 from delta_L to delta_1, and to dL/dX unless `input_grad` is NULL."""
     cdef const Shape* s = sweep.shape
@@ -319,20 +324,20 @@ cdef void descend(Sweep* sweep, int rank, Py_ssize_t row, Py_ssize_t at, Py_ssiz
         if to != NULL:
             s.kernels.delta(to, a.delta + at * s.sizes[l + 1] * s.itemsize, a.W, dh, n,
                             s.sizes[l], s.sizes[l + 1], s.transposed,
-                            sweep.scratch + rank * sweep.scratch_bytes)
-        if interrupted(sweep, rank, <double> n * s.sizes[l] * s.sizes[l + 1]):
+                            sweep.scratch + seat.part * sweep.scratch_bytes)
+        if interrupted(sweep, seat, <double> n * s.sizes[l] * s.sizes[l + 1]):
             return
 
 
-cdef void weight_grads(Sweep* sweep, int rank, const char* X, Py_ssize_t row, Py_ssize_t n,
+cdef void weight_grads(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row, Py_ssize_t n,
                        bint accumulate) noexcept nogil:
-    """E6: of all weights, one after the other, each rank has an equal share in whole rows.
+    """E6: of all weights, one after the other, each part has an equal share in whole rows.
 
     A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in).
     """
     cdef const Shape* s = sweep.shape
-    cdef Py_ssize_t low = share(<Py_ssize_t> s.weights, rank, sweep.meeting.size)
-    cdef Py_ssize_t high = share(<Py_ssize_t> s.weights, rank + 1, sweep.meeting.size)
+    cdef Py_ssize_t low = share(<Py_ssize_t> s.weights, seat.part, sweep.meeting.parts)
+    cdef Py_ssize_t high = share(<Py_ssize_t> s.weights, seat.part + 1, sweep.meeting.parts)
     cdef Py_ssize_t l, rows, width, first, last
     cdef Buffers* a
     cdef const char* h = X
@@ -348,7 +353,7 @@ cdef void weight_grads(Sweep* sweep, int rank, const char* X, Py_ssize_t row, Py
         if first < last:
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, first, last - first,
-                                  sweep.scratch + rank * sweep.scratch_bytes)
-            if interrupted(sweep, rank, <double> n * (last - first) * width):
+                                  sweep.scratch + seat.part * sweep.scratch_bytes)
+            if interrupted(sweep, seat, <double> n * (last - first) * width):
                 return
         h = a.h + row * s.sizes[l + 1] * s.itemsize

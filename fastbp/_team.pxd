@@ -1,37 +1,44 @@
-# The threads that take part in a call, and how they meet. Knows no network.
+# The threads that take part in a call, and the parts of its phases. Knows no network.
 
 cdef enum:
-    MOST_RANKS = 256            # threads of a call, the caller's included
+    MOST_THREADS = 256          # of a call, the caller's included
 
-ctypedef void (*Work)(void* task, int rank) noexcept nogil
-
-ctypedef struct Meeting:        # a barrier for `size` ranks
-    int size
-    int arrived
-    int round
-    int stop                    # anyone may set it ...
-    int stopped                 # ... and all learn of it at the same barrier
+ctypedef struct Meeting:        # what the threads of one call share
+    int parts                   # of every phase
     int generation              # of the process in which it began
+    long long claimed           # parts of all phases, in order
+    long long done
+    long long end               # no part of this phase or a later one is begun
+
+ctypedef struct Seat:           # one thread's place in a call
+    int thread                  # 0 is the caller
+    int part                    # of the phase
+    long long phase
+
+ctypedef void (*Work)(void* task, Seat* seat) noexcept nogil
+ctypedef void (*Part)(void* task, const Seat* seat) noexcept nogil
 
 
-# With the GIL: how many ranks there are for a call, at most `size`; 1 when the team is busy.
+# With the GIL: how many threads there are for a call, at most `size`; 1 when the team is busy.
 # What it returns goes to `conduct`, then to `dismiss`.
-cdef int recruit(int size)
-# work(task, rank) for every rank, 0 in this thread; returns when all have ended
+cdef int recruit(int size) except -1
+# work(task, seat) in every thread, this one's seat being 0; returns when all have ended
 cdef void conduct(Work work, void* task, int size) noexcept nogil
 cdef void dismiss(int size) noexcept nogil
 
-cdef void convene(Meeting* meeting, int size) noexcept nogil
-# Wait for the other ranks; nonzero when one of them wants to stop
-cdef bint meet(Meeting* meeting) noexcept nogil
-cdef void call_off(Meeting* meeting) noexcept nogil
+cdef void convene(Meeting* meeting, int parts) noexcept nogil
+# Do parts of the next phase until none is left, and wait for those that others do; nonzero when
+# the call is called off. Every thread goes through the same phases.
+cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, void* task) noexcept nogil
+# Of thread 0, within a part: this phase is the last
+cdef void call_off(Meeting* meeting, const Seat* seat) noexcept nogil
 cdef bint called_off(const Meeting* meeting) noexcept nogil
-# A fork in between, by a handler of signals, left this rank alone
+# A fork by a handler of signals left this thread alone
 cdef bint deserted(const Meeting* meeting) noexcept nogil
 
-# The first of `n` items that are rank's; the last ends where the next rank's begin
-cdef inline Py_ssize_t share(Py_ssize_t n, int rank, int size) noexcept nogil:
-    return n // size * rank + min(<Py_ssize_t> rank, n % size)
+# The first of `n` items that are a part's; the last ends where the next part's begin
+cdef inline Py_ssize_t share(Py_ssize_t n, int part, int parts) noexcept nogil:
+    return n // parts * part + min(<Py_ssize_t> part, n % parts)
 
 # A flag that one thread holds at a time: nonzero when another has it
 cdef int acquire(int* flag) noexcept nogil

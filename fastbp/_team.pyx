@@ -1,15 +1,14 @@
-"""The thread team: helpers that stay in native code for a whole call and meet at barriers.
+"""The thread team: helpers that stay in native code for a whole call and share its phases.
 
-Work is split by output, never along a sum (N1), so that the number of ranks changes no bit.
-Helpers are daemon threads that Python starts; between two calls they look out for the next one a
-few microseconds long, then sleep on a lock. There is one team in a process, and it serves
-one call at a time: a call that finds it busy computes alone. No OpenMP, whose runtime hangs
-after a fork and collides with others in one process.
+A phase has as many parts as the call has threads. A thread takes the next part that nobody
+has, until there is none, and then waits for those that others took. So a helper that arrives
+late costs nothing: the caller does its part, and all of the call if need be. A part is a piece
+of the output, never of a sum (N1): who computes it, and how many there are, changes no bit.
 
-A helper's post is a counter that the caller raises and the helper lowers when its work is done:
-
-    caller   task, then posted = 1; wakes the helper if it sleeps     ... waits for posted = 0
-    helper   waits for posted = 1, works, posted = 0
+Helpers are daemon threads that Python starts. After a call they look out for the next one
+for some 0.1 ms, then sleep on a lock. There is one team in a process, and it serves one call
+at a time: a call that finds it busy computes alone. No OpenMP, whose runtime hangs after a
+fork and collides with others in one process.
 """
 
 import _thread
@@ -32,30 +31,60 @@ cdef extern from *:
     #else
     #define FASTBP_PAUSE() ((void)0)
     #endif
+    /* Linux likes to wake a thread on the processor of the one that wakes it, which it would
+       have to share; elsewhere that is left to the system. */
+    #if defined(__linux__)
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    static int fastbp_thread_id(void) { return (int)syscall(SYS_gettid); }
+    static void fastbp_keep_apart(int thread) {
+        cpu_set_t cpus;
+        int here = sched_getcpu();
+        if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof cpus, &cpus) != 0)
+            return;
+        CPU_CLR(here, &cpus);
+        if (CPU_COUNT(&cpus) > 0) sched_setaffinity(thread, sizeof cpus, &cpus);
+    }
+    #else
+    static int fastbp_thread_id(void) { return 0; }
+    static void fastbp_keep_apart(int thread) { (void)thread; }
+    #endif
     """
     int ACQUIRE "__ATOMIC_ACQUIRE"
     int RELEASE "__ATOMIC_RELEASE"
     int ORDERED "__ATOMIC_SEQ_CST"
     int atomic_load "__atomic_load_n"(const int* p, int order) noexcept nogil
     void atomic_store "__atomic_store_n"(int* p, int value, int order) noexcept nogil
-    int atomic_add "__atomic_add_fetch"(int* p, int value, int order) noexcept nogil
     int atomic_exchange "__atomic_exchange_n"(int* p, int value, int order) noexcept nogil
     int compare_and_swap "__sync_val_compare_and_swap"(int* p, int old, int new) noexcept nogil
+    long long count "__atomic_load_n"(const long long* p, int order) noexcept nogil
+    void set_count "__atomic_store_n"(long long* p, long long value, int order) noexcept nogil
+    long long add_to "__atomic_add_fetch"(long long* p, long long n, int order) noexcept nogil
+    bint claim_next "__sync_bool_compare_and_swap"(long long* p, long long old,
+                                                   long long new) noexcept nogil
     void pause "FASTBP_PAUSE"() noexcept nogil
     int sched_yield() noexcept nogil
+    int thread_id "fastbp_thread_id"() noexcept nogil
+    void keep_apart "fastbp_keep_apart"(int thread) noexcept nogil
 
 cdef enum:
     SPINS = 4000        # looks at a flag before the processor is given up: some 0.1 ms
-    YIELDS = 200        # times it is given up before the thread sleeps
+    YIELDS = 200        # times it is given up before the thread sleeps between looks
+    IDLE = 0            # of a helper's post
+    POSTED = 1          # there is work; the caller may take it back
+    TAKEN = 2           # the helper works
+
+cdef long long NEVER = 1LL << 62
 
 ctypedef struct Helper:
-    int posted          # 1: there is work
+    int post
     int asleep          # 1: waits for the lock
     int leave           # 1: the thread should end, 2: it does
+    int thread          # the system's number of it
     PyThread_type_lock wake
     char apart[64]      # from the next one's flags
 
-cdef Helper helpers[MOST_RANKS]
+cdef Helper helpers[MOST_THREADS]
 cdef int hired = 0                      # helpers[1 .. hired] have threads
 cdef int busy = 0
 cdef Work current_work = NULL
@@ -77,106 +106,135 @@ cdef void release(int* flag) noexcept nogil:
     atomic_store(flag, 0, RELEASE)
 
 
-cdef void wait_while(const int* flag, int value) noexcept nogil:
-    """Return once the flag has another value: look, then yield, then sleep between looks."""
+cdef int bide(int waits) noexcept nogil:
+    """Pass the time between two looks: spin, then yield, then sleep; counts how often."""
     cdef timespec nap
-    cdef int i = 0
-    nap.tv_sec, nap.tv_nsec = 0, 50_000
-    while atomic_load(flag, ACQUIRE) == value:
-        if i < SPINS:
-            pause()
-        elif i < SPINS + YIELDS:
-            sched_yield()
-        else:
-            nanosleep(&nap, NULL)
-        i += i < SPINS + YIELDS
-
-
-# ---- barriers ---------------------------------------------------------------------------
-
-cdef void convene(Meeting* meeting, int size) noexcept nogil:
-    meeting.size, meeting.arrived, meeting.round = size, 0, 0
-    meeting.stop, meeting.stopped, meeting.generation = 0, 0, generation
-
-
-cdef bint meet(Meeting* meeting) noexcept nogil:
-    """The last to arrive fixes what all learn, so that they agree on going on."""
-    cdef int round
-    if meeting.size == 1 or deserted(meeting):
-        return meeting.stop
-    round = atomic_load(&meeting.round, ACQUIRE)
-    if atomic_add(&meeting.arrived, 1, ORDERED) == meeting.size:
-        meeting.stopped = atomic_load(&meeting.stop, ACQUIRE)
-        meeting.arrived = 0
-        atomic_store(&meeting.round, round + 1, RELEASE)
+    if waits < SPINS:
+        pause()
+    elif waits < SPINS + YIELDS:
+        sched_yield()
     else:
-        wait_while(&meeting.round, round)
-    return meeting.stopped
+        nap.tv_sec, nap.tv_nsec = 0, 50_000
+        nanosleep(&nap, NULL)
+        return waits
+    return waits + 1
 
 
-cdef void call_off(Meeting* meeting) noexcept nogil:
-    atomic_store(&meeting.stop, 1, RELEASE)
+cdef void wait_while(const int* flag, int value) noexcept nogil:
+    cdef int waits = 0
+    while atomic_load(flag, ACQUIRE) == value:
+        waits = bide(waits)
+
+
+# ---- phases -----------------------------------------------------------------------------
+
+cdef void convene(Meeting* meeting, int parts) noexcept nogil:
+    meeting.parts, meeting.generation = parts, generation
+    meeting.claimed, meeting.done, meeting.end = 0, 0, NEVER
+
+
+cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, void* task) noexcept nogil:
+    cdef long long first = seat.phase * meeting.parts, next
+    cdef int waits = 0
+    if meeting.parts == 1:
+        seat.part = 0
+        part(task, seat)
+        seat.phase += 1
+        return seat.phase >= meeting.end
+    while True:
+        next = count(&meeting.claimed, ACQUIRE)
+        if next >= first + meeting.parts:
+            break
+        if claim_next(&meeting.claimed, next, next + 1):
+            seat.part = <int> (next - first)
+            if not called_off(meeting):
+                part(task, seat)
+            if deserted(meeting):
+                return True
+            add_to(&meeting.done, 1, ORDERED)
+    while count(&meeting.done, ACQUIRE) < first + meeting.parts:
+        waits = bide(waits)
+    seat.phase += 1
+    return seat.phase >= count(&meeting.end, ACQUIRE)
+
+
+cdef void call_off(Meeting* meeting, const Seat* seat) noexcept nogil:
+    """Nobody is past this phase, of which the calling thread still has a part."""
+    set_count(&meeting.end, seat.phase + 1, RELEASE)
 
 
 cdef bint called_off(const Meeting* meeting) noexcept nogil:
-    return atomic_load(&meeting.stop, ACQUIRE)
+    return count(&meeting.end, ACQUIRE) != NEVER
 
 
 cdef bint deserted(const Meeting* meeting) noexcept nogil:
-    return meeting.size > 1 and meeting.generation != generation
+    return meeting.parts > 1 and meeting.generation != generation
 
 
 # ---- helpers ----------------------------------------------------------------------------
 
-cdef void serve(int rank) noexcept nogil:
+cdef bint called(Helper* me) noexcept nogil:
+    return atomic_load(&me.post, ORDERED) == POSTED or atomic_load(&me.leave, ORDERED) != 0
+
+
+cdef void serve(int thread) noexcept nogil:
     """What a helper does until it should leave."""
-    cdef Helper* me = &helpers[rank]
-    cdef int i
+    cdef Helper* me = &helpers[thread]
+    cdef Seat seat
+    cdef int spins
+    me.thread = thread_id()
     while True:
-        i = 0
-        while atomic_load(&me.posted, ACQUIRE) == 0 and atomic_load(&me.leave, ACQUIRE) == 0:
-            if i < SPINS:
-                i += 1
+        spins = 0
+        while not called(me):
+            if spins < SPINS:
+                spins += 1
                 pause()
                 continue
             atomic_store(&me.asleep, 1, ORDERED)
-            if (atomic_load(&me.posted, ORDERED) == 0 and atomic_load(&me.leave, ORDERED) == 0
-                    or atomic_exchange(&me.asleep, 0, ORDERED) == 0):
-                PyThread_acquire_lock(me.wake, WAIT_LOCK)   # whoever cleared `asleep` releases it
+            # whoever clears `asleep`, the helper or the one that wakes it, decides on the lock
+            if not called(me) or atomic_exchange(&me.asleep, 0, ORDERED) == 0:
+                PyThread_acquire_lock(me.wake, WAIT_LOCK)
         if atomic_load(&me.leave, ACQUIRE):
             atomic_store(&me.leave, 2, RELEASE)
             return
-        current_work(current_task, rank)
-        atomic_store(&me.posted, 0, RELEASE)
+        if compare_and_swap(&me.post, POSTED, TAKEN) == POSTED:
+            seat.thread, seat.part, seat.phase = thread, 0, 0
+            current_work(current_task, &seat)
+            atomic_store(&me.post, IDLE, RELEASE)
 
 
 cdef void rouse(Helper* helper) noexcept nogil:
     if atomic_exchange(&helper.asleep, 0, ORDERED):
+        keep_apart(helper.thread)
         PyThread_release_lock(helper.wake)
 
 
-def _serve(int rank):
+def _serve(int thread):
     with nogil:
-        serve(rank)
+        serve(thread)
 
 
-cdef int recruit(int size):
+cdef int recruit(int size) except -1:
     """Take the team and see to it that it has size - 1 helpers, or as many as can be had."""
     if size <= 1 or acquire(&busy):
         return 1
-    size = hire(min(size, <int> MOST_RANKS) - 1) + 1
+    try:
+        size = hire(min(size, <int> MOST_THREADS) - 1) + 1
+    except BaseException:
+        release(&busy)
+        raise
     if size == 1:
         release(&busy)
     return size
 
 
-cdef int hire(int wanted):
+cdef int hire(int wanted) except -1:
     """Helpers there are, at most `wanted`."""
     global hired
     cdef Helper* helper
     while hired < wanted:
         helper = &helpers[hired + 1]
-        helper.posted, helper.asleep, helper.leave = 0, 0, 0
+        helper.post, helper.asleep, helper.leave, helper.thread = IDLE, 0, 0, 0
         helper.wake = PyThread_allocate_lock()
         if helper.wake == NULL:
             break
@@ -190,17 +248,21 @@ cdef int hire(int wanted):
 
 
 cdef void conduct(Work work, void* task, int size) noexcept nogil:
+    """A post that no helper has taken by the end is taken back."""
     global current_work, current_task
-    cdef int rank, started_in = generation
+    cdef Seat seat
+    cdef int thread, started_in = generation
+    seat.thread, seat.part, seat.phase = 0, 0, 0
     if size > 1:
         current_work, current_task = work, task
-    for rank in range(1, size):
-        atomic_store(&helpers[rank].posted, 1, ORDERED)
-        rouse(&helpers[rank])
-    work(task, 0)
-    for rank in range(1, size):
-        if generation == started_in:
-            wait_while(&helpers[rank].posted, 1)
+    for thread in range(1, size):
+        atomic_store(&helpers[thread].post, POSTED, ORDERED)
+        rouse(&helpers[thread])
+    work(task, &seat)
+    for thread in range(1, size):
+        if (generation == started_in
+                and compare_and_swap(&helpers[thread].post, POSTED, IDLE) == TAKEN):
+            wait_while(&helpers[thread].post, TAKEN)
 
 
 cdef void dismiss(int size) noexcept nogil:
@@ -212,14 +274,14 @@ cdef void dismiss(int size) noexcept nogil:
 def _leave():
     """Helpers end before the interpreter does; those of a call that is running stay in it."""
     global hired
-    cdef int rank
+    cdef int thread
     if acquire(&busy):
         return
-    for rank in range(1, hired + 1):
-        atomic_store(&helpers[rank].leave, 1, ORDERED)
-        rouse(&helpers[rank])
+    for thread in range(1, hired + 1):
+        atomic_store(&helpers[thread].leave, 1, ORDERED)
+        rouse(&helpers[thread])
         with nogil:
-            wait_while(&helpers[rank].leave, 1)
+            wait_while(&helpers[thread].leave, 1)
     hired = 0
     release(&busy)
 
