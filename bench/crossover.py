@@ -4,8 +4,8 @@
 
 Times a gradient with one and with two threads, in turns, on networks of growing work: "hot", call
 after call, when the helper still looks out for work, and "cold", after two milliseconds of sleep,
-when it must be woken. The unit of the work is that of `threads_for`: bytes of multiply-adds, a unit's
-sigmoid counted as UNIT_WORK of them. A second thread should never lose: THREAD_WORK is half of the
+when it must be woken. The unit of the work is that of `threads_for`: bytes of multiply-adds, the
+sigmoid of a unit counted as UNIT_WORK of them. A second thread should never lose: THREAD_WORK is half of the
 least work from which the cold column stays above 1.
 """
 
@@ -45,7 +45,7 @@ def times(nets, X, y, pause):
 def main():
     if len(os.sched_getaffinity(0)) < 2:
         raise SystemExit("crossover.py needs two CPUs")
-    print(f"{'network':>16} batch   dtype {'work/1e6':>9} {'1 thread/us':>12} {'hot':>6} {'cold':>6}")
+    print(f"{'network':>16} batch   dtype {'work/1e6':>9} {'1 thread/us':>12}", "   hot   cold")
     for dtype in ("float32", "float64"):
         for sizes, n in NETWORKS:
             net, X, y = _sides.problem(sizes, n, dtype)

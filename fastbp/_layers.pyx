@@ -11,7 +11,7 @@ from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_floa
 from fastbp._native cimport data
 from fastbp._recursion cimport (
     BLOCK, Architecture, Buffers, Shape, Sweep, Workspace, carry_out, descend, forward_all,
-    threads_for, weight_grads,
+    threads_for, weight_gradients,
 )
 from fastbp._team cimport Seat, acquire, do_phase, release, share
 
@@ -246,7 +246,7 @@ cdef void delta_part(void* task, const Seat* seat) noexcept nogil:
 cdef void weights_part(void* task, const Seat* seat) noexcept nogil:
     cdef Backward* t = <Backward*> task
     cdef const Shape* s = t.sweep.shape
-    weight_grads(t.sweep, seat, t.X + t.row * s.sizes[0] * s.itemsize, t.row, t.rows, t.row > 0)
+    weight_gradients(t.sweep, seat, t.X + t.row * s.sizes[0] * s.itemsize, t.row, t.rows, t.row > 0)
 
 
 def _build_layers(layer_sizes, activations, dtype, layout, n_threads):

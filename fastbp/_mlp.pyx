@@ -10,6 +10,7 @@ from fastbp import _checks, _random
 from fastbp._recursion import ACTIVATIONS, IN_USE
 
 cimport numpy as cnp
+from libc.float cimport DBL_MAX
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
@@ -209,7 +210,7 @@ cdef class MLP:
                 and cnp.PyArray_DIM(y, 1) == self.n_outputs
                 or ndim == 1 and cnp.PyArray_DIM(y, 0) == n and self.n_outputs == 1):
             y = _checks.target_array(y, n, self.n_outputs, self.dtype)
-        if self.shape.kernels.first_outside_unit(data(y), n * self.n_outputs) >= 0:
+        if self.shape.kernels.first_outside(data(y), 1, n * self.n_outputs) >= 0:
             _checks.unit_interval_rows("y", y)
         return self._apart(y)
 
@@ -218,6 +219,13 @@ cdef class MLP:
             _checks.at_least_one_sample(n, "mean")
         if sample_weight is None:
             return None
+        cdef double total
+        if (ready(sample_weight, self.typenum) and cnp.PyArray_NDIM(sample_weight) == 1
+                and cnp.PyArray_DIM(sample_weight, 0) == n
+                and self.shape.kernels.first_outside(data(sample_weight), DBL_MAX, n) < 0):
+            total = self.shape.kernels.total(data(sample_weight), n)
+            if not mean or 0 < total <= DBL_MAX:
+                return self._apart(sample_weight)
         return self._apart(_checks.sample_weight(sample_weight, n, "mean" if mean else "sum",
                                                  self.dtype))
 

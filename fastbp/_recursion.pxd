@@ -19,6 +19,7 @@ ctypedef struct Buffers:    # one layer's arrays during one pass
     char* dW                # OUT like W
     char* db                # OUT (fan_out,)
     char* h                 # workspace (rows, fan_out)
+    Py_ssize_t room         # bytes for each row of h, so that no two parts meet
     char* dh                # workspace (rows, fan_out): act'(z), or NULL
     char* delta             # workspace (block, fan_out)
 
@@ -82,8 +83,8 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
 cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
                   char* input_grad) noexcept nogil
 # E6 for a part of every dW, from the n rows of a block
-cdef void weight_grads(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row, Py_ssize_t n,
-                       bint accumulate) noexcept nogil
+cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
+                           Py_ssize_t n, bint accumulate) noexcept nogil
 
 # E1 for n rows of any number, then `output_map`(h_L, h_L) unless that is NULL
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,

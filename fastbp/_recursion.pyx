@@ -4,9 +4,9 @@ A pass streams over blocks of 256 rows for each thread that takes part (N1: the 
 depend on it). A block has two phases: in the first every part has rows of its own, down to
 delta_1; in the second it has a share of every dW, from all rows of the block:
 
-    forward        h_l = act(h_{l-1} W_l + b_l), act'(z_l) kept beside h_l            E1
-    descend        delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                      E5
-    weight_grads   dW_l = h_{l-1}^T delta_l, db_l = sum_i delta_l                     E6
+    forward             h_l = act(h_{l-1} W_l + b_l), act'(z_l) kept beside h_l       E1
+    descend             delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                 E5
+    weight_gradients    dW_l = h_{l-1}^T delta_l, db_l = sum_i delta_l                E6
 """
 
 from fastbp import _config
@@ -168,7 +168,8 @@ cdef class Workspace:
         cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK * threads)
         if rows <= self.rows and block <= self.block and threads <= self.threads:
             return 0
-        rows, block, threads = max(rows, self.rows), max(block, self.block), max(threads, self.threads)
+        rows, block = max(rows, self.rows), max(block, self.block)
+        threads = max(threads, self.threads)
         cdef const Shape* s = self.shape
         cdef double floor = 0
         cdef Py_ssize_t l, nbytes
@@ -206,14 +207,14 @@ cdef class Workspace:
         at += aligned(block * s.sizes[s.n_layers] * s.itemsize)
         for l in range(s.n_layers):
             a = &self.sweep.layers[l]
-            part = aligned((rows if self.backward else block) * s.sizes[l + 1] * s.itemsize)
             if not self.backward:
                 part = aligned(block * widest * s.itemsize)
                 if memory != NULL:
-                    a.h = memory + at + (l & 1) * part
+                    a.h, a.room = memory + at + (l & 1) * part, widest * s.itemsize
                 continue
+            part = aligned(rows * s.sizes[l + 1] * s.itemsize)
             if memory != NULL:
-                a.h = memory + at
+                a.h, a.room = memory + at, s.sizes[l + 1] * s.itemsize
                 a.dh = NULL if s.activations[l] == IDENTITY else memory + at + part
                 a.delta = memory + at + 2 * part
             at += 2 * part + aligned(block * s.sizes[l + 1] * s.itemsize)
@@ -236,8 +237,8 @@ cdef class Workspace:
 
 # ---- the recursion ----------------------------------------------------------------------
 
-cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row, Py_ssize_t n,
-                         char* output) noexcept nogil:
+cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
+                         Py_ssize_t n, char* output) noexcept nogil:
     """E1 for at most BLOCK rows.
 
     The last layer is written to `output` unless that is NULL; returns where it lies, or NULL
@@ -252,7 +253,7 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
     for l in range(s.n_layers):
         a = &sweep.layers[l]
         offset = row * s.sizes[l + 1] * s.itemsize
-        to = output if output != NULL and l == s.n_layers - 1 else a.h + offset
+        to = output if output != NULL and l == s.n_layers - 1 else a.h + row * a.room
         dh = a.dh + offset if a.dh != NULL else NULL
         s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], s.transposed,
                           s.activations[l], sweep.scratch + seat.part * sweep.scratch_bytes)
@@ -329,8 +330,8 @@ cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
             return
 
 
-cdef void weight_grads(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row, Py_ssize_t n,
-                       bint accumulate) noexcept nogil:
+cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
+                           Py_ssize_t n, bint accumulate) noexcept nogil:
     """E6: of all weights, one after the other, each part has an equal share in whole rows.
 
     A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in).

@@ -3,12 +3,14 @@
 Outputs start as NaN between canaries, inputs lie between NaN, and in a process of its own every
 array ends or begins where the memory does. Then inputs that are strided, reversed, transposed,
 byte-swapped, unaligned or read-only give what their contiguous copies give, and stay as they
-are. Last, the workspace does not grow with the batch, and a batch may be empty.
+are. Last, a call that fits allocates nothing, the workspace does not grow with the batch, and a
+batch may be empty.
 """
 
 import ctypes
 import mmap
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -313,15 +315,16 @@ def test_inputs_of_other_dtypes_are_converted_as_numpy_would(dtype):
 # ---- the workspace, and no samples
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("sizes", [(3, 1), (30, 64, 64, 1), (300, 7, 130, 3)])
-def test_workspace_does_not_grow_with_the_batch(isa, dtype, sizes):
+def test_workspace_does_not_grow_with_the_batch(isa, dtype, sizes, threads):
     def batch(n):
         rng = np.random.default_rng(n)
         return rng.uniform(-1, 1, (n, sizes[0])), rng.random((n, sizes[-1])).round()
 
-    net = fastbp.MLP(sizes, dtype=dtype, seed=0)
+    net = fastbp.MLP(sizes, dtype=dtype, seed=0, n_threads=threads)
     held = []
-    for n in (1, 7, 64, 256):
+    for n in (1, 7, 64, 256 * threads):
         net.backprop(*batch(n))
         held.append(net.workspace_bytes)
     assert held == sorted(held)
@@ -331,12 +334,117 @@ def test_workspace_does_not_grow_with_the_batch(isa, dtype, sizes):
         net.train_epoch(*batch(n), fastbp.SGD(), batch_size=n)
         net.forward(batch(n)[0])
         assert net.workspace_bytes == held[-1]
-    # h, σ′ and two δ of 256 rows, panels of at most 256 terms: the panels of A (256, K), those of
-    # B (K, N), padded to vectors of 64 bytes and at least four of them wide
+    # For each thread h, σ′ and δ of 256 rows, the losses, and panels of at most 256 terms: those
+    # of A (256, K), those of B (K, N), padded to vectors of 64 bytes and at least four of them wide
     item, block = np.dtype(dtype).itemsize, 256
     widest = max(sizes) + 64 // item * 4
-    assert held[-1] <= item * (block * (2 * sum(sizes) + 2 * max(sizes))
-                               + block * widest + block * block) + 64 * (4 * len(sizes))
+    assert held[-1] <= threads * (item * block * (3 * sum(sizes[1:]) + sizes[-1] + widest + block)
+                                  + 64 * 4 * len(sizes))
+
+
+# Counts what a process asks its allocator for; the tests are where a compiler is.
+COUNTER = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+static long calls;
+long allocations(void) { return calls; }
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+void *malloc(size_t n) { calls++; return __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { calls++; return __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { calls++; return __libc_realloc(p, n); }
+void *aligned_alloc(size_t a, size_t n) { calls++; return __libc_memalign(a, n); }
+int posix_memalign(void **p, size_t a, size_t n) {
+    calls++;
+    return (*p = __libc_memalign(a, n)) ? 0 : 12;
+}
+"""
+COUNTED = """
+import ctypes, sys
+import numpy as np
+import fastbp
+allocations = ctypes.CDLL(sys.argv[1]).allocations
+allocations.restype = ctypes.c_long
+dtype, threads = sys.argv[2], int(sys.argv[3])
+rng = np.random.default_rng(0)
+X, y = rng.uniform(-1, 1, (1000, 20)).astype(dtype), rng.integers(0, 2, (1000, 1)).astype(dtype)
+w, order = rng.random(1000).astype(dtype), np.arange(1000)
+net = fastbp.MLP((20, 300, 64, 1), dtype=dtype, seed=0, n_threads=threads)
+adam = fastbp.Adam()
+calls = {
+    "nothing": lambda: None,
+    "backprop": lambda: net.backprop(X, y),
+    "fewer rows": lambda: net.backprop(X[:100], y[:100]),
+    "weighted mean": lambda: net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.1),
+    "epoch": lambda: net.train_epoch(X, y, adam, batch_size=50, shuffle=False, l2=0.1),
+    "step": lambda: adam.step(net.params, net.grad),
+    "another array": lambda: np.empty(300000, dtype),
+    "shuffled epoch": lambda: net.train_epoch(X, y, adam, batch_size=50, rng=0),
+    "shuffled epoch of ten times the steps": lambda: net.train_epoch(X, y, adam, batch_size=5,
+                                                                     rng=0),
+    "value_and_grad": lambda: net.value_and_grad(net.params, X, y),
+}
+for name, call in calls.items():
+    for _ in range(5):
+        call()
+    before = allocations()
+    for _ in range(10):
+        call()
+    print(name, allocations() - before, sep=":")
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="counts through glibc's malloc")
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_a_call_that_fits_allocates_nothing(dtype, threads, tmp_path):
+    """The epoch's shuffled order and gathered rows are allocated once, the new gradient too."""
+    (tmp_path / "counter.c").write_text(COUNTER)
+    library = str(tmp_path / "counter.so")
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, tmp_path / "counter.c"],
+                   check=True)
+    run = subprocess.run([sys.executable, "-c", COUNTED, library, dtype, threads], text=True,
+                         env={**os.environ, "LD_PRELOAD": library}, capture_output=True)
+    assert run.returncode == 0, run.stderr
+    counts = {name: int(count) for name, count in (line.split(":") for line
+                                                   in run.stdout.splitlines())}
+    assert counts.pop("another array") == 10        # what the counter sees of ten arrays
+    ten_epochs = counts.pop("shuffled epoch")
+    assert counts.pop("shuffled epoch of ten times the steps") == ten_epochs
+    assert counts.pop("value_and_grad") == 10
+    assert not any(counts.values()), counts
+
+
+PEAK = """
+import sys
+import numpy as np
+import fastbp
+dtype, call = sys.argv[1:]
+X, y = np.ones((10**6, 8), dtype), np.ones((10**6, 1), dtype)
+net = fastbp.MLP((8, 64, 64, 1), dtype=dtype, seed=0, n_threads=1)
+def peak():
+    status = open("/proc/self/status").read()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+net.backprop(X[:10], y[:10])
+net.forward(X[:10])
+before = peak()                 # X and y are there, and ones() had nothing beside them
+net.backprop(X, y) if call == "backprop" else net.loss_value(X, y)
+print(peak() - before, net.workspace_bytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak in /proc")
+@pytest.mark.parametrize("call", ["backprop", "loss_value"])
+def test_peak_of_a_million_rows(dtype, call):
+    """The workspace, which is that of 256 rows, and pages: the layers of 10^6 rows are a GB."""
+    run = subprocess.run([sys.executable, "-c", PEAK, dtype, call], text=True, capture_output=True)
+    assert run.returncode == 0, run.stderr
+    grown, workspace = map(int, run.stdout.split())
+    of_256_rows = fastbp.MLP((8, 64, 64, 1), dtype=dtype, n_threads=1)
+    of_256_rows.backprop(np.ones((256, 8)), np.ones(256))
+    pages = 1 << 18     # of code and stack that were not touched before
+    assert grown <= of_256_rows.workspace_bytes + pages
+    assert call != "backprop" or workspace == of_256_rows.workspace_bytes
 
 
 def test_no_samples(isa, dtype):

@@ -59,12 +59,12 @@ cdef void add_losses(double* sums, source losses, source sample_weight, Py_ssize
             sums[i & 7] += <double> w[i // n_outputs] * <double> loss[i]
 
 
-cdef Py_ssize_t first_outside_unit(source y, Py_ssize_t size) noexcept nogil:
-    """Index of the first target that is no probability, or -1."""
+cdef Py_ssize_t first_outside(source y, double most, Py_ssize_t size) noexcept nogil:
+    """Index of the first target or weight outside [0, most], or -1."""
     cdef const real* t = <const real*> y
     cdef Py_ssize_t i
     for i in range(size):
-        if not (0 <= t[i] <= 1):
+        if not (0 <= t[i] <= most):
             return i
     return -1
 

@@ -51,8 +51,8 @@ ctypedef struct KernelTable:
     void (*add_losses)(double* sums, const void* losses, const void* sample_weight,
                        Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
 
-    # index of the first element outside [0, 1] (NaN is), or -1
-    Py_ssize_t (*first_outside_unit)(const void* y, Py_ssize_t size) noexcept nogil
+    # index of the first element outside [0, most] (NaN is), or -1
+    Py_ssize_t (*first_outside)(const void* y, double most, Py_ssize_t size) noexcept nogil
     # the sum in float64, ascending
     double (*total)(const void* weights, Py_ssize_t size) noexcept nogil
 

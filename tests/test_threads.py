@@ -1,0 +1,347 @@
+"""Promise: any number of threads gives the bits of one, and threads come and go unnoticed.
+
+Asked for by number, threads are used even where the work is too small or the CPUs are too few
+for them, which mixes their order as nothing else does. Left to fastbp, their number follows the
+work, the CPUs and the environment.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import MLP, SGD, Adam, Layers
+
+THREADS = (2, 3, 5, 16)
+NETWORKS = [  # sizes, batch: no, one, fewer and more samples than threads; one block and several
+    ((3, 1), 0), ((2, 8, 8, 1), 1), ((5, 7, 3), 2), ((30, 64, 1), 37), ((9, 1, 4, 1), 300),
+    ((17, 33, 129, 5), 700), ((100, 65, 1), 1300),
+]
+
+
+def same_bits(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def samples(sizes, n, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.uniform(-1, 1, (n, sizes[0])).astype(dtype),
+            rng.integers(0, 2, (n, sizes[-1])).astype(dtype), rng.random(n).astype(dtype))
+
+
+def in_process(script, *arguments, **variables):
+    """What a Python script prints in a process of its own."""
+    package = str(Path(fastbp.__file__).parents[1])
+    names = ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS")
+    env = {name: value for name, value in os.environ.items() if name not in names}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (package, env.get("PYTHONPATH"))))
+    run = subprocess.run([sys.executable, "-c", script, *arguments], env=env | variables,
+                         capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
+# ---- the bits of one thread
+
+
+@pytest.mark.parametrize("sizes, n", NETWORKS)
+def test_gradient(isa, dtype, sizes, n):
+    X, y, w = samples(sizes, n, dtype)
+
+    def results(threads):
+        net = MLP(sizes, dtype=dtype, seed=0, n_threads=threads)
+        loss = net.backprop(X, y, sample_weight=w, l2=0.5)
+        return (loss, net.grad.copy(), net.forward(X), net.logits(X), net.loss_value(X, y),
+                *net.value_and_grad(net.params, X, y))
+
+    expected = results(1)
+    for threads in THREADS:
+        assert all(map(same_bits, results(threads), expected)), threads
+
+
+@pytest.mark.parametrize("layout", ["io", "oi"])
+@pytest.mark.parametrize("sizes, n", NETWORKS)
+def test_layers(isa, dtype, sizes, n, layout):
+    X, y, _ = samples(sizes, n, dtype)
+    net = MLP(sizes, dtype=dtype, seed=0)
+    weights = [W if layout == "io" else np.ascontiguousarray(W.T) for W in net.weights]
+
+    def results(threads):
+        layers = Layers(sizes, ["sigmoid"] * (len(sizes) - 1), dtype=dtype, layout=layout,
+                        n_threads=threads)
+        h = layers.forward(weights, net.biases, X)
+        grads = [np.full_like(a, np.nan) for a in (*weights, *net.biases, X)]
+        count = len(weights)
+        layers.backward(y - h, grads[:count], grads[count:-1], grads[-1])
+        return h, *grads
+
+    expected = results(1)
+    for threads in THREADS:
+        assert all(map(same_bits, results(threads), expected)), threads
+
+
+EPOCHS = [
+    {"shuffle": False, "batch_size": 32},
+    {"rng": 3, "batch_size": 7},
+    {"rng": 4, "batch_size": 600, "l2": 0.25, "weighted": True},
+    {"order": np.arange(1000)[::-1] // 2, "batch_size": 1, "weighted": True},
+]
+
+
+@pytest.mark.parametrize("options", EPOCHS)
+@pytest.mark.parametrize("make", [lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.01)],
+                         ids=["SGD", "Adam"])
+def test_epoch(isa, dtype, make, options):
+    sizes, n, options = (6, 19, 2), 1000, dict(options)
+    X, y, w = samples(sizes, n, dtype)
+    if options.pop("weighted", False):
+        w[::3] = 0          # in batches of one, a third makes no step
+        options["sample_weight"] = w
+
+    def results(threads):
+        net, optimizer = MLP(sizes, dtype=dtype, seed=0, n_threads=threads), make()
+        losses = [net.train_epoch(X, y, optimizer, **options) for _ in range(2)]
+        return losses, net.params, net.grad, optimizer.t
+
+    expected = results(1)
+    for threads in THREADS:
+        assert all(map(same_bits, results(threads), expected)), threads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the caller's mode through glibc")
+def test_mode_of_the_caller(dtype):
+    """Helpers compute in the mode of the contract, whatever the thread that made them was in."""
+    script = """
+import ctypes, sys
+import numpy as np
+import fastbp
+libm = ctypes.CDLL("libm.so.6")
+net = fastbp.MLP((30, 64, 1), dtype=sys.argv[1], seed=0, n_threads=3)
+X = np.arange(3000, dtype=sys.argv[1]).reshape(100, 30) % 17 / 8 - 1
+y = X[:, 0] > 0
+assert libm.fesetround(int(sys.argv[2])) == 0
+loss = net.backprop(X, y)
+assert libm.fegetround() == int(sys.argv[2])
+libm.fesetround(0)
+print(loss.hex(), net.grad.tobytes().hex())
+"""
+    upward = {"x86_64": "2048", "aarch64": "4194304"}[os.uname().machine]
+    assert in_process(script, dtype, "0") == in_process(script, dtype, upward)
+
+
+# ---- callers at once, interruptions, forks, the end
+
+
+def test_one_team_and_many_callers():
+    """Who finds the team busy computes alone; nobody waits, everybody is right."""
+    sizes = (20, 64, 64, 1)
+    X, y, _ = samples(sizes, 500, "float32")
+    nets = [MLP(sizes, seed=seed, n_threads=2 + seed % 3) for seed in range(6)]
+    expected = []
+    for net in nets:
+        loss = net.backprop(X, y)
+        expected.append((loss, net.grad.copy()))
+    wrong = []
+
+    def work(i):
+        for _ in range(50):
+            loss = nets[i].backprop(X, y)
+            if loss != expected[i][0] or not same_bits(nets[i].grad, expected[i][1]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(nets))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@contextlib.contextmanager
+def interrupted(after):
+    """SIGINT after so many seconds, which ends the block."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            yield
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.parametrize("batch_size", [4, 64, 1000])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
+    sizes = (4, 256, 256, 1)
+    X, y, _ = samples(sizes, 1000, "float32")
+    net, optimizer = MLP(sizes, seed=0, n_threads=3), Adam()
+    for repetition in range(3):
+        with interrupted(0.05):
+            net.train_epoch(np.tile(X, (1000, 1)), np.tile(y, (1000, 1)), optimizer, l2=l2,
+                            batch_size=batch_size, shuffle=False)
+        if repetition == 0:
+            twin, other, done = MLP(sizes, seed=0, n_threads=1), Adam(), 0
+        for step in range(optimizer.t - done):
+            rows = np.arange(step * batch_size, (step + 1) * batch_size) % 1000
+            twin.backprop(X[rows], y[rows], reduction="mean", l2=l2)
+            other.step(twin.params, twin.grad)
+        done = optimizer.t
+        assert same_bits(net.params, twin.params)
+    assert done > 0
+
+
+def test_a_wide_network_is_interrupted():
+    sizes = (*[1024] * 6, 1)
+    X, y, _ = samples(sizes, 2048, "float32")
+    net = MLP(sizes, seed=0, n_threads=2)
+    expected = net.backprop(X[:300], y[:300])
+    with interrupted(0.1):
+        while True:
+            net.backprop(X, y)
+    assert net.backprop(X[:300], y[:300]) == expected
+
+
+FORKS = """
+import os, signal, sys
+import numpy as np
+import fastbp
+sizes = (20, 64, 64, 1)
+X = np.arange(300 * 20, dtype="f").reshape(300, 20) % 7 / 3 - 1
+net = fastbp.MLP(sizes, seed=0, n_threads=3)
+def work():
+    return net.backprop(X, X[:, 0] > 0), net.grad.tobytes()
+"""
+
+
+def test_a_forked_process_has_a_team_of_its_own():
+    print_children = FORKS + """
+expected = work()
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if work() == expected and work() == expected else 1)
+    print(os.waitpid(child, 0)[1], work() == expected)
+"""
+    assert in_process(print_children) == ["0", "True"] * 3
+
+
+def test_a_fork_within_a_call():
+    """By a handler of signals: the parent goes on, the child is told, neither hangs."""
+    script = FORKS + """
+children = []
+def handler(*_):
+    if not children:
+        children.append(os.fork())
+        if children[0] == 0:
+            signal.alarm(20)
+signal.signal(signal.SIGALRM, handler)
+big = np.tile(X, (2000, 1))
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+try:
+    while not children:
+        loss = net.backprop(big, big[:, 0] > 0)
+    # the handler may have run between two calls
+    result = "parent" if children[0] else "between"
+except RuntimeError as error:
+    result = "told" if "forked" in str(error) else str(error)
+if children[0] == 0:
+    ok = result in ("told", "between") and np.isfinite(net.backprop(X, X[:, 0] > 0))
+    os._exit(0 if ok else 1)
+print(result, os.waitpid(children[0], 0)[1])
+"""
+    assert in_process(script) == ["parent", "0"]
+
+
+COUNT = """
+import os, sys
+import numpy as np
+import fastbp
+def tasks():
+    return len(os.listdir("/proc/self/task"))
+def big(n_threads=None):
+    net = fastbp.MLP((64, 256, 256, 1), seed=0, n_threads=n_threads)
+    net.backprop(np.ones((512, 64), "f"), np.ones(512, "f"))
+"""
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts in /proc")
+
+
+@needs_proc
+def test_helpers_are_gone_before_the_interpreter():
+    script = COUNT.replace("import fastbp\n", """
+import atexit, time
+def last():                             # registered before fastbp's, called after it
+    end = time.monotonic() + 10
+    while tasks() > 1 and time.monotonic() < end:
+        time.sleep(0.001)
+    print(tasks())
+atexit.register(last)
+import fastbp
+""") + "big(4); print(tasks())"
+    assert in_process(script, OPENBLAS_NUM_THREADS="1") == ["4", "1"]
+
+
+def test_no_threads_to_be_had():
+    script = FORKS + """
+import _thread
+expected = fastbp.MLP(sizes, seed=0, n_threads=1)
+loss = expected.backprop(X, X[:, 0] > 0)
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+start, _thread.start_new_thread = _thread.start_new_thread, refuse
+print(work() == (loss, expected.grad.tobytes()))
+_thread.start_new_thread = start
+print(work() == (loss, expected.grad.tobytes()))
+"""
+    assert in_process(script) == ["True", "True"]
+
+
+# ---- their number
+
+
+@needs_proc
+def test_number_in_automatic_mode():
+    """One for little work; for much, what the environment or the process's CPUs allow."""
+    little = COUNT + """
+net = fastbp.MLP((30, 64, 64, 1), seed=0)
+for n in (1, 64):
+    net.backprop(np.ones((n, 30), "f"), np.ones(n, "f"))
+    net.train_epoch(np.ones((1000, 30), "f"), np.ones(1000, "f"), fastbp.Adam(), batch_size=n)
+print(tasks())
+"""
+    one = {"OPENBLAS_NUM_THREADS": "1"}
+    assert in_process(little, FASTBP_NUM_THREADS="4", **one) == ["1"]
+    much = COUNT + "big(); print(tasks())"
+    assert in_process(much, FASTBP_NUM_THREADS="3", **one) == ["3"]
+    assert in_process(much, OMP_NUM_THREADS="1", **one) == ["1"]
+    assert in_process(COUNT + "fastbp.set_num_threads(2); big(); print(tasks())", **one) == ["2"]
+    pin = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    assert in_process(COUNT + pin + "big(); print(tasks())", **one) == ["1"]
+    every = in_process(COUNT + "big(); print(tasks(), fastbp.get_num_threads())", **one)
+    assert every[0] == every[1] or int(every[0]) == 8   # the work is worth eight
+
+
+@needs_proc
+def test_a_number_is_used_as_it_is():
+    script = COUNT + "fastbp.set_num_threads(1); big(3); print(tasks())"
+    assert in_process(script, OPENBLAS_NUM_THREADS="1") == ["3"]
+
+
+def test_helpers_sleep_after_a_call():
+    net = MLP((20, 64, 1), seed=0, n_threads=3)
+    net.backprop(*samples((20, 64, 1), 100, "float32")[:2])
+    time.sleep(0.01)
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.05
