@@ -312,4 +312,4 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
         ws.sweep.layers[l].W, ws.sweep.layers[l].b = data(weights[l]), data(biases[l])
         ws.sweep.layers[l].dW, ws.sweep.layers[l].db = data(dW[l]), data(db[l])
     cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
-    return loss_and_gradient(ws, &batch, n, True, mean, 0, None), dW, db
+    return loss_and_gradient(ws, &batch, n, True, mean, 0, 0), dW, db

@@ -16,7 +16,7 @@ ctypedef struct Totals:         # float64 sums over the samples (N3)
 
 # The loss of a batch, and with `gradient` its gradient into what `ws` is bound to
 cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
-                              bint mean, double l2, object n_threads) except? -1
+                              bint mean, double l2, int asked) except? -1
 
 cdef void start(Totals* totals) noexcept nogil
 cdef double loss_of(const Totals* totals) noexcept nogil

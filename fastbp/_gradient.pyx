@@ -29,11 +29,11 @@ ctypedef struct Block:          # the task of a block's two phases
 
 
 cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
-                              bint mean, double l2, object n_threads) except? -1:
+                              bint mean, double l2, int asked) except? -1:
     cdef const Shape* s = ws.shape
     cdef Totals totals
     cdef Task task = Task(&ws.sweep, batch, n, gradient, &totals)
-    cdef int threads = threads_for(s, n, 3 if gradient else 1, n_threads)
+    cdef int threads = threads_for(s, n, 3 if gradient else 1, asked)
     ws.reserve(min(max(n, 1), <Py_ssize_t> BLOCK * threads), threads)
     start(&totals)
     carry_out(&ws.sweep, sweep_of_thread, &task, threads)

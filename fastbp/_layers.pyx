@@ -10,8 +10,8 @@ cimport numpy as cnp
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._native cimport data
 from fastbp._recursion cimport (
-    BLOCK, Architecture, Buffers, Shape, Sweep, Workspace, carry_out, descend, forward_all,
-    threads_for, weight_gradients,
+    BLOCK, Architecture, Buffers, Shape, Sweep, Workspace, asked_threads, carry_out, descend,
+    forward_all, threads_for, weight_gradients,
 )
 from fastbp._team cimport Seat, acquire, do_phase, release, share
 
@@ -42,7 +42,8 @@ cdef class Layers:
     layout : {"io", "oi"}
         Weights as (fan_in, fan_out), or as (fan_out, fan_in).
     n_threads : int or None
-        Most threads a call may use; the result does not depend on it.
+        Threads of a call, at most one for each row and 256 in all; None leaves the number to
+        the work and to `get_num_threads`. The result does not depend on it.
 
     Raises
     ------
@@ -62,7 +63,7 @@ cdef class Layers:
     cdef object X, weights, biases      # of the last forward, converted
     cdef dict given                     # the same, as they came
     cdef Py_ssize_t n
-    cdef int busy
+    cdef int asked, busy
 
     def __init__(self, layer_sizes, activations, *, dtype="float32", layout="io", n_threads=None):
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
@@ -78,6 +79,7 @@ cdef class Layers:
         self.dtype = _checks.real_dtype(dtype)
         self.layout = _checks.choice("layout", layout, ("io", "oi"))
         self.n_threads = _checks.n_threads(n_threads)
+        self.asked = asked_threads(self.n_threads)
         self.workspace = Workspace(
             Architecture(self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
                          self.dtype.itemsize, self.layout == "oi"), True)
@@ -158,11 +160,11 @@ cdef class Layers:
         cdef Py_ssize_t n = X.shape[0], l
         out = np.empty((n, self.layer_sizes[-1]), self.dtype)
         self.X = None                       # a failure from here on leaves nothing to go back over
-        ws.reserve(max(n, 1), threads_for(ws.shape, n, 2, self.n_threads))    # for `backward`
+        ws.reserve(max(n, 1), threads_for(ws.shape, n, 2, self.asked))    # for `backward`
         for l in range(ws.shape.n_layers):
             ws.sweep.layers[l].W = data(weights[l])
             ws.sweep.layers[l].b = data(biases[l])
-        forward_all(ws, data(X), data(out), n, NULL, self.n_threads)
+        forward_all(ws, data(X), data(out), n, NULL, self.asked)
         self.X, self.weights, self.biases, self.given, self.n = X, weights, biases, given, n
         return out
 
@@ -211,7 +213,7 @@ cdef class Layers:
             ws.sweep.layers[l].dW = data(dW[l])
             ws.sweep.layers[l].db = data(db[l])
         cdef Backward task = Backward(&ws.sweep, data(self.X), data(grad_output), dX, self.n, 0, 0)
-        cdef int threads = min(ws.threads, threads_for(ws.shape, self.n, 2, self.n_threads))
+        cdef int threads = min(ws.threads, threads_for(ws.shape, self.n, 2, self.asked))
         carry_out(&ws.sweep, backward_of_thread, &task, threads)
 
 

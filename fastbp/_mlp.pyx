@@ -19,7 +19,9 @@ from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport BLOCK, Architecture, Shape, Workspace, forward_all, threads_for
+from fastbp._recursion cimport (
+    BLOCK, Architecture, Shape, Workspace, asked_threads, forward_all, threads_for,
+)
 from fastbp._team cimport acquire, release
 
 cnp.import_array()
@@ -90,7 +92,8 @@ cdef class MLP:
         For the initial parameters: W uniform in +-sqrt(6 / (fan_in + fan_out)), b = 0. None
         takes fresh entropy.
     n_threads : int or None
-        Most threads a call may use; the result does not depend on it.
+        Threads of a call, at most one for each row and 256 in all; None leaves the number to
+        the work and to `get_num_threads`. The result does not depend on it.
 
     Attributes
     ----------
@@ -121,7 +124,7 @@ cdef class MLP:
     cdef const Shape* shape
     cdef Workspace workspace
     cdef Py_ssize_t n_features, n_outputs
-    cdef int typenum, busy
+    cdef int typenum, asked, busy
 
     def __init__(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
                  seed=None, n_threads=None):
@@ -132,6 +135,7 @@ cdef class MLP:
         self.loss = _checks.choice("loss", loss, LOSSES)
         self.dtype = _checks.real_dtype(dtype)
         self.n_threads = _checks.n_threads(n_threads)
+        self.asked = asked_threads(self.n_threads)
         self.typenum = self.dtype.num
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
         self.flat = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
@@ -248,7 +252,7 @@ cdef class MLP:
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.bind(data(self.flat), NULL)
         forward_all(ws, data(X), data(out), n, NULL if logits else self.shape.kernels.sigmoid,
-                    self.n_threads)
+                    self.asked)
         return out
 
     def forward(self, X, out=None):
@@ -321,7 +325,7 @@ cdef class MLP:
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.bind(data(self.flat), NULL)
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
-        return loss_and_gradient(ws, &batch, n, False, mean, 0, self.n_threads)
+        return loss_and_gradient(ws, &batch, n, False, mean, 0, self.asked)
 
     cdef double _gradient(self, X, y, sample_weight, bint mean, double l2, char* params,
                           char* grad) except? -1:
@@ -330,7 +334,7 @@ cdef class MLP:
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
         ws.bind(params, grad)
         return loss_and_gradient(ws, &batch, cnp.PyArray_DIM(X, 0), True, mean, l2,
-                                 self.n_threads)
+                                 self.asked)
 
     def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6: the loss, and its gradient into `grad`.
@@ -506,7 +510,7 @@ cdef class MLP:
         cdef Workspace ws = self.workspace
         cdef Batch batch = Batch(data(X), data(y), data(sample_weight),
                                  <const Py_ssize_t*> data(order), NULL)
-        cdef int threads = threads_for(self.shape, size, 3, self.n_threads)
+        cdef int threads = threads_for(self.shape, size, 3, self.asked)
         block = min(size, <Py_ssize_t> BLOCK * threads)
         ws.reserve(block, threads)
         ws.bind(data(self.flat), data(self.slope))

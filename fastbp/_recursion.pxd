@@ -67,8 +67,10 @@ cdef class Workspace:
     cdef void bind(self, const char* params, char* grad) noexcept nogil
 
 
-# How many threads a pass over n rows should have: n_threads, or a number chosen by the work
-cdef int threads_for(const Shape* s, Py_ssize_t n, int products, object n_threads) except -1
+# n_threads as passes take it: 0 for None, which leaves the number to the work
+cdef int asked_threads(object n_threads) except -1
+# How many threads a pass over n rows should have
+cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
 
 # With the GIL released: work(task, seat) in every thread of the sweep; -1 with an exception set
 cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1
@@ -88,4 +90,4 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
 
 # E1 for n rows of any number, then `output_map`(h_L, h_L) unless that is NULL
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
-                     OutputMap output_map, object n_threads) except -1
+                     OutputMap output_map, int asked) except -1

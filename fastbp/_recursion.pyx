@@ -83,17 +83,21 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
 
 # ---- threads ----------------------------------------------------------------------------
 
-cdef int threads_for(const Shape* s, Py_ssize_t n, int products, object n_threads) except -1:
+cdef int asked_threads(object n_threads) except -1:
+    return 0 if n_threads is None else min(n_threads, MOST_THREADS)
+
+
+cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1:
     """A thread needs work that is worth waking it for, and rows that fill its tiles."""
     cdef double work
     cdef Py_ssize_t threads = min(n, <Py_ssize_t> MOST_THREADS)
-    if n_threads is not None:
-        return max(1, min(threads, <Py_ssize_t> n_threads))
+    if asked > 0:
+        return max(1, min(threads, <Py_ssize_t> asked))
     work = <double> n * (products * s.weights + UNIT_WORK * s.units) * s.itemsize
     threads = min(n // THREAD_ROWS, <Py_ssize_t> min(<double> MOST_THREADS, work / THREAD_WORK))
     if threads < 2:
         return 1
-    return min(threads, <Py_ssize_t> _config.get_num_threads())
+    return min(threads, <Py_ssize_t> asked_threads(_config.get_num_threads()))
 
 
 cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1:
@@ -273,9 +277,9 @@ ctypedef struct Rows:           # the task of `forward_of_thread`
 
 
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
-                     OutputMap output_map, object n_threads) except -1:
+                     OutputMap output_map, int asked) except -1:
     cdef Rows rows = Rows(&ws.sweep, X, output, n, ws.backward, output_map)
-    cdef int threads = threads_for(ws.shape, n, 1, n_threads)
+    cdef int threads = threads_for(ws.shape, n, 1, asked)
     ws.reserve(max(n, 1) if ws.backward else min(max(n, 1), <Py_ssize_t> BLOCK * threads), threads)
     return carry_out(&ws.sweep, forward_of_thread, &rows, threads)
 

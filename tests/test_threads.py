@@ -338,6 +338,21 @@ def test_a_number_is_used_as_it_is():
     assert in_process(script, OPENBLAS_NUM_THREADS="1") == ["3"]
 
 
+def test_any_number_is_taken():
+    """No more threads than rows, or than a team has, are made of it."""
+    X, y, _ = samples((20, 64, 1), 3, "float32")
+    before = fastbp.get_num_threads()
+    try:
+        fastbp.set_num_threads(10**30)
+        assert MLP((20, 64, 1), seed=0, n_threads=10**30).backprop(X, y) == MLP(
+            (20, 64, 1), seed=0, n_threads=1).backprop(X, y)
+        wide = MLP((256, 256, 1), seed=0)
+        assert np.isfinite(wide.backprop(np.ones((512, 256), "f"), np.ones(512, "f")))
+    finally:
+        fastbp.set_num_threads(None)
+    assert fastbp.get_num_threads() == before
+
+
 def test_helpers_sleep_after_a_call():
     net = MLP((20, 64, 1), seed=0, n_threads=3)
     net.backprop(*samples((20, 64, 1), 100, "float32")[:2])
