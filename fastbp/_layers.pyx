@@ -57,7 +57,7 @@ cdef class Layers:
     """
 
     cdef readonly tuple layer_sizes, activations
-    cdef readonly object dtype, n_threads
+    cdef readonly object dtype
     cdef readonly str layout
     cdef Workspace workspace
     cdef object X, weights, biases      # of the last forward, converted
@@ -78,8 +78,7 @@ cdef class Layers:
             _checks.choice("activations", name, tuple(ACTIVATIONS)) for name in activations)
         self.dtype = _checks.real_dtype(dtype)
         self.layout = _checks.choice("layout", layout, ("io", "oi"))
-        self.n_threads = _checks.n_threads(n_threads)
-        self.asked = asked_threads(self.n_threads)
+        self.n_threads = n_threads
         self.workspace = Workspace(
             Architecture(self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
                          self.dtype.itemsize, self.layout == "oi"), True)
@@ -91,6 +90,15 @@ cdef class Layers:
     def __reduce__(self):
         return _build_layers, (self.layer_sizes, self.activations, self.dtype.name, self.layout,
                                self.n_threads)
+
+    @property
+    def n_threads(self):
+        """Threads of a call, or None; writable."""
+        return self.asked or None
+
+    @n_threads.setter
+    def n_threads(self, value):
+        self.asked = asked_threads(_checks.n_threads(value))
 
     @property
     def workspace_bytes(self):

@@ -115,7 +115,7 @@ cdef class MLP:
     """
 
     cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
-    cdef readonly object dtype, n_threads
+    cdef readonly object dtype
     cdef object flat, slope             # the memory of params and grad, nobody else's to reshape
     cdef object params_view, grad_view  # what users see of it
     cdef readonly str activation, loss
@@ -134,8 +134,7 @@ cdef class MLP:
         self.activation = _checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.loss = _checks.choice("loss", loss, LOSSES)
         self.dtype = _checks.real_dtype(dtype)
-        self.n_threads = _checks.n_threads(n_threads)
-        self.asked = asked_threads(self.n_threads)
+        self.n_threads = n_threads
         self.typenum = self.dtype.num
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
         self.flat = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
@@ -168,6 +167,15 @@ cdef class MLP:
                    "n_threads": self.n_threads, "seed": 0}
         return (_restore, (type(self), self.layer_sizes, options, self.flat, self.slope),
                 getattr(self, "__dict__", None))
+
+    @property
+    def n_threads(self):
+        """Threads of a call, or None; writable."""
+        return self.asked or None
+
+    @n_threads.setter
+    def n_threads(self, value):
+        self.asked = asked_threads(_checks.n_threads(value))
 
     @property
     def params(self):

@@ -33,9 +33,9 @@ class Side(NamedTuple):
     flat: object
 
 
-def problem(sizes, batch, dtype, seed=0, n_threads=1):
+def problem(sizes, batch, dtype, seed=0):
     """A network and a batch from raw PCG64 bits: X uniform in [-1, 1), y (n, n_outputs) 0 or 1."""
-    net = fastbp.MLP(sizes, dtype=dtype, seed=seed, n_threads=n_threads)
+    net = fastbp.MLP(sizes, dtype=dtype, seed=seed, n_threads=1)
     bits = _random.raw_bits(seed + 1, batch * (sizes[0] + sizes[-1]))
     X, y = np.split(bits, [batch * sizes[0]])
     X = ((X >> np.uint64(11)) * 2.0**-52 - 1.0).astype(dtype).reshape(batch, -1)

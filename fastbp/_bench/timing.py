@@ -37,9 +37,13 @@ def one_core():
         os.sched_setaffinity(0, before)
 
 
-def interleave(calls, seconds):
-    """Seconds per call, a list of samples for each of `calls`: rounds for `seconds` in all."""
-    timers = [timeit.Timer(call) for call in calls]
+def interleave(calls, seconds, setups=None):
+    """Seconds per call, a list of samples for each of `calls`: rounds for `seconds` in all.
+
+    `setups` has a call for each of them, made before each of its samples.
+    """
+    timers = [timeit.Timer(call, setup) for call, setup in
+              zip(calls, setups or ["pass"] * len(calls), strict=True)]
     counts = [_calls_per_sample(timer) for timer in timers]
     samples = [[] for _ in calls]
     end = time.perf_counter() + seconds
