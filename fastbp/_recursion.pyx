@@ -33,9 +33,9 @@ cdef enum:
     LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
     # The crossover of the automatic number of threads, chosen by bench/crossover.py: bytes of
     # multiply-adds that each should have, what a unit's sigmoid counts, rows for each.
-    THREAD_WORK = 20_000_000
+    THREAD_WORK = 12_000_000
     UNIT_WORK = 40
-    THREAD_ROWS = 16
+    THREAD_ROWS = 2
 
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept
@@ -88,7 +88,7 @@ cdef int asked_threads(object n_threads) except -1:
 
 
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1:
-    """A thread needs work that is worth waking it for, and rows that fill its tiles."""
+    """A thread needs work that is worth waking it for, and more than one row to read W for."""
     cdef double work
     cdef Py_ssize_t threads = min(n, <Py_ssize_t> MOST_THREADS)
     if asked > 0:
