@@ -27,28 +27,52 @@ cdef inline vec polynomial(const real* coefficients, int degree, vec x) noexcept
     return p
 
 
+cdef inline void logistics(Logistic* out, const vec* z, int count) noexcept nogil:
+    """The tails of `count` vectors, a literal of at most 4, in lock-step.
+
+    One vector is a chain of some 40 dependent operations; a CPU looks no further ahead than
+    two or three of them, and has room for more.
+    """
+    cdef vec one = splat(1), shifter = splat(SHIFTER), lowest = splat(EXP_LOWEST)
+    cdef vec sum[4]
+    cdef vec r[4]
+    cdef vec r_lo[4]
+    cdef vec p[4]
+    cdef vec head[4]
+    cdef vec tail[4]
+    cdef vec a, n, r_hi, t, s, d, d_lo, q
+    cdef int u, i
+    for u in range(count):
+        a = at_least(descent(z[u]), lowest)
+        sum[u] = fma(a, splat(LOG2E), shifter)
+        n = sum[u] - shifter
+        r_hi = fma(n, splat(-LN2_HI), a)                      # exact
+        r[u] = fma(n, splat(-LN2_LO), r_hi)
+        r_lo[u] = fma(n, splat(-LN2_LO), r_hi - r[u])
+        p[u] = splat(EXP_TAIL[0])
+    for i in range(1, EXP_TAIL_DEGREE + 1):
+        for u in range(count):
+            p[u] = fma(p[u], r[u], splat(EXP_TAIL[i]))
+    for u in range(count):
+        t = fma(r[u] * r[u], p[u], r_lo[u])
+        s = r[u] + t
+        head[u] = one + s
+        tail[u] = (s - (head[u] - one)) + (t - (s - r[u]))    # e^r = head + tail
+    for u in range(count):
+        out[u].E = scale2(head[u], sum[u])
+        out[u].E_tail = scale2(tail[u], sum[u])
+        out[u].inverse = one / (one + out[u].E)
+    for u in range(count):
+        d = one + out[u].E
+        d_lo = ((one - d) + out[u].E) + out[u].E_tail         # 1 + e^a = d + d_lo
+        q = head[u] * out[u].inverse
+        q = fma(fma(-q, d_lo, tail[u]) + residual(head[u], q, d), out[u].inverse, q)
+        out[u].q = scale2(q, sum[u])
+
+
 cdef inline Logistic logistic(vec z) noexcept nogil:
     cdef Logistic out
-    cdef vec one = splat(1), magic = splat(ROUND_MAGIC), lowest = splat(EXP_LOWEST)
-    cdef vec a, n, r_hi, r, r_lo, t, s, head, tail, d, d_lo, q
-    a = -magnitude(z)
-    a = choose(less(a, lowest), lowest, a)
-    n = fma(a, splat(LOG2E), magic) - magic
-    r_hi = fma(n, splat(-LN2_HI), a)                      # exact
-    r = fma(n, splat(-LN2_LO), r_hi)
-    r_lo = fma(n, splat(-LN2_LO), r_hi - r)
-    t = fma(r * r, polynomial(EXP_TAIL, EXP_TAIL_DEGREE, r), r_lo)
-    s = r + t
-    head = one + s
-    tail = (s - (head - one)) + (t - (s - r))             # e^r = head + tail
-    out.E = scale2(head, n)
-    out.E_tail = scale2(tail, n)
-    d = one + out.E
-    d_lo = ((one - d) + out.E) + out.E_tail               # 1 + e^a = d + d_lo
-    out.inverse = one / d
-    q = head * out.inverse
-    q = fma(fma(-q, d_lo, tail) + residual(head, q, d), out.inverse, q)
-    out.q = scale2(q, n)
+    logistics(&out, &z, 1)
     return out
 
 
@@ -59,13 +83,22 @@ cdef inline vec sigmoid_of(vec z, vec q) noexcept nogil:
 
 cdef void sigmoid(memory h, source z, Py_ssize_t size) noexcept nogil:
     """E1: h = sigma(z)."""
-    cdef Py_ssize_t i, block, lanes
-    cdef vec x
-    for block in range((size + VL - 1) // VL):
+    cdef Py_ssize_t i, block, lanes, groups = size // (LOGISTICS * VL)
+    cdef vec x[4]
+    cdef Logistic tail[4]
+    cdef int u
+    for block in range(groups):
+        i = block * LOGISTICS * VL
+        for u in range(LOGISTICS):
+            x[u] = load(<const real*> z + i + u * VL)
+        logistics(tail, x, LOGISTICS)
+        for u in range(LOGISTICS):
+            store(<real*> h + i + u * VL, sigmoid_of(x[u], tail[u].q))
+    for block in range(groups * LOGISTICS, (size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
-        x = load_lanes(<const real*> z + i, lanes)
-        store_lanes(<real*> h + i, sigmoid_of(x, logistic(x).q), lanes)
+        x[0] = load_lanes(<const real*> z + i, lanes)
+        store_lanes(<real*> h + i, sigmoid_of(x[0], logistic(x[0]).q), lanes)
 
 
 cdef void sigmoid_backward(memory out, source grad, source h, Py_ssize_t size) noexcept nogil:

@@ -10,8 +10,8 @@ from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation, KernelTable
 cdef extern from "simd.h" nogil:
     ctypedef float real
     ctypedef float vec
-    ctypedef int ivec
-    enum: VL
+    ctypedef int truth
+    enum: VL, LOGISTICS
 
     vec load(const real* p) noexcept
     vec load_tail(const real* p, Py_ssize_t n) noexcept
@@ -21,15 +21,18 @@ cdef extern from "simd.h" nogil:
     vec fma "fma_"(vec a, vec b, vec c) noexcept
     vec residual(vec a, vec q, vec d) noexcept
     vec root(vec x) noexcept
-    ivec less(vec a, vec b) noexcept
-    vec choose(ivec where, vec x, vec y) noexcept
+    truth less(vec a, vec b) noexcept
+    vec choose(truth where, vec x, vec y) noexcept
+    vec at_least(vec x, vec low) noexcept
     vec magnitude(vec x) noexcept
-    vec scale2(vec x, vec n) noexcept
+    vec descent(vec x) noexcept
+    const real SHIFTER
+    vec scale2(vec x, vec sum) noexcept
     vec zip_lo(vec a, vec b) noexcept
     vec zip_hi(vec a, vec b) noexcept
 
 cdef extern from "coefficients.h" nogil:
-    const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST, ROUND_MAGIC
+    const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST
     enum: EXP_TAIL_DEGREE, LOG1P_TAIL_DEGREE
     const real* EXP_TAIL
     const real* LOG1P_TAIL

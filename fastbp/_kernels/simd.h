@@ -10,8 +10,9 @@
  *   residual                          a - q*d, exact when q is close to a/d
  *   root                              square root, correctly rounded
  *   less, choose                      a < b ? x : y per lane, NaN compares false
- *   magnitude                         |x|
- *   exp2i, scale2                     2^n and x * 2^n (one rounding) for integral n <= 0
+ *   at_least                          x < low ? low : x
+ *   magnitude, descent                |x|, -|x|
+ *   scale2                            x * 2^n, one rounding, for integral n <= 0
  *   zip_lo, zip_hi                    interleave two vectors: lower and upper half
  *
  * `+ - * /` come from the compiler's vector types.  It knows nothing of networks. */
@@ -68,6 +69,7 @@ typedef int64_t bits;
 #endif
 
 #define VL (VEC_BYTES / REAL_BYTES)
+#include "tuning.h"
 #define LOG2_VL (VL == 16 ? 4 : VL == 8 ? 3 : VL == 4 ? 2 : 1)
 
 /* Rows of the register tile that is 1, 2, 3 or 4 vectors wide: its accumulators, one row
@@ -178,26 +180,49 @@ PRIMITIVE vec residual(vec a, vec q, vec d) { return fma_(-q, d, a); }
 #endif
 
 /* ---- comparison and bits ------------------------------------------------------------ */
-PRIMITIVE ivec less(vec a, vec b) { return (ivec)(a < b); }
-PRIMITIVE vec choose(ivec where, vec x, vec y) { return (vec)((where & (ivec)x) | (~where & (ivec)y)); }
 PRIMITIVE vec magnitude(vec x) { return (vec)((ivec)x & MAGNITUDE_BITS); }
+PRIMITIVE vec descent(vec x) { return (vec)((ivec)x | ~(bits)MAGNITUDE_BITS); }
 
-/* Adding 1.5 * 2^MANTISSA + bias leaves n + bias in the low bits of the sum. */
-PRIMITIVE vec exp2i(vec n) {
-    const vec magic = splat((real)1.5 * (real)((int64_t)1 << MANTISSA) + EXPONENT_BIAS);
-    return (vec)((ivec)(n + magic) << MANTISSA);
-}
-
-/* x in [1/4, 1]: the first half is exact, so that a subnormal result is rounded once. */
-PRIMITIVE vec scale2(vec x, vec n) {
+/* GCC has no ?: for vectors in C, and makes three operations of one blend. */
 #if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)
-    return (vec)_mm512_scalef_ps((__m512)x, (__m512)n);
+typedef __mmask16 truth;
+PRIMITIVE truth less(vec a, vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm512_mask_blend_ps(t, (__m512)y, (__m512)x); }
+PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm512_max_ps((__m512)low, (__m512)x); }
 #elif defined(FASTBP_AVX512)
-    return (vec)_mm512_scalef_pd((__m512d)x, (__m512d)n);
+typedef __mmask8 truth;
+PRIMITIVE truth less(vec a, vec b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ); }
+PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm512_mask_blend_pd(t, (__m512d)y, (__m512d)x); }
+PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm512_max_pd((__m512d)low, (__m512d)x); }
 #else
-    const vec magic = splat((real)1.5 * (real)((int64_t)1 << MANTISSA));
-    vec half = (n * splat((real)0.5) + magic) - magic;
-    return (x * exp2i(half)) * exp2i(n - half);
+typedef ivec truth;
+PRIMITIVE truth less(vec a, vec b) { return (ivec)(a < b); }
+#if defined(FASTBP_AVX2) && defined(FASTBP_FLOAT32)
+PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm256_blendv_ps((__m256)y, (__m256)x, (__m256)t); }
+PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm256_max_ps((__m256)low, (__m256)x); }
+#elif defined(FASTBP_AVX2)
+PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm256_blendv_pd((__m256d)y, (__m256d)x, (__m256d)t); }
+PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm256_max_pd((__m256d)low, (__m256d)x); }
+#else
+PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)((t & (ivec)x) | (~t & (ivec)y)); }
+PRIMITIVE vec at_least(vec x, vec low) { return choose(less(x, low), low, x); }
+#endif
+#endif
+
+/* The sum rounds x to an integral n, and its low bits are n + 2 EXPONENT_BIAS: halved, and
+ * moved up into the place of the exponent, they are 2^(n/2), rounded down. */
+#define SHIFTER ((real)1.5 * (real)((int64_t)1 << MANTISSA) + 2 * EXPONENT_BIAS)
+
+/* x in [1/4, 1], sum = n + SHIFTER: multiplying by the first half is exact, so that a
+ * subnormal result is rounded once. */
+PRIMITIVE vec scale2(vec x, vec sum) {
+#if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)
+    return (vec)_mm512_scalef_ps((__m512)x, (__m512)(sum - splat(SHIFTER)));
+#elif defined(FASTBP_AVX512)
+    return (vec)_mm512_scalef_pd((__m512d)x, (__m512d)(sum - splat(SHIFTER)));
+#else
+    ivec half = (ivec)sum >> 1;
+    return (x * (vec)(half << MANTISSA)) * (vec)(((ivec)sum - half) << MANTISSA);
 #endif
 }
 

@@ -56,25 +56,38 @@ ctypedef struct Block:      # the part of a Product one tile works on
 
 cdef void activate(const Product* p, const real* z_tile, Py_ssize_t i0, Py_ssize_t j0,
                    int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
-    """E1: z = product + b; h = act(z), derivative = act'(z) from the tail q."""
-    cdef Py_ssize_t o, lanes
-    cdef int i, j
-    cdef vec z, q
-    for i in range(rows):
-        for j in range(width):
-            lanes = VL if j < width - 1 else last_lanes
-            o = (i0 + i) * p.N + j0 + j * VL
-            z = load(z_tile + (i * width + j) * VL)
+    """E1: z = product + b; h = act(z), derivative = act'(z) from the tail q.
+
+    LOGISTICS vectors at a time, row after row; the last group repeats the last vector.
+    """
+    cdef vec z[4]
+    cdef Logistic tail[4]
+    cdef Py_ssize_t o[4]
+    cdef Py_ssize_t lanes[4]
+    cdef int i = 0, j = 0, u, group, last = rows * width - 1
+    for group in range(last // LOGISTICS + 1):
+        for u in range(LOGISTICS):
+            lanes[u] = VL if j < width - 1 else last_lanes
+            o[u] = (i0 + i) * p.N + j0 + j * VL
+            z[u] = load(z_tile + (i * width + j) * VL)
             if p.swapped:
-                z = z + splat(p.bias[0])
+                z[u] = z[u] + splat(p.bias[0])
             else:
-                z = z + load_lanes(p.bias + j0 + j * VL, lanes)
-            if p.activation == SIGMOID:
-                q = logistic(z).q
-                if p.derivative != NULL:
-                    store_lanes(p.derivative + o, q * (splat(1) - q), lanes)
-                z = sigmoid_of(z, q)
-            store_lanes(p.C + o, z, lanes)
+                z[u] = z[u] + load_lanes(p.bias + j0 + j * VL, lanes[u])
+            if j < width - 1:
+                j += 1
+            elif i < rows - 1:
+                i += 1
+                j = 0
+        if p.activation == SIGMOID:
+            logistics(tail, z, LOGISTICS)
+            for u in range(LOGISTICS):
+                z[u] = sigmoid_of(z[u], tail[u].q)
+            if p.derivative != NULL:
+                for u in range(LOGISTICS):
+                    store_lanes(p.derivative + o[u], tail[u].q * (splat(1) - tail[u].q), lanes[u])
+        for u in range(LOGISTICS):
+            store_lanes(p.C + o[u], z[u], lanes[u])
 
 
 cdef void scale(const Product* p, const real* g_tile, Py_ssize_t i0, Py_ssize_t j0,
