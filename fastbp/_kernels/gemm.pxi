@@ -9,7 +9,7 @@
 # elements are computed together, never the order inside one.
 #
 #   for kb     blocks of KC along k
-#     for mb     blocks of MC rows; A's block is packed when that pays
+#     for mb     blocks of MC rows, or of one tile; A's block is packed when that pays
 #       for panel  NV vectors wide; B's panel is packed, or transposed, when it must be
 #         for tile   MR x NV vectors of C in registers
 
@@ -19,9 +19,21 @@ include "packing.pxi"
 
 # ---- driver --------------------------------------------------------------------------
 
-cdef inline int panel_width(Py_ssize_t vectors, Py_ssize_t M, bint pack_A) noexcept nogil:
+cdef inline bint is_thin(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Whether writing C is most of the work."""
+    return K <= THIN and M * N * <Py_ssize_t> sizeof(real) > THIN_BYTES
+
+
+cdef inline Py_ssize_t block_rows(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Rows of C that all panels walk down before the next ones."""
+    return ROWS_4 if is_thin(M, N, K) else MC
+
+
+cdef inline int panel_width(const Product* p, Py_ssize_t vectors, bint pack_A) noexcept nogil:
     """How many vectors the next panel takes: pairs, three to end on, wide ones for few rows."""
-    if M < 6:
+    if p.M < 6 and p.transposed:
+        return <int> min(<Py_ssize_t> WIDE_TRANSPOSED, vectors)
+    if p.M < 6 or is_thin(p.M, p.N, p.K):
         return <int> min(<Py_ssize_t> WIDEST, vectors)
     if vectors == 3 and not pack_A:
         return 3
@@ -40,14 +52,17 @@ cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept
 
 cdef inline Py_ssize_t panel_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
     """Reals of packed B held at a time: one panel, or all of them when A has more blocks."""
-    cdef Py_ssize_t widths = max(<Py_ssize_t> WIDEST, (N + VL - 1) // VL if M > MC else 0)
-    return min(<Py_ssize_t> KC, K) * widths * VL
+    cdef Py_ssize_t vectors = WIDEST
+    if M > block_rows(M, N, K):
+        vectors = max(vectors, (N + VL - 1) // VL)
+    return min(<Py_ssize_t> KC, K) * vectors * VL
 
 
 cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
     cdef Block b
     cdef real* panel
     cdef real* packed_rows = scratch + panel_room(p.M, p.N, p.K)
+    cdef Py_ssize_t rows = block_rows(p.M, p.N, p.K)
     cdef Py_ssize_t kb, mb, k0, M, v, columns, vectors = (p.N + VL - 1) // VL
     cdef bint pack_A = packs_rows(p.M, p.N, p.K), pack_B = packs_panels(p.M, p.N, p.K)
     cdef int NV
@@ -56,9 +71,9 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
         b.K = min(<Py_ssize_t> KC, p.K - k0)
         b.first = kb == 0 and not p.accumulate
         b.last = k0 + b.K == p.K
-        for mb in range((p.M + MC - 1) // MC):
-            b.i = mb * MC
-            M = min(<Py_ssize_t> MC, p.M - b.i)
+        for mb in range((p.M + rows - 1) // rows):
+            b.i = mb * rows
+            M = min(rows, p.M - b.i)
             if pack_A:
                 pack_rows(packed_rows, p, b.i, M, k0, b.K)
                 b.A, b.row, b.step = packed_rows, 0, 0
@@ -67,7 +82,7 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
             panel = scratch
             v = 0
             while v < vectors:
-                NV = panel_width(vectors - v, p.M, pack_A)
+                NV = panel_width(p, vectors - v, pack_A)
                 b.j = v * VL
                 columns = min(<Py_ssize_t> NV * VL, p.N - b.j)
                 b.lanes = columns - (NV - 1) * VL
@@ -77,7 +92,7 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
                     elif mb == 0:
                         pack_panel(panel, p, k0, b.K, b.j, columns, NV)
                     b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
-                    if p.M > MC:
+                    if p.M > rows:
                         panel += b.K * NV * VL
                 else:
                     b.B, b.ldb, b.B_lanes = p.B + k0 * p.N + b.j, p.N, b.lanes
@@ -97,11 +112,16 @@ cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) no
     return room
 
 
+cdef inline Py_ssize_t layer_room(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
+    """Reals for E1, E5 and E6, in both layouts, of n rows."""
+    return max(max(product_room(n, fan_out, fan_in), product_room(n, fan_in, fan_out)),
+               max(product_room(fan_in, fan_out, n), product_room(fan_out, fan_in, n)))
+
+
 cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
-    """What E1, E5 and E6 (in both layouts) of a layer need at most for a batch of n rows."""
-    return sizeof(real) * max(
-        max(product_room(n, fan_out, fan_in), product_room(n, fan_in, fan_out)),
-        max(product_room(fan_in, fan_out, n), product_room(fan_out, fan_in, n)))
+    """What a layer needs at most for a batch of n rows or fewer, thin ones among them."""
+    return sizeof(real) * max(layer_room(n, fan_in, fan_out),
+                              layer_room(min(n, <Py_ssize_t> THIN), fan_in, fan_out))
 
 
 # ---- the three products --------------------------------------------------------------

@@ -15,6 +15,7 @@ cdef extern from "simd.h" nogil:
 
     vec load(const real* p) noexcept
     vec load_tail(const real* p, Py_ssize_t n) noexcept
+    void prefetch(const real* p) noexcept
     void store(real* p, vec x) noexcept
     void store_tail(real* p, vec x, Py_ssize_t n) noexcept
     vec splat(real x) noexcept

@@ -5,6 +5,7 @@
  * the pair into `real`, `vec` (VL reals) and as few primitives as the kernels need:
  *
  *   load store load_tail store_tail   memory; a tail is the first n of VL lanes, 1 <= n <= VL
+ *   prefetch                          a hint: the line of p will be used
  *   splat                             one real in every lane
  *   fma_                              a*b + c, one rounding (FMA variants), per lane
  *   residual                          a - q*d, exact when q is close to a/d
@@ -99,6 +100,7 @@ typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(REAL_B
 
 /* ---- memory ------------------------------------------------------------------------ */
 PRIMITIVE vec load(const real *p) { return *(const vec_unaligned *)p; }
+PRIMITIVE void prefetch(const real *p) { __builtin_prefetch(p); }
 PRIMITIVE void store(real *p, vec x) { *(vec_unaligned *)p = x; }
 
 #if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)

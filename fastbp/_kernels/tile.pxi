@@ -8,6 +8,7 @@
 
 cdef extern from "simd.h":
     enum: LOG2_VL, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MASKED_LOADS
+    enum: THIN, THIN_BYTES, WIDE_TRANSPOSED, PREFETCH_C
 
 cdef enum:
     KC = 256                # the contract's block length
@@ -119,6 +120,10 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     for r in range(MR):
         for v in range(NV):
             acc[r][v] = splat(0)
+    if PREFETCH_C and b.K >= PREFETCH_C:
+        for r in range(MR):
+            for v in range(NV):
+                prefetch(C + r * p.N + v * VL)
     for k in range(b.K):
         for v in range(NV - 1):
             x[v] = load(B + v * VL)

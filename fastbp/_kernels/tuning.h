@@ -11,4 +11,25 @@
 #define LOGISTICS 4
 #endif
 
+/* The longest chains for which writing C is most of the work of a product, and how large C is
+ * then: it is written in a few whole rows at a time, since a column of tiles touches a page with
+ * every row. dW of 1024 x 1024: 147 -> 72 us for 1 sample, 200 -> 130 for 4, the same for 8. */
+#ifndef THIN
+#define THIN 4
+#endif
+#ifndef THIN_BYTES
+#define THIN_BYTES (1 << 20)
+#endif
+
+/* Vectors in a transposed panel for few rows: each is VL streams through memory. */
+#ifndef WIDE_TRANSPOSED
+#define WIDE_TRANSPOSED 2
+#endif
+
+/* The shortest chains under which a tile's part of C is asked for, whose rows, as far apart as
+ * pages, nothing else prefetches: 1.01 on all products of 256 x 1024 x 1024; 0 for never. */
+#ifndef PREFETCH_C
+#define PREFETCH_C 64
+#endif
+
 #endif
