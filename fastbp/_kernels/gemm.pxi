@@ -8,7 +8,7 @@
 # results are added in ascending order.  Tiles, panels, packing and thread count choose which
 # elements are computed together, never the order inside one.
 #
-#   for kb     blocks of KC along k
+#   for kb     blocks of KC along k, in chunks for few rows of A
 #     for mb     blocks of MC rows, or of one tile; A's block is packed when that pays
 #       for panel  NV vectors wide; B's panel is packed, or transposed, when it must be
 #         for tile   MR x NV vectors of C in registers
@@ -50,6 +50,11 @@ cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept
     return (M >= 16 and K * N > 8192) or (not MASKED_LOADS and N % VL != 0)
 
 
+cdef inline bint in_chunks(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Whether reading B, as it lies, is most of the work."""
+    return M <= FEW and K > THIN and K * N * <Py_ssize_t> sizeof(real) > FEW_BYTES
+
+
 cdef inline Py_ssize_t panel_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
     """Reals of packed B held at a time: one panel, or all of them when A has more blocks."""
     cdef Py_ssize_t vectors = WIDEST
@@ -58,58 +63,76 @@ cdef inline Py_ssize_t panel_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noex
     return min(<Py_ssize_t> KC, K) * vectors * VL
 
 
-cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
-    cdef Block b
-    cdef real* panel
-    cdef real* packed_rows = scratch + panel_room(p.M, p.N, p.K)
-    cdef Py_ssize_t rows = block_rows(p.M, p.N, p.K)
-    cdef Py_ssize_t kb, mb, k0, M, v, columns, vectors = (p.N + VL - 1) // VL
-    cdef bint pack_A = packs_rows(p.M, p.N, p.K), pack_B = packs_panels(p.M, p.N, p.K)
-    cdef int NV
-    for kb in range(max(1, (p.K + KC - 1) // KC)):
-        k0 = kb * KC
-        b.K = min(<Py_ssize_t> KC, p.K - k0)
-        b.first = kb == 0 and not p.accumulate
-        b.last = k0 + b.K == p.K
-        for mb in range((p.M + rows - 1) // rows):
-            b.i = mb * rows
-            M = min(rows, p.M - b.i)
-            if pack_A:
-                pack_rows(packed_rows, p, b.i, M, k0, b.K)
-                b.A, b.row, b.step = packed_rows, 0, 0
-            else:
-                b.A, b.row, b.step = p.A + b.i * p.row + k0 * p.step, p.row, p.step
-            panel = scratch
-            v = 0
-            while v < vectors:
-                NV = panel_width(p, vectors - v, pack_A)
-                b.j = v * VL
-                columns = min(<Py_ssize_t> NV * VL, p.N - b.j)
-                b.lanes = columns - (NV - 1) * VL
-                if p.transposed or pack_B:
-                    if mb == 0 and p.transposed:
-                        pack_transposed(panel, p, k0, b.K, b.j, columns, NV)
-                    elif mb == 0:
-                        pack_panel(panel, p, k0, b.K, b.j, columns, NV)
-                    b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
-                    if p.M > rows:
-                        panel += b.K * NV * VL
-                else:
-                    b.B, b.ldb, b.B_lanes = p.B + k0 * p.N + b.j, p.N, b.lanes
-                if pack_A:
-                    packed_panel(p, &b, M, NV)
-                elif b.row == 1:
-                    column_major_panel(p, &b, M, NV)
-                else:
-                    row_major_panel(p, &b, M, NV)
-                v += NV
-
-
 cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Reals of packed B, and of packed A or unfinished chains behind it."""
     cdef Py_ssize_t room = panel_room(M, N, K)
     if packs_rows(M, N, K):
         room += min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL
+    elif in_chunks(M, N, K):
+        room += M * (N + VL)
     return room
+
+
+cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A, bint pack_B,
+                         real* scratch) noexcept nogil:
+    """Columns [k0, k0 + b.K) of A times these rows of B."""
+    cdef real* panel
+    cdef real* behind = scratch + panel_room(p.M, p.N, p.K)
+    cdef Py_ssize_t rows = block_rows(p.M, p.N, p.K)
+    cdef Py_ssize_t mb, M, v, columns, vectors = (p.N + VL - 1) // VL
+    cdef int NV
+    for mb in range((p.M + rows - 1) // rows):
+        b.i = mb * rows
+        M = min(rows, p.M - b.i)
+        if pack_A:
+            pack_rows(behind, p, b.i, M, k0, b.K)
+            b.A, b.row, b.step = behind, 0, 0
+        else:
+            b.A, b.row, b.step = p.A + b.i * p.row + k0 * p.step, p.row, p.step
+        panel = scratch
+        v = 0
+        while v < vectors:
+            NV = panel_width(p, vectors - v, pack_A)
+            b.j = v * VL
+            columns = min(<Py_ssize_t> NV * VL, p.N - b.j)
+            b.lanes = columns - (NV - 1) * VL
+            b.chains = behind + b.j * p.M
+            if pack_B:
+                if mb == 0 and p.transposed:
+                    pack_transposed(panel, p, k0, b.K, b.j, columns, NV)
+                elif mb == 0:
+                    pack_panel(panel, p, k0, b.K, b.j, columns, NV)
+                b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
+                if p.M > rows:
+                    panel += b.K * NV * VL
+            else:
+                b.B, b.ldb, b.B_lanes = p.B + k0 * p.N + b.j, p.N, b.lanes
+            if pack_A:
+                packed_panel(p, b, M, NV)
+            elif b.row == 1:
+                column_major_panel(p, b, M, NV)
+            else:
+                row_major_panel(p, b, M, NV)
+            v += NV
+
+
+cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
+    """Block after block along k, and chunk after chunk of a block where that pays."""
+    cdef Block b
+    cdef Py_ssize_t kb, K, done, chunk
+    cdef bint pack_A = packs_rows(p.M, p.N, p.K)
+    cdef bint pack_B = p.transposed or packs_panels(p.M, p.N, p.K)
+    for kb in range(max(1, (p.K + KC - 1) // KC)):
+        K = min(<Py_ssize_t> KC, p.K - kb * KC)
+        chunk = CHUNK if in_chunks(p.M, p.N, p.K) and not pack_B else max(K, 1)
+        b.first = kb == 0 and not p.accumulate
+        b.last = kb * KC + K == p.K
+        done = 0
+        while done == 0 or done < K:
+            b.K = min(chunk, K - done)
+            b.begun, b.unfinished = done > 0, done + b.K < K
+            multiply_block(p, &b, kb * KC + done, pack_A, pack_B, scratch)
+            done += chunk
 
 
 cdef inline Py_ssize_t layer_room(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
@@ -119,9 +142,11 @@ cdef inline Py_ssize_t layer_room(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fa
 
 
 cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
-    """What a layer needs at most for a batch of n rows or fewer, thin ones among them."""
-    return sizeof(real) * max(layer_room(n, fan_in, fan_out),
-                              layer_room(min(n, <Py_ssize_t> THIN), fan_in, fan_out))
+    """What a layer needs at most for a batch of n rows or fewer; few rows go ways of their own."""
+    return sizeof(real) * max(
+        layer_room(n, fan_in, fan_out),
+        max(layer_room(min(n, <Py_ssize_t> THIN), fan_in, fan_out),
+            layer_room(min(n, <Py_ssize_t> FEW), fan_in, fan_out)))
 
 
 # ---- the three products --------------------------------------------------------------

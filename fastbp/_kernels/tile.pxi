@@ -8,7 +8,7 @@
 
 cdef extern from "simd.h":
     enum: LOG2_VL, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MASKED_LOADS
-    enum: THIN, THIN_BYTES, WIDE_TRANSPOSED, PREFETCH_C
+    enum: THIN, THIN_BYTES, FEW, FEW_BYTES, CHUNK, WIDE_TRANSPOSED, PREFETCH_C
 
 cdef enum:
     KC = 256                # the contract's block length
@@ -49,6 +49,9 @@ ctypedef struct Block:      # the part of a Product one tile works on
     Py_ssize_t ldb
     Py_ssize_t B_lanes
     Py_ssize_t K
+    real* chains            # of a panel, unfinished, when K is only a part of a block
+    bint begun              # the tile goes on with them
+    bint unfinished         # the tile leaves them there
     bint first              # nothing to add to
     bint last               # the epilogue is due
 
@@ -120,6 +123,10 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     for r in range(MR):
         for v in range(NV):
             acc[r][v] = splat(0)
+    if b.begun:
+        for r in range(MR):
+            for v in range(NV):
+                acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
     if PREFETCH_C and b.K >= PREFETCH_C:
         for r in range(MR):
             for v in range(NV):
@@ -134,6 +141,11 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
                 acc[r][v] = fma(a, x[v], acc[r][v])
         A += step
         B += b.ldb
+    if b.unfinished:
+        for r in range(MR):
+            for v in range(NV):
+                store(b.chains + ((i + r) * NV + v) * VL, acc[r][v])
+        return
     if not b.first:
         for r in range(MR):
             for v in range(NV - 1):

@@ -21,6 +21,18 @@
 #define THIN_BYTES (1 << 20)
 #endif
 
+/* Rows of A for which reading a large B is most of the work, rows of B then read at a time, and
+ * how large B is: a few streams through memory instead of a page for every row. */
+#ifndef FEW
+#define FEW 2
+#endif
+#ifndef CHUNK
+#define CHUNK 8
+#endif
+#ifndef FEW_BYTES
+#define FEW_BYTES (1 << 20)
+#endif
+
 /* Vectors in a transposed panel for few rows: each is VL streams through memory. */
 #ifndef WIDE_TRANSPOSED
 #define WIDE_TRANSPOSED 2
