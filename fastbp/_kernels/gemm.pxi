@@ -42,12 +42,13 @@ cdef inline int panel_width(const Product* p, Py_ssize_t vectors, bint pack_A) n
 
 cdef inline bint packs_rows(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
     """Packing A pays once a block of it serves many panels."""
-    return N >= 8 * VL and M >= 64 and K >= 64
+    return N >= PACK_A_VECTORS * VL and M >= PACK_A_ROWS and K >= PACK_A_DEPTH
 
 
 cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
     """Packing B pays when its rows lie far apart and many tiles read them."""
-    return (M >= 16 and K * N > 8192) or (not MASKED_LOADS and N % VL != 0)
+    return ((M >= PACK_B_ROWS and K * N > PACK_B_ELEMENTS)
+            or (not MASKED_LOADS and N % VL != 0))
 
 
 cdef inline bint in_chunks(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
@@ -135,7 +136,8 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
             done += chunk
 
 
-cdef inline Py_ssize_t layer_room(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
+cdef inline Py_ssize_t layer_room(Py_ssize_t n, Py_ssize_t fan_in,
+                                  Py_ssize_t fan_out) noexcept nogil:
     """Reals for E1, E5 and E6, in both layouts, of n rows."""
     return max(max(product_room(n, fan_out, fan_in), product_room(n, fan_in, fan_out)),
                max(product_room(fan_in, fan_out, n), product_room(fan_out, fan_in, n)))

@@ -73,20 +73,6 @@ typedef int64_t bits;
 #include "tuning.h"
 #define LOG2_VL (VL == 16 ? 4 : VL == 8 ? 3 : VL == 4 ? 2 : 1)
 
-/* Rows of the register tile that is 1, 2, 3 or 4 vectors wide: its accumulators, one row
- * of B and one broadcast fill the registers. */
-#if VEC_REGISTERS == 32
-#define ROWS_1 14
-#define ROWS_2 14
-#define ROWS_3 8
-#define ROWS_4 6
-#else
-#define ROWS_1 12
-#define ROWS_2 6
-#define ROWS_3 4
-#define ROWS_4 3
-#endif
-
 /* A tail costs no more than a full load: B need not be packed for its last columns. */
 #if defined(FASTBP_AVX512) || defined(FASTBP_AVX2)
 #define MASKED_LOADS 1

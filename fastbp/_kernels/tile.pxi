@@ -7,12 +7,12 @@
 # indexes the accumulators would make the compiler keep them in memory through the k loop.
 
 cdef extern from "simd.h":
-    enum: LOG2_VL, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MASKED_LOADS
+    enum: LOG2_VL, MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
+    enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_VECTORS, PACK_B_ROWS, PACK_B_ELEMENTS
     enum: THIN, THIN_BYTES, FEW, FEW_BYTES, CHUNK, WIDE_TRANSPOSED, PREFETCH_C
 
 cdef enum:
     KC = 256                # the contract's block length
-    MC = 256                # rows of A packed at a time
     WIDEST = 4              # vectors in the widest panel
 
 ctypedef enum Epilogue:
@@ -107,7 +107,22 @@ cdef void scale(const Product* p, const real* g_tile, Py_ssize_t i0, Py_ssize_t 
                         * load_lanes(p.factor + o, lanes), lanes)
 
 
+cdef inline void finish(const Product* p, const real* tile, Py_ssize_t i0, Py_ssize_t j0,
+                        int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
+    if p.epilogue == ACTIVATE:
+        activate(p, tile, i0, j0, rows, width, last_lanes)
+    else:
+        scale(p, tile, i0, j0, rows, width, last_lanes)
+
+
 # ---- register tile -------------------------------------------------------------------
+
+cdef inline void prefetch_rows(const real* C, Py_ssize_t N, int MR, int NV) noexcept nogil:
+    cdef int r, v
+    for r in range(MR):
+        for v in range(NV):
+            prefetch(C + r * N + v * VL)
+
 
 cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
                       Py_ssize_t row, Py_ssize_t step, int MR, int NV) noexcept nogil:
@@ -128,9 +143,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
             for v in range(NV):
                 acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
     if PREFETCH_C and b.K >= PREFETCH_C:
-        for r in range(MR):
-            for v in range(NV):
-                prefetch(C + r * p.N + v * VL)
+        prefetch_rows(C, p.N, MR, NV)
     for k in range(b.K):
         for v in range(NV - 1):
             x[v] = load(B + v * VL)
@@ -155,10 +168,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
         for r in range(MR):
             for v in range(NV):
                 store(buffer + (r * NV + v) * VL, acc[r][v])
-        if p.epilogue == ACTIVATE:
-            activate(p, buffer, b.i + i, b.j, MR, NV, b.lanes)
-        else:
-            scale(p, buffer, b.i + i, b.j, MR, NV, b.lanes)
+        finish(p, buffer, b.i + i, b.j, MR, NV, b.lanes)
         return
     for r in range(MR):
         for v in range(NV - 1):

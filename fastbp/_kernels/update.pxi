@@ -26,16 +26,25 @@ cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t si
     cdef Py_ssize_t i
     cdef real* g = <real*> grad
     cdef const real* w = <const real*> p
+    cdef double part[8]         # in registers, which `sums` cannot be
     cdef vec decay = splat(<real> l2)
     cdef Py_ssize_t block, lanes
+    cdef int j
     if g != NULL:
         for block in range((size + VL - 1) // VL):
             i = block * VL
             lanes = min(<Py_ssize_t> VL, size - i)
             store_lanes(g + i, fma(decay, load_lanes(w + i, lanes), load_lanes(g + i, lanes)),
                         lanes)
-    for i in range(size):
-        sums[i & 7] += <double> w[i] * <double> w[i]
+    for j in range(8):
+        part[j] = sums[j]
+    for block in range(size // 8):
+        for j in range(8):
+            part[j] += <double> w[8 * block + j] * <double> w[8 * block + j]
+    for i in range(size // 8 * 8, size):
+        part[i & 7] += <double> w[i] * <double> w[i]
+    for j in range(8):
+        sums[j] = part[j]
 
 
 cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:
