@@ -108,6 +108,9 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
                     panel += b.K * NV * VL
             else:
                 b.B, b.ldb, b.B_lanes = p.B + k0 * p.N + b.j, p.N, b.lanes
+            b.ahead, b.ahead_step = b.A, 0
+            if pack_B and not p.transposed and mb == 0 and v + 2 * NV <= vectors:
+                b.ahead, b.ahead_step = p.B + k0 * p.N + (v + NV) * VL, p.N
             if pack_A:
                 packed_panel(p, b, M, NV)
             elif b.row == 1:

@@ -9,7 +9,7 @@
 cdef extern from "simd.h":
     enum: LOG2_VL, MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
     enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_VECTORS, PACK_B_ROWS, PACK_B_ELEMENTS
-    enum: THIN, THIN_BYTES, FEW, FEW_BYTES, CHUNK, WIDE_TRANSPOSED, PREFETCH_C
+    enum: THIN, THIN_BYTES, FEW, FEW_BYTES, CHUNK, WIDE_TRANSPOSED, PREFETCH_C, PREFETCH_B, LINE
 
 cdef enum:
     KC = 256                # the contract's block length
@@ -49,6 +49,8 @@ ctypedef struct Block:      # the part of a Product one tile works on
     Py_ssize_t ldb
     Py_ssize_t B_lanes
     Py_ssize_t K
+    const real* ahead       # B's next panel, or anything: a line of each row, once per k
+    Py_ssize_t ahead_step
     real* chains            # of a panel, unfinished, when K is only a part of a block
     bint begun              # the tile goes on with them
     bint unfinished         # the tile leaves them there
@@ -132,6 +134,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     cdef real buffer[14 * 4 * 16]
     cdef const real* B = b.B
     cdef real* C = p.C + (b.i + i) * p.N + b.j
+    cdef const real* ahead = b.ahead + min(i // ROWS_2, <Py_ssize_t> PREFETCH_B) * LINE
     cdef vec a
     cdef Py_ssize_t k
     cdef int r, v
@@ -152,6 +155,9 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
             a = splat(A[r * row])
             for v in range(NV):
                 acc[r][v] = fma(a, x[v], acc[r][v])
+        if PREFETCH_B and NV == 2:
+            prefetch(ahead)
+            ahead += b.ahead_step
         A += step
         B += b.ldb
     if b.unfinished:
