@@ -50,9 +50,9 @@
 #define LOGISTICS 4
 #endif
 
-/* The longest chains, shorter than PACK_A_DEPTH, for which writing C is most of the work of a product, and how large C is
- * then: it is written in a few whole rows at a time, since a column of tiles touches a page with
- * every row. dW of 1024 x 1024: 147 -> 72 us for 1 sample, 200 -> 130 for 4, the same for 8. */
+/* The longest chains, shorter than PACK_A_DEPTH, for which writing C is most of the work, and how
+ * large C is then: it is written in a few whole rows at a time, since a column of tiles touches a
+ * page with every row. dW of 1024 x 1024: 147 -> 72 us for 1 sample, 200 -> 130 for 4. */
 #ifndef THIN
 #define THIN 4
 #endif
