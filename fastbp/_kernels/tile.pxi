@@ -86,7 +86,12 @@ cdef void activate(const Product* p, const real* z_tile, Py_ssize_t i0, Py_ssize
                 i += 1
                 j = 0
         if p.activation == SIGMOID:
-            logistics(tail, z, LOGISTICS)
+            if last == 0:                   # spare a tiny network three repetitions
+                logistics(tail, z, 1)
+                for u in range(1, LOGISTICS):
+                    tail[u] = tail[0]
+            else:
+                logistics(tail, z, LOGISTICS)
             for u in range(LOGISTICS):
                 z[u] = sigmoid_of(z[u], tail[u].q)
             if p.derivative != NULL:
