@@ -28,6 +28,7 @@ cnp.import_array()
 
 # What there is; a loss is a kernel giving E2 and E3 from logits (table.pxd).
 LOSSES = ("bce",)
+LINE = 64
 REDUCTIONS = ("sum", "mean")
 
 
@@ -58,6 +59,12 @@ cdef inline bint is_mean(object reduction) except -1:
 
 
 cdef str SUM = "sum"
+
+
+def aligned_zeros(size, dtype):
+    """A vector that starts a line of the cache: vectors of W across two cost up to 6 %."""
+    memory = np.zeros(size * dtype.itemsize + LINE, np.uint8)
+    return memory[-memory.ctypes.data % LINE:][:size * dtype.itemsize].view(dtype)
 
 
 cdef class Objective:
@@ -137,8 +144,9 @@ cdef class MLP:
         self.n_threads = n_threads
         self.typenum = self.dtype.num
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
-        self.flat = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
-        self.slope = np.zeros_like(self.flat)
+        initial = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
+        self.flat, self.slope = (aligned_zeros(initial.size, self.dtype) for _ in range(2))
+        self.flat[:] = initial
         self.params_view, self.grad_view = self.flat[:], self.slope[:]
         self.n_params = self.flat.size
         self.weights, self.biases = self._views(self.flat)

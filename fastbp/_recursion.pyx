@@ -334,6 +334,16 @@ cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
             return
 
 
+cdef inline Py_ssize_t rows_before(Py_ssize_t weight, Py_ssize_t rows,
+                                   Py_ssize_t width) noexcept nogil:
+    """Of `rows` rows of `width` weights, those that begin before this weight."""
+    if weight <= 0:
+        return 0
+    if weight >= rows * width:
+        return rows
+    return (weight + width - 1) // width
+
+
 cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
                            Py_ssize_t n, bint accumulate) noexcept nogil:
     """E6: of all weights, one after the other, each part has an equal share in whole rows.
@@ -351,8 +361,7 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
         rows, width = s.sizes[l], s.sizes[l + 1]
         if s.transposed or width == 1:
             rows, width = width, rows
-        first = min(rows, max(<Py_ssize_t> 0, (low + width - 1) // width))
-        last = min(rows, max(<Py_ssize_t> 0, (high + width - 1) // width))
+        first, last = rows_before(low, rows, width), rows_before(high, rows, width)
         low -= rows * width
         high -= rows * width
         if first < last:

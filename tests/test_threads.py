@@ -23,7 +23,7 @@ from fastbp import MLP, SGD, Adam, Layers
 THREADS = (2, 3, 5, 16)
 NETWORKS = [  # sizes, batch: no, one, fewer and more samples than threads; one block and several
     ((3, 1), 0), ((2, 8, 8, 1), 1), ((5, 7, 3), 2), ((30, 64, 1), 37), ((9, 1, 4, 1), 300),
-    ((17, 33, 129, 5), 700), ((100, 65, 1), 1300),
+    ((17, 33, 129, 5), 700), ((100, 65, 1), 1300), ((16, 4096, 3), 300),
 ]
 
 

@@ -61,8 +61,7 @@ def constants(suffix, precision, exp_degree, log1p_degree, head, lowest):
     hi = rounded(ln2, head)
     half = ln2 / 2 * mpf("1.001")
     for name, value in (("LOG2E", 1 / ln2), ("LN2_HI", hi), ("LN2_LO", ln2 - mpf(hi)),
-                        ("EXP_LOWEST", mpf(lowest)),
-                        ("ROUND_MAGIC", mpf(3) * 2 ** (precision - 2))):
+                        ("EXP_LOWEST", mpf(lowest))):
         print(f"#define {name} {rounded(value, precision).hex()}{suffix}")
     polynomial("EXP_TAIL", exp_tail, [-half, half], exp_degree,
                lambda r: r * r / exp(r), suffix, precision)

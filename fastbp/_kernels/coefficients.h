@@ -9,7 +9,6 @@
 #define LN2_HI 0x1.62e4000000000p-1f
 #define LN2_LO 0x1.7f7d1c0000000p-20f
 #define EXP_LOWEST -0x1.a000000000000p+6f
-#define ROUND_MAGIC 0x1.8000000000000p+23f
 /* relative error 2^-30.3 */
 #define EXP_TAIL_DEGREE 5
 static const real EXP_TAIL[6] UNUSED = {
@@ -40,7 +39,6 @@ static const real LOG1P_TAIL[11] UNUSED = {
 #define LN2_HI 0x1.62e42fefa3800p-1
 #define LN2_LO 0x1.ef35793c76730p-45
 #define EXP_LOWEST -0x1.74a0000000000p+9
-#define ROUND_MAGIC 0x1.8000000000000p+52
 /* relative error 2^-61.4 */
 #define EXP_TAIL_DEGREE 10
 static const real EXP_TAIL[11] UNUSED = {

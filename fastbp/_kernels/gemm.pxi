@@ -65,13 +65,18 @@ cdef inline Py_ssize_t panel_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noex
 
 
 cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Reals of packed B, and of packed A or unfinished chains behind it."""
-    cdef Py_ssize_t room = panel_room(M, N, K)
+    """Reals for a product of up to M rows and K terms, which may go another way than all of them.
+
+    The packed panels of B, and behind them packed rows of A or unfinished chains.
+    """
+    cdef Py_ssize_t vectors = (N + VL - 1) // VL, behind = 0
+    cdef Py_ssize_t panels = min(<Py_ssize_t> KC, K) * (
+        max(<Py_ssize_t> WIDEST, vectors) if M > MC else WIDEST)
     if packs_rows(M, N, K):
-        room += min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL
-    elif in_chunks(M, N, K):
-        room += M * (N + VL)
-    return room
+        behind = min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL
+    if in_chunks(1, N, K):
+        behind = max(behind, min(<Py_ssize_t> FEW, M) * (N + VL))
+    return max(panels, min(<Py_ssize_t> THIN, K) * vectors) * VL + behind
 
 
 cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A, bint pack_B,
@@ -80,10 +85,10 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
     cdef real* panel
     cdef real* behind = scratch + panel_room(p.M, p.N, p.K)
     cdef Py_ssize_t rows = block_rows(p.M, p.N, p.K)
-    cdef Py_ssize_t mb, M, v, columns, vectors = (p.N + VL - 1) // VL
+    cdef Py_ssize_t M, v, columns, vectors = (p.N + VL - 1) // VL
     cdef int NV
-    for mb in range((p.M + rows - 1) // rows):
-        b.i = mb * rows
+    b.i = 0
+    while b.i < p.M:
         M = min(rows, p.M - b.i)
         if pack_A:
             pack_rows(behind, p, b.i, M, k0, b.K)
@@ -99,9 +104,9 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
             b.lanes = columns - (NV - 1) * VL
             b.chains = behind + b.j * p.M
             if pack_B:
-                if mb == 0 and p.transposed:
+                if b.i == 0 and p.transposed:
                     pack_transposed(panel, p, k0, b.K, b.j, columns, NV)
-                elif mb == 0:
+                elif b.i == 0:
                     pack_panel(panel, p, k0, b.K, b.j, columns, NV)
                 b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
                 if p.M > rows:
@@ -109,7 +114,7 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
             else:
                 b.B, b.ldb, b.B_lanes = p.B + k0 * p.N + b.j, p.N, b.lanes
             b.ahead, b.ahead_step = b.A, 0
-            if pack_B and not p.transposed and mb == 0 and v + 2 * NV <= vectors:
+            if pack_B and not p.transposed and b.i == 0 and v + 2 * NV <= vectors:
                 b.ahead, b.ahead_step = p.B + k0 * p.N + (v + NV) * VL, p.N
             if pack_A:
                 packed_panel(p, b, M, NV)
@@ -118,6 +123,7 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
             else:
                 row_major_panel(p, b, M, NV)
             v += NV
+        b.i += rows
 
 
 cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
@@ -139,19 +145,11 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
             done += chunk
 
 
-cdef inline Py_ssize_t layer_room(Py_ssize_t n, Py_ssize_t fan_in,
-                                  Py_ssize_t fan_out) noexcept nogil:
-    """Reals for E1, E5 and E6, in both layouts, of n rows."""
-    return max(max(product_room(n, fan_out, fan_in), product_room(n, fan_in, fan_out)),
-               max(product_room(fan_in, fan_out, n), product_room(fan_out, fan_in, n)))
-
-
 cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
-    """What a layer needs at most for a batch of n rows or fewer; few rows go ways of their own."""
+    """What E1, E5 and E6, in both layouts, of a layer need at most for n rows or fewer."""
     return sizeof(real) * max(
-        layer_room(n, fan_in, fan_out),
-        max(layer_room(min(n, <Py_ssize_t> THIN), fan_in, fan_out),
-            layer_room(min(n, <Py_ssize_t> FEW), fan_in, fan_out)))
+        max(product_room(n, fan_out, fan_in), product_room(n, fan_in, fan_out)),
+        max(product_room(fan_in, fan_out, n), product_room(fan_out, fan_in, n)))
 
 
 # ---- the three products --------------------------------------------------------------
