@@ -19,6 +19,7 @@ cnp.import_array()
 
 cdef enum:
     LINE = 16               # parameters that a part of an update is a multiple of
+    PIECE = 1024            # parameters whose gradient stays in L1 from division to update
 
 ctypedef struct Epoch:      # the task of `epoch_of_thread` and of its last two phases
     Sweep* sweep
@@ -86,12 +87,16 @@ cdef void update_part(void* task, const Seat* seat) noexcept nogil:
     cdef Py_ssize_t lines = (e.n_params + LINE - 1) // LINE
     cdef Py_ssize_t first = LINE * share(lines, seat.part, e.sweep.meeting.parts)
     cdef Py_ssize_t last = LINE * share(lines, seat.part + 1, e.sweep.meeting.parts)
+    cdef Py_ssize_t count
     cdef char* grad = e.sweep.layers[0].dW
     if e.step_weight == 0:
         return
     last = min(last, e.n_params)
-    s.kernels.divide(grad + first * s.itemsize, e.step_weight, last - first)
-    e.rule.apply(e.rule, s.kernels, <char*> e.sweep.layers[0].W, grad, first, last - first)
+    while first < last:
+        count = min(<Py_ssize_t> PIECE, last - first)
+        s.kernels.divide(grad + first * s.itemsize, e.step_weight, count)
+        e.rule.apply(e.rule, s.kernels, <char*> e.sweep.layers[0].W, grad, first, count)
+        first += count
 
 
 cdef object permutation(Py_ssize_t n, raw):

@@ -42,12 +42,12 @@ cdef inline int panel_width(const Product* p, Py_ssize_t vectors, bint pack_A) n
 
 cdef inline bint packs_rows(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
     """Packing A pays once a block of it serves many panels."""
-    return N >= PACK_A_VECTORS * VL and M >= PACK_A_ROWS and K >= PACK_A_DEPTH
+    return N >= PACK_A_COLUMNS and M >= PACK_A_ROWS and K >= PACK_A_DEPTH
 
 
 cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
     """Packing B pays when its rows lie far apart and many tiles read them."""
-    return ((M >= PACK_B_ROWS and K * N > PACK_B_ELEMENTS)
+    return ((M >= PACK_B_ROWS and K * N * <Py_ssize_t> sizeof(real) >= PACK_B_BYTES)
             or (not MASKED_LOADS and N % VL != 0))
 
 
@@ -184,7 +184,8 @@ cdef void delta_step(memory delta, source delta_next, source W, source dh, Py_ss
     cdef Product p
     p.C, p.M, p.N, p.K = <real*> delta, n, fan_in, fan_out
     p.A, p.row, p.step = <const real*> delta_next, fan_out, 1
-    p.B, p.transposed = <const real*> W, not transposed
+    p.B = <const real*> W
+    p.transposed = fan_out > 1 and not transposed       # one column is its own transpose
     p.accumulate = False
     p.epilogue, p.factor = STORE if dh == NULL else SCALE, <const real*> dh
     multiply_matrices(&p, <real*> scratch)

@@ -8,8 +8,9 @@
 
 cdef extern from "simd.h":
     enum: LOG2_VL, MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
-    enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_VECTORS, PACK_B_ROWS, PACK_B_ELEMENTS
-    enum: THIN, THIN_BYTES, FEW, FEW_BYTES, CHUNK, WIDE_TRANSPOSED, PREFETCH_C, PREFETCH_B, LINE
+    enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
+    enum: THIN, THIN_BYTES, FEW, FEW_BYTES, CHUNK, WIDE_TRANSPOSED
+    enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
 
 cdef enum:
     KC = 256                # the contract's block length
@@ -150,7 +151,8 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
         for r in range(MR):
             for v in range(NV):
                 acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
-    if PREFETCH_C and b.K >= PREFETCH_C:
+    if (PREFETCH_C_BYTES and b.K >= PREFETCH_C
+            and p.N * <Py_ssize_t> sizeof(real) >= PREFETCH_C_BYTES):
         prefetch_rows(C, p.N, MR, NV)
     for k in range(b.K):
         for v in range(NV - 1):
