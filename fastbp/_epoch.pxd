@@ -1,6 +1,6 @@
 from fastbp._gradient cimport Batch
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport Workspace
+from fastbp._workspace cimport Workspace
 
 
 # One pass over n samples in mini-batches of `size`; the loss per unit of weight

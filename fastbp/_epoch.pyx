@@ -12,8 +12,9 @@ from fastbp._gradient cimport Totals, mean_of, start, sweep_blocks, total_loss
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._native cimport data
 from fastbp._optim cimport Rule
-from fastbp._recursion cimport Shape, Sweep, carry_out
+from fastbp._recursion cimport carry_out
 from fastbp._team cimport Seat, do_phase, share
+from fastbp._workspace cimport Shape, Sweep
 
 cnp.import_array()
 

@@ -17,7 +17,7 @@ from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, KernelTable
 from fastbp._native cimport data
-from fastbp._recursion cimport Architecture, Workspace
+from fastbp._workspace cimport Architecture, Workspace
 
 cnp.import_array()
 

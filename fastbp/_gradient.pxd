@@ -1,6 +1,6 @@
 from fastbp._kernels.float_mode cimport float_mode
-from fastbp._recursion cimport Shape, Sweep, Workspace
 from fastbp._team cimport Seat
+from fastbp._workspace cimport Shape, Sweep, Workspace
 
 ctypedef struct Batch:          # the samples of one gradient
     const char* X               # IN  (n, n_features)

@@ -7,9 +7,10 @@ their parts of dW, db and of the loss in ascending order (N1, N3).
 
 from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode, settled
 from fastbp._recursion cimport (
-    BLOCK, Buffers, carry_out, descend, forward, interrupted, threads_for, weight_gradients,
+    carry_out, descend, forward, interrupted, threads_for, weight_gradients,
 )
 from fastbp._team cimport do_phase, share
+from fastbp._workspace cimport BLOCK, Buffers
 
 ctypedef struct Task:           # of `sweep_of_thread`
     Sweep* sweep

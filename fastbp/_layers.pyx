@@ -10,10 +10,10 @@ cimport numpy as cnp
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._native cimport data
 from fastbp._recursion cimport (
-    BLOCK, Architecture, Buffers, Shape, Sweep, Workspace, asked_threads, carry_out, descend,
-    forward_all, threads_for, weight_gradients,
+    asked_threads, carry_out, descend, forward_all, threads_for, weight_gradients,
 )
 from fastbp._team cimport Seat, acquire, do_phase, release, share
+from fastbp._workspace cimport BLOCK, Architecture, Buffers, Shape, Sweep, Workspace
 
 cnp.import_array()
 

@@ -19,10 +19,9 @@ from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport (
-    BLOCK, Architecture, Shape, Workspace, asked_threads, forward_all, threads_for,
-)
+from fastbp._recursion cimport asked_threads, forward_all, threads_for
 from fastbp._team cimport acquire, release
+from fastbp._workspace cimport BLOCK, Architecture, Shape, Workspace
 
 cnp.import_array()
 

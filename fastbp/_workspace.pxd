@@ -1,0 +1,63 @@
+# What the passes over one network work on: its shape, each layer's arrays, and who takes part.
+
+from fastbp._kernels.float_mode cimport float_mode
+from fastbp._kernels.table cimport Activation, KernelTable
+from fastbp._team cimport Meeting
+
+cdef enum:
+    BLOCK = 256             # rows of a part in one block of a pass: N1's block length
+
+ctypedef struct Clock:      # when a long native region last looked for Ctrl-C
+    double last
+    double work             # multiply-adds since
+    float_mode mode         # the caller's, for its signal handlers
+
+ctypedef struct Buffers:    # one layer's arrays during one pass
+    const char* W           # IN  (fan_in, fan_out), or (fan_out, fan_in)
+    const char* b           # IN  (fan_out,)
+    char* dW                # OUT like W
+    char* db                # OUT (fan_out,)
+    char* h                 # workspace (rows, fan_out)
+    Py_ssize_t room         # bytes for each row of h, so that no two parts meet
+    char* dh                # workspace (rows, fan_out): act'(z), or NULL
+    char* delta             # workspace (block, fan_out)
+
+ctypedef struct Shape:      # sizes, activations, layout, kernels: fixed for a network
+    const KernelTable* kernels
+    Py_ssize_t n_layers
+    Py_ssize_t itemsize
+    bint transposed         # weights lie (fan_out, fan_in)
+    Py_ssize_t* sizes       # n_layers + 1
+    Activation* activations  # n_layers
+    double weights          # in all layers
+    double units            # in all layers
+
+ctypedef struct Sweep:      # a pass over a batch: the arrays, and the threads that share it
+    const Shape* shape
+    Buffers* layers         # n_layers
+    char* losses            # workspace (block, n_outputs): of each output, not weighted
+    char* scratch           # of part 0; the others' follow
+    Py_ssize_t scratch_bytes
+    Meeting meeting
+    Clock clock             # of thread 0
+
+
+cdef class Architecture:
+    """The owner of a Shape."""
+    cdef Shape shape
+
+
+cdef class Workspace:
+    """The memory and the array pointers of passes over one network."""
+    cdef Architecture architecture
+    cdef const Shape* shape
+    cdef Sweep sweep
+    cdef char* memory
+    cdef bint backward                  # keeps every h and dh, has room for every delta
+    cdef readonly Py_ssize_t rows, block, nbytes
+    cdef int threads
+
+    cdef int reserve(self, Py_ssize_t rows, int threads) except -1
+    cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
+                          int threads) noexcept
+    cdef void bind(self, const char* params, char* grad) noexcept nogil
