@@ -27,7 +27,7 @@ cnp.import_array()
 
 # What there is; a loss is a kernel giving E2 and E3 from logits (table.pxd).
 LOSSES = ("bce",)
-LINE = 64
+CACHE_LINE = 64
 REDUCTIONS = ("sum", "mean")
 
 
@@ -62,8 +62,8 @@ cdef str SUM = "sum"
 
 def aligned_zeros(size, dtype):
     """A vector that starts a line of the cache: vectors of W across two cost up to 6 %."""
-    memory = np.zeros(size * dtype.itemsize + LINE, np.uint8)
-    return memory[-memory.ctypes.data % LINE:][:size * dtype.itemsize].view(dtype)
+    memory = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
+    return memory[-memory.ctypes.data % CACHE_LINE:][:size * dtype.itemsize].view(dtype)
 
 
 cdef class Objective:
@@ -208,7 +208,7 @@ cdef class MLP:
     def workspace_bytes(self):
         """Bytes of activations, derivatives, deltas and packed panels held for `backprop`.
 
-        Grows to what a block of 256 rows needs and stays there, however long the batch.
+        Grows to what 256 rows for each thread need and stays there, however long the batch.
         """
         return 0 if self.workspace is None else self.workspace.nbytes
 
@@ -498,7 +498,7 @@ cdef class MLP:
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s; `params` are those after a whole number of steps.
         """
-        if not isinstance(optimizer, Optimizer) or type(optimizer) is Optimizer:
+        if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:
             raise TypeError(f"optimizer is a {type(optimizer).__name__}; "
                             "it should be a fastbp.SGD or fastbp.Adam")
         batch_size = _checks.count("batch_size", batch_size)

@@ -30,6 +30,9 @@ cdef class Optimizer:
 
     cdef int prepare(self, Py_ssize_t size, dtype) except -1:
         """Create the state at the first step; refuse another size or dtype afterwards."""
+        if self.rule.advance == NULL:
+            raise TypeError(f"optimizer is a {type(self).__name__}; "
+                            "it should be a fastbp.SGD or fastbp.Adam")
         if self.itemsize == 0:
             self._check_dtype(dtype)
             self.state = {name: np.zeros(size, dtype) for name in self._state_names()}

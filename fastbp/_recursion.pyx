@@ -35,8 +35,12 @@ cdef enum:
     UNIT_WORK = 40
     THREAD_ROWS = 2
 
+cdef const char* FORKED = ("a handler of signals forked the process inside a call: "
+                           "the child cannot go on with it")
+
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept
+    void set_error "PyErr_SetString"(object kind, const char* message) noexcept
 
 
 # ---- Ctrl-C -----------------------------------------------------------------------------
@@ -72,7 +76,10 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
         mode = enter_float_mode()
         leave_float_mode(clock.mode)
         with gil:
-            if check_signals() < 0 or deserted(&sweep.meeting):
+            if check_signals() < 0:
+                call_off(&sweep.meeting, seat)
+            elif deserted(&sweep.meeting):
+                set_error(RuntimeError, FORKED)
                 call_off(&sweep.meeting, seat)
         enter_float_mode()
         leave_float_mode(mode)
@@ -105,9 +112,6 @@ cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1:
     with nogil:
         conduct(work, task, size)
         dismiss(size)
-    if deserted(&sweep.meeting):
-        raise RuntimeError("a handler of signals forked the process inside a call: "
-                           "the child cannot go on with it")
     return -1 if called_off(&sweep.meeting) else 0
 
 
@@ -139,48 +143,51 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
     return h
 
 
-ctypedef struct Rows:           # the task of `forward_of_thread`
+ctypedef struct Rows:           # the task of `forward_of_thread` and its phases
     Sweep* sweep
     const char* X
     char* output
     Py_ssize_t n
     bint keep                   # every row of h
     OutputMap output_map
+    Py_ssize_t row              # of the block, its first
+    Py_ssize_t rows
 
 
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
                      OutputMap output_map, int asked) except -1:
-    cdef Rows rows = Rows(&ws.sweep, X, output, n, ws.backward, output_map)
+    cdef Rows rows = Rows(&ws.sweep, X, output, n, ws.backward, output_map, 0, 0)
     cdef int threads = threads_for(ws.shape, n, 1, asked)
     ws.reserve(max(n, 1) if ws.backward else min(max(n, 1), <Py_ssize_t> BLOCK * threads), threads)
     return carry_out(&ws.sweep, forward_of_thread, &rows, threads)
 
 
 cdef void forward_of_thread(void* task, Seat* seat) noexcept nogil:
+    cdef Rows r = (<Rows*> task)[0]
+    cdef Py_ssize_t block = <Py_ssize_t> BLOCK * r.sweep.meeting.parts, i
     cdef float_mode mode = enter_float_mode()
-    do_phase(&(<Rows*> task).sweep.meeting, seat, forward_part, task)
+    for i in range((r.n + block - 1) // block):
+        r.row = i * block
+        r.rows = min(block, r.n - r.row)
+        if do_phase(&r.sweep.meeting, seat, forward_part, &r):
+            break
     leave_float_mode(mode)
 
 
 cdef void forward_part(void* task, const Seat* seat) noexcept nogil:
-    """A part of all rows, block after block; those it does not keep have a block of its own."""
+    """E1 for rows [at, at + n) of a block; h of all blocks, or of this one, is in the workspace."""
     cdef Rows* r = <Rows*> task
     cdef const Shape* s = r.sweep.shape
-    cdef Py_ssize_t outputs = s.sizes[s.n_layers], n, i
-    cdef Py_ssize_t first = share(r.n, seat.part, r.sweep.meeting.parts)
-    cdef Py_ssize_t last = share(r.n, seat.part + 1, r.sweep.meeting.parts)
-    cdef Py_ssize_t at = min(<Py_ssize_t> seat.part * BLOCK, first)
-    cdef char* h
-    for i in range((last - first + BLOCK - 1) // BLOCK):
-        n = min(<Py_ssize_t> BLOCK, last - first - i * BLOCK)
-        h = r.output + (first + i * BLOCK) * outputs * s.itemsize
-        if forward(r.sweep, seat, r.X + (first + i * BLOCK) * s.sizes[0] * s.itemsize,
-                   first + i * BLOCK if r.keep else at, n, h) == NULL:
-            break
-        if r.output_map != NULL:
-            r.output_map(h, h, n * outputs)
-        if interrupted(r.sweep, seat, n * (1.0 + UNIT_WORK * outputs)):
-            break
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers]
+    cdef Py_ssize_t at = share(r.rows, seat.part, r.sweep.meeting.parts)
+    cdef Py_ssize_t n = share(r.rows, seat.part + 1, r.sweep.meeting.parts) - at
+    cdef char* h = r.output + (r.row + at) * outputs * s.itemsize
+    if forward(r.sweep, seat, r.X + (r.row + at) * s.sizes[0] * s.itemsize,
+               r.row + at if r.keep else at, n, h) == NULL:
+        return
+    if r.output_map != NULL:
+        r.output_map(h, h, n * outputs)
+    interrupted(r.sweep, seat, n * (1.0 + UNIT_WORK * outputs))
 
 
 cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,

@@ -37,6 +37,11 @@ cdef extern from *:
     #include <sys/syscall.h>
     #include <unistd.h>
     static int fastbp_thread_id(void) { return (int)syscall(SYS_gettid); }
+    static void fastbp_rejoin(int caller) {
+        cpu_set_t cpus;
+        if (sched_getaffinity(caller, sizeof cpus, &cpus) == 0)
+            sched_setaffinity(0, sizeof cpus, &cpus);
+    }
     static void fastbp_keep_apart(int thread) {
         cpu_set_t cpus;
         int here = sched_getcpu();
@@ -47,6 +52,7 @@ cdef extern from *:
     }
     #else
     static int fastbp_thread_id(void) { return 0; }
+    static void fastbp_rejoin(int caller) { (void)caller; }
     static void fastbp_keep_apart(int thread) { (void)thread; }
     #endif
     """
@@ -66,6 +72,7 @@ cdef extern from *:
     int sched_yield() noexcept nogil
     int thread_id "fastbp_thread_id"() noexcept nogil
     void keep_apart "fastbp_keep_apart"(int thread) noexcept nogil
+    void rejoin "fastbp_rejoin"(int caller) noexcept nogil
 
 cdef enum:
     SPINS = 4000        # looks at a flag before the processor is given up: some 0.1 ms
@@ -81,6 +88,7 @@ ctypedef struct Helper:
     int asleep          # 1: waits for the lock
     int leave           # 1: the thread should end, 2: it does
     int thread          # the system's number of it
+    int caller          # and of the thread that woke it
     PyThread_type_lock wake
     char apart[64]      # from the next one's flags
 
@@ -194,6 +202,7 @@ cdef void serve(int thread) noexcept nogil:
             # whoever clears `asleep`, the helper or the one that wakes it, decides on the lock
             if not called(me) or atomic_exchange(&me.asleep, 0, ORDERED) == 0:
                 PyThread_acquire_lock(me.wake, WAIT_LOCK)
+                rejoin(me.caller)       # it runs elsewhere: it may use all that the caller may
         if atomic_load(&me.leave, ACQUIRE):
             atomic_store(&me.leave, 2, RELEASE)
             return
@@ -205,6 +214,7 @@ cdef void serve(int thread) noexcept nogil:
 
 cdef void rouse(Helper* helper) noexcept nogil:
     if atomic_exchange(&helper.asleep, 0, ORDERED):
+        helper.caller = thread_id()
         keep_apart(helper.thread)
         PyThread_release_lock(helper.wake)
 

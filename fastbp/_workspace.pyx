@@ -66,11 +66,10 @@ cdef class Workspace:
         h and dh of each layer for all rows, delta of each layer for one block, scratch for
         each thread. Without `backward` two buffers of a block serve all layers in turn.
         """
+        rows, threads = max(rows, self.rows), max(threads, self.threads)
         cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK * threads)
-        if rows <= self.rows and block <= self.block and threads <= self.threads:
+        if rows == self.rows and block == self.block and threads == self.threads:
             return 0
-        rows, block = max(rows, self.rows), max(block, self.block)
-        threads = max(threads, self.threads)
         cdef const Shape* s = self.shape
         cdef double floor = 0
         cdef Py_ssize_t l, nbytes

@@ -9,11 +9,23 @@ import pytest
 
 import fastbp
 from fastbp import MLP, SGD, Adam, Layers, reference
+from fastbp._optim import Optimizer
 
 
 def samples(n, features=2):
     rng = np.random.default_rng(0)
     return rng.standard_normal((n, features)), rng.random(n)
+
+
+def test_an_optimizer_without_a_rule():
+    class Mine(Optimizer):
+        pass
+
+    net, optimizer = MLP((2, 3, 1), seed=0), Mine()
+    with pytest.raises(TypeError, match="optimizer is a Mine"):
+        net.train_epoch(np.ones((4, 2)), np.ones(4), optimizer)
+    with pytest.raises(TypeError, match="optimizer is a Mine"):
+        optimizer.step(net.params, net.grad)
 
 
 def test_an_order_that_changes_during_the_epoch():

@@ -24,6 +24,7 @@ THREADS = (2, 3, 5, 16)
 NETWORKS = [  # sizes, batch: no, one, fewer and more samples than threads; one block and several
     ((3, 1), 0), ((2, 8, 8, 1), 1), ((5, 7, 3), 2), ((30, 64, 1), 37), ((9, 1, 4, 1), 300),
     ((17, 33, 129, 5), 700), ((100, 65, 1), 1300), ((16, 4096, 3), 300),
+    ((8, 1500, 1), 512), ((3, 196, 117), 1361),     # chunks of E6 in a block of two parts alone
 ]
 
 
@@ -87,6 +88,27 @@ def test_layers(isa, dtype, sizes, n, layout):
     expected = results(1)
     for threads in THREADS:
         assert all(map(same_bits, results(threads), expected)), threads
+
+
+def test_layers_whose_threads_change_between_forward_and_backward(dtype):
+    """delta has room for the blocks of the most threads and the most rows seen together."""
+    sizes = (64, 100, 3)
+    net = MLP(sizes, dtype=dtype, seed=0)
+
+    def results(layers, n_threads):
+        X, y, _ = samples(sizes, 3000, dtype)
+        h = layers.forward(net.weights, net.biases, X)
+        layers.n_threads = n_threads
+        grads = [np.empty_like(a) for a in (*net.weights, *net.biases)]
+        layers.backward(y - h, grads[:2], grads[2:])
+        return grads
+
+    expected = results(Layers(sizes, ["sigmoid"] * 2, dtype=dtype, n_threads=1), 1)
+    layers = Layers(sizes, ["sigmoid"] * 2, dtype=dtype, n_threads=3)
+    layers.forward(net.weights, net.biases, np.ones((10, 64)))
+    layers.n_threads = 1
+    assert all(map(same_bits, results(layers, 3), expected))
+    assert layers.n_threads == 3
 
 
 EPOCHS = [
@@ -262,6 +284,25 @@ if children[0] == 0:
 print(result, os.waitpid(children[0], 0)[1])
 """
     assert in_process(script) == ["parent", "0"]
+
+
+def test_a_handler_that_forks_and_raises():
+    """The child ends by the exception of its handler, not by one about the fork."""
+    script = FORKS + """
+children = []
+def handler(*_):
+    if not children:
+        children.append(os.fork())
+        if children[0] == 0:
+            sys.exit(7)
+signal.signal(signal.SIGALRM, handler)
+big = np.tile(X, (2000, 1))
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+while not children:
+    net.backprop(big, big[:, 0] > 0)
+print(os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
+"""
+    assert in_process(script) == ["7"]
 
 
 COUNT = """

@@ -69,13 +69,11 @@ cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) no
 
     The packed panels of B, and behind them packed rows of A or unfinished chains.
     """
-    cdef Py_ssize_t vectors = (N + VL - 1) // VL, behind = 0
+    cdef Py_ssize_t vectors = (N + VL - 1) // VL, behind = min(<Py_ssize_t> FEW, M) * (N + VL)
     cdef Py_ssize_t panels = min(<Py_ssize_t> KC, K) * (
         max(<Py_ssize_t> WIDEST, vectors) if M > MC else WIDEST)
     if packs_rows(M, N, K):
-        behind = min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL
-    if in_chunks(1, N, K):
-        behind = max(behind, min(<Py_ssize_t> FEW, M) * (N + VL))
+        behind = max(behind, min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL)
     return max(panels, min(<Py_ssize_t> THIN, K) * vectors) * VL + behind
 
 

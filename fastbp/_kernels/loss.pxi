@@ -7,7 +7,7 @@
 # back. The first part of the loss and E are added first, with their rounding error.
 #
 # The loss is summed in float64 (N3): element i of the batch goes to partial sum i mod 8,
-# whatever the vector width or the number of ranks; blocks of 256 rows keep that phase.
+# whatever the vector width or the number of threads; blocks of 256 rows keep that phase.
 
 cdef inline vec loss_of_logit(vec z, vec y, Logistic tail) noexcept nogil:
     """E2: max(z, 0) - y z + log1p(e^-|z|)."""

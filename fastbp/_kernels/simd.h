@@ -1,4 +1,4 @@
-/* Vector type and primitives of one kernel variant: the only C of the project.
+/* Vector type and primitives of one kernel variant: the only C of the arithmetic.
  *
  * The build defines one instruction set (FASTBP_AVX512, FASTBP_AVX2, FASTBP_NEON or
  * FASTBP_GENERIC) and one dtype (FASTBP_FLOAT32 or FASTBP_FLOAT64).  This header turns
