@@ -15,7 +15,7 @@ from libc.stdlib cimport free, malloc
 from fastbp._gradient cimport Batch, Totals, loss_and_gradient, loss_of, start
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._kernels.table cimport IDENTITY, KernelTable
+from fastbp._kernels.table cimport IDENTITY, SIGMOID, KernelTable
 from fastbp._native cimport data
 from fastbp._workspace cimport Architecture, Workspace
 
@@ -71,7 +71,7 @@ def sigmoid(z, out=None):
     cdef float_mode mode
     with nogil:
         mode = enter_float_mode()
-        k.sigmoid(h, x, size)
+        k.activate(h, NULL, x, SIGMOID, size)
         leave_float_mode(mode)
     return result[()] if out is None else out
 

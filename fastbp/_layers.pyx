@@ -6,8 +6,10 @@ from fastbp import _checks
 from fastbp._recursion import ACTIVATIONS, IN_USE
 
 cimport numpy as cnp
+from libc.string cimport memcpy
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.table cimport IDENTITY
 from fastbp._native cimport data
 from fastbp._recursion cimport (
     asked_threads, carry_out, descend, forward_all, threads_for, weight_gradients,
@@ -36,7 +38,7 @@ cdef class Layers:
     layer_sizes : sequence of int
         Width of the input, of each hidden layer, and of the output; at least two.
     activations : sequence of str
-        One per layer, the output's included: "sigmoid".
+        One per layer, the output's included: "sigmoid", "tanh", "relu", "identity".
     dtype : {"float32", "float64"}
         Of every array.
     layout : {"io", "oi"}
@@ -172,7 +174,7 @@ cdef class Layers:
         for l in range(ws.shape.n_layers):
             ws.sweep.layers[l].W = data(weights[l])
             ws.sweep.layers[l].b = data(biases[l])
-        forward_all(ws, data(X), data(out), n, NULL, self.asked)
+        forward_all(ws, data(X), data(out), n, IDENTITY, self.asked)
         self.X, self.weights, self.biases, self.given, self.n = X, weights, biases, given, n
         return out
 
@@ -247,8 +249,11 @@ cdef void delta_part(void* task, const Seat* seat) noexcept nogil:
     cdef Py_ssize_t at = share(t.rows, seat.part, t.sweep.meeting.parts), row = t.row + at
     cdef Py_ssize_t n = share(t.rows, seat.part + 1, t.sweep.meeting.parts) - at
     cdef Buffers* last = &t.sweep.layers[s.n_layers - 1]
-    s.kernels.multiply(last.delta + at * outputs, t.grad_output + row * outputs,
-                       last.dh + row * outputs, n * s.sizes[s.n_layers])
+    if last.dh == NULL:                     # h_L = z_L
+        memcpy(last.delta + at * outputs, t.grad_output + row * outputs, n * outputs)
+    else:
+        s.kernels.multiply(last.delta + at * outputs, t.grad_output + row * outputs,
+                           last.dh + row * outputs, n * s.sizes[s.n_layers])
     descend(t.sweep, seat, row, at, n,
             t.input_grad + row * features if t.input_grad != NULL else NULL)
 

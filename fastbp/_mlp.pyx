@@ -16,7 +16,7 @@ from libc.stdlib cimport free, malloc
 
 from fastbp._epoch cimport permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
-from fastbp._kernels.table cimport IDENTITY
+from fastbp._kernels.table cimport IDENTITY, SIGMOID
 from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
 from fastbp._recursion cimport asked_threads, forward_all, threads_for
@@ -88,7 +88,7 @@ cdef class MLP:
     ----------
     layer_sizes : sequence of int
         Width of the input, of each hidden layer, and of the output; at least two.
-    activation : {"sigmoid"}
+    activation : {"sigmoid", "tanh", "relu", "identity"}
         Of the hidden layers.
     loss : {"bce"}
         Binary cross-entropy of sigmoid outputs, in nats.
@@ -266,8 +266,7 @@ cdef class MLP:
         out = _checks.output("out", out, (n, self.n_outputs), self.dtype, given)
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.bind(data(self.flat), NULL)
-        forward_all(ws, data(X), data(out), n, NULL if logits else self.shape.kernels.sigmoid,
-                    self.asked)
+        forward_all(ws, data(X), data(out), n, IDENTITY if logits else SIGMOID, self.asked)
         return out
 
     def forward(self, X, out=None):

@@ -1,10 +1,9 @@
 # The recursion over layers: E1 forward, E5 and E6 backward, over blocks of rows, in parts for one
 # or more threads. Knows no loss, no optimiser, and not who owns the arrays.
 
+from fastbp._kernels.table cimport Activation
 from fastbp._team cimport Seat, Work
 from fastbp._workspace cimport Shape, Sweep, Workspace
-
-ctypedef void (*OutputMap)(void* h, const void* z, Py_ssize_t size) noexcept nogil
 
 
 # n_threads as passes take it: 0 for None, which leaves the number to the work
@@ -28,6 +27,6 @@ cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
 cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
                            Py_ssize_t n, bint accumulate) noexcept nogil
 
-# E1 for n rows of any number, then `output_map`(h_L, h_L) unless that is NULL
+# E1 for n rows of any number, then `output_activation` of the last layer's outputs
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
-                     OutputMap output_map, int asked) except -1
+                     Activation output_activation, int asked) except -1

@@ -14,7 +14,7 @@ from fastbp import _config
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._kernels.table cimport SIGMOID
+from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, TANH, Activation
 from fastbp._team cimport (
     MOST_THREADS, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
     share,
@@ -25,7 +25,7 @@ IN_USE = ("this {} is in use by another thread; give each thread its own, "
           "or wait for the call that is running")
 
 # What there is; an activation is an epilogue of the kernels (table.pxd).
-ACTIVATIONS = {"sigmoid": SIGMOID}
+ACTIVATIONS = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "identity": IDENTITY}
 
 cdef enum:
     LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
@@ -149,14 +149,14 @@ ctypedef struct Rows:           # the task of `forward_of_thread` and its phases
     char* output
     Py_ssize_t n
     bint keep                   # every row of h
-    OutputMap output_map
+    Activation output_activation
     Py_ssize_t row              # of the block, its first
     Py_ssize_t rows
 
 
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
-                     OutputMap output_map, int asked) except -1:
-    cdef Rows rows = Rows(&ws.sweep, X, output, n, ws.backward, output_map, 0, 0)
+                     Activation output_activation, int asked) except -1:
+    cdef Rows rows = Rows(&ws.sweep, X, output, n, ws.backward, output_activation, 0, 0)
     cdef int threads = threads_for(ws.shape, n, 1, asked)
     ws.reserve(max(n, 1) if ws.backward else min(max(n, 1), <Py_ssize_t> BLOCK * threads), threads)
     return carry_out(&ws.sweep, forward_of_thread, &rows, threads)
@@ -185,8 +185,8 @@ cdef void forward_part(void* task, const Seat* seat) noexcept nogil:
     if forward(r.sweep, seat, r.X + (r.row + at) * s.sizes[0] * s.itemsize,
                r.row + at if r.keep else at, n, h) == NULL:
         return
-    if r.output_map != NULL:
-        r.output_map(h, h, n * outputs)
+    if r.output_activation != IDENTITY:
+        s.kernels.activate(h, NULL, h, r.output_activation, n * outputs)
     interrupted(r.sweep, seat, n * (1.0 + UNIT_WORK * outputs))
 
 
@@ -204,7 +204,8 @@ cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
         to, dh = input_grad, NULL
         if l > 0:
             to = sweep.layers[l - 1].delta + at * s.sizes[l] * s.itemsize
-            dh = sweep.layers[l - 1].dh + row * s.sizes[l] * s.itemsize
+            if sweep.layers[l - 1].dh != NULL:
+                dh = sweep.layers[l - 1].dh + row * s.sizes[l] * s.itemsize
         if to != NULL:
             s.kernels.delta(to, a.delta + at * s.sizes[l + 1] * s.itemsize, a.W, dh, n,
                             s.sizes[l], s.sizes[l + 1], s.transposed,

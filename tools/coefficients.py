@@ -14,12 +14,12 @@ from mpmath import chebyfit, exp, expm1, linspace, log, log1p, mp, mpf
 mp.dps = 60
 
 # dtype: C suffix, bits of the significand, degrees of the two polynomials, and the bits of
-# ln 2's head: n * LN2_HI is exact for every n = round(z / ln 2) that does not underflow.
+# ln 2's head: n * LN2_HI is exact for every n = round(z / ln 2) in range.
 DTYPES = {
     "FLOAT32": dict(suffix="f", precision=24, exp_degree=5, log1p_degree=10, head=16,
-                    lowest=-104),
+                    lowest=-104, highest=89),
     "FLOAT64": dict(suffix="", precision=53, exp_degree=10, log1p_degree=22, head=42,
-                    lowest=mpf("-745.25")),
+                    lowest=mpf("-745.25"), highest=710),
 }
 
 
@@ -56,12 +56,12 @@ def polynomial(name, f, interval, degree, scale, suffix, precision):
     print("};")
 
 
-def constants(suffix, precision, exp_degree, log1p_degree, head, lowest):
+def constants(suffix, precision, exp_degree, log1p_degree, head, lowest, highest):
     ln2 = log(2)
     hi = rounded(ln2, head)
     half = ln2 / 2 * mpf("1.001")
     for name, value in (("LOG2E", 1 / ln2), ("LN2_HI", hi), ("LN2_LO", ln2 - mpf(hi)),
-                        ("EXP_LOWEST", mpf(lowest))):
+                        ("EXP_LOWEST", mpf(lowest)), ("EXP_HIGHEST", mpf(highest))):
         print(f"#define {name} {rounded(value, precision).hex()}{suffix}")
     polynomial("EXP_TAIL", exp_tail, [-half, half], exp_degree,
                lambda r: r * r / exp(r), suffix, precision)
@@ -74,7 +74,8 @@ def main():
     print(" *")
     print(" * e^r = 1 + r + r^2 EXP_TAIL(r) for |r| <= ln2/2,")
     print(" * log1p(x) = x + x^2 LOG1P_TAIL(x) on [0, 1];")
-    print(" * highest power first. Below EXP_LOWEST e^z rounds to zero. */")
+    print(" * highest power first. Below EXP_LOWEST e^z rounds to zero,")
+    print(" * above EXP_HIGHEST it overflows. */")
     print("#define UNUSED __attribute__((unused))")
     for number, (dtype, parameters) in enumerate(DTYPES.items()):
         print(f"#{'el' if number else ''}if defined(FASTBP_{dtype})")

@@ -2,13 +2,15 @@
  *
  * e^r = 1 + r + r^2 EXP_TAIL(r) for |r| <= ln2/2,
  * log1p(x) = x + x^2 LOG1P_TAIL(x) on [0, 1];
- * highest power first. Below EXP_LOWEST e^z rounds to zero. */
+ * highest power first. Below EXP_LOWEST e^z rounds to zero,
+ * above EXP_HIGHEST it overflows. */
 #define UNUSED __attribute__((unused))
 #if defined(FASTBP_FLOAT32)
 #define LOG2E 0x1.7154760000000p+0f
 #define LN2_HI 0x1.62e4000000000p-1f
 #define LN2_LO 0x1.7f7d1c0000000p-20f
 #define EXP_LOWEST -0x1.a000000000000p+6f
+#define EXP_HIGHEST 0x1.6400000000000p+6f
 /* relative error 2^-30.3 */
 #define EXP_TAIL_DEGREE 5
 static const real EXP_TAIL[6] UNUSED = {
@@ -39,6 +41,7 @@ static const real LOG1P_TAIL[11] UNUSED = {
 #define LN2_HI 0x1.62e42fefa3800p-1
 #define LN2_LO 0x1.ef35793c76730p-45
 #define EXP_LOWEST -0x1.74a0000000000p+9
+#define EXP_HIGHEST 0x1.6300000000000p+9
 /* relative error 2^-61.4 */
 #define EXP_TAIL_DEGREE 10
 static const real EXP_TAIL[11] UNUSED = {

@@ -1,4 +1,4 @@
-# E1, E4: the logistic function, its derivative and the fused Hadamard product.
+# E1, E4: the activations with their derivatives, and the fused Hadamard product.
 #
 # With a = -|z| and E = e^a <= 1, q = sigma(-|z|) = E / (1 + E) is the tail that saturation
 # needs: sigma(z) is q or 1 - q, sigma'(z) = q (1 - q) has no cancellation, and the loss
@@ -9,7 +9,15 @@
 #   e^r = head + tail                       the rounding error of 1 + (r + t) is caught
 #   q = 2^n head / (1 + E)                  one division, one residual step, scaled last
 #
-# Largest error found: `fastbp check` prints it; tests/test_sigmoid.py bounds it.
+# tanh is the same with E = e^-2|z|: |tanh z| = (1 - E) / (1 + E), tanh' = 4 q (1 - q).
+#
+# Largest error found: `fastbp check` prints sigma's; tests/test_sigmoid.py and
+# tests/test_activations.py bound them.
+
+ctypedef struct Exponential:    # e^a = 2^n (head + tail)
+    vec sum         # n + SHIFTER
+    vec head        # e^r, rounded
+    vec tail        # what rounding took from it
 
 ctypedef struct Logistic:
     vec q           # sigma(-|z|)
@@ -27,47 +35,58 @@ cdef inline vec polynomial(const real* coefficients, int degree, vec x) noexcept
     return p
 
 
-cdef inline void logistics(Logistic* out, const vec* z, int count) noexcept nogil:
-    """The tails of `count` vectors, a literal of at most 4, in lock-step.
+cdef inline void exponentials(Exponential* out, const vec* a, const vec* a_low,
+                              int count) noexcept nogil:
+    """e^(a + a_low) of `count` vectors, a literal of at most 4, in lock-step; a_low may be NULL.
 
-    One vector is a chain of some 40 dependent operations; a CPU looks no further ahead than
-    two or three of them, and has room for more.
+    a lies between EXP_LOWEST and EXP_HIGHEST. One vector is a chain of some 40 dependent
+    operations; a CPU looks no further ahead than two or three of them, and has room for more.
     """
-    cdef vec one = splat(1), shifter = splat(SHIFTER), lowest = splat(EXP_LOWEST)
-    cdef vec sum[4]
+    cdef vec one = splat(1), shifter = splat(SHIFTER)
     cdef vec r[4]
-    cdef vec r_lo[4]
+    cdef vec r_low[4]
     cdef vec p[4]
-    cdef vec head[4]
-    cdef vec tail[4]
-    cdef vec a, n, r_hi, t, s, d, d_lo, q
+    cdef vec n, r_high, t, s
     cdef int u, i
     for u in range(count):
-        a = at_least(descent(z[u]), lowest)
-        sum[u] = fma(a, splat(LOG2E), shifter)
-        n = sum[u] - shifter
-        r_hi = fma(n, splat(-LN2_HI), a)                      # exact
-        r[u] = fma(n, splat(-LN2_LO), r_hi)
-        r_lo[u] = fma(n, splat(-LN2_LO), r_hi - r[u])
+        out[u].sum = fma(a[u], splat(LOG2E), shifter)
+        n = out[u].sum - shifter
+        r_high = fma(n, splat(-LN2_HI), a[u])                 # exact
+        r[u] = fma(n, splat(-LN2_LO), r_high)
+        r_low[u] = fma(n, splat(-LN2_LO), r_high - r[u])
+        if a_low != NULL:
+            r_low[u] = r_low[u] + a_low[u]
         p[u] = splat(EXP_TAIL[0])
     for i in range(1, EXP_TAIL_DEGREE + 1):
         for u in range(count):
             p[u] = fma(p[u], r[u], splat(EXP_TAIL[i]))
     for u in range(count):
-        t = fma(r[u] * r[u], p[u], r_lo[u])
+        t = fma(r[u] * r[u], p[u], r_low[u])
         s = r[u] + t
-        head[u] = one + s
-        tail[u] = (s - (head[u] - one)) + (t - (s - r[u]))    # e^r = head + tail
+        out[u].head = one + s
+        out[u].tail = (s - (out[u].head - one)) + (t - (s - r[u]))
+
+
+cdef inline void logistics(Logistic* out, const vec* z, int count) noexcept nogil:
+    """The tails of `count` vectors, a literal of at most 4, in lock-step."""
+    cdef vec one = splat(1), lowest = splat(EXP_LOWEST)
+    cdef Exponential e[4]
+    cdef vec a[4]
+    cdef vec d, d_low, q
+    cdef int u
     for u in range(count):
-        out[u].E = scale2(head[u], sum[u])
-        out[u].E_tail = scale2(tail[u], sum[u])
+        a[u] = at_least(descent(z[u]), lowest)
+    exponentials(e, a, NULL, count)
+    for u in range(count):
+        out[u].E = scale2(e[u].head, e[u].sum)
+        out[u].E_tail = scale2(e[u].tail, e[u].sum)
         out[u].inverse = one / (one + out[u].E)
     for u in range(count):
         d = one + out[u].E
-        d_lo = ((one - d) + out[u].E) + out[u].E_tail         # 1 + e^a = d + d_lo
-        q = head[u] * out[u].inverse
-        q = fma(fma(-q, d_lo, tail[u]) + residual(head[u], q, d), out[u].inverse, q)
-        out[u].q = scale2(q, sum[u])
+        d_low = ((one - d) + out[u].E) + out[u].E_tail        # 1 + e^a = d + d_low
+        q = e[u].head * out[u].inverse
+        q = fma(fma(-q, d_low, e[u].tail) + residual(e[u].head, q, d), out[u].inverse, q)
+        out[u].q = scale2(q, e[u].sum)
 
 
 cdef inline Logistic logistic(vec z) noexcept nogil:
@@ -81,24 +100,79 @@ cdef inline vec sigmoid_of(vec z, vec q) noexcept nogil:
     return choose(less(z, splat(0)), q, splat(1) - q)
 
 
-cdef void sigmoid(memory h, source z, Py_ssize_t size) noexcept nogil:
-    """E1: h = sigma(z)."""
+cdef inline vec tanh_of(vec z, Logistic tail) noexcept nogil:
+    """tanh(z) from the tails of 2z: (1 - E) / (1 + E), both with their rounding errors."""
+    cdef vec one = splat(1), d = one + tail.E, n = one - tail.E
+    cdef vec d_low = ((one - d) + tail.E) + tail.E_tail
+    cdef vec n_low = ((one - n) - tail.E) - tail.E_tail
+    cdef vec N = n + n_low, h
+    n_low = n_low - (N - n)                                   # 1 - e^-2|z| = N + n_low
+    h = N * tail.inverse
+    h = fma(fma(-h, d_low, n_low) + residual(N, h, d), tail.inverse, h)
+    return choose(less(z, splat(0)), -h, h)
+
+
+cdef inline vec exponential_of(vec z) noexcept nogil:
+    """e^z: infinite where it overflows, rounded once where it is subnormal."""
+    cdef Exponential e
+    cdef vec a = -at_least(-at_least(z, splat(EXP_LOWEST)), splat(-EXP_HIGHEST))
+    exponentials(&e, &a, NULL, 1)
+    return scale2(e.head, e.sum)
+
+
+cdef inline void activations(vec* h, vec* dh, Activation activation, int count) noexcept nogil:
+    """E1, E4 of `count` vectors, a literal of at most 4: h holds z, then act(z); dh act'(z)."""
+    cdef Logistic tail[4]
+    cdef vec z[4]
+    cdef vec scale = splat(1)
+    cdef int u
+    if activation == SIGMOID or activation == TANH:
+        for u in range(count):
+            z[u] = h[u] + h[u] if activation == TANH else h[u]
+        logistics(tail, z, count)
+        for u in range(count):
+            if activation == TANH:
+                h[u] = tanh_of(h[u], tail[u])
+                scale = splat(4)
+            else:
+                h[u] = sigmoid_of(h[u], tail[u].q)
+            dh[u] = scale * (tail[u].q * (splat(1) - tail[u].q))
+    elif activation == RELU:
+        for u in range(count):
+            dh[u] = choose(less(splat(0), h[u]), splat(1), splat(0))
+            h[u] = at_least(h[u], splat(0))
+    elif activation == EXPONENTIAL:
+        for u in range(count):
+            dh[u] = h[u] = exponential_of(h[u])
+    else:
+        for u in range(count):
+            dh[u] = splat(1)
+
+
+cdef void activate(memory h, memory dh, source z, Activation activation,
+                   Py_ssize_t size) noexcept nogil:
+    """E1, E4: h = act(z), dh = act'(z); dh may be NULL, h may be z."""
     cdef Py_ssize_t i, block, lanes, groups = size // (LOGISTICS * VL)
     cdef vec x[4]
-    cdef Logistic tail[4]
+    cdef vec dx[4]
     cdef int u
     for block in range(groups):
         i = block * LOGISTICS * VL
         for u in range(LOGISTICS):
             x[u] = load(<const real*> z + i + u * VL)
-        logistics(tail, x, LOGISTICS)
+        activations(x, dx, activation, LOGISTICS)
         for u in range(LOGISTICS):
-            store(<real*> h + i + u * VL, sigmoid_of(x[u], tail[u].q))
+            store(<real*> h + i + u * VL, x[u])
+            if dh != NULL:
+                store(<real*> dh + i + u * VL, dx[u])
     for block in range(groups * LOGISTICS, (size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         x[0] = load_lanes(<const real*> z + i, lanes)
-        store_lanes(<real*> h + i, sigmoid_of(x[0], logistic(x[0]).q), lanes)
+        activations(x, dx, activation, 1)
+        store_lanes(<real*> h + i, x[0], lanes)
+        if dh != NULL:
+            store_lanes(<real*> dh + i, dx[0], lanes)
 
 
 cdef void sigmoid_backward(memory out, source grad, source h, Py_ssize_t size) noexcept nogil:

@@ -5,7 +5,9 @@
 
 from libc.math cimport INFINITY
 
-from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation, KernelTable
+from fastbp._kernels.table cimport (
+    EXPONENTIAL, IDENTITY, RELU, SIGMOID, TANH, Activation, KernelTable,
+)
 
 cdef extern from "simd.h" nogil:
     ctypedef float real
@@ -33,7 +35,7 @@ cdef extern from "simd.h" nogil:
     vec zip_hi(vec a, vec b) noexcept
 
 cdef extern from "coefficients.h" nogil:
-    const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST
+    const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST, EXP_HIGHEST
     enum: EXP_TAIL_DEGREE, LOG1P_TAIL_DEGREE
     const real* EXP_TAIL
     const real* LOG1P_TAIL

@@ -13,7 +13,7 @@
  *   less, choose                      a < b ? x : y per lane, NaN compares false
  *   at_least                          x < low ? low : x
  *   magnitude, descent                |x|, -|x|
- *   scale2                            x * 2^n, one rounding, for integral n <= 0
+ *   scale2                            x * 2^n, one rounding, for integral n
  *   zip_lo, zip_hi                    interleave two vectors: lower and upper half
  *
  * `+ - * /` come from the compiler's vector types.  It knows nothing of networks. */
@@ -201,7 +201,7 @@ PRIMITIVE vec at_least(vec x, vec low) { return choose(less(x, low), low, x); }
  * moved up into the place of the exponent, they are 2^(n/2), rounded down. */
 #define SHIFTER ((real)1.5 * (real)((int64_t)1 << MANTISSA) + 2 * EXPONENT_BIAS)
 
-/* x in [1/4, 1], sum = n + SHIFTER: multiplying by the first half is exact, so that a
+/* x in [1/4, 2], sum = n + SHIFTER: multiplying by the first half is exact, so that a
  * subnormal result is rounded once. */
 PRIMITIVE vec scale2(vec x, vec sum) {
 #if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)

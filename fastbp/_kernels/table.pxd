@@ -5,15 +5,19 @@
 # Python; each carries the equation it computes (docs/derivation.md).
 
 ctypedef enum Activation:
-    IDENTITY        # h = z (the logits of an output layer); no derivative is stored
+    IDENTITY        # h = z; no derivative is stored
     SIGMOID         # h = sigma(z), dh = q (1 - q) with q = sigma(-|z|)
+    TANH            # h = tanh(z), dh = 4 q (1 - q) with q = sigma(-2|z|)
+    RELU            # h = max(z, 0), dh = 1 for z > 0, else 0
+    EXPONENTIAL     # h = dh = e^z
 
 ctypedef struct KernelTable:
     const char* isa
     Py_ssize_t itemsize
 
-    # E1 any shape, flat
-    void (*sigmoid)(void* h, const void* z, Py_ssize_t size) noexcept nogil
+    # E1, E4 h, dh <- act(z), act'(z), any shape, flat; dh may be NULL, h may be z
+    void (*activate)(void* h, void* dh, const void* z, Activation activation,
+                     Py_ssize_t size) noexcept nogil
     # E4 out = grad * h * (1 - h), flat
     void (*sigmoid_backward)(void* out, const void* grad, const void* h,
                              Py_ssize_t size) noexcept nogil

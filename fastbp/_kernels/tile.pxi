@@ -61,14 +61,15 @@ ctypedef struct Block:      # the part of a Product one tile works on
 
 # ---- epilogue ------------------------------------------------------------------------
 
-cdef void activate(const Product* p, const real* z_tile, Py_ssize_t i0, Py_ssize_t j0,
-                   int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
-    """E1: z = product + b; h = act(z), derivative = act'(z) from the tail q.
+cdef void add_bias_and_activate(const Product* p, const real* z_tile, Py_ssize_t i0,
+                                Py_ssize_t j0, int rows, int width,
+                                Py_ssize_t last_lanes) noexcept nogil:
+    """E1: z = product + b; h = act(z), derivative = act'(z).
 
     LOGISTICS vectors at a time, row after row; the last group repeats the last vector.
     """
-    cdef vec z[4]
-    cdef Logistic tail[4]
+    cdef vec h[4]
+    cdef vec dh[4]
     cdef Py_ssize_t o[4]
     cdef Py_ssize_t lanes[4]
     cdef int i = 0, j = 0, u, group, last = rows * width - 1
@@ -76,30 +77,28 @@ cdef void activate(const Product* p, const real* z_tile, Py_ssize_t i0, Py_ssize
         for u in range(LOGISTICS):
             lanes[u] = VL if j < width - 1 else last_lanes
             o[u] = (i0 + i) * p.N + j0 + j * VL
-            z[u] = load(z_tile + (i * width + j) * VL)
+            h[u] = load(z_tile + (i * width + j) * VL)
             if p.swapped:
-                z[u] = z[u] + splat(p.bias[0])
+                h[u] = h[u] + splat(p.bias[0])
             else:
-                z[u] = z[u] + load_lanes(p.bias + j0 + j * VL, lanes[u])
+                h[u] = h[u] + load_lanes(p.bias + j0 + j * VL, lanes[u])
             if j < width - 1:
                 j += 1
             elif i < rows - 1:
                 i += 1
                 j = 0
-        if p.activation == SIGMOID:
+        if p.activation != IDENTITY:
             if last == 0:                   # spare a tiny network three repetitions
-                logistics(tail, z, 1)
+                activations(h, dh, p.activation, 1)
                 for u in range(1, LOGISTICS):
-                    tail[u] = tail[0]
+                    h[u], dh[u] = h[0], dh[0]
             else:
-                logistics(tail, z, LOGISTICS)
-            for u in range(LOGISTICS):
-                z[u] = sigmoid_of(z[u], tail[u].q)
+                activations(h, dh, p.activation, LOGISTICS)
             if p.derivative != NULL:
                 for u in range(LOGISTICS):
-                    store_lanes(p.derivative + o[u], tail[u].q * (splat(1) - tail[u].q), lanes[u])
+                    store_lanes(p.derivative + o[u], dh[u], lanes[u])
         for u in range(LOGISTICS):
-            store_lanes(p.C + o[u], z[u], lanes[u])
+            store_lanes(p.C + o[u], h[u], lanes[u])
 
 
 cdef void scale(const Product* p, const real* g_tile, Py_ssize_t i0, Py_ssize_t j0,
@@ -118,7 +117,7 @@ cdef void scale(const Product* p, const real* g_tile, Py_ssize_t i0, Py_ssize_t 
 cdef inline void finish(const Product* p, const real* tile, Py_ssize_t i0, Py_ssize_t j0,
                         int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
     if p.epilogue == ACTIVATE:
-        activate(p, tile, i0, j0, rows, width, last_lanes)
+        add_bias_and_activate(p, tile, i0, j0, rows, width, last_lanes)
     else:
         scale(p, tile, i0, j0, rows, width, last_lanes)
 

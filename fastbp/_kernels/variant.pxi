@@ -12,7 +12,7 @@ cdef KernelTable TABLE
 
 TABLE.isa = ISA
 TABLE.itemsize = sizeof(real)
-TABLE.sigmoid = sigmoid
+TABLE.activate = activate
 TABLE.sigmoid_backward = sigmoid_backward
 TABLE.multiply = multiply
 TABLE.scratch_bytes = scratch_bytes
