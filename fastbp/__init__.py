@@ -14,11 +14,15 @@ except ModuleNotFoundError as error:
 from fastbp import reference
 from fastbp._config import get_num_threads, set_num_threads, show_config
 from fastbp._equations import (
+    activate,
     backprop,
     bce_with_logits,
     delta_step,
+    poisson_with_logits,
     sigmoid,
     sigmoid_backward,
+    softmax_with_logits,
+    squared_error,
     weight_grad,
 )
 from fastbp._layers import Layers
@@ -32,16 +36,20 @@ __all__ = [
     "Adam",
     "Layers",
     "__version__",
+    "activate",
     "available_isas",
     "backprop",
     "bce_with_logits",
     "delta_step",
     "get_isa",
     "get_num_threads",
+    "poisson_with_logits",
     "reference",
     "set_num_threads",
     "show_config",
     "sigmoid",
     "sigmoid_backward",
+    "softmax_with_logits",
+    "squared_error",
     "weight_grad",
 ]

@@ -11,11 +11,16 @@ Compiled callers may test a range themselves and come here only to raise.
 import math
 import operator
 import reprlib
+from collections.abc import Mapping
 from itertools import pairwise
 from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 
+LOSSES = ("bce", "softmax", "squared_error", "poisson")
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
+UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or summed there
 _SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
 _OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as overlapping
 
@@ -133,23 +138,51 @@ def unit_interval_rows(name, array):
         _refuse_row(name, array, bad, "in [0, 1]")
 
 
-def target_array(y, n_samples, n_outputs, dtype):
-    """``y`` as ``(n_samples, n_outputs)``, its range unchecked; ``(n_samples,)`` is one output."""
+def target_array(y, n_samples, n_outputs, dtype, loss="bce"):
+    """``y`` as ``(n_samples, n_outputs)``, its range unchecked.
+
+    ``(n_samples,)`` is one output, or a class of each sample under "softmax", which stays so.
+    """
     array = real_array("y", y, dtype)
     wanted = (n_samples, n_outputs)
-    if n_outputs == 1 and array.shape == (n_samples,):
-        return array.reshape(wanted)
+    if array.shape == (n_samples,):
+        if loss == "softmax":
+            return array
+        if n_outputs == 1:
+            return array.reshape(wanted)
     if array.shape != wanted:
-        alternative = f"{shown((n_samples,))} or " if n_outputs == 1 else ""
+        flat = n_outputs == 1 or loss == "softmax"
+        alternative = f"{shown((n_samples,))} or " if flat else ""
         raise ValueError(
             f"y has shape {array.shape}; it should have shape {alternative}{shown(wanted)}")
     return array
 
 
-def targets(y, n_samples, n_outputs, dtype):
-    """Targets of the binary cross-entropy: ``target_array`` with every entry in [0, 1]."""
-    array = target_array(y, n_samples, n_outputs, dtype)
-    unit_interval_rows("y", array)
+def target_range(y, n_outputs, loss):
+    """Raise for the first entry of a ``target_array`` that the loss has no meaning for."""
+    if loss == "softmax" and y.ndim == 1:
+        bad = ~((y >= 0) & (y < n_outputs) & (y == np.floor(y)))
+        if bad.any():
+            _refuse_row("y", y, bad, f"a class, an integer in [0, {n_outputs})")
+    elif loss == "poisson":
+        bad = ~((y >= 0) & (y < np.inf))
+        if bad.any():
+            _refuse_row("y", y, bad, "finite and at least 0")
+    elif loss != "squared_error":
+        unit_interval_rows("y", y)
+        if loss == "softmax":
+            total = y.sum(axis=1, dtype=np.float64)
+            bad = ~(abs(total - 1) <= UNIT_SUM_TOLERANCE)
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise ValueError(f"y has a sum of {total[row]} in row {row}; it should be 1, "
+                                 f"within {UNIT_SUM_TOLERANCE:g}, or y a class for each sample")
+
+
+def targets(y, n_samples, n_outputs, dtype, loss="bce"):
+    """Targets of a loss: a ``target_array`` in its range."""
+    array = target_array(y, n_samples, n_outputs, dtype, loss)
+    target_range(array, n_outputs, loss)
     return array
 
 
@@ -300,6 +333,94 @@ def boolean(name, value):
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} is {reprlib.repr(value)}; it should be True or False")
     return bool(value)
+
+
+# ---- losses
+
+
+class LossOptions(NamedTuple):
+    """A loss by name, and what modifies it."""
+
+    name: str
+    pos_weight: tuple | None  # one for each output
+    class_weight: tuple | None  # one for each class
+    label_smoothing: float
+
+    def smoothing(self, n_outputs):
+        """(a, b) of the target t = a y + b."""
+        n_classes = 2 if self.name == "bce" else n_outputs
+        return 1 - self.label_smoothing, self.label_smoothing / n_classes
+
+
+def loss_options(loss, n_outputs, pos_weight=None, class_weight=None, label_smoothing=0.0):
+    """The options of a loss, each refused where it has no meaning."""
+    name = choice("loss", loss, LOSSES)
+    if name == "softmax" and n_outputs < 2:
+        raise ValueError("the network has 1 output; under loss='softmax' it should have at least 2")
+    smoothing = fraction("label_smoothing", label_smoothing)
+    if smoothing and name not in ("bce", "softmax"):
+        raise ValueError(f"label_smoothing is {label_smoothing!r}; under loss={name!r} it should be 0")
+    return LossOptions(name, _pos_weight(pos_weight, n_outputs, name),
+                       _class_weight(class_weight, n_outputs, name), smoothing)
+
+
+def _pos_weight(value, n_outputs, loss):
+    if value is None:
+        return None
+    if loss != "bce":
+        raise ValueError(f"pos_weight is {reprlib.repr(value)}; under loss={loss!r} it should be None")
+    array = real_array("pos_weight", value, np.float64)
+    if array.ndim == 0:
+        array = np.full(n_outputs, array)
+    _check_shape("pos_weight", array, (n_outputs,))
+    return tuple(positive(f"pos_weight[{j}]", p) for j, p in enumerate(array.tolist()))
+
+
+def _class_weight(value, n_outputs, loss):
+    if value is None:
+        return None
+    n_classes = {"softmax": n_outputs, "bce": 2 if n_outputs == 1 else 0}.get(loss, 0)
+    if not n_classes:
+        raise ValueError(f"class_weight is {reprlib.repr(value)}; under loss={loss!r} with "
+                         f"{n_outputs} outputs it should be None")
+    if isinstance(value, Mapping):  # a class that is not named counts 1
+        unknown = [key for key in value if _integer(key) not in range(n_classes)]
+        if unknown:
+            raise ValueError(f"class_weight has the key {unknown[0]!r}; "
+                             f"its keys should be integers in [0, {n_classes})")
+        value = [value.get(c, 1.0) for c in range(n_classes)]
+    array = real_array("class_weight", value, np.float64, shape=(n_classes,))
+    return tuple(non_negative(f"class_weight[{c}]", w) for c, w in enumerate(array.tolist()))
+
+
+def logits_and_targets(z, y, w, loss):
+    """The arguments of a loss of logits, in their common dtype; y's range unchecked."""
+    z = real_array("z", z)
+    if z.ndim != 2 and (z.ndim != 1 or loss == "softmax"):
+        flat = "" if loss == "softmax" else "(n_samples,) or "
+        raise ValueError(f"z has shape {z.shape}; it should have shape {flat}(n_samples, n_outputs)")
+    classes = loss == "softmax" and np.ndim(y) == 1
+    y = real_array("y", y, shape=z.shape[:1] if classes else z.shape)
+    arrays = [z] if classes else [z, y]
+    w = sample_weight(w, z.shape[0], "sum", None)
+    arrays += [] if w is None else [w]
+    dtype = common_dtype(*arrays)
+    z, y = as_dtype([z, y], dtype)
+    return z, y, None if w is None else w.astype(dtype, copy=False)
+
+
+def class_weights(class_weight, y, loss, dtype):
+    """What each sample counts by its class, (n_samples,): sum over classes of weight times share.
+
+    ``y`` is one of ``targets``. Added up class after class, so that no BLAS decides the bits.
+    """
+    w = np.array(class_weight, dtype)
+    if loss == "softmax" and y.ndim == 1:
+        return w[y.astype(np.intp)]
+    if loss == "bce":
+        t = y.reshape(-1)
+        return w[0] * (1 - t) + w[1] * t
+    return np.add.reduce(np.multiply(y.T, w[:, None]), axis=0)
 
 
 # ---- networks and optimizers

@@ -63,7 +63,7 @@ cdef void epoch_of_thread(void* task, Seat* seat) noexcept nogil:
             batch.order += rows
         else:
             batch.X += rows * s.sizes[0] * s.itemsize
-            batch.y += rows * s.sizes[s.n_layers] * s.itemsize
+            batch.y += rows * batch.y_width * s.itemsize
             if batch.sample_weight != NULL:
                 batch.sample_weight += rows * s.itemsize
     leave_float_mode(mode)

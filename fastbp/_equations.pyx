@@ -15,7 +15,8 @@ from libc.stdlib cimport free, malloc
 from fastbp._gradient cimport Batch, Totals, loss_and_gradient, loss_of, start
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._kernels.table cimport IDENTITY, SIGMOID, KernelTable
+from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation, KernelTable
+from fastbp._loss cimport Loss
 from fastbp._native cimport data
 from fastbp._workspace cimport Architecture, Workspace
 
@@ -209,7 +210,46 @@ def weight_grad(h_prev, delta):
     return dW, db
 
 
-def bce_with_logits(z, y, sample_weight=None):
+def activate(z, activation="sigmoid"):
+    """An activation and its derivative, E1 and E4: h = act(z), act'(z).
+
+    Parameters
+    ----------
+    z : array of any shape
+        float32 is computed in float32, every other real dtype in float64.
+    activation : {"sigmoid", "tanh", "relu", "identity"}
+
+    Returns
+    -------
+    h, slope : ndarrays like z
+        sigma and tanh within 1 ulp, their derivatives within 4 ulp, also where h rounds to 1.
+        The derivative of relu at 0 is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For `z` that is not real, or another activation.
+    """
+    cdef Activation which = ACTIVATIONS[
+        _checks.choice("activation", activation, _checks.ACTIVATIONS)]
+    z = _checks.real_array("z", z)
+    h, slope = np.empty_like(z), np.empty_like(z)
+    cdef const KernelTable* k = kernels_of(z)
+    cdef char* to = data(h)
+    cdef char* derivative = data(slope)
+    cdef const char* x = data(z)
+    cdef Py_ssize_t size = z.size
+    cdef float_mode mode
+    with nogil:
+        mode = enter_float_mode()
+        k.activate(to, derivative, x, which, size)
+        leave_float_mode(mode)
+    return h[()], slope[()]
+
+
+# ---- losses -----------------------------------------------------------------------------
+
+def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothing=0.0):
     """Binary cross-entropy, E2, and its delta, E3, from logits.
 
     Parameters
@@ -219,6 +259,10 @@ def bce_with_logits(z, y, sample_weight=None):
         Targets in [0, 1].
     sample_weight : (n,) array, optional
         Not negative.
+    pos_weight : float or (n_outputs,) array, optional
+        Multiplies the part y log h of the loss.
+    label_smoothing : float
+        In [0, 1): the target is (1 - label_smoothing) y + label_smoothing / 2.
 
     Returns
     -------
@@ -230,40 +274,119 @@ def bce_with_logits(z, y, sample_weight=None):
     Raises
     ------
     TypeError, ValueError
-        For shapes or dtypes that do not fit, targets outside [0, 1], negative weights.
+        For shapes or dtypes that do not fit, targets outside [0, 1], negative weights, options
+        outside their range.
     """
-    z = _checks.real_array("z", z)
-    if z.ndim not in (1, 2):
-        raise ValueError(f"z has shape {z.shape}; it should have shape (n_samples,) or "
-                         "(n_samples, n_outputs)")
-    y = _checks.real_array("y", y, shape=z.shape)
-    dtype = _checks.common_dtype(z, y)
-    if sample_weight is not None:
-        sample_weight = _checks.sample_weight(sample_weight, z.shape[0], "sum", None)
-        dtype = _checks.common_dtype(z, y, sample_weight)
-        sample_weight = sample_weight.astype(dtype, copy=False)
-    z, y = _checks.as_dtype([z, y], dtype)
-    _checks.unit_interval_rows("y", y)
+    return _with_logits("bce", z, y, sample_weight, {
+        "pos_weight": pos_weight, "label_smoothing": label_smoothing})
+
+
+def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_smoothing=0.0):
+    """Cross-entropy of a softmax over the outputs, E2, and its delta, E3, from logits.
+
+    Parameters
+    ----------
+    z : (n, n_outputs) array
+    y : (n,) or (n, n_outputs) array
+        The class of each sample, or probabilities that sum to 1.
+    sample_weight : (n,) array, optional
+        Not negative.
+    class_weight : dict or (n_outputs,) sequence, optional
+        What a sample of each class counts, beside its weight.
+    label_smoothing : float
+        In [0, 1): the target is (1 - label_smoothing) y + label_smoothing / n_outputs.
+
+    Returns
+    -------
+    loss : float
+        Summed over samples, in nats.
+    delta : ndarray like z
+        sample_weight * (softmax(z) - y); a class that is nearly certain keeps the relative
+        accuracy of what is left to the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `bce_with_logits`; for classes that are no integers in [0, n_outputs).
+    """
+    return _with_logits("softmax", z, y, sample_weight, {
+        "class_weight": class_weight, "label_smoothing": label_smoothing})
+
+
+def squared_error(z, y, sample_weight=None):
+    """Half the squared error of outputs z, E2, and its delta, E3.
+
+    Parameters
+    ----------
+    z, y : (n,) or (n, n_outputs) arrays
+    sample_weight : (n,) array, optional
+        Not negative.
+
+    Returns
+    -------
+    loss : float
+        sum (z - y)^2 / 2 over samples and outputs.
+    delta : ndarray like z
+        sample_weight * (z - y).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes or dtypes that do not fit, negative weights.
+    """
+    return _with_logits("squared_error", z, y, sample_weight)
+
+
+def poisson_with_logits(z, y, sample_weight=None):
+    """Poisson loss of outputs e^z, E2, and its delta, E3.
+
+    Parameters
+    ----------
+    z, y : (n,) or (n, n_outputs) arrays
+        Logarithms of the expected counts; counts, at least 0.
+    sample_weight : (n,) array, optional
+        Not negative.
+
+    Returns
+    -------
+    loss : float
+        sum e^z - y z over samples and outputs, in nats; without log y!, which has no gradient.
+    delta : ndarray like z
+        sample_weight * (e^z - y).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes or dtypes that do not fit, negative or infinite counts, negative weights.
+    """
+    return _with_logits("poisson", z, y, sample_weight)
+
+
+def _with_logits(name, z, y, sample_weight, options=None):
+    z, y, sample_weight = _checks.logits_and_targets(z, y, sample_weight, name)
+    cdef Py_ssize_t n = z.shape[0], outputs = z.shape[1] if z.ndim == 2 else 1
+    cdef Loss loss = Loss(name, outputs, z.dtype, options)
+    y = loss.targets(y, n)
+    sample_weight = loss.weights(sample_weight, y, n, False)
     delta, losses = np.empty_like(z), np.empty_like(z)
-    cdef const KernelTable* k = kernels_of(z)
+    cdef Batch batch = loss.batch(z, y, sample_weight)
     cdef char* each = data(losses)
     cdef char* d = data(delta)
-    cdef const char* x = data(z)
-    cdef const char* t = data(y)
-    cdef const char* w = data(sample_weight)
-    cdef Py_ssize_t n = z.shape[0], outputs = z.shape[1] if z.ndim == 2 else 1
     cdef Totals totals
     cdef float_mode mode
     start(&totals)
     with nogil:
         mode = enter_float_mode()
-        k.bce_with_logits(each, d, x, t, w, n, outputs)
-        k.add_losses(totals.loss, each, w, n, outputs)
+        batch.criterion(each, d, batch.X, batch.y, batch.sample_weight, &batch.target, n, outputs)
+        loss.kernels.add_losses(totals.loss, each, batch.sample_weight, n, outputs)
         leave_float_mode(mode)
     return loss_of(&totals), delta
 
 
-def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
+# ---- the whole gradient -------------------------------------------------------------------
+
+def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
+             reduction="sum", pos_weight=None, class_weight=None, label_smoothing=0.0):
     """E1 to E6 for arrays of any owner: the bits of `MLP.backprop`.
 
     Parameters
@@ -272,7 +395,9 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
     biases : sequence of (fan_out,) arrays
     X : (n, n_features) array
     y : (n,) or (n, n_outputs) array
-        Targets in [0, 1].
+        Targets, as for `MLP.backprop`.
+    activation, loss, pos_weight, class_weight, label_smoothing
+        As for `MLP`.
     sample_weight : (n,) array, optional
         Not negative.
     reduction : {"sum", "mean"}
@@ -289,27 +414,30 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
     Raises
     ------
     TypeError, ValueError
-        For shapes or dtypes that do not fit, targets outside [0, 1], negative weights, no
-        samples or weights that sum to zero under "mean".
+        For shapes or dtypes that do not fit, targets the loss excludes, negative weights, no
+        samples or weights that sum to zero under "mean", names and options that do not fit.
     MemoryError
         When the workspace cannot be had.
     """
     mean = _checks.choice("reduction", reduction, ("sum", "mean")) == "mean"
+    activation = _checks.choice("activation", activation, _checks.ACTIVATIONS)
     weights, biases, sizes = _checks.layer_arrays(weights, biases)
     X = _checks.real_array("X", X, shape=("n_samples", sizes[0]))
     dtype = _checks.common_dtype(*weights, X)
+    cdef Loss measure = Loss(loss, sizes[-1], dtype, {
+        "pos_weight": pos_weight, "class_weight": class_weight,
+        "label_smoothing": label_smoothing})
     weights, biases = _checks.as_dtype(weights, dtype), _checks.as_dtype(biases, dtype)
     X = X.astype(dtype, copy=False)
     cdef Py_ssize_t n = X.shape[0], l
-    y = _checks.targets(y, n, sizes[-1], dtype)
-    _checks.at_least_one_sample(n, reduction)
-    sample_weight = _checks.sample_weight(sample_weight, n, reduction, dtype)
+    y = measure.targets(y, n)
+    sample_weight = measure.weights(sample_weight, y, n, mean)
     dW, db = [np.empty_like(W) for W in weights], [np.empty_like(b) for b in biases]
-    hidden = [ACTIVATIONS["sigmoid"]] * (len(sizes) - 2)
+    hidden = [ACTIVATIONS[activation]] * (len(sizes) - 2)
     cdef Workspace ws = Workspace(
         Architecture(sizes, [*hidden, IDENTITY], dtype.itemsize, False), True)
     for l in range(len(weights)):
         ws.sweep.layers[l].W, ws.sweep.layers[l].b = data(weights[l]), data(biases[l])
         ws.sweep.layers[l].dW, ws.sweep.layers[l].db = data(dW[l]), data(db[l])
-    cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
+    cdef Batch batch = measure.batch(X, y, sample_weight)
     return loss_and_gradient(ws, &batch, n, True, mean, 0, 0), dW, db

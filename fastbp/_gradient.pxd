@@ -1,10 +1,14 @@
 from fastbp._kernels.float_mode cimport float_mode
+from fastbp._kernels.table cimport Criterion, Target
 from fastbp._team cimport Seat
 from fastbp._workspace cimport Shape, Sweep, Workspace
 
 ctypedef struct Batch:          # the samples of one gradient
+    Criterion criterion
+    Target target
+    Py_ssize_t y_width          # n_outputs, or 1
     const char* X               # IN  (n, n_features)
-    const char* y               # IN  (n, n_outputs)
+    const char* y               # IN  (n, y_width)
     const char* sample_weight   # IN  (n,) or NULL
     const Py_ssize_t* order     # IN  rows to take, or NULL for 0, 1, 2, ...
     char* gathered              # room for a block of samples when there is an order

@@ -84,8 +84,10 @@ cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
         return
     if b.gradient:
         delta = b.sweep.layers[s.n_layers - 1].delta + o
-    s.kernels.bce_with_logits(b.sweep.losses + o, delta, z, b.samples.y + o,
-                              weight + at * s.itemsize if weight != NULL else NULL, n, outputs)
+    b.batch.criterion(b.sweep.losses + o, delta, z,
+                      b.samples.y + at * b.batch.y_width * s.itemsize,
+                      weight + at * s.itemsize if weight != NULL else NULL, &b.batch.target, n,
+                      outputs)
     if interrupted(b.sweep, seat, n * (64.0 * outputs + s.sizes[0])) or not b.gradient:
         return
     descend(b.sweep, seat, at, at, n, NULL)
@@ -123,19 +125,19 @@ cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil:
 
 cdef Batch samples(const Shape* s, const Batch* batch, Py_ssize_t row, Py_ssize_t n) noexcept nogil:
     """Where the samples [row, row + n) lie, or will when they are gathered: X, y, weights."""
-    cdef Batch block
+    cdef Batch block = batch[0]
     block.order, block.gathered, block.sample_weight = NULL, NULL, NULL
     if batch.order == NULL:
         block.X, block.y = batch.X, batch.y
         if batch.sample_weight != NULL:
             block.sample_weight = batch.sample_weight + row * s.itemsize
         block.X += row * s.sizes[0] * s.itemsize
-        block.y += row * s.sizes[s.n_layers] * s.itemsize
+        block.y += row * batch.y_width * s.itemsize
         return block
     block.X = batch.gathered
     block.y = block.X + n * s.sizes[0] * s.itemsize
     if batch.sample_weight != NULL:
-        block.sample_weight = block.y + n * s.sizes[s.n_layers] * s.itemsize
+        block.sample_weight = block.y + n * batch.y_width * s.itemsize
     return block
 
 
@@ -143,9 +145,9 @@ cdef void gather(const Shape* s, const Batch* batch, const Batch* block, Py_ssiz
                  Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """Samples [at, at + n) of a block that begins at `row` of the order."""
     cdef const Py_ssize_t* order = batch.order + row + at
-    cdef Py_ssize_t outputs = s.sizes[s.n_layers]
     s.kernels.gather(<char*> block.X + at * s.sizes[0] * s.itemsize, batch.X, order, n, s.sizes[0])
-    s.kernels.gather(<char*> block.y + at * outputs * s.itemsize, batch.y, order, n, outputs)
+    s.kernels.gather(<char*> block.y + at * batch.y_width * s.itemsize, batch.y, order, n,
+                     batch.y_width)
     if batch.sample_weight != NULL:
         s.kernels.gather(<char*> block.sample_weight + at * s.itemsize, batch.sample_weight, order,
                          n, 1)

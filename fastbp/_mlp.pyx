@@ -10,13 +10,13 @@ from fastbp import _checks, _random
 from fastbp._recursion import ACTIVATIONS, IN_USE
 
 cimport numpy as cnp
-from libc.float cimport DBL_MAX
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
 from fastbp._epoch cimport permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
-from fastbp._kernels.table cimport IDENTITY, SIGMOID
+from fastbp._kernels.table cimport IDENTITY
+from fastbp._loss cimport Loss, ready
 from fastbp._native cimport data
 from fastbp._optim cimport Optimizer
 from fastbp._recursion cimport asked_threads, forward_all, threads_for
@@ -25,19 +25,11 @@ from fastbp._workspace cimport BLOCK, Architecture, Shape, Workspace
 
 cnp.import_array()
 
-# What there is; a loss is a kernel giving E2 and E3 from logits (table.pxd).
-LOSSES = ("bce",)
 CACHE_LINE = 64
 REDUCTIONS = ("sum", "mean")
 
 
 # ---- arguments --------------------------------------------------------------------------
-
-cdef inline bint ready(object array, int typenum) noexcept:
-    """Whether the kernels can take this array as it is."""
-    return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == typenum
-            and cnp.PyArray_ISCARRAY_RO(array))
-
 
 cdef inline bint overlap(object a, object b) noexcept:
     """Whether two contiguous arrays share memory."""
@@ -69,20 +61,21 @@ def aligned_zeros(size, dtype):
 cdef class Objective:
     """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
     cdef MLP net
-    cdef object X, y, sample_weight, reduction
+    cdef object X, y, sample_weight     # checked
+    cdef bint mean
     cdef double l2
 
     def __call__(self, params):
-        return self.net.value_and_grad(params, self.X, self.y, sample_weight=self.sample_weight,
-                                       reduction=self.reduction, l2=self.l2)
+        return self.net._value_and_grad(params, self.X, self.y, self.sample_weight, self.mean,
+                                        self.l2)
 
 
 # ---- the network ------------------------------------------------------------------------
 
 cdef class MLP:
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
-    n_threads=None)\n--\n
-    A multilayer perceptron with sigmoid units and binary cross-entropy (E1, E2).
+    n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
+    A multilayer perceptron: hidden units of one kind, outputs that suit the loss (E1, E2).
 
     Parameters
     ----------
@@ -90,8 +83,9 @@ cdef class MLP:
         Width of the input, of each hidden layer, and of the output; at least two.
     activation : {"sigmoid", "tanh", "relu", "identity"}
         Of the hidden layers.
-    loss : {"bce"}
-        Binary cross-entropy of sigmoid outputs, in nats.
+    loss : {"bce", "softmax", "squared_error", "poisson"}
+        Summed over outputs, in nats: binary cross-entropy of sigmoid outputs; cross-entropy of
+        softmax outputs; half the squared error of outputs z_L; h - y log h of outputs h = e^z.
     dtype : {"float32", "float64"}
         Of parameters, gradient and arithmetic.
     seed : int, numpy.random.Generator, BitGenerator or None
@@ -100,6 +94,15 @@ cdef class MLP:
     n_threads : int or None
         Threads of a call, at most one for each row and 256 in all; None leaves the number to
         the work and to `get_num_threads`. The result does not depend on it.
+    pos_weight : float or (n_outputs,) array, optional
+        "bce": multiplies the part y log h of each output's loss.
+    class_weight : dict or sequence, optional
+        What a sample of each class counts, beside its `sample_weight`: n_outputs numbers for
+        "softmax", two for "bce" of one output; probabilities count in proportion. A dict has
+        classes 0, 1, ... as keys, a missing one counts 1. "mean" divides by the sum.
+    label_smoothing : float
+        In [0, 1), for "bce" and "softmax": the target is (1 - label_smoothing) y
+        + label_smoothing / K of K classes, which are 2 for "bce".
 
     Attributes
     ----------
@@ -115,7 +118,7 @@ cdef class MLP:
     ------
     ValueError
         For sizes below 1, fewer than two of them, sizes whose product overflows, and names
-        that are not listed here.
+        that are not listed here; options of another loss, "softmax" of one output.
     MemoryError
         When the parameters do not fit.
     """
@@ -124,7 +127,8 @@ cdef class MLP:
     cdef readonly object dtype
     cdef object flat, slope             # the memory of params and grad, nobody else's to reshape
     cdef object params_view, grad_view  # what users see of it
-    cdef readonly str activation, loss
+    cdef readonly str activation
+    cdef Loss measure
     cdef readonly Py_ssize_t n_params
     cdef Architecture architecture
     cdef const Shape* shape
@@ -133,13 +137,16 @@ cdef class MLP:
     cdef int typenum, asked, busy
 
     def __init__(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
-                 seed=None, n_threads=None):
+                 seed=None, n_threads=None, pos_weight=None, class_weight=None,
+                 label_smoothing=0.0):
         if self.flat is not None:
             raise RuntimeError("this MLP is initialised already; make another")
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
         self.activation = _checks.choice("activation", activation, tuple(ACTIVATIONS))
-        self.loss = _checks.choice("loss", loss, LOSSES)
         self.dtype = _checks.real_dtype(dtype)
+        self.measure = Loss(loss, self.layer_sizes[-1], self.dtype, {
+            "pos_weight": pos_weight, "class_weight": class_weight,
+            "label_smoothing": label_smoothing})
         self.n_threads = n_threads
         self.typenum = self.dtype.num
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
@@ -166,14 +173,25 @@ cdef class MLP:
         return tuple(weights), tuple(biases)
 
     def __repr__(self):
+        options = "".join(f", {name}={value!r}" for name, value in self.measure.options.items())
         return (f"MLP({list(self.layer_sizes)}, activation={self.activation!r}, "
-                f"loss={self.loss!r}, dtype={self.dtype.name!r})")
+                f"loss={self.loss!r}, dtype={self.dtype.name!r}{options})")
 
     def __reduce__(self):
         options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
-                   "n_threads": self.n_threads, "seed": 0}
+                   "n_threads": self.n_threads, "seed": 0, **self.measure.options}
         return (_restore, (type(self), self.layer_sizes, options, self.flat, self.slope),
                 getattr(self, "__dict__", None))
+
+    @property
+    def loss(self):
+        """The name of the loss."""
+        return self.measure.name
+
+    @property
+    def loss_options(self):
+        """Those of pos_weight, class_weight, label_smoothing that were given, as a dict."""
+        return self.measure.options
 
     @property
     def n_threads(self):
@@ -224,29 +242,11 @@ cdef class MLP:
                                               shape=("n_samples", self.n_features)))
 
     cdef object _y(self, y, Py_ssize_t n):
-        cdef int ndim = cnp.PyArray_NDIM(y) if ready(y, self.typenum) else 0
-        if not (ndim == 2 and cnp.PyArray_DIM(y, 0) == n
-                and cnp.PyArray_DIM(y, 1) == self.n_outputs
-                or ndim == 1 and cnp.PyArray_DIM(y, 0) == n and self.n_outputs == 1):
-            y = _checks.target_array(y, n, self.n_outputs, self.dtype)
-        if self.shape.kernels.first_outside(data(y), 1, n * self.n_outputs) >= 0:
-            _checks.unit_interval_rows("y", y)
-        return self._apart(y)
+        return self._apart(self.measure.targets(y, n))
 
-    cdef object _weights_of(self, sample_weight, Py_ssize_t n, bint mean):
-        if mean:
-            _checks.at_least_one_sample(n, "mean")
-        if sample_weight is None:
-            return None
-        cdef double total
-        if (ready(sample_weight, self.typenum) and cnp.PyArray_NDIM(sample_weight) == 1
-                and cnp.PyArray_DIM(sample_weight, 0) == n
-                and self.shape.kernels.first_outside(data(sample_weight), DBL_MAX, n) < 0):
-            total = self.shape.kernels.total(data(sample_weight), n)
-            if not mean or 0 < total <= DBL_MAX:
-                return self._apart(sample_weight)
-        return self._apart(_checks.sample_weight(sample_weight, n, "mean" if mean else "sum",
-                                                 self.dtype))
+    cdef object _weights_of(self, sample_weight, y, Py_ssize_t n, bint mean):
+        sample_weight = self.measure.weights(sample_weight, y, n, mean)
+        return None if sample_weight is None else self._apart(sample_weight)
 
     cdef object _apart(self, array):
         """The array, copied if it lies in params or grad, which a call may write."""
@@ -266,11 +266,12 @@ cdef class MLP:
         out = _checks.output("out", out, (n, self.n_outputs), self.dtype, given)
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.bind(data(self.flat), NULL)
-        forward_all(ws, data(X), data(out), n, IDENTITY if logits else SIGMOID, self.asked)
+        forward_all(ws, data(X), data(out), n,
+                    IDENTITY if logits else self.measure.output, self.asked)
         return out
 
     def forward(self, X, out=None):
-        """E1: outputs h_L = sigma(z_L).
+        """E1: outputs h_L, which the loss makes of z_L.
 
         Parameters
         ----------
@@ -335,17 +336,17 @@ cdef class MLP:
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         y = self._y(y, n)
-        sample_weight = self._weights_of(sample_weight, n, mean)
+        sample_weight = self._weights_of(sample_weight, y, n, mean)
         cdef Workspace ws = Workspace(self.architecture, False)
         ws.bind(data(self.flat), NULL)
-        cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
+        cdef Batch batch = self.measure.batch(X, y, sample_weight)
         return loss_and_gradient(ws, &batch, n, False, mean, 0, self.asked)
 
     cdef double _gradient(self, X, y, sample_weight, bint mean, double l2, char* params,
                           char* grad) except? -1:
         """Loss, and its gradient at `params` into `grad`; the caller holds the network."""
         cdef Workspace ws = self.workspace
-        cdef Batch batch = Batch(data(X), data(y), data(sample_weight), NULL, NULL)
+        cdef Batch batch = self.measure.batch(X, y, sample_weight)
         ws.bind(params, grad)
         return loss_and_gradient(ws, &batch, cnp.PyArray_DIM(X, 0), True, mean, l2,
                                  self.asked)
@@ -357,7 +358,8 @@ cdef class MLP:
         ----------
         X : (n, n_features) array
         y : (n,) or (n, n_outputs) array
-            Targets in [0, 1], any real or bool dtype; (n,) for one output.
+            Targets of any real or bool dtype; (n,) for one output. In [0, 1] for "bce", at least
+            0 for "poisson"; for "softmax" (n,) classes 0, 1, ... or (n, n_outputs) probabilities.
         sample_weight : (n,) array, optional
             Not negative; multiplies each sample's loss.
         reduction : {"sum", "mean"}
@@ -373,7 +375,7 @@ cdef class MLP:
         Raises
         ------
         ValueError
-            For shapes that do not fit, targets outside [0, 1], negative weights, weights that
+            For shapes that do not fit, targets the loss excludes, negative weights, weights that
             sum to zero or no samples under "mean", an unknown reduction, a negative l2.
         TypeError
             For arrays that are not real numbers.
@@ -387,8 +389,7 @@ cdef class MLP:
         cdef double decay = penalty(l2)
         X = self._X(X)
         y = self._y(y, cnp.PyArray_DIM(X, 0))
-        if mean or sample_weight is not None:
-            sample_weight = self._weights_of(sample_weight, cnp.PyArray_DIM(X, 0), mean)
+        sample_weight = self._weights_of(sample_weight, y, cnp.PyArray_DIM(X, 0), mean)
         self._enter()
         try:
             return self._gradient(X, y, sample_weight, mean, decay, data(self.flat),
@@ -418,16 +419,20 @@ cdef class MLP:
             As `backprop`; `ValueError` for `params` of another length.
         """
         cdef bint mean = is_mean(reduction)
-        cdef double decay = penalty(l2), loss
+        cdef double decay = penalty(l2)
+        X = self._X(X)
+        y = self._y(y, cnp.PyArray_DIM(X, 0))
+        sample_weight = self._weights_of(sample_weight, y, cnp.PyArray_DIM(X, 0), mean)
+        return self._value_and_grad(params, X, y, sample_weight, mean, decay)
+
+    cdef object _value_and_grad(self, params, X, y, sample_weight, bint mean, double l2):
+        cdef double loss
         params = _checks.real_array("params", params, shape=(self.n_params,))
         at = params.astype(self.dtype, copy=False)
         grad = np.empty(self.n_params, self.dtype)
-        X = self._X(X)
-        y = self._y(y, cnp.PyArray_DIM(X, 0))
-        sample_weight = self._weights_of(sample_weight, cnp.PyArray_DIM(X, 0), mean)
         self._enter()
         try:
-            loss = self._gradient(X, y, sample_weight, mean, decay, data(at), data(grad))
+            loss = self._gradient(X, y, sample_weight, mean, l2, data(at), data(grad))
         finally:
             release(&self.busy)
         return loss, grad.astype(params.dtype, copy=False)
@@ -452,10 +457,10 @@ cdef class MLP:
         """
         cdef Objective f = Objective.__new__(Objective)
         cdef bint mean = is_mean(reduction)
-        f.net, f.reduction, f.l2 = self, str(reduction), penalty(l2)
+        f.net, f.mean, f.l2 = self, mean, penalty(l2)
         f.X = self._X(X)
         f.y = self._y(y, cnp.PyArray_DIM(f.X, 0))
-        f.sample_weight = self._weights_of(sample_weight, cnp.PyArray_DIM(f.X, 0), mean)
+        f.sample_weight = self._weights_of(sample_weight, f.y, cnp.PyArray_DIM(f.X, 0), mean)
         return f
 
     # ---- epoch
@@ -506,7 +511,7 @@ cdef class MLP:
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), size = min(batch_size, max(n, 1))
         y = self._y(y, n)
-        sample_weight = self._weights_of(sample_weight, n, True)
+        sample_weight = self._weights_of(sample_weight, y, n, True)
         if order is not None:
             order = _checks.order(order, n)
         shuffled = _checks.boolean("shuffle", shuffle) and order is None
@@ -523,8 +528,7 @@ cdef class MLP:
                        double l2) except? -1:
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), block, room
         cdef Workspace ws = self.workspace
-        cdef Batch batch = Batch(data(X), data(y), data(sample_weight),
-                                 <const Py_ssize_t*> data(order), NULL)
+        cdef Batch batch = self.measure.batch(X, y, sample_weight, order)
         cdef int threads = threads_for(self.shape, size, 3, self.asked)
         block = min(size, <Py_ssize_t> BLOCK * threads)
         ws.reserve(block, threads)

@@ -14,7 +14,7 @@ from fastbp import _config
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, TANH, Activation
+from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation
 from fastbp._team cimport (
     MOST_THREADS, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
     share,
@@ -185,7 +185,9 @@ cdef void forward_part(void* task, const Seat* seat) noexcept nogil:
     if forward(r.sweep, seat, r.X + (r.row + at) * s.sizes[0] * s.itemsize,
                r.row + at if r.keep else at, n, h) == NULL:
         return
-    if r.output_activation != IDENTITY:
+    if r.output_activation == SOFTMAX:
+        s.kernels.softmax(h, h, n, outputs)
+    elif r.output_activation != IDENTITY:
         s.kernels.activate(h, NULL, h, r.output_activation, n * outputs)
     interrupted(r.sweep, seat, n * (1.0 + UNIT_WORK * outputs))
 

@@ -46,16 +46,19 @@ cdef inline void exponentials(Exponential* out, const vec* a, const vec* a_low,
     cdef vec r[4]
     cdef vec r_low[4]
     cdef vec p[4]
-    cdef vec n, r_high, t, s
+    cdef vec n, r_high, low, t, s
     cdef int u, i
     for u in range(count):
         out[u].sum = fma(a[u], splat(LOG2E), shifter)
         n = out[u].sum - shifter
         r_high = fma(n, splat(-LN2_HI), a[u])                 # exact
-        r[u] = fma(n, splat(-LN2_LO), r_high)
-        r_low[u] = fma(n, splat(-LN2_LO), r_high - r[u])
-        if a_low != NULL:
-            r_low[u] = r_low[u] + a_low[u]
+        if a_low == NULL:
+            r[u] = fma(n, splat(-LN2_LO), r_high)
+            r_low[u] = fma(n, splat(-LN2_LO), r_high - r[u])
+        else:
+            low = fma(n, splat(-LN2_LO), a_low[u])
+            r[u] = r_high + low
+            r_low[u] = low + (r_high - r[u])
         p[u] = splat(EXP_TAIL[0])
     for i in range(1, EXP_TAIL_DEGREE + 1):
         for u in range(count):
@@ -117,7 +120,7 @@ cdef inline vec exponential_of(vec z) noexcept nogil:
     cdef Exponential e
     cdef vec a = -at_least(-at_least(z, splat(EXP_LOWEST)), splat(-EXP_HIGHEST))
     exponentials(&e, &a, NULL, 1)
-    return scale2(e.head, e.sum)
+    return scale2(e.head + e.tail, e.sum)
 
 
 cdef inline void activations(vec* h, vec* dh, Activation activation, int count) noexcept nogil:

@@ -1,49 +1,137 @@
-# E2, E3: binary cross-entropy from logits.
+# E2, E3 of the losses that treat every output alone, from logits; t is the (smoothed) target.
 #
-# With q = sigma(-|z|) and E = e^-|z| from elementwise.pxi:
-#   loss  = max(z, 0) - y z + log1p(E)                 for y = 0 or 1 the first two are exact
-#   delta = f - y = z >= 0 ? (1 - y) - q : q - y       y = 1 and large z: -q, no cancellation
+# Binary cross-entropy, with q = sigma(-|z|) and E = e^-|z| from elementwise.pxi:
+#   loss  = max(z, 0) - t z + log1p(E)                 for t = 0 or 1 the first two are exact
+#   delta = f - t = z >= 0 ? (1 - t) - q : q - t       t = 1 and large z: -q, no cancellation
 # log1p(E) = E + E^2 P(E) + E_tail / (1 + E): one polynomial on [0, 1], the tail of E added
 # back. The first part of the loss and E are added first, with their rounding error.
+# Where positives count p times, c = (1 - t) + p t:
+#   loss  = c log1p(E) + (z >= 0 ? (1 - t) z : -p t z)
+#   delta = c f - p t = z >= 0 ? (1 - t) - c q : c q - p t
+#
+# Squared error:  loss = (z - t)^2 / 2,  delta = z - t
+# Poisson:        loss = e^z - t z,      delta = e^z - t
 #
 # The loss is summed in float64 (N3): element i of the batch goes to partial sum i mod 8,
 # whatever the vector width or the number of threads; blocks of 256 rows keep that phase.
 
-cdef inline vec loss_of_logit(vec z, vec y, Logistic tail) noexcept nogil:
-    """E2: max(z, 0) - y z + log1p(e^-|z|)."""
+ctypedef enum Kind:
+    BCE
+    SQUARED_ERROR
+    POISSON
+
+ctypedef struct Terms:
+    vec loss
+    vec delta
+
+
+cdef inline vec log1p_of(vec x, vec x_low) noexcept nogil:
+    """log(1 + x + x_low) without x, which is added last; x in [0, 1]."""
+    return fma(x * x, polynomial(LOG1P_TAIL, LOG1P_TAIL_DEGREE, x), x_low)
+
+
+cdef inline Terms bce_terms(vec z, vec t) noexcept nogil:
     cdef vec zero = splat(0), infinity = splat(INFINITY)
-    cdef vec linear = fma(-y, z, choose(less(zero, z), z, zero))
+    cdef Logistic tail = logistic(z)
+    cdef vec linear = fma(-t, z, choose(less(zero, z), z, zero))
     cdef vec s = linear + tail.E, back = s - linear
     cdef vec rest = (linear - (s - back)) + (tail.E - back)         # s + rest = linear + E
+    cdef Terms out
     rest = choose(less(magnitude(s), infinity), rest, zero)
-    return s + fma(tail.E * tail.E, polynomial(LOG1P_TAIL, LOG1P_TAIL_DEGREE, tail.E),
-                   fma(tail.E_tail, tail.inverse, rest))
+    out.loss = s + log1p_of(tail.E, fma(tail.E_tail, tail.inverse, rest))
+    out.delta = choose(less(z, zero), tail.q - t, (splat(1) - t) - tail.q)
+    return out
 
 
-cdef void bce_with_logits(memory losses, memory delta, source z, source y,
-                          source sample_weight, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
+cdef inline Terms weighted_bce_terms(vec z, vec t, vec p) noexcept nogil:
+    cdef vec zero = splat(0)
+    cdef Logistic tail = logistic(z)
+    cdef vec positive = p * t, negative = splat(1) - t, c = negative + positive
+    cdef vec log = tail.E + log1p_of(tail.E, tail.E_tail * tail.inverse)
+    cdef Terms out
+    out.loss = fma(c, log, choose(less(z, zero), -positive * z, negative * z))
+    out.delta = choose(less(z, zero), fma(c, tail.q, -positive), fma(-c, tail.q, negative))
+    return out
+
+
+cdef inline Terms terms_of(Kind kind, vec z, vec t) noexcept nogil:
+    cdef Terms out
+    if kind == BCE:
+        return bce_terms(z, t)
+    if kind == SQUARED_ERROR:
+        out.delta = z - t
+        out.loss = splat(0.5) * out.delta * out.delta
+        return out
+    cdef vec f = exponential_of(z)
+    out.delta = f - t
+    out.loss = fma(-t, z, f)
+    return out
+
+
+cdef inline vec of_rows(const real* values, Py_ssize_t i, Py_ssize_t lanes,
+                        Py_ssize_t n_outputs) noexcept nogil:
+    """The value of the row that each of the elements from i on lies in."""
+    cdef real out[16]
+    cdef Py_ssize_t j
+    for j in range(lanes):
+        out[j] = values[(i + j) // n_outputs]
+    return load_lanes(out, lanes)
+
+
+cdef inline vec of_columns(const real* values, Py_ssize_t i, Py_ssize_t lanes,
+                           Py_ssize_t n_outputs) noexcept nogil:
+    """The value of the column that each of the elements from i on lies in."""
+    cdef real out[16]
+    cdef Py_ssize_t j
+    for j in range(lanes):
+        out[j] = values[(i + j) % n_outputs]
+    return load_lanes(out, lanes)
+
+
+cdef inline void each_output(Kind kind, memory losses, memory delta, source z, source y,
+                             source sample_weight, const Target* target, Py_ssize_t n,
+                             Py_ssize_t n_outputs) noexcept nogil:
     """E2 of each output, not weighted, into losses, E3 into delta, both (n, n_outputs)."""
-    cdef const real* w = <const real*> sample_weight
-    cdef Py_ssize_t size = n * n_outputs, block, i, j, lanes
-    cdef real weights[16]
-    cdef vec x, t, zero = splat(0)
-    cdef Logistic tail
+    cdef Py_ssize_t size = n * n_outputs, block, i, lanes
+    cdef vec x, t, scale = splat(<real> target.scale), shift = splat(<real> target.shift)
+    cdef Terms out
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         x = load_lanes(<const real*> z + i, lanes)
-        t = load_lanes(<const real*> y + i, lanes)
-        tail = logistic(x)
-        store_lanes(<real*> losses + i, loss_of_logit(x, t, tail), lanes)
+        t = fma(scale, load_lanes(<const real*> y + i, lanes), shift)
+        if kind == BCE and target.pos_weight != NULL:
+            out = weighted_bce_terms(
+                x, t, of_columns(<const real*> target.pos_weight, i, lanes, n_outputs))
+        else:
+            out = terms_of(kind, x, t)
+        store_lanes(<real*> losses + i, out.loss, lanes)
         if delta == NULL:
             continue
-        x = choose(less(x, zero), tail.q - t, (splat(1) - t) - tail.q)
-        if w != NULL:
-            for j in range(lanes):
-                weights[j] = w[(i + j) // n_outputs]
-            x = x * load_lanes(weights, lanes)
-        store_lanes(<real*> delta + i, x, lanes)
+        if sample_weight != NULL:
+            out.delta = out.delta * of_rows(<const real*> sample_weight, i, lanes, n_outputs)
+        store_lanes(<real*> delta + i, out.delta, lanes)
 
+
+cdef void bce_with_logits(memory losses, memory delta, source z, source y,
+                          source sample_weight, const Target* target, Py_ssize_t n,
+                          Py_ssize_t n_outputs) noexcept nogil:
+    each_output(BCE, losses, delta, z, y, sample_weight, target, n, n_outputs)
+
+
+cdef void squared_error(memory losses, memory delta, source z, source y,
+                        source sample_weight, const Target* target, Py_ssize_t n,
+                        Py_ssize_t n_outputs) noexcept nogil:
+    each_output(SQUARED_ERROR, losses, delta, z, y, sample_weight, target, n, n_outputs)
+
+
+cdef void poisson_with_logits(memory losses, memory delta, source z, source y,
+                              source sample_weight, const Target* target, Py_ssize_t n,
+                              Py_ssize_t n_outputs) noexcept nogil:
+    each_output(POISSON, losses, delta, z, y, sample_weight, target, n, n_outputs)
+
+
+# ---- sums and ranges -------------------------------------------------------------------
 
 cdef void add_losses(double* sums, source losses, source sample_weight, Py_ssize_t n,
                      Py_ssize_t n_outputs) noexcept nogil:
@@ -59,12 +147,23 @@ cdef void add_losses(double* sums, source losses, source sample_weight, Py_ssize
             sums[i & 7] += <double> w[i // n_outputs] * <double> loss[i]
 
 
-cdef Py_ssize_t first_outside(source y, double most, Py_ssize_t size) noexcept nogil:
-    """Index of the first target or weight outside [0, most], or -1."""
+cdef Py_ssize_t first_outside(source y, double most, bint integral,
+                              Py_ssize_t size) noexcept nogil:
+    """Index of the first target or weight that is outside [0, most] or no integer, or -1."""
     cdef const real* t = <const real*> y
     cdef Py_ssize_t i
     for i in range(size):
-        if not (0 <= t[i] <= most):
+        if not (0 <= t[i] <= most) or integral and t[i] != <real> (<Py_ssize_t> t[i]):
+            return i
+    return -1
+
+
+cdef Py_ssize_t first_unnormalised(source y, double tolerance, Py_ssize_t n,
+                                   Py_ssize_t n_outputs) noexcept nogil:
+    """The first row whose sum in float64 is not 1 within the tolerance, or -1."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not (-tolerance <= total(<const real*> y + i * n_outputs, n_outputs) - 1 <= tolerance):
             return i
     return -1
 

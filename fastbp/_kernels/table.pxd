@@ -10,6 +10,19 @@ ctypedef enum Activation:
     TANH            # h = tanh(z), dh = 4 q (1 - q) with q = sigma(-2|z|)
     RELU            # h = max(z, 0), dh = 1 for z > 0, else 0
     EXPONENTIAL     # h = dh = e^z
+    SOFTMAX         # h = p over the outputs of a sample, by `softmax`
+
+ctypedef struct Target:     # how a criterion reads y
+    bint indices            # y (n,) is the class of each sample; otherwise y is (n, n_outputs)
+    double scale            # t = scale y + shift: the labels, smoothed
+    double shift
+    const void* pos_weight  # (n_outputs,), what t = 1 counts in a binary cross-entropy, or NULL
+
+# E2, E3 losses (n, n_outputs), not weighted, and delta (n, n_outputs) <- weight (f - t);
+# delta, sample_weight may be NULL
+ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void* y,
+                           const void* sample_weight, const Target* target, Py_ssize_t n,
+                           Py_ssize_t n_outputs) noexcept nogil
 
 ctypedef struct KernelTable:
     const char* isa
@@ -45,18 +58,20 @@ ctypedef struct KernelTable:
                         bint accumulate, Py_ssize_t first, Py_ssize_t count,
                         void* scratch) noexcept nogil
 
-    # E2, E3 losses (n, n_outputs), not weighted, and delta (n, n_outputs) <- weight (f - y);
-    #    delta, sample_weight may be NULL
-    void (*bce_with_logits)(void* losses, void* delta, const void* z, const void* y,
-                            const void* sample_weight, Py_ssize_t n,
-                            Py_ssize_t n_outputs) noexcept nogil
+    Criterion bce_with_logits, softmax_with_logits, squared_error, poisson_with_logits
+    # E1 h <- softmax of every row of z; h may be z
+    void (*softmax)(void* h, const void* z, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
     # E2 weight losses (n, n_outputs), element i into the float64 partial sum i mod 8 (N3);
     #    sample_weight may be NULL
     void (*add_losses)(double* sums, const void* losses, const void* sample_weight,
                        Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
 
-    # index of the first element outside [0, most] (NaN is), or -1
-    Py_ssize_t (*first_outside)(const void* y, double most, Py_ssize_t size) noexcept nogil
+    # index of the first element outside [0, most] (NaN is), or not integral where asked, or -1
+    Py_ssize_t (*first_outside)(const void* y, double most, bint integral,
+                                Py_ssize_t size) noexcept nogil
+    # index of the first row whose sum is not 1 within the tolerance, or -1
+    Py_ssize_t (*first_unnormalised)(const void* y, double tolerance, Py_ssize_t n,
+                                     Py_ssize_t n_outputs) noexcept nogil
     # the sum in float64, ascending
     double (*total)(const void* weights, Py_ssize_t size) noexcept nogil
 

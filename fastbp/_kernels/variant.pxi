@@ -6,6 +6,7 @@ include "primitives.pxi"
 include "elementwise.pxi"
 include "gemm.pxi"
 include "loss.pxi"
+include "softmax.pxi"
 include "update.pxi"
 
 cdef KernelTable TABLE
@@ -20,8 +21,13 @@ TABLE.forward = forward
 TABLE.delta = delta_step
 TABLE.weight_grad = weight_grad
 TABLE.bce_with_logits = bce_with_logits
+TABLE.softmax_with_logits = softmax_with_logits
+TABLE.squared_error = squared_error
+TABLE.poisson_with_logits = poisson_with_logits
+TABLE.softmax = softmax
 TABLE.add_losses = add_losses
 TABLE.first_outside = first_outside
+TABLE.first_unnormalised = first_unnormalised
 TABLE.total = total
 TABLE.gather = gather
 TABLE.penalise = penalise

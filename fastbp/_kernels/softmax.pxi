@@ -1,0 +1,202 @@
+# E1, E2, E3 of a softmax over the outputs of a sample, from logits.
+#
+# With m = max_j z_j, E_j = e^(z_j - m), R the sum of all E_j but the largest, S = 1 + R:
+#   p_j     = E_j / S
+#   loss    = sum_j t_j ((m - z_j) + log S)
+#   delta_j = p_j - t_j, or (1 - t_j) - R / S for the largest where t_j > 1/2
+# A sample that is classified right has R << 1 and keeps the relative accuracy of all three:
+# log S is log1p(R) there, and 1 - p is R / S. The rounding error of z_j - m is an argument of
+# its own: e^a has an error of |a| times that of a. R is summed in float64 with its rounding
+# errors, ascending, whatever the vector width.
+
+cdef inline Py_ssize_t largest(const real* z, Py_ssize_t n) noexcept nogil:
+    """Index of the first of the largest."""
+    cdef Py_ssize_t j, top = 0
+    for j in range(1, n):
+        if z[j] > z[top]:
+            top = j
+    return top
+
+
+cdef void shifted_exponentials(real* E, const real* z, Py_ssize_t n,
+                               Py_ssize_t n_outputs) noexcept nogil:
+    """E_ij = e^(z_ij - max_j z_ij), LOGISTICS vectors at a time, row after row; E may be z."""
+    cdef vec a[4]
+    cdef vec a_low[4]
+    cdef Exponential e[4]
+    cdef Py_ssize_t o[4]
+    cdef Py_ssize_t lanes[4]
+    cdef Py_ssize_t vectors = (n_outputs + VL - 1) // VL, groups
+    cdef Py_ssize_t i = 0, j = 0, group, last = n * vectors - 1
+    cdef vec m = splat(0), x, back, lowest = splat(EXP_LOWEST)
+    cdef int u
+    groups = last // LOGISTICS + 1
+    for group in range(groups):
+        for u in range(LOGISTICS):
+            o[u] = i * n_outputs + j * VL
+            lanes[u] = min(<Py_ssize_t> VL, n_outputs - j * VL)
+            if j == 0:
+                m = splat(z[o[u] + largest(z + o[u], n_outputs)])
+            x = load_lanes(z + o[u], lanes[u])
+            a[u] = x - m
+            back = a[u] - x
+            a_low[u] = (x - (a[u] - back)) - (m + back)         # a + a_low = x - m
+            a_low[u] = choose(less(lowest, a[u]), a_low[u], splat(0))
+            a[u] = at_least(a[u], lowest)
+            if j < vectors - 1:
+                j += 1
+            elif i < n - 1:
+                i += 1
+                j = 0
+        exponentials(e, a, a_low, LOGISTICS)
+        for u in range(LOGISTICS):
+            store_lanes(E + o[u], scale2(e[u].head + e[u].tail, e[u].sum), lanes[u])
+
+
+ctypedef struct Sum:        # high + low, low being a rounding error of high
+    double high
+    double low
+
+
+cdef inline Sum rest_of(const real* E, Py_ssize_t n_outputs, Py_ssize_t top) noexcept nogil:
+    """R of one sample: the sum of all E_j but the largest."""
+    cdef Sum rest
+    cdef double s, x, back
+    cdef Py_ssize_t j
+    rest.high, rest.low = 0, 0
+    for j in range(n_outputs):
+        if j != top:
+            x = <double> E[j]
+            s = rest.high + x
+            back = s - rest.high
+            rest.low += (rest.high - (s - back)) + (x - back)
+            rest.high = s
+    return rest
+
+
+cdef inline Sum one_plus(Sum rest) noexcept nogil:
+    """S = 1 + R."""
+    cdef double s = 1.0 + rest.high, back = s - 1.0
+    cdef double low = ((1.0 - (s - back)) + (rest.high - back)) + rest.low
+    cdef Sum out
+    out.high = s + low
+    out.low = low - (out.high - s)
+    return out
+
+
+cdef void logarithms(double* out, const Sum* rest, Py_ssize_t n) noexcept nogil:
+    """log S = k ln 2 + log1p(x) of at most VL samples, S = 2^k (1 + x), x in [0, 1)."""
+    cdef real x[16]
+    cdef real x_low[16]
+    cdef double k[16]
+    cdef double half
+    cdef Sum S
+    cdef vec v
+    cdef Py_ssize_t i
+    for i in range(VL):
+        x[i], x_low[i], k[i] = 0, 0, 0
+    for i in range(n):
+        S, half = one_plus(rest[i]), 1.0
+        while S.high * half >= 2.0:
+            half *= 0.5
+            k[i] += 1.0
+        if k[i] > 0:
+            S.high = S.high * half - 1.0
+            S.low *= half
+        else:
+            S = rest[i]
+        x[i] = <real> S.high
+        x_low[i] = <real> ((S.high - <double> x[i]) + S.low)
+    v = load(x)
+    store(x, v + log1p_of(v, load(x_low) / (splat(1) + v)))
+    for i in range(n):
+        out[i] = k[i] * <double> LN2_HI + (k[i] * <double> LN2_LO + <double> x[i])
+
+
+ctypedef struct Sample:     # one row of the batch
+    double m
+    double S
+    double share            # R / S
+    double log              # of S
+    double weight
+
+
+cdef inline void settle(real* loss, real* delta, const Sample* s, double z, double t,
+                        double gap) noexcept nogil:
+    """One output's loss and delta = weight gap, gap being f - t."""
+    loss[0] = <real> 0 if t == 0 else <real> (t * ((s.m - z) + s.log))
+    if delta != NULL:
+        delta[0] = <real> (s.weight * gap)
+
+
+cdef inline void settle_sample(real* terms, real* delta, const real* z, const real* y,
+                               const Sample* s, const Target* target, Py_ssize_t n_outputs,
+                               Py_ssize_t top) noexcept nogil:
+    """Loss and delta of every output, then again of the largest and of the true one.
+
+    `terms` holds E and takes the losses; y is the target of each output, or the class.
+    """
+    cdef Py_ssize_t j, true = top
+    cdef double E_true, t
+    if target.indices:      # in range when it was checked; nobody's mistake leads outside
+        true = max(<Py_ssize_t> 0, min(<Py_ssize_t> y[0], n_outputs - 1))
+    E_true = <double> terms[true]
+    for j in range(n_outputs):
+        t = target.shift + (0 if target.indices else target.scale * <double> y[j])
+        settle(terms + j, delta + j if delta != NULL else NULL, s, <double> z[j], t,
+               <double> terms[j] / s.S - t)
+    if target.indices:
+        t = target.scale + target.shift
+        settle(terms + true, delta + true if delta != NULL else NULL, s, <double> z[true], t,
+               E_true / s.S - t)
+        t = t if true == top else target.shift
+    else:
+        t = target.scale * <double> y[top] + target.shift
+    settle(terms + top, delta + top if delta != NULL else NULL, s, <double> z[top], t,
+           (1.0 - t) - s.share if t > 0.5 else 1.0 / s.S - t)
+
+
+cdef void softmax_with_logits(memory losses, memory delta, source z, source y,
+                              source sample_weight, const Target* target, Py_ssize_t n,
+                              Py_ssize_t n_outputs) noexcept nogil:
+    """E2, E3 of blocks of VL samples; `losses` holds E until the loss is known."""
+    cdef Sum rest[16]
+    cdef double log[16]
+    cdef Py_ssize_t top[16]
+    cdef Py_ssize_t block, row, i, rows, o
+    cdef real* terms
+    cdef Sample s
+    for block in range((n + VL - 1) // VL):
+        row = block * VL
+        rows = min(<Py_ssize_t> VL, n - row)
+        terms = <real*> losses + row * n_outputs
+        shifted_exponentials(terms, <const real*> z + row * n_outputs, rows, n_outputs)
+        for i in range(rows):
+            top[i] = largest(<const real*> z + (row + i) * n_outputs, n_outputs)
+            rest[i] = rest_of(terms + i * n_outputs, n_outputs, top[i])
+        logarithms(log, rest, rows)
+        for i in range(rows):
+            o = (row + i) * n_outputs
+            s.m, s.log = <double> (<const real*> z)[o + top[i]], log[i]
+            s.S = one_plus(rest[i]).high
+            s.share = (rest[i].high + rest[i].low) / s.S
+            s.weight = <double> (<const real*> sample_weight)[row + i] if (
+                sample_weight != NULL) else 1.0
+            settle_sample(terms + i * n_outputs, <real*> delta + o if delta != NULL else NULL,
+                          <const real*> z + o,
+                          <const real*> y + (row + i if target.indices else o),
+                          &s, target, n_outputs, top[i])
+
+
+cdef void softmax(memory h, source z, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
+    """E1: h_ij = p_ij; h may be z."""
+    cdef real* p
+    cdef double S
+    cdef Py_ssize_t i, j
+    if n > 0:
+        shifted_exponentials(<real*> h, <const real*> z, n, n_outputs)
+    for i in range(n):
+        p = <real*> h + i * n_outputs
+        S = one_plus(rest_of(p, n_outputs, largest(p, n_outputs))).high
+        for j in range(n_outputs):
+            p[j] = <real> (<double> p[j] / S)

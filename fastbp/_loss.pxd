@@ -1,0 +1,27 @@
+from fastbp._gradient cimport Batch
+from fastbp._kernels.table cimport Activation, Criterion, KernelTable, Target
+
+
+cdef class Loss:
+    """A loss of a network with `n_outputs` outputs in one dtype, and its options."""
+    cdef readonly str name
+    cdef readonly object pos_weight, class_weight
+    cdef readonly double label_smoothing
+    cdef Activation output                  # h_L of z_L
+    cdef object dtype, positives, classes   # pos_weight, class_weight as they are used
+    cdef const KernelTable* kernels
+    cdef Criterion criterion
+    cdef Target target
+    cdef Py_ssize_t n_outputs
+    cdef int typenum
+
+    # y as the kernels take it: (n, n_outputs), or (n,) classes for a softmax
+    cdef object targets(self, y, Py_ssize_t n)
+    # what each sample counts, or None
+    cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean)
+    # checked samples, in an order or as they come
+    cdef Batch batch(self, X, y, sample_weight, order=*)
+
+
+# Whether the kernels can take this array as it is
+cdef bint ready(object array, int typenum) noexcept

@@ -1,0 +1,111 @@
+"""A loss: which kernel computes E2 and E3, how it reads targets, and what a sample counts.
+
+| name            | output h_L | y                                    | loss of a sample, t from y      |
+|-----------------|------------|--------------------------------------|---------------------------------|
+| "bce"           | sigma(z)   | in [0, 1]                            | -sum t log h + (1-t) log(1-h)   |
+| "softmax"       | softmax(z) | a class, or probabilities of classes | -sum t log h                    |
+| "squared_error" | z          | real                                 | sum (h - t)^2 / 2               |
+| "poisson"       | e^z        | at least 0                           | sum h - t log h                 |
+
+Each pairs with its canonical output, so that delta_L = h - t. t is y with its labels smoothed;
+class weights are weights of samples.
+"""
+
+import numpy as np
+
+from fastbp import _checks
+
+cimport numpy as cnp
+from libc.float cimport DBL_MAX
+
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.table cimport EXPONENTIAL, IDENTITY, SIGMOID, SOFTMAX
+from fastbp._native cimport data
+
+cnp.import_array()
+
+
+cdef bint ready(object array, int typenum) noexcept:
+    return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == typenum
+            and cnp.PyArray_ISCARRAY_RO(array))
+
+
+cdef class Loss:
+    def __init__(self, name, n_outputs, dtype, options=None):
+        """`options` holds any of pos_weight, class_weight, label_smoothing, unchecked."""
+        checked = _checks.loss_options(name, n_outputs, **(options or {}))
+        self.name, self.dtype, self.n_outputs = checked.name, dtype, n_outputs
+        self.pos_weight, self.class_weight = checked.pos_weight, checked.class_weight
+        self.label_smoothing = checked.label_smoothing
+        self.typenum, self.kernels = dtype.num, kernels(dtype.itemsize)
+        if self.name == "bce":
+            self.output, self.criterion = SIGMOID, self.kernels.bce_with_logits
+        elif self.name == "softmax":
+            self.output, self.criterion = SOFTMAX, self.kernels.softmax_with_logits
+        elif self.name == "squared_error":
+            self.output, self.criterion = IDENTITY, self.kernels.squared_error
+        else:
+            self.output, self.criterion = EXPONENTIAL, self.kernels.poisson_with_logits
+        self.target.scale, self.target.shift = checked.smoothing(n_outputs)
+        if self.pos_weight is not None:
+            self.positives = np.array(self.pos_weight, dtype)
+            self.target.pos_weight = data(self.positives)
+
+    @property
+    def options(self):
+        """What was asked for beside the name, as `MLP` takes it."""
+        given = {"pos_weight": self.pos_weight, "class_weight": self.class_weight,
+                 "label_smoothing": self.label_smoothing or None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    cdef object targets(self, y, Py_ssize_t n):
+        cdef bint softmax = self.output == SOFTMAX
+        cdef int ndim = cnp.PyArray_NDIM(y) if ready(y, self.typenum) else 0
+        cdef Py_ssize_t size
+        if not (ndim == 2 and cnp.PyArray_DIM(y, 0) == n
+                and cnp.PyArray_DIM(y, 1) == self.n_outputs
+                or ndim == 1 and cnp.PyArray_DIM(y, 0) == n and (softmax or self.n_outputs == 1)):
+            y = _checks.target_array(y, n, self.n_outputs, self.dtype, self.name)
+        size = cnp.PyArray_SIZE(y)
+        if softmax and cnp.PyArray_NDIM(y) == 1:
+            fits = self.kernels.first_outside(data(y), self.n_outputs - 1, True, size) < 0
+        elif self.output == IDENTITY:
+            fits = True
+        else:
+            fits = self.kernels.first_outside(
+                data(y), DBL_MAX if self.output == EXPONENTIAL else 1, False, size) < 0
+            if softmax and fits:
+                fits = self.kernels.first_unnormalised(data(y), _checks.UNIT_SUM_TOLERANCE, n,
+                                                       self.n_outputs) < 0
+        if not fits:
+            _checks.target_range(y, self.n_outputs, self.name)
+        return y
+
+    cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean):
+        cdef double total
+        if mean:
+            _checks.at_least_one_sample(n, "mean")
+        if sample_weight is None and self.class_weight is None:
+            return None
+        if (self.class_weight is None and ready(sample_weight, self.typenum)
+                and cnp.PyArray_NDIM(sample_weight) == 1
+                and cnp.PyArray_DIM(sample_weight, 0) == n
+                and self.kernels.first_outside(data(sample_weight), DBL_MAX, False, n) < 0):
+            total = self.kernels.total(data(sample_weight), n)
+            if not mean or 0 < total <= DBL_MAX:
+                return sample_weight
+        if self.class_weight is not None:
+            classes = _checks.class_weights(self.class_weight, y, self.name, self.dtype)
+            if sample_weight is not None:
+                classes *= _checks.sample_weight(sample_weight, n, "sum", self.dtype)
+            sample_weight = classes
+        return _checks.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
+
+    cdef Batch batch(self, X, y, sample_weight, order=None):
+        cdef Batch batch
+        batch.criterion, batch.target = self.criterion, self.target
+        batch.target.indices = self.output == SOFTMAX and cnp.PyArray_NDIM(y) == 1
+        batch.y_width = 1 if batch.target.indices else self.n_outputs
+        batch.X, batch.y, batch.sample_weight = data(X), data(y), data(sample_weight)
+        batch.order, batch.gathered = <const Py_ssize_t*> data(order), NULL
+        return batch
