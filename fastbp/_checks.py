@@ -341,10 +341,10 @@ def boolean(name, value):
 class LossOptions(NamedTuple):
     """A loss by name, and what modifies it."""
 
-    name: str
-    pos_weight: tuple | None  # one for each output
-    class_weight: tuple | None  # one for each class
-    label_smoothing: float
+    name: str = "bce"
+    pos_weight: tuple | None = None  # one for each output
+    class_weight: tuple | None = None  # one for each class
+    label_smoothing: float = 0.0
 
     def smoothing(self, n_outputs):
         """(a, b) of the target t = a y + b."""
@@ -359,7 +359,8 @@ def loss_options(loss, n_outputs, pos_weight=None, class_weight=None, label_smoo
         raise ValueError("the network has 1 output; under loss='softmax' it should have at least 2")
     smoothing = fraction("label_smoothing", label_smoothing)
     if smoothing and name not in ("bce", "softmax"):
-        raise ValueError(f"label_smoothing is {label_smoothing!r}; under loss={name!r} it should be 0")
+        raise ValueError(
+            f"label_smoothing is {label_smoothing!r}; under loss={name!r} it should be 0")
     return LossOptions(name, _pos_weight(pos_weight, n_outputs, name),
                        _class_weight(class_weight, n_outputs, name), smoothing)
 
@@ -368,7 +369,8 @@ def _pos_weight(value, n_outputs, loss):
     if value is None:
         return None
     if loss != "bce":
-        raise ValueError(f"pos_weight is {reprlib.repr(value)}; under loss={loss!r} it should be None")
+        raise ValueError(
+            f"pos_weight is {reprlib.repr(value)}; under loss={loss!r} it should be None")
     array = real_array("pos_weight", value, np.float64)
     if array.ndim == 0:
         array = np.full(n_outputs, array)
@@ -398,7 +400,8 @@ def logits_and_targets(z, y, w, loss):
     z = real_array("z", z)
     if z.ndim != 2 and (z.ndim != 1 or loss == "softmax"):
         flat = "" if loss == "softmax" else "(n_samples,) or "
-        raise ValueError(f"z has shape {z.shape}; it should have shape {flat}(n_samples, n_outputs)")
+        raise ValueError(
+            f"z has shape {z.shape}; it should have shape {flat}(n_samples, n_outputs)")
     classes = loss == "softmax" and np.ndim(y) == 1
     y = real_array("y", y, shape=z.shape[:1] if classes else z.shape)
     arrays = [z] if classes else [z, y]

@@ -10,7 +10,7 @@ class Layers:
     def __init__(
         self,
         layer_sizes: Sequence[SupportsIndex],
-        activations: Sequence[Literal["sigmoid"]],
+        activations: Sequence[Literal["sigmoid", "tanh", "relu", "identity"]],
         *,
         dtype: DTypeLike = "float32",
         layout: Literal["io", "oi"] = "io",

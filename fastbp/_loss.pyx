@@ -1,11 +1,11 @@
 """A loss: which kernel computes E2 and E3, how it reads targets, and what a sample counts.
 
-| name            | output h_L | y                                    | loss of a sample, t from y      |
-|-----------------|------------|--------------------------------------|---------------------------------|
-| "bce"           | sigma(z)   | in [0, 1]                            | -sum t log h + (1-t) log(1-h)   |
-| "softmax"       | softmax(z) | a class, or probabilities of classes | -sum t log h                    |
-| "squared_error" | z          | real                                 | sum (h - t)^2 / 2               |
-| "poisson"       | e^z        | at least 0                           | sum h - t log h                 |
+| name            | output h_L | y                          | loss of a sample              |
+|-----------------|------------|----------------------------|-------------------------------|
+| "bce"           | sigma(z)   | in [0, 1]                  | -sum t log h + (1-t) log(1-h) |
+| "softmax"       | softmax(z) | a class, or probabilities  | -sum t log h                  |
+| "squared_error" | z          | real                       | sum (h - t)^2 / 2             |
+| "poisson"       | e^z        | at least 0                 | sum h - t log h               |
 
 Each pairs with its canonical output, so that delta_L = h - t. t is y with its labels smoothed;
 class weights are weights of samples.

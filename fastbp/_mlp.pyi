@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -15,11 +15,14 @@ class MLP:
         self,
         layer_sizes: Sequence[SupportsIndex],
         *,
-        activation: Literal["sigmoid"] = "sigmoid",
-        loss: Literal["bce"] = "bce",
+        activation: Literal["sigmoid", "tanh", "relu", "identity"] = "sigmoid",
+        loss: Literal["bce", "softmax", "squared_error", "poisson"] = "bce",
         dtype: DTypeLike = "float32",
         seed: _Random | None = None,
         n_threads: SupportsIndex | None = None,
+        pos_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None,
+        label_smoothing: float = 0.0,
     ) -> None: ...
     @property
     def layer_sizes(self) -> tuple[int, ...]: ...
@@ -27,6 +30,8 @@ class MLP:
     def activation(self) -> str: ...
     @property
     def loss(self) -> str: ...
+    @property
+    def loss_options(self) -> dict[str, Any]: ...
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]: ...
     @property

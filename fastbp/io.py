@@ -7,7 +7,8 @@
 | `feature_mean`, `feature_scale`          | (n_features,)       | float64, optional |
 
 The metadata are strings: `format`, `format_version`, `activation`, `loss`, `dtype`, `target_name`,
-and as JSON lists `layer_sizes`, `feature_names` and `classes`. The same network always gives the
+as JSON lists `layer_sizes`, `feature_names` and `classes`, and as a JSON object the
+`loss_options` if there are any. The same network always gives the
 same bytes. The state of an optimizer is not stored.
 """
 
@@ -119,6 +120,8 @@ def save_model(
         "classes": json.dumps(list(classes)),
         "target_name": target_name,
     }
+    if net.loss_options:
+        metadata["loss_options"] = json.dumps(net.loss_options)
     write_file(path, _sorted_header(safetensors.numpy.save(tensors, metadata)))
 
 
@@ -179,6 +182,7 @@ def _rebuild(metadata, tensors, n_threads):
         dtype=dtype.name,
         seed=0,
         n_threads=n_threads,
+        **json.loads(metadata.get("loss_options", "{}")),
     )
     for i, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         W[...] = tensors[f"weights.{i}"]

@@ -7,9 +7,9 @@
     E5   δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ h_l ⊙ (1 − h_l)           (n, fan_out_l)
     E6   dW_l = h_{l-1}ᵀ δ_l,  db_l = Σ_i δ_l                 like W_l, b_l
 
-One sample a row, W is (fan_in, fan_out); numbers and signs are those of docs/derivation.md. The
-public functions check their arguments once and hand over to a core that is only mathematics; it
-takes complex arrays (derivatives by a complex step) and ``np.longdouble`` as well.
+One sample a row, W is (fan_in, fan_out); numbers and signs are those of docs/derivation.md. Other
+activations change E1 and E4, other losses E2 and h_L: δ_L = h_L − y holds for each with its own
+output. The functions here check their arguments once and hand over to `_mathematics`.
 
 The h of a saturated unit rounds to 1, which takes 1 − h and h − y with it. So all three come from
 the smaller tail, q = σ(−|z|) = e/(1 + e) with e = e^{−|z|}, which keeps its relative accuracy:
@@ -22,68 +22,11 @@ below is what NumPy can read as real numbers; float32 throughout stays float32, 
 
 import numpy as np
 
-from . import _checks
+from . import _checks, _mathematics
 
-__all__ = ["SGD", "Adam", "backprop", "bce_with_logits", "delta_step", "forward", "sigmoid",
-           "sigmoid_backward", "weight_grad"]
-
-
-# ---- the core: no checks, any float or complex dtype
-
-
-def _abs(x):
-    """|x|; for complex x its continuation off the real axis, ±x by the sign of the real part."""
-    return np.where(x.real < 0, -x, x) if x.dtype.kind == "c" else np.abs(x)
-
-
-def _activate(z):
-    """σ(z) (E1) and σ′(z) (E4)."""
-    e = np.exp(-_abs(z))
-    q = e / (1 + e)
-    return _abs((z.real >= 0) - q), q * (1 - q)  # |1 − q| or |0 − q|; np.where would be slower
-
-
-def _bce(z, y):
-    """The terms of L (E2), one for each sample and output, and δ_L (E3)."""
-    e = np.exp(-_abs(z))
-    q = e / (1 + e)
-    negative = z.real < 0
-    terms = np.where(negative, 0, z) - y * z + np.log1p(e)
-    return terms, np.where(negative, q - y, (1 - y) - q)
-
-
-def _weighted_bce(z, y, w=None):
-    """L, summed in float64 or wider, and δ_L; row i counts w_i times, ``w`` being a column."""
-    terms, delta = _bce(z, y)
-    terms = terms.astype(np.promote_types(terms.dtype, np.float64), copy=False)
-    if w is not None:
-        terms = terms * w
-        delta *= w
-    return terms.sum(), delta
-
-
-def _forward(weights, biases, X):
-    """E1: the inputs [h_0 … h_{L-1}] of the layers, [σ′_1 … σ′_{L-1}] of the hidden ones, z_L."""
-    inputs, slopes = [X], []
-    z = X @ weights[0] + biases[0]
-    for W, b in zip(weights[1:], biases[1:], strict=True):
-        h, slope = _activate(z)
-        inputs.append(h)
-        slopes.append(slope)
-        z = h @ W + b
-    return inputs, slopes, z
-
-
-def _gradient(weights, biases, X, y, w=None):
-    """E1 to E6: L, [dW_1 …], [db_1 …]; ``y`` is (n, n_outputs), ``w`` (n, 1) or ``None``."""
-    inputs, slopes, z = _forward(weights, biases, X)
-    loss, delta = _weighted_bce(z, y, w)
-    dW, db = list(weights), list(biases)
-    for k in reversed(range(len(weights))):
-        dW[k], db[k] = inputs[k].T @ delta, delta.sum(axis=0)
-        if k > 0:
-            delta = delta @ weights[k].T * slopes[k - 1]
-    return loss, dW, db
+__all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "delta_step", "forward",
+           "poisson_with_logits", "sigmoid", "sigmoid_backward", "softmax_with_logits",
+           "squared_error", "weight_grad"]
 
 
 # ---- one function per equation
@@ -112,10 +55,32 @@ def sigmoid(z, out=None):
     """
     given, z = z, _checks.real_array("z", z)
     h = _checks.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
-    e = np.exp(-_abs(z))
-    np.subtract(z >= 0, e / (1 + e), out=h)
-    np.abs(h, out=h)
+    h[...] = _mathematics.sigmoid(z)[0]
     return h[()] if out is None else h
+
+
+def activate(z, activation="sigmoid"):
+    """An activation and its derivative, h = act(z) and act'(z) (E1, E4).
+
+    Parameters
+    ----------
+    z : array of any shape
+    activation : {"sigmoid", "tanh", "relu", "identity"}
+
+    Returns
+    -------
+    h, slope : ndarrays like `z`
+
+    Raises
+    ------
+    TypeError
+        `z` is complex, object, string or masked.
+    ValueError
+        `activation` is unknown.
+    """
+    name = _checks.choice("activation", activation, _checks.ACTIVATIONS)
+    h, slope = _mathematics.ACTIVATIONS[name](_checks.real_array("z", z))
+    return h[()], slope[()]
 
 
 def sigmoid_backward(grad, h, out=None):
@@ -220,7 +185,10 @@ def weight_grad(h_prev, delta):
     return h_prev.T @ delta, delta.sum(axis=0)
 
 
-def bce_with_logits(z, y, sample_weight=None):
+# ---- losses
+
+
+def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothing=0.0):
     """Binary cross-entropy of logits, summed (E2), and its derivative by them (E3).
 
     Parameters
@@ -230,6 +198,10 @@ def bce_with_logits(z, y, sample_weight=None):
     y : array like `z`
         Targets in [0, 1].
     sample_weight : array (n,), optional
+    pos_weight : float or array (n_outputs,), optional
+        Multiplies the part y log h of each output's loss.
+    label_smoothing : float in [0, 1)
+        The target is (1 − label_smoothing) y + label_smoothing/2.
 
     Returns
     -------
@@ -242,20 +214,115 @@ def bce_with_logits(z, y, sample_weight=None):
     TypeError
         An argument is complex, object, string or masked.
     ValueError
-        Shapes do not fit, a target is outside [0, 1] or NaN, a weight is negative or not finite.
+        Shapes do not fit, a target is outside [0, 1] or NaN, a weight is negative or not finite,
+        an option is outside its range.
     """
-    z = _checks.real_array("z", z)
-    if z.ndim != 1:
-        z = _checks.real_array("z", z, shape=("n_samples", "n_outputs"))
-    y = _checks.real_array("y", y, shape=z.shape)
-    w = _checks.sample_weight(sample_weight, z.shape[0], "sum", None)
-    dtype = _checks.common_dtype(z, y, *(() if w is None else (w,)))
-    z, y = _checks.as_dtype([z, y], dtype)
-    _checks.unit_interval_rows("y", y)
-    if w is not None:
-        w = w.astype(dtype, copy=False).reshape(-1, *(1,) * (z.ndim - 1))
-    loss, delta = _weighted_bce(z, y, w)
+    return _with_logits("bce", z, y, sample_weight, pos_weight=pos_weight,
+                        label_smoothing=label_smoothing)
+
+
+def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_smoothing=0.0):
+    """Cross-entropy of a softmax over the outputs, summed (E2), and its derivative (E3).
+
+    Parameters
+    ----------
+    z : array (n, n_outputs)
+        Logits.
+    y : array (n,) or (n, n_outputs)
+        The class of each sample, or probabilities that sum to 1.
+    sample_weight : array (n,), optional
+    class_weight : dict or sequence (n_outputs,), optional
+        What a sample of each class counts, beside its weight.
+    label_smoothing : float in [0, 1)
+        The target is (1 − label_smoothing) y + label_smoothing/n_outputs.
+
+    Returns
+    -------
+    loss : float
+        In nats, summed in float64.
+    delta : ndarray like `z`
+
+    Raises
+    ------
+    TypeError
+        An argument is complex, object, string or masked.
+    ValueError
+        Shapes do not fit, a class is no integer in [0, n_outputs), probabilities are outside
+        [0, 1] or do not sum to 1, a weight is negative or not finite, an option out of range.
+    """
+    return _with_logits("softmax", z, y, sample_weight, class_weight=class_weight,
+                        label_smoothing=label_smoothing)
+
+
+def squared_error(z, y, sample_weight=None):
+    """Half the squared error, Σ (z − y)²/2 (E2), and its derivative z − y (E3).
+
+    Parameters
+    ----------
+    z, y : array (n,) or (n, n_outputs)
+    sample_weight : array (n,), optional
+
+    Returns
+    -------
+    loss : float
+        Summed in float64.
+    delta : ndarray like `z`
+
+    Raises
+    ------
+    TypeError
+        An argument is complex, object, string or masked.
+    ValueError
+        Shapes do not fit, a weight is negative or not finite.
+    """
+    return _with_logits("squared_error", z, y, sample_weight)
+
+
+def poisson_with_logits(z, y, sample_weight=None):
+    """Poisson loss of outputs e^z, Σ e^z − y z (E2), and its derivative e^z − y (E3).
+
+    Parameters
+    ----------
+    z, y : array (n,) or (n, n_outputs)
+        Logarithms of the expected counts; counts, at least 0.
+    sample_weight : array (n,), optional
+
+    Returns
+    -------
+    loss : float
+        In nats, summed in float64; without log y!, which has no gradient.
+    delta : ndarray like `z`
+
+    Raises
+    ------
+    TypeError
+        An argument is complex, object, string or masked.
+    ValueError
+        Shapes do not fit, a count is negative, infinite or NaN, a weight negative or not finite.
+    """
+    return _with_logits("poisson", z, y, sample_weight)
+
+
+def _with_logits(name, z, y, sample_weight, **options):
+    z, y, w = _checks.logits_and_targets(z, y, sample_weight, name)
+    n_outputs = z.shape[1] if z.ndim == 2 else 1
+    options = _checks.loss_options(name, n_outputs, **options)
+    _checks.target_range(y, n_outputs, name)
+    w = _weights(options, w, y, z.dtype)
+    column = None if w is None else w.reshape(-1, *(1,) * (z.ndim - 1))
+    loss, delta = _mathematics.weighted_loss(options, z, y, column)
     return float(loss), delta
+
+
+def _weights(options, w, y, dtype):
+    """What each sample counts: its weight times that of its class, or ``None`` for 1."""
+    if options.class_weight is None:
+        return w
+    classes = _checks.class_weights(options.class_weight, y, options.name, dtype)
+    return classes if w is None else w * classes
+
+
+# ---- the whole gradient
 
 
 def _network(weights, biases, X):
@@ -267,25 +334,34 @@ def _network(weights, biases, X):
     return weights, biases, X
 
 
-def forward(weights, biases, X):
+def forward(weights, biases, X, *, activation="sigmoid", loss="bce"):
     """Logits z_L and outputs h_L (E1), each (n, n_outputs), of the network `backprop` takes."""
-    z = _forward(*_network(weights, biases, X))[-1]
-    return z, _activate(z)[0]
+    name = _checks.choice("activation", activation, _checks.ACTIVATIONS)
+    z = _mathematics.forward(*_network(weights, biases, X), name)[-1]
+    return z, _mathematics.OUTPUTS[_checks.loss_options(loss, z.shape[1]).name](z)
 
 
-def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
-    """Loss and gradient of a sigmoid network under binary cross-entropy (E1 to E6).
+def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
+             reduction="sum", pos_weight=None, class_weight=None, label_smoothing=0.0):
+    """Loss and gradient of a multilayer perceptron (E1 to E6).
 
     Parameters
     ----------
     weights : sequence of arrays (fan_in, fan_out)
     biases : sequence of arrays (fan_out,)
     X : array (n, n_features)
-    y : array (n, n_outputs), or (n,) for one output
-        Targets in [0, 1]. They and the sample weights take the dtype of the other arguments.
+    y : array (n, n_outputs), or (n,) for one output or the classes of a softmax
+        Targets in the loss's range. They and the sample weights take the dtype of the other
+        arguments.
+    activation : {"sigmoid", "tanh", "relu", "identity"}
+        Of the hidden layers.
+    loss : {"bce", "softmax", "squared_error", "poisson"}
     sample_weight : array (n,), optional
     reduction : {"sum", "mean"}
         "mean" divides loss and gradient by n, or by the sum of the sample weights.
+    pos_weight, class_weight, label_smoothing
+        As for `bce_with_logits` and `softmax_with_logits`; two class weights for "bce" of one
+        output.
 
     Returns
     -------
@@ -298,16 +374,20 @@ def backprop(weights, biases, X, y, *, sample_weight=None, reduction="sum"):
     TypeError
         An argument is complex, object, string or masked, or no sequence.
     ValueError
-        Shapes do not fit, a target is outside [0, 1] or NaN, a weight is negative or not finite,
-        `reduction` is unknown, or "mean" would divide by zero.
+        Shapes do not fit, the loss excludes a target, a weight is negative or not finite, a name
+        is unknown, an option does not fit the loss, or "mean" would divide by zero.
     """
     _checks.choice("reduction", reduction, ("sum", "mean"))
+    activation = _checks.choice("activation", activation, _checks.ACTIVATIONS)
     weights, biases, X = _network(weights, biases, X)
-    n_samples, dtype = X.shape[0], X.dtype
+    n_samples, n_outputs, dtype = X.shape[0], biases[-1].size, X.dtype
+    options = _checks.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)
     _checks.at_least_one_sample(n_samples, reduction)
-    y = _checks.targets(y, n_samples, biases[-1].size, dtype)
-    w = _checks.sample_weight(sample_weight, n_samples, reduction, dtype)
-    loss, dW, db = _gradient(weights, biases, X, y, None if w is None else w[:, None])
+    y = _checks.targets(y, n_samples, n_outputs, dtype, options.name)
+    w = _checks.sample_weight(sample_weight, n_samples, "sum", dtype)
+    w = _checks.sample_weight(_weights(options, w, y, dtype), n_samples, reduction, dtype)
+    loss, dW, db = _mathematics.gradient(weights, biases, X, y, options,
+                                         None if w is None else w[:, None], activation)
     if reduction == "mean":
         total = np.float64(n_samples if w is None else w.sum(dtype=np.float64))
         loss /= total

@@ -1,20 +1,29 @@
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbp._equations import activate as activate
 from fastbp._equations import backprop as backprop
 from fastbp._equations import bce_with_logits as bce_with_logits
 from fastbp._equations import delta_step as delta_step
+from fastbp._equations import poisson_with_logits as poisson_with_logits
 from fastbp._equations import sigmoid as sigmoid
 from fastbp._equations import sigmoid_backward as sigmoid_backward
+from fastbp._equations import softmax_with_logits as softmax_with_logits
+from fastbp._equations import squared_error as squared_error
 from fastbp._equations import weight_grad as weight_grad
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 
 def forward(
-    weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], X: ArrayLike
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    *,
+    activation: Literal["sigmoid", "tanh", "relu", "identity"] = "sigmoid",
+    loss: Literal["bce", "softmax", "squared_error", "poisson"] = "bce",
 ) -> tuple[_Floats, _Floats]: ...
 
 class SGD:

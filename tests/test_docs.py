@@ -78,7 +78,7 @@ def statements():
 
 def test_equations_are_defined_in_order():
     assert re.findall(r"\\tag\{E(\d)\}", DERIVATION) == list("1234567")
-    assert [equation for equation, *_ in statements()] == [1, 2, 3, 4, 5, 6, 7, None]
+    assert [equation for equation, *_ in statements()] == [1, 2, 3, 4, 5, 6, 7, None, None]
 
 
 @pytest.mark.parametrize(("equation", "kernels", "names"), list(statements()),
@@ -251,7 +251,9 @@ def imports(path):
 
 
 def test_the_reference_imports_nothing_compiled():
-    assert set(imports(PACKAGE / "reference.py")) == {(0, "numpy"), (1, "_checks")}
+    assert set(imports(PACKAGE / "reference.py")) == {
+        (0, "numpy"), (1, "_checks"), (1, "_mathematics")}
+    assert set(imports(PACKAGE / "_mathematics.py")) == {(0, "numpy"), (1, "_checks")}
     for level, module in imports(PACKAGE / "_checks.py"):
         assert level == 0 and module.partition(".")[0] in {*sys.stdlib_module_names, "numpy"}
 

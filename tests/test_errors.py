@@ -277,9 +277,9 @@ def test_network(kind_of_net, changes, kind, words):
 
 
 @pytest.mark.parametrize(("changes", "kind", "words"), [
-    ({"activation": "relu"}, ValueError, ["activation", "'relu'", "'sigmoid'"]),
+    ({"activation": "gelu"}, ValueError, ["activation", "'gelu'", "'sigmoid'", "'relu'"]),
     ({"activation": None}, ValueError, ["activation", "'sigmoid'"]),
-    ({"loss": "softmax"}, ValueError, ["loss", "'softmax'", "'bce'"]),
+    ({"loss": "hinge"}, ValueError, ["loss", "'hinge'", "'bce'", "'softmax'"]),
     ({"loss": 1}, ValueError, ["loss", "'bce'"]),
     ({"seed": -1}, ValueError, ["seed", "at least 0"]),
     ({"seed": 1.0}, TypeError, ["seed", "int"]),
@@ -452,7 +452,7 @@ def test_another_dtype_or_layout_is_converted(change):
 @pytest.mark.parametrize(("changes", "words"), [
     ({"activations": "sigmoid"}, ["activations", "one name for each"]),
     ({"activations": ["sigmoid"]}, ["activations", "2 layers"]),
-    ({"activations": ["sigmoid", "relu"]}, ["activations", "'relu'", "'sigmoid'"]),
+    ({"activations": ["sigmoid", "gelu"]}, ["activations", "'gelu'", "'sigmoid'"]),
     ({"activations": ["sigmoid", None]}, ["activations", "'sigmoid'"]),
     ({"layout": "xy"}, ["layout", "'io'", "'oi'"]),
 ])

@@ -9,16 +9,23 @@ import pytest
 import fastbp
 from fastbp import reference
 
+OPTIONS = "pos_weight=None, class_weight=None, label_smoothing=0.0"
 LOSS = "X, y, *, sample_weight=None, reduction='sum'"
 SIGNATURES = {
     "sigmoid": "(z, out=None)",
     "sigmoid_backward": "(grad, h, out=None)",
     "delta_step": "(delta_next, W_next, h, out=None)",
     "weight_grad": "(h_prev, delta)",
-    "bce_with_logits": "(z, y, sample_weight=None)",
-    "backprop": f"(weights, biases, {LOSS})",
+    "activate": "(z, activation='sigmoid')",
+    "bce_with_logits": "(z, y, sample_weight=None, *, pos_weight=None, label_smoothing=0.0)",
+    "softmax_with_logits": "(z, y, sample_weight=None, *, class_weight=None, "
+                           "label_smoothing=0.0)",
+    "squared_error": "(z, y, sample_weight=None)",
+    "poisson_with_logits": "(z, y, sample_weight=None)",
+    "backprop": "(weights, biases, X, y, *, activation='sigmoid', loss='bce', "
+                f"sample_weight=None, reduction='sum', {OPTIONS})",
     "MLP": "(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, "
-           "n_threads=None)",
+           f"n_threads=None, {OPTIONS})",
     "MLP.forward": "(self, X, out=None)",
     "MLP.logits": "(self, X, out=None)",
     "MLP.loss_value": f"(self, {LOSS})",
@@ -45,14 +52,15 @@ SIGNATURES = {
     "get_num_threads": "()",
 }
 ATTRIBUTES = {
-    "MLP": {"layer_sizes", "activation", "loss", "dtype", "n_threads", "n_params",
+    "MLP": {"layer_sizes", "activation", "loss", "loss_options", "dtype", "n_threads", "n_params",
             "workspace_bytes", "params", "grad", "weights", "biases", "weight_grads",
             "bias_grads"},
     "Layers": {"layer_sizes", "activations", "dtype", "layout", "n_threads", "workspace_bytes"},
     "SGD": {"lr", "momentum", "nesterov", "weight_decay", "t"},
     "Adam": {"lr", "betas", "eps", "weight_decay", "eps_hat", "t"},
 }
-EQUATIONS = ["sigmoid", "sigmoid_backward", "delta_step", "weight_grad", "bce_with_logits",
+EQUATIONS = ["sigmoid", "sigmoid_backward", "delta_step", "weight_grad", "activate",
+             "bce_with_logits", "softmax_with_logits", "squared_error", "poisson_with_logits",
              "backprop"]
 NOTHING_RETURNED = {"Layers.backward", "set_num_threads"} | {
     f"{kind}.{name}" for kind in ("SGD", "Adam") for name in ("step", "load_state_dict")}
@@ -137,12 +145,15 @@ def test_docstrings(module, name):
 
 @pytest.mark.parametrize(("module", "name"), [d for d in DOCUMENTED if d[1] in EQUATIONS])
 def test_docstrings_of_equations(module, name):
-    """They give the equation's number, a shape for every array, and both kinds of refusal."""
+    """They give the equation's number, a shape for every array, and both kinds of refusal.
+
+    What is no array is a float, or described elsewhere.
+    """
     doc = sections(public(name, module).__doc__)
     assert re.search(r"\bE[1-6]\b", doc[""])
     assert {"TypeError", "ValueError"} <= entries(doc["Raises"])
     for entry in re.split(r"\n(?=\S)", doc["Parameters"]):
-        assert re.search(r"shape|\(n|\(fan|like|\{|Like", entry), entry
+        assert re.search(r"shape|\(n|\(fan|like|\{|Like|: float|\n +As for ", entry), entry
 
 
 @pytest.mark.parametrize("kind", ATTRIBUTES)

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from fastbp import reference
+from fastbp import _mathematics
 from fastbp._bench.networks import Side, flatten
 
 
@@ -20,7 +20,7 @@ def by_fastbp(net, X, y):
 
 def by_numpy(net, X, y):
     """The reference without its argument checks, which would make NumPy look slower."""
-    call = partial(reference._gradient, net.weights, net.biases, X, y)
+    call = partial(_mathematics.gradient, net.weights, net.biases, X, y)
     return Side(call, lambda result: flatten(*result[1:]))
 
 

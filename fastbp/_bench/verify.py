@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 import fastbp
-from fastbp import reference
+from fastbp import _mathematics, reference
 from fastbp._bench import networks
 from fastbp._bench.networks import BETAS, flatten
 from fastbp._error_bound import LIBRARY, error_bound
@@ -117,7 +117,7 @@ def reference_epoch(net, X, y, batch, eps_hat):
     off, bound, size = (np.zeros(net.n_params) for _ in range(3))
     for i in range(0, len(X), batch):
         part = X[i:i + batch], y[i:i + batch]
-        _, dW, db = reference._gradient(net.weights, net.biases, *part)
+        _, dW, db = _mathematics.gradient(net.weights, net.biases, *part)
         grad = flatten(dW, db) / len(part[0])
         e = error_bound(net.weights, net.biases, *part, LIBRARY, off=off)[1] / len(part[0])
         bound, size = np.maximum(bound, e), np.maximum(size, np.abs(grad) + e)

@@ -31,6 +31,7 @@ cdef inline vec log1p_of(vec x, vec x_low) noexcept nogil:
 
 
 cdef inline Terms bce_terms(vec z, vec t) noexcept nogil:
+    """E2, E3 of binary cross-entropy."""
     cdef vec zero = splat(0), infinity = splat(INFINITY)
     cdef Logistic tail = logistic(z)
     cdef vec linear = fma(-t, z, choose(less(zero, z), z, zero))
@@ -44,6 +45,7 @@ cdef inline Terms bce_terms(vec z, vec t) noexcept nogil:
 
 
 cdef inline Terms weighted_bce_terms(vec z, vec t, vec p) noexcept nogil:
+    """E2, E3 where positives count p times."""
     cdef vec zero = splat(0)
     cdef Logistic tail = logistic(z)
     cdef vec positive = p * t, negative = splat(1) - t, c = negative + positive
@@ -55,6 +57,7 @@ cdef inline Terms weighted_bce_terms(vec z, vec t, vec p) noexcept nogil:
 
 
 cdef inline Terms terms_of(Kind kind, vec z, vec t) noexcept nogil:
+    """E2, E3 of any of the three."""
     cdef Terms out
     if kind == BCE:
         return bce_terms(z, t)

@@ -1,0 +1,153 @@
+"""The equations of `reference` without checks: any float or complex dtype, `np.longdouble` too.
+
+An activation gives h and act'(z) (E1, E4), a loss its terms and δ_L = f − t (E2, E3); the recursion
+(E5, E6) is one for all. Complex arrays are for derivatives by a complex step, so that |x| means
+±x by the sign of the real part. Cancellation is avoided as in the kernels: by tails (see
+`reference`), and for a softmax by what is left to the other classes.
+"""
+
+import numpy as np
+
+from . import _checks
+
+BCE = _checks.LossOptions()
+
+
+def _abs(x):
+    """|x|; for complex x its continuation off the real axis, ±x by the sign of the real part."""
+    return np.where(x.real < 0, -x, x) if x.dtype.kind == "c" else np.abs(x)
+
+
+# ---- E1, E4: h and act'(z)
+
+
+def sigmoid(z):
+    e = np.exp(-_abs(z))
+    q = e / (1 + e)
+    return _abs((z.real >= 0) - q), q * (1 - q)  # |1 − q| or |0 − q|; np.where would be slower
+
+
+def tanh(z):
+    e = np.exp(-2 * _abs(z))
+    return np.tanh(z), 4 * e / (1 + e) ** 2
+
+
+def relu(z):
+    positive = z.real > 0
+    return np.where(np.isnan(z) | positive, z, 0), positive.astype(z.real.dtype)
+
+
+def identity(z):
+    return z, np.ones_like(z)
+
+
+ACTIVATIONS = {"sigmoid": sigmoid, "tanh": tanh, "relu": relu, "identity": identity}
+
+
+# ---- E1 of the outputs: h_L
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+OUTPUTS = {"bce": lambda z: sigmoid(z)[0], "softmax": softmax, "squared_error": lambda z: z,
+           "poisson": np.exp}
+
+
+# ---- E2, E3: the terms of L, one for each sample and output, and δ_L = f − t
+
+
+def bce(z, t, p=None):
+    """Binary cross-entropy; t = 1 counts ``p`` times."""
+    e = np.exp(-_abs(z))
+    q = e / (1 + e)
+    negative = z.real < 0
+    if p is None:
+        terms = np.where(negative, 0, z) - t * z + np.log1p(e)
+        return terms, np.where(negative, q - t, (1 - t) - q)
+    c = (1 - t) + p * t
+    terms = c * np.log1p(e) + np.where(negative, -p * t * z, (1 - t) * z)
+    return terms, np.where(negative, c * q - p * t, (1 - t) - c * q)
+
+
+def cross_entropy(z, t):
+    """Cross-entropy of a softmax: Σ_j t_j ((m − z_j) + log S), S = 1 + R, m = max_j z_j.
+
+    R sums e^{z_j − m} over all j but one of the largest: log1p(R) and R/S keep what rounding takes
+    from log S and 1 − p.
+    """
+    rows = np.arange(len(z))
+    top = np.argmax(z.real, axis=1)
+    m = z[rows, top][:, None]
+    e = np.exp(z - m)
+    others = e.copy()
+    others[rows, top] = 0
+    R = others.sum(axis=1, keepdims=True)
+    S = 1 + R
+    terms = np.where(t == 0, 0, t * ((m - z) + np.log1p(R)))
+    delta = e / S - t
+    t_top = t[rows, top]
+    sure = t_top > 0.5
+    delta[rows[sure], top[sure]] = (1 - t_top[sure]) - (R / S)[sure, 0]
+    return terms, delta
+
+
+def squared_error(z, t):
+    return (z - t) * (z - t) / 2, z - t
+
+
+def poisson(z, t):
+    f = np.exp(z)
+    return f - t * z, f - t
+
+
+LOSSES = {"bce": bce, "softmax": cross_entropy, "squared_error": squared_error,
+          "poisson": poisson}
+
+
+def weighted_loss(options, z, y, w=None):
+    """L, summed in float64 or wider, and δ_L; row i counts w_i times, ``w`` being a column.
+
+    ``options`` is a `_checks.LossOptions`; y may be the classes of a softmax.
+    """
+    n_outputs = z.shape[1] if z.ndim == 2 else 1
+    if options.name == "softmax" and y.ndim == 1:
+        y = np.eye(n_outputs, dtype=z.real.dtype)[y.astype(np.intp)]
+    a, b = options.smoothing(n_outputs)
+    t = y if a == 1 else a * y + z.real.dtype.type(b)
+    counts = () if options.pos_weight is None else (np.array(options.pos_weight, t.dtype),)
+    terms, delta = LOSSES[options.name](z, t, *counts)
+    terms = terms.astype(np.promote_types(terms.dtype, np.float64), copy=False)
+    if w is not None:
+        terms = terms * w
+        delta *= w
+    return terms.sum(), delta
+
+
+# ---- the recursion
+
+
+def forward(weights, biases, X, activation="sigmoid"):
+    """E1: the inputs [h_0 … h_{L-1}] of the layers, [act'(z_1) …] of the hidden ones, z_L."""
+    inputs, slopes = [X], []
+    z = X @ weights[0] + biases[0]
+    for W, b in zip(weights[1:], biases[1:], strict=True):
+        h, slope = ACTIVATIONS[activation](z)
+        inputs.append(h)
+        slopes.append(slope)
+        z = h @ W + b
+    return inputs, slopes, z
+
+
+def gradient(weights, biases, X, y, options=BCE, w=None, activation="sigmoid"):
+    """E1 to E6: L, [dW_1 …], [db_1 …]; ``w`` is a column (n, 1) or ``None``."""
+    inputs, slopes, z = forward(weights, biases, X, activation)
+    loss, delta = weighted_loss(options, z, y, w)
+    dW, db = list(weights), list(biases)
+    for k in reversed(range(len(weights))):
+        dW[k], db[k] = inputs[k].T @ delta, delta.sum(axis=0)
+        if k > 0:
+            delta = delta @ weights[k].T * slopes[k - 1]
+    return loss, dW, db
