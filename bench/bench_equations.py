@@ -29,12 +29,17 @@ def arguments(shape, dtype):
     z, W = 8 * numbers(1, (n, n_here), dtype), numbers(2, (n_here, n_next), dtype)
     grad, delta = numbers(3, (n, n_here), dtype), numbers(4, (n, n_next), dtype)
     h, y = tails(z)[0], (numbers(5, (n, n_here), dtype) < 0).astype(dtype)
+    classes = np.argmax(grad, axis=1).astype(dtype)
     return {
         "sigmoid": (z,),
         "sigmoid_backward": (grad, h),
         "delta_step": (delta, W, h),
         "weight_grad": (h, delta),
+        "activate": (z, "tanh"),
         "bce_with_logits": (z, y),
+        "softmax_with_logits": (z, classes),
+        "squared_error": (z, y),
+        "poisson_with_logits": (z, y),
     }
 
 
@@ -45,8 +50,9 @@ def gamma(k, dtype):
 
 def tolerances(name, args, dtype):
     """What the results of the two may differ by, one array per result."""
-    args = [np.abs(a.astype(np.float64)) if name != "bce_with_logits" else a.astype(np.float64)
-            for a in args]
+    signed = "logits" in name or name in ("activate", "squared_error")
+    args = [a.astype(np.float64) if signed else np.abs(a.astype(np.float64))
+            for a in args if isinstance(a, np.ndarray)]
     if name == "sigmoid":
         return [gamma(2 + 11, dtype)]  # sigma <= 1
     if name == "sigmoid_backward":
@@ -59,10 +65,44 @@ def tolerances(name, args, dtype):
         h, delta = args
         k = 2 * gamma(len(h) + 2, dtype)
         return [k * (h.T @ delta), k * delta.sum(axis=0)]
+    if name == "activate":
+        z, = args
+        return [gamma(2 + 7, dtype) * np.abs(np.tanh(z)), gamma(8 + 18, dtype) / np.cosh(z) ** 2]
     z, y = args
+    return LOSS_TOLERANCES[name](z, y, dtype)
+
+
+def summed(k, terms, dtype):
+    """What a sum of terms with k roundings each may be off, by both."""
+    return (gamma(k, dtype) + 2 * gamma(terms.size / 8 + 3, "float64")) * terms.sum()
+
+
+def bce_tolerances(z, y, dtype):
     up, down = tails(z)
     terms = np.logaddexp(0, z) - y * z
-    return [gamma(4 + 14, dtype) * terms.sum(), gamma(4 + 12, dtype) * ((1 - y) * up + y * down)]
+    return [summed(4 + 14, terms, dtype), gamma(4 + 12, dtype) * ((1 - y) * up + y * down)]
+
+
+def softmax_tolerances(z, classes, dtype):
+    t = np.eye(z.shape[1])[classes.astype(int)]
+    p = np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
+    k = gamma(8 + 7 + 16 + z.shape[1], dtype)
+    terms = np.ptp(z, axis=1) + np.log(z.shape[1])
+    return [summed(8 + 7 + 16 + z.shape[1], terms, dtype), k * ((1 - t) * p + t)]
+
+
+def squared_error_tolerances(z, y, dtype):
+    return [summed(3 + 3, (z - y) ** 2 / 2, dtype), gamma(1 + 1, dtype) * np.abs(z - y)]
+
+
+def poisson_tolerances(z, y, dtype):
+    return [summed(4 + 9, np.exp(z) + y * np.abs(z), dtype),
+            gamma(4 + 8, dtype) * (np.exp(z) + y)]
+
+
+LOSS_TOLERANCES = {"bce_with_logits": bce_tolerances, "softmax_with_logits": softmax_tolerances,
+                   "squared_error": squared_error_tolerances,
+                   "poisson_with_logits": poisson_tolerances}
 
 
 def results(f, args):

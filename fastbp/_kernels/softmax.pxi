@@ -12,31 +12,31 @@
 cdef inline Py_ssize_t largest(const real* z, Py_ssize_t n) noexcept nogil:
     """Index of the first of the largest."""
     cdef Py_ssize_t j, top = 0
+    cdef real m = z[0]
     for j in range(1, n):
-        if z[j] > z[top]:
-            top = j
+        if z[j] > m:
+            m, top = z[j], j
     return top
 
 
-cdef void shifted_exponentials(real* E, const real* z, Py_ssize_t n,
+cdef void shifted_exponentials(real* E, const real* z, const Py_ssize_t* top, Py_ssize_t n,
                                Py_ssize_t n_outputs) noexcept nogil:
-    """E_ij = e^(z_ij - max_j z_ij), LOGISTICS vectors at a time, row after row; E may be z."""
+    """E_ij = e^(z_ij - m_i), LOGISTICS vectors at a time, row after row; E may be z."""
     cdef vec a[4]
     cdef vec a_low[4]
     cdef Exponential e[4]
     cdef Py_ssize_t o[4]
     cdef Py_ssize_t lanes[4]
-    cdef Py_ssize_t vectors = (n_outputs + VL - 1) // VL, groups
+    cdef Py_ssize_t vectors = (n_outputs + VL - 1) // VL
     cdef Py_ssize_t i = 0, j = 0, group, last = n * vectors - 1
     cdef vec m = splat(0), x, back, lowest = splat(EXP_LOWEST)
     cdef int u
-    groups = last // LOGISTICS + 1
-    for group in range(groups):
+    for group in range(last // LOGISTICS + 1):
         for u in range(LOGISTICS):
             o[u] = i * n_outputs + j * VL
             lanes[u] = min(<Py_ssize_t> VL, n_outputs - j * VL)
             if j == 0:
-                m = splat(z[o[u] + largest(z + o[u], n_outputs)])
+                m = splat(z[o[u] + top[i]])
             x = load_lanes(z + o[u], lanes[u])
             a[u] = x - m
             back = a[u] - x
@@ -58,19 +58,20 @@ ctypedef struct Sum:        # high + low, low being a rounding error of high
     double low
 
 
-cdef inline Sum rest_of(const real* E, Py_ssize_t n_outputs, Py_ssize_t top) noexcept nogil:
-    """R of one sample: the sum of all E_j but the largest."""
+cdef inline Sum rest_of(real* E, Py_ssize_t n_outputs, Py_ssize_t top) noexcept nogil:
+    """R of one sample: the sum of all E_j but the largest, which is taken out meanwhile."""
     cdef Sum rest
     cdef double s, x, back
+    cdef real E_top = E[top]
     cdef Py_ssize_t j
-    rest.high, rest.low = 0, 0
+    rest.high, rest.low, E[top] = 0, 0, 0
     for j in range(n_outputs):
-        if j != top:
-            x = <double> E[j]
-            s = rest.high + x
-            back = s - rest.high
-            rest.low += (rest.high - (s - back)) + (x - back)
-            rest.high = s
+        x = <double> E[j]
+        s = rest.high + x
+        back = s - rest.high
+        rest.low += (rest.high - (s - back)) + (x - back)
+        rest.high = s
+    E[top] = E_top
     return rest
 
 
@@ -114,6 +115,10 @@ cdef void logarithms(double* out, const Sum* rest, Py_ssize_t n) noexcept nogil:
 
 
 ctypedef struct Sample:     # one row of the batch
+    const real* z           # IN
+    const real* y           # IN  targets, or the class
+    Py_ssize_t top          # the largest
+    Py_ssize_t true         # the class, or `top`
     double m
     double S
     double share            # R / S
@@ -121,39 +126,46 @@ ctypedef struct Sample:     # one row of the batch
     double weight
 
 
-cdef inline void settle(real* loss, real* delta, const Sample* s, double z, double t,
-                        double gap) noexcept nogil:
-    """One output's loss and delta = weight gap, gap being f - t."""
-    loss[0] = <real> 0 if t == 0 else <real> (t * ((s.m - z) + s.log))
+cdef inline void settle(real* terms, real* delta, const Sample* s, Py_ssize_t j,
+                        Py_ssize_t lanes, vec E, vec t) noexcept nogil:
+    """Loss and delta of the outputs [j, j + lanes)."""
+    cdef vec gap = E / splat(<real> s.S) - t
+    cdef vec log = (splat(<real> s.m) - load_lanes(s.z + j, lanes)) + splat(<real> s.log)
+    store_lanes(terms + j, choose(less(splat(0), t), t * log, splat(0)), lanes)
     if delta != NULL:
-        delta[0] = <real> (s.weight * gap)
+        store_lanes(delta + j, splat(<real> s.weight) * gap, lanes)
 
 
-cdef inline void settle_sample(real* terms, real* delta, const real* z, const real* y,
-                               const Sample* s, const Target* target, Py_ssize_t n_outputs,
-                               Py_ssize_t top) noexcept nogil:
-    """Loss and delta of every output, then again of the largest and of the true one.
+cdef inline void settle_largest(real* terms, real* delta, const Sample* s,
+                                double t) noexcept nogil:
+    """The same for the largest, in float64: the accuracy of a sample is here."""
+    cdef Py_ssize_t j = s.top
+    terms[j] = <real> (t * s.log)
+    if delta != NULL:
+        delta[j] = <real> (s.weight * ((1.0 - t) - s.share if t > 0.5 else 1.0 / s.S - t))
 
-    `terms` holds E and takes the losses; y is the target of each output, or the class.
-    """
-    cdef Py_ssize_t j, true = top
-    cdef double E_true, t
-    if target.indices:      # in range when it was checked; nobody's mistake leads outside
-        true = max(<Py_ssize_t> 0, min(<Py_ssize_t> y[0], n_outputs - 1))
-    E_true = <double> terms[true]
-    for j in range(n_outputs):
-        t = target.shift + (0 if target.indices else target.scale * <double> y[j])
-        settle(terms + j, delta + j if delta != NULL else NULL, s, <double> z[j], t,
-               <double> terms[j] / s.S - t)
-    if target.indices:
-        t = target.scale + target.shift
-        settle(terms + true, delta + true if delta != NULL else NULL, s, <double> z[true], t,
-               E_true / s.S - t)
-        t = t if true == top else target.shift
+
+cdef inline void settle_sample(real* terms, real* delta, const Sample* s, const Target* target,
+                               Py_ssize_t n_outputs) noexcept nogil:
+    """All outputs of a sample; `terms` holds E and takes the losses."""
+    cdef Py_ssize_t block, j, lanes
+    cdef vec t, shift = splat(<real> target.shift), scale = splat(<real> target.scale)
+    cdef real E_true = terms[s.true]
+    cdef double y_top = 0
+    for block in range((n_outputs + VL - 1) // VL):
+        j = block * VL
+        lanes = min(<Py_ssize_t> VL, n_outputs - j)
+        t = shift
+        if not target.indices:
+            t = fma(scale, load_lanes(s.y + j, lanes), shift)
+        settle(terms, delta, s, j, lanes, load_lanes(terms + j, lanes), t)
+    if not target.indices:
+        y_top = <double> s.y[s.top]
+    elif s.true == s.top:
+        y_top = 1
     else:
-        t = target.scale * <double> y[top] + target.shift
-    settle(terms + top, delta + top if delta != NULL else NULL, s, <double> z[top], t,
-           (1.0 - t) - s.share if t > 0.5 else 1.0 / s.S - t)
+        settle(terms, delta, s, s.true, 1, splat(E_true), fma(scale, splat(1), shift))
+    settle_largest(terms, delta, s, target.scale * y_top + target.shift)
 
 
 cdef void softmax_with_logits(memory losses, memory delta, source z, source y,
@@ -164,39 +176,45 @@ cdef void softmax_with_logits(memory losses, memory delta, source z, source y,
     cdef double log[16]
     cdef Py_ssize_t top[16]
     cdef Py_ssize_t block, row, i, rows, o
-    cdef real* terms
+    cdef real* E
     cdef Sample s
     for block in range((n + VL - 1) // VL):
         row = block * VL
         rows = min(<Py_ssize_t> VL, n - row)
-        terms = <real*> losses + row * n_outputs
-        shifted_exponentials(terms, <const real*> z + row * n_outputs, rows, n_outputs)
+        E = <real*> losses + row * n_outputs
         for i in range(rows):
             top[i] = largest(<const real*> z + (row + i) * n_outputs, n_outputs)
-            rest[i] = rest_of(terms + i * n_outputs, n_outputs, top[i])
+        shifted_exponentials(E, <const real*> z + row * n_outputs, top, rows, n_outputs)
+        for i in range(rows):
+            rest[i] = rest_of(E + i * n_outputs, n_outputs, top[i])
         logarithms(log, rest, rows)
         for i in range(rows):
             o = (row + i) * n_outputs
-            s.m, s.log = <double> (<const real*> z)[o + top[i]], log[i]
+            s.z, s.y = <const real*> z + o, <const real*> y + (row + i if target.indices else o)
+            s.top = s.true = top[i]
+            if target.indices:      # in range when checked; no later change leads outside
+                s.true = max(<Py_ssize_t> 0, min(<Py_ssize_t> s.y[0], n_outputs - 1))
+            s.m, s.log = <double> s.z[s.top], log[i]
             s.S = one_plus(rest[i]).high
             s.share = (rest[i].high + rest[i].low) / s.S
-            s.weight = <double> (<const real*> sample_weight)[row + i] if (
-                sample_weight != NULL) else 1.0
-            settle_sample(terms + i * n_outputs, <real*> delta + o if delta != NULL else NULL,
-                          <const real*> z + o,
-                          <const real*> y + (row + i if target.indices else o),
-                          &s, target, n_outputs, top[i])
+            s.weight = 1.0
+            if sample_weight != NULL:
+                s.weight = <double> (<const real*> sample_weight)[row + i]
+            settle_sample(E + i * n_outputs, <real*> delta + o if delta != NULL else NULL, &s,
+                          target, n_outputs)
 
 
 cdef void softmax(memory h, source z, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
     """E1: h_ij = p_ij; h may be z."""
+    cdef Py_ssize_t i, block, j, lanes, top
     cdef real* p
-    cdef double S
-    cdef Py_ssize_t i, j
-    if n > 0:
-        shifted_exponentials(<real*> h, <const real*> z, n, n_outputs)
+    cdef vec S
     for i in range(n):
         p = <real*> h + i * n_outputs
-        S = one_plus(rest_of(p, n_outputs, largest(p, n_outputs))).high
-        for j in range(n_outputs):
-            p[j] = <real> (<double> p[j] / S)
+        top = largest(<const real*> z + i * n_outputs, n_outputs)
+        shifted_exponentials(p, <const real*> z + i * n_outputs, &top, 1, n_outputs)
+        S = splat(<real> one_plus(rest_of(p, n_outputs, top)).high)
+        for block in range((n_outputs + VL - 1) // VL):
+            j = block * VL
+            lanes = min(<Py_ssize_t> VL, n_outputs - j)
+            store_lanes(p + j, load_lanes(p + j, lanes) / S, lanes)
