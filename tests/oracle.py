@@ -1,51 +1,41 @@
 """What the tests compare with: exact values, and bounds on how far rounding may lead from them.
 
-`error_bound` evaluates a sigmoid network and its gradient (E1 to E6) in a wider format, and beside
-every array the running error bound of what any computation under contract N1 may return. u is the
-unit roundoff, K the length of a sum, |·| elementwise, e_x the bound of x:
-
-    γ(K) = n u/(1 − n u),  n = min(K, 256) + ⌈K/256⌉ + 1;      η(K) = (K + 2) · tiny
-    e_z  = γ(K) (|h| |W| + |b|) + e_h |W| + η
-    e_h  = min(|h| expm1(e_z), |σ′| e_z + e_z²/20) + c u |h|         max |σ″| = 1/(6√3) < 1/10
-    e_σ′ = |σ′| expm1(e_z) + c u |σ′|                                |d ln σ′/dz| ≤ 1
-    e_δL = M expm1(e_z) + c u M,  M = (1 − y) σ(z) + y σ(−z)         |d ln σ(±z)/dz| ≤ 1
-    e_g  = γ(K) |δ| |Wᵀ| + e_δ |Wᵀ| + η,  g = δ Wᵀ
-    e_δ  = |σ′| e_g + |g| e_σ′ + e_g e_σ′ + u |g| |σ′| + η
-    e_dW = γ(m) |hᵀ| |δ| + e_hᵀ |δ| + |hᵀ| e_δ + e_hᵀ e_δ + η        m = n_samples; db: h = 1
-
-with c the constant of each function in `Rounding`. Where x is a computed factor, |x| + e_x stands
-for |x|, so that no term of second order is lost; a Lipschitz bound takes over where expm1(e_z) is
-large. The scalar functions at the end are exact to 50 digits, to count units in the last place.
+`error_bound` evaluates a network and its gradient (E1 to E6) in a wider format, and beside every
+array the running error bound of what any computation under contract N1 may return, by the rules of
+running.py. `assert_within` holds a computation to both. The scalar functions after it are exact to
+50 digits, to count units in the last place; `node_form_gradient` is the derivation's E7.
 """
 
 import math
 from itertools import pairwise
 from typing import NamedTuple
 
-import mpmath
 import numpy as np
-
-KC = 256  # the reduction block of contract N1
-
-mp = mpmath.mp.clone()
-mp.dps = 50
+from running import ACTIVATIONS, LOSSES, Arithmetic, Ball, magnitude, mp
 
 
 class Rounding(NamedTuple):
-    """Relative errors of the elementwise functions for the exact z, in units of u; 1 ulp ≤ 2 u."""
+    """Relative errors of the elementwise functions for the exact z, in units of u; 1 ulp ≤ 2 u.
 
-    sigma: int
-    slope: int
-    delta: int  # relative to M, which is |δ| for a hard label
-    loss: int  # for a hard label
+    Soft targets, 0 < t < 1, make two terms of δ and the loss, and doubled constants.
+    """
+
+    sigma: int  # σ, tanh and e^z
+    slope: int  # their derivatives
+    delta: int  # of "bce", relative to M, which is |δ| for a hard label
+    loss: int  # of "bce" and "softmax" for a hard label
+    softmax: int  # p, and δ relative to M
+    shift: int = 0  # of z − max z, relative to itself
 
 
-FASTBP = Rounding(sigma=2, slope=4, delta=4, loss=4)  # as promised
+# As promised. E_j = e^(z_j − max z) is within 1.1 u and Σ E_j, a float64 sum with its errors, within
+# one more; their quotient, which the rounding of both may lead apart, within 1.1 + 1.1 + 1 + 1 < 5.
+FASTBP = Rounding(sigma=2, slope=4, delta=4, loss=4, softmax=5)
 
 # NumPy's own tests hold exp to 3 ulp and log1p to 2 ulp of the rounded value: 7 u and 5 u. So
 # q = e/(1 + e) is within 7 + 1 + 1 = 9 u, 1 − q one more, q (1 − q) and (1 − y) − q two more, and
 # log1p(e) plus an addition within 7 + 5 + 1. One u on top is for the products of these errors.
-NUMPY = Rounding(sigma=11, slope=12, delta=12, loss=14)
+NUMPY = Rounding(sigma=11, slope=12, delta=12, loss=14, softmax=12, shift=1)
 
 
 class Quantities(NamedTuple):
@@ -62,123 +52,14 @@ class Quantities(NamedTuple):
 # ---- values with error bounds
 
 
-class _Wide(NamedTuple):
-    """A format with its elementwise functions: float64, an extended long double, or mpmath."""
-
-    array: object
-    exp: object
-    log1p: object
-    u: float
-
-
-def _wider_than(u):
-    """A format whose rounding is next to nothing beside the unit roundoff ``u``."""
-    if u > 2.0**-40:
-        return _Wide(np.float64, np.exp, np.log1p, 2.0**-53)
-    if np.finfo(np.longdouble).nmant >= 63:
-        return _Wide(np.longdouble, np.exp, np.log1p, 2.0**-64)
-    number, exp, log1p = (np.frompyfunc(f, 1, 1) for f in (mp.mpf, mp.exp, mp.log1p))
-    return _Wide(number, exp, log1p, 2.0**-106)
-
-
-def _size(x):
-    return np.asarray(np.abs(x)).astype(np.float64)
-
-
-class _Ball:
-    """Wide values x, and the bound e of what a computation of them may be off."""
-
-    def __init__(self, x, e=None):
-        self.x, self.size = x, _size(x)
-        self.e = np.zeros_like(self.size) if e is None else e
-
-    @property
-    def T(self):
-        return _Ball(self.x.T, self.e.T)
-
-
-class _Arithmetic:
-    """The formulas at the head of this file, for one unit roundoff."""
-
-    def __init__(self, u, rounding):
-        self.u, self.c, self.wide = u, rounding, _wider_than(u)
-        self.dtype, self.tiny = (
-            (np.float32, 2.0**-149) if u > 2.0**-40 else (np.float64, 2.0**-1074))
-
-    def given(self, x):
-        """An argument of the network: exact, once it has the dtype of the computation."""
-        return _Ball(self.wide.array(np.asarray(x, self.dtype).astype(np.float64)))
-
-    def rounded(self, size, e, c):
-        """The bound of values off by e that undergo c units of rounding."""
-        return e + c * (self.u * (size + e) + self.tiny)
-
-    def product(self, A, B, b=None):
-        """A B + b (E1, E6, and g of E5)."""
-        K = A.x.shape[1]
-        n = min(K, KC) + -(-K // KC) + 1
-        gamma = n * self.u / (1 - n * self.u)
-        x, size = A.x @ B.x, A.size @ B.size
-        if b is not None:
-            x, size = x + b.x, size + b.size
-        carried = A.e @ (B.size + B.e) + A.size @ B.e
-        return _Ball(x, gamma * (size + carried) + carried + (K + 2) * self.tiny)
-
-    def times(self, A, B):
-        """A ⊙ B."""
-        e = A.size * B.e + A.e * B.size + A.e * B.e
-        return _Ball(A.x * B.x, self.rounded(A.size * B.size, e, 1) + 2 * self.tiny)
-
-    def tails(self, z):
-        """e^{−|z|}, σ(z) and σ(−z), without bounds."""
-        e = self.wide.exp(-np.abs(z.x))
-        q = e / (1 + e)
-        return e, np.where(z.x < 0, q, 1 - q), np.where(z.x < 0, 1 - q, q)
-
-    def activate(self, z):
-        """σ(z) (E1) and σ′(z) (E4)."""
-        _, up, down = self.tails(z)
-        h, slope = _Ball(up), _Ball(up * down)
-        # fmin and not minimum: 0 · expm1(inf) is NaN
-        e_h = np.fmin(h.size * np.expm1(z.e), slope.size * z.e + z.e**2 / 20)
-        e_slope = np.fmin(slope.size * np.expm1(z.e), z.e / 10)
-        h.e = self.rounded(h.size, e_h, self.c.sigma)
-        slope.e = self.rounded(slope.size, e_slope, self.c.slope)
-        return h, slope
-
-    def output_delta(self, z, y):
-        """δ_L (E3) of samples that count once."""
-        _, up, down = self.tails(z)
-        M = _size((1 - y.x) * up + y.x * down)
-        e = np.fmin(M * np.expm1(z.e), z.e / 4)  # max σ′ = 1/4
-        return _Ball((1 - y.x) * up - y.x * down, self.rounded(M, e, self.c.delta))
-
-    def loss(self, z, y, w):
-        """L (E2): terms in the dtype of the computation, weighted, summed in float64."""
-        e = self.tails(z)[0]
-        terms = _Ball(np.where(z.x < 0, 0, z.x) - y.x * z.x + self.wide.log1p(e))
-        drift = np.fmin(terms.size * np.expm1(z.e), z.e)  # |d ln loss/dz| ≤ 1, |d loss/dz| ≤ 1
-        terms.e = self.rounded(terms.size, drift, self.c.loss)
-        # a soft label rounds y z and max(z, 0) − y z, neither larger than |z|
-        terms.e = terms.e + 2 * self.u * (z.size + z.e) * ((y.size > 0) & (y.size < 1))
-        if w is not None:
-            terms = self.times(_Ball(w.x + 0 * terms.x), terms)
-        e = terms.e.sum() + terms.x.size * 2.0**-53 * (terms.size + terms.e).sum()
-        return _Ball(terms.x.sum(), e)
-
-    def mean(self, A, w, n_samples):
-        """A divided by n, or by the sum of the weights, itself a float64 sum cast to the dtype."""
-        total, c = (n_samples, 1) if w is None else (w.x.sum(), 2 + n_samples * 2.0**-53 / self.u)
-        return _Ball(A.x / total, self.rounded(A.size, A.e, c) / float(total) + self.tiny)
-
-
-def error_bound(weights, biases, X, y, *, sample_weight=None, reduction="sum", u, rounding=FASTBP):
+def error_bound(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
+                reduction="sum", pos_weight=None, label_smoothing=0.0, u, rounding=FASTBP):
     """Exact values of everything `backprop` computes, and the running error bound of each.
 
     Parameters
     ----------
-    weights, biases, X, y, sample_weight, reduction
-        As for `backprop`; rounded to the dtype of ``u`` first.
+    weights, biases, X, y, activation, loss, sample_weight, reduction, pos_weight, label_smoothing
+        As for `backprop`; arrays are rounded to the dtype of ``u`` first.
     u : float
         Unit roundoff of the computation: 2**-24 (float32) or 2**-53 (float64).
     rounding : Rounding
@@ -189,34 +70,38 @@ def error_bound(weights, biases, X, y, *, sample_weight=None, reduction="sum", u
     exact, bound : Quantities
         dW, db and loss follow ``reduction``; z, h and delta are those of the sum.
     """
-    do = _Arithmetic(u, rounding)
-    n = len(X)
+    do = Arithmetic(u, rounding)
+    n, n_outputs = len(X), len(biases[-1])
     W, b = [do.given(a) for a in weights], [do.given(a) for a in biases]
-    h, y = [do.given(X)], do.given(np.reshape(y, (n, len(biases[-1]))))
+    if loss == "softmax" and np.ndim(y) == 1:
+        y = np.eye(n_outputs)[np.asarray(y, int)]
+    t = do.targets(np.reshape(y, (n, n_outputs)), label_smoothing, 2 if loss == "bce" else n_outputs)
+    p = None if pos_weight is None else do.given(pos_weight)
     w = None if sample_weight is None else do.given(np.reshape(sample_weight, (n, 1)))
-    z, slope = [], []
+    z, h, slope = [], [do.given(X)], []
     with np.errstate(all="ignore"):  # bounds may overflow, products of tails underflow
         for W_l, b_l in zip(W, b, strict=True):
             z.append(do.product(h[-1], W_l, b_l))
-            for values, ball in zip((h, slope), do.activate(z[-1]), strict=True):
-                values.append(ball)
-        delta = [do.output_delta(z[-1], y)]
-        if w is not None:
-            delta = [do.times(_Ball(w.x + 0 * delta[0].x), delta[0])]
-        for W_l, slope_l in zip(W[:0:-1], slope[-2::-1], strict=True):
+            if len(z) < len(W):
+                for values, ball in zip((h, slope), ACTIVATIONS[activation](do, z[-1]), strict=True):
+                    values.append(ball)
+        f, delta_L, terms = LOSSES[loss](do, z[-1], t, p)
+        h.append(f)
+        delta = [do.weighted(w, delta_L)]
+        for W_l, slope_l in zip(W[:0:-1], slope[::-1], strict=True):
             delta.insert(0, do.times(do.product(delta[0], W_l.T), slope_l))
         dW = [do.product(h_l.T, delta_l) for h_l, delta_l in zip(h[:-1], delta, strict=True)]
         ones = do.given(np.ones((1, n)))
         db = [do.product(ones, delta_l) for delta_l in delta]
-        loss = do.loss(z[-1], y, w)
+        L = do.total(do.weighted(w, terms))
         if reduction == "mean":
             dW, db = ([do.mean(A, w, n) for A in balls] for balls in (dW, db))
-            loss = do.mean(loss, w, n)
+            L = do.mean(L, w, n)
         own = 1 + 2 * do.wide.u / u  # the wide format has the same bound for its own u
         values = z, h[1:], delta, dW, db
-        db[:] = [_Ball(ball.x[0], ball.e[0]) for ball in db]
-        return (Quantities(*([ball.x for ball in balls] for balls in values), loss.x),
-                Quantities(*([own * ball.e for ball in balls] for balls in values), own * loss.e))
+        db[:] = [Ball(ball.x[0], ball.e[0]) for ball in db]
+        return (Quantities(*([ball.x for ball in balls] for balls in values), L.x),
+                Quantities(*([own * ball.e for ball in balls] for balls in values), own * L.e))
 
 
 class Worst(NamedTuple):
@@ -237,14 +122,14 @@ def assert_within(actual, exact, bound, what, factors=None):
     if actual.size == 0:
         return Worst((), 0.0, math.nan)
     with np.errstate(all="ignore"):
-        error = _size(actual.astype(exact.dtype) - exact)
+        error = magnitude(actual.astype(exact.dtype) - exact)
         ratio = np.where(error == 0, 0, error / bound)
     index = np.unravel_index(np.argmax(np.nan_to_num(ratio, nan=np.inf)), ratio.shape)
     index = tuple(map(int, index))
     lapack = math.nan
     if factors is not None:
         A, B, u = factors
-        scale = u * math.sqrt(A.shape[1]) * (_size(A) @ _size(B))
+        scale = u * math.sqrt(A.shape[1]) * (magnitude(A) @ magnitude(B))
         lapack = float(np.max(error / np.maximum(scale, np.finfo(np.float64).tiny)))
     assert ratio[index] <= 1, (
         f"{what}{list(index)} is {actual[index]!r}, exactly {exact[index]!s}: off by "

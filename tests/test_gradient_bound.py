@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import oracle
+import running
 import pytest
 
 import fastbp
@@ -120,7 +121,7 @@ def test_gradient_is_the_node_form_of_the_derivation(isa, dtype):
 
 def gamma(K, u):
     """The bound of a chain of K products in blocks of 256 (contract N1)."""
-    n = min(K, oracle.KC) + -(-K // oracle.KC) + 1
+    n = min(K, running.KC) + -(-K // running.KC) + 1
     return n * u / (1 - n * u)
 
 
@@ -226,7 +227,7 @@ def numpy_gradient(weights, biases, X, y, mistake=None):
     inputs, slopes, h = [], [], X.astype(np.float64)
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
         inputs.append(h)
-        keep = -oracle.KC if mistake == "feature block" and i == 0 else None
+        keep = -running.KC if mistake == "feature block" and i == 0 else None
         z = h[:, :keep] @ W[:keep].astype(np.float64) + (0 if mistake == "bias" and i == 0 else b)
         e = np.exp(-np.abs(z))
         q = e / (1 + e)
@@ -239,7 +240,7 @@ def numpy_gradient(weights, biases, X, y, mistake=None):
         delta = (rounded - y).astype(np.float64)
     dW, db = [], []
     for i in reversed(range(len(weights))):
-        keep = -oracle.KC if mistake == "batch block" else None
+        keep = -running.KC if mistake == "batch block" else None
         dW.insert(0, inputs[i][:keep].T @ delta[:keep])
         db.insert(0, delta.sum(axis=0))
         if i:
