@@ -23,19 +23,21 @@ class Rounding(NamedTuple):
     sigma: int  # σ, tanh and e^z
     slope: int  # their derivatives
     delta: int  # of "bce", relative to M, which is |δ| for a hard label
-    loss: int  # of "bce" and "softmax" for a hard label
-    softmax: int  # p, and δ relative to M
+    loss: int  # of "bce", for a hard label
+    softmax: int  # p, δ relative to M, and the loss
     shift: int = 0  # of z − max z, relative to itself
 
 
-# As promised. E_j = e^(z_j − max z) is within 1.1 u and Σ E_j, a float64 sum with its errors, within
-# one more; their quotient, which the rounding of both may lead apart, within 1.1 + 1.1 + 1 + 1 < 5.
+# As promised; of a softmax, E_j = e^(z_j − max z) is within 1.1 u and so is Σ E_j before it rounds:
+# a quotient of them is within 1.1 + 1.1 + 1 + 1 < 5, and ln Σ E_j with the sum it is in as well.
 FASTBP = Rounding(sigma=2, slope=4, delta=4, loss=4, softmax=5)
 
 # NumPy's own tests hold exp to 3 ulp and log1p to 2 ulp of the rounded value: 7 u and 5 u. So
 # q = e/(1 + e) is within 7 + 1 + 1 = 9 u, 1 − q one more, q (1 − q) and (1 − y) − q two more, and
-# log1p(e) plus an addition within 7 + 5 + 1. One u on top is for the products of these errors.
-NUMPY = Rounding(sigma=11, slope=12, delta=12, loss=14, softmax=12, shift=1)
+# log1p(e) plus an addition within 7 + 5 + 1. One u on top is for the products of these errors. tanh
+# is no worse, and tanh′ = 4 e/(1 + e)² within 7 + 2 + 1 + 1. Of up to 16 classes, Σ E_j is within
+# 7 + 15, so that a quotient is within 7 + 22 + 1, and log1p(R) plus an addition within 22 + 5 + 1.
+NUMPY = Rounding(sigma=11, slope=12, delta=12, loss=14, softmax=32, shift=1)
 
 
 class Quantities(NamedTuple):

@@ -22,8 +22,7 @@ and 1, and P the larger of 1 and pos_weight p, which is a factor of t in M and �
 
     bce            e_δ = min(M expm1(e_z), P e_z/4)                  |d ln σ(±z)/dz| ≤ 1, max σ′ = 1/4
                    e_ℓ = min(ℓ expm1(e_z), P e_z)                    |d ln ln(1 + e^z)/dz| ≤ 1
-    softmax        with E = 2 max_k e_z_k, e_f = e_δ of t = 0,
-                   e_δ = min(M expm1(E), E/4)                        below
+    softmax        e_δ = min(M expm1(E), E/4),  E = 2 max_k e_z_k    below
                    e_ℓ = t min(−ln p expm1(E), E)
     squared_error  e_δ = e_z + u |δ|,  e_ℓ = |δ| e_z + e_z²/2 + 3 u ℓ
     poisson        e_δ = e_f + u |δ|,  e_ℓ = e_f + t e_z + u |ℓ|,  e_f = f expm1(e_z) + c u f
@@ -223,7 +222,7 @@ def softmax(do, z, t, _):
     surprise = top - z.x + do.wide.log1p(others.min(axis=1, keepdims=True))  # −ln p
     size = magnitude(surprise)
     e = (t.size + t.e) * np.fmin(size * np.expm1(e_z), e_z) + t.e * size
-    return h, delta, do.rounded(t.x * surprise, e, do.c.loss * (1 + is_soft(t)))
+    return h, delta, do.rounded(t.x * surprise, e, do.c.softmax * (1 + is_soft(t)))
 
 
 def squared_error(do, z, t, _):

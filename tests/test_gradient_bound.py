@@ -15,6 +15,7 @@ import running
 import pytest
 
 import fastbp
+from fastbp import _checks, _mathematics
 
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
 TINY = {"float32": 2.0**-149, "float64": 2.0**-1074}
@@ -49,9 +50,26 @@ def random_shape(rng):
     return tuple(map(int, sizes)), int(np.exp(rng.uniform(0, np.log(601))))
 
 
+def random_targets(rng, loss, n, n_outputs):
+    """y, and what modifies the loss: half of the classes hard, half of the options there."""
+    if loss == "squared_error":
+        return rng.standard_normal((n, n_outputs)), {}
+    if loss == "poisson":
+        return rng.poisson(2, (n, n_outputs)), {}
+    options = {}
+    if rng.random() < 0.5:
+        options["label_smoothing"] = rng.choice([1e-6, 0.1, 0.5])
+    if loss == "bce" and rng.random() < 0.5:
+        options["pos_weight"] = 10 ** rng.uniform(-2, 2, n_outputs)
+    if loss == "softmax" and rng.random() < 0.5:
+        return rng.integers(0, n_outputs, n), options
+    y = rng.random((n, n_outputs))
+    return (y.round() if loss == "bce" else y / y.sum(axis=1, keepdims=True)), options
+
+
 @functools.cache
 def case(seed, dtype):
-    """A network, a batch and what the oracle says of them; the same for every variant."""
+    """A sigmoid network under "bce", a batch and what the oracle says; the same for every variant."""
     rng = np.random.default_rng(abs(seed) + (1000 if seed < 0 else 0))
     sizes, n = SHAPES.get(seed) or random_shape(rng)
     scale = rng.choice([1.0, 1.0, 1.0, 10.0, 200.0])  # from 10 on many units saturate
@@ -66,11 +84,44 @@ def case(seed, dtype):
                 *oracle.error_bound(weights, biases, X, y, **options, u=U[dtype]))
 
 
-def network(weights, biases, dtype):
-    net = fastbp.MLP([weights[0].shape[0], *map(len, biases)], dtype=dtype, seed=0)
+ACTIVATIONS, LOSSES = tuple(running.ACTIVATIONS), tuple(running.LOSSES)
+SATURATING = ("sigmoid", "tanh"), ("bce", "softmax")  # scaled up, nothing overflows
+
+
+@functools.cache
+def case_of(activation, loss, seed, dtype):
+    """The same for any activation and loss, with up to 16 outputs."""
+    rng = np.random.default_rng([seed, ACTIVATIONS.index(activation), LOSSES.index(loss)])
+    sizes, n = random_shape(rng)
+    sizes = (*sizes[:-1], int(rng.integers(1 + (loss == "softmax"), 17)))
+    saturates = activation in SATURATING[0] and loss in SATURATING[1]
+    scale = rng.choice([1.0, 1.0, 10.0, 200.0]) if saturates else 1.0
+    weights, biases = oracle.random_network(rng, sizes, dtype, scale)
+    X = (rng.standard_normal((n, sizes[0])) * rng.choice([1.0, 3.0])).astype(dtype)
+    y, options = random_targets(rng, loss, n, sizes[-1])
+    options |= {"activation": activation, "loss": loss, "reduction": rng.choice(["sum", "mean"])}
+    if rng.random() < 0.5:
+        options["sample_weight"] = (rng.random(n) * 3).astype(dtype)
+    y = y.astype(dtype)
+    return Case(weights, biases, X, y, options,
+                *oracle.error_bound(weights, biases, X, y, **options, u=U[dtype]))
+
+
+def network(weights, biases, dtype, **options):
+    net = fastbp.MLP([weights[0].shape[0], *map(len, biases)], dtype=dtype, seed=0, **options)
     for own, given in zip([*net.weights, *net.biases], [*weights, *biases], strict=True):
         own[...] = given
     return net
+
+
+def assert_gradient(loss, dW, db, c):
+    """The largest part of a bound that was used, all being within."""
+    used = oracle.assert_within(loss, c.exact.loss, c.bound.loss, "loss").of_bound
+    for name, grads in (("dW", dW), ("db", db)):
+        for i, (g, x, e) in enumerate(zip(
+                grads, getattr(c.exact, name), getattr(c.bound, name), strict=True)):
+            used = max(used, oracle.assert_within(g, x, e, f"{name}_{i + 1}").of_bound)
+    return used
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -78,12 +129,21 @@ def test_gradient_of_a_random_network(isa, dtype, seed):
     c = case(seed, dtype)
     net = network(c.weights, c.biases, dtype)
     loss = net.backprop(c.X, c.y, **c.options)
-    used = oracle.assert_within(loss, c.exact.loss, c.bound.loss, "loss").of_bound
-    for name, grads in (("dW", net.weight_grads), ("db", net.bias_grads)):
-        for i, (g, x, e) in enumerate(zip(
-                grads, getattr(c.exact, name), getattr(c.bound, name), strict=True)):
-            used = max(used, oracle.assert_within(g, x, e, f"{name}_{i + 1}").of_bound)
+    used = assert_gradient(loss, net.weight_grads, net.bias_grads, c)
     print(f"{net.layer_sizes} n={len(c.X)} {dtype} {isa}: {used:.3f} of the bound")
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_of_any_random_network(isa, dtype, activation, loss, seed):
+    c = case_of(activation, loss, seed, dtype)
+    used = assert_gradient(*fastbp.backprop(c.weights, c.biases, c.X, c.y, **c.options), c)
+    sizes = [len(W) for W in c.weights], c.y.shape
+    print(f"{activation} {loss} {sizes} {dtype} {isa}: {used:.3f} of the bound")
+    net = network(c.weights, c.biases, dtype, activation=activation, loss=loss)
+    oracle.assert_within(net.logits(c.X), c.exact.z[-1], c.bound.z[-1], "z_L")
+    oracle.assert_within(net.forward(c.X), c.exact.h[-1], c.bound.h[-1], "h_L")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -272,3 +332,67 @@ def test_bound_refuses_wrong_gradients(mistake, z_hidden, z_output):
     exact, bound = oracle.error_bound(weights, biases, X, y, u=2.0**-24)
     assert is_within_bound(*numpy_gradient(weights, biases, X, y), exact, bound)
     assert not is_within_bound(*numpy_gradient(weights, biases, X, y, mistake), exact, bound)
+
+
+def wrong_tanh(slope):
+    """tanh with a derivative made of z and h."""
+    return lambda z: (np.tanh(z), slope(z, np.tanh(z)))
+
+
+def single(f):
+    """δ in float32, where it cancels."""
+    return lambda z, t: (0 * z, np.float64(np.float32(f(z)) - np.float32(t)))
+
+
+def without_a_class(z):
+    e = np.exp(z)
+    return e / e[:, 1:].sum(axis=1, keepdims=True)
+
+
+softmax, bce, poisson = (_mathematics.LOSSES[name] for name in ("softmax", "bce", "poisson"))
+MISTAKES = {  # activation, loss, its options, shifts of z_1 and z_2's first unit, what is wrong
+    "tanh' = 1 - h^2": (
+        "tanh", "bce", {}, 9, 0, wrong_tanh(lambda z, h: 1.0 - np.float32(h)**2)),
+    "tanh' = h (1 - h)": ("tanh", "bce", {}, 0, 0, wrong_tanh(lambda z, h: h * (1 - h))),
+    "relu' = 1": ("relu", "bce", {}, 0, 0, lambda z: (np.maximum(z, 0), np.ones_like(z))),
+    "relu leaks": ("relu", "bce", {}, 0, 0, lambda z: (np.maximum(z, 0), np.where(z > 0, 1, 1e-3))),
+    "identity' = h": ("identity", "bce", {}, 0, 0, lambda z: (z, z)),
+    "p - y": ("relu", "softmax", {}, 0, 18, single(_mathematics.softmax)),
+    "no class 0": ("relu", "softmax", {}, 0, 0, lambda z, t: (0 * z, without_a_class(z) - t)),
+    "not smoothed": (
+        "relu", "softmax", {"label_smoothing": 1e-3}, 0, 0, lambda z, t: softmax(z, t.round())),
+    "not smoothed either": (
+        "tanh", "bce", {"label_smoothing": 1e-3}, 0, 0, lambda z, t: bce(z, t.round())),
+    "weight of f only": (
+        "tanh", "bce", {"pos_weight": 3.0}, 0, 0, lambda z, t, p: (0 * z, bce(z, t)[1] * p)),
+    "error twice": ("relu", "squared_error", {}, 0, 0, lambda z, t: (0 * z, 2 * (z - t))),
+    "error of sigma": ("relu", "squared_error", {}, 0, 0, bce),
+    "f (f - y)": (
+        "tanh", "poisson", {}, 0, 0, lambda z, t: (0 * z, np.exp(z) * poisson(z, t)[1])),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_bound_refuses_wrong_activations_and_losses(monkeypatch, mistake):
+    activation, loss, options, hidden, output, wrong = MISTAKES[mistake]
+    rng = np.random.default_rng(15)
+    weights, biases = oracle.random_network(rng, (20, 12, 4), np.float32, 1.0)
+    biases[0] += np.float32(hidden)
+    biases[1][0] += np.float32(output)
+    X = rng.standard_normal((50, 20)).astype(np.float32)
+    y = np.zeros((50, 4), np.float32)
+    y[:, 0] = 1
+    exact, bound = oracle.error_bound(
+        weights, biases, X, y, activation=activation, loss=loss, u=2.0**-24, **options)
+
+    def gradient():
+        arrays = ([a.astype(np.float64) for a in arrays] for arrays in (weights, biases))
+        checked = _checks.loss_options(loss, 4, **options)
+        return _mathematics.gradient(
+            *arrays, np.float64(X), np.float64(y), checked, activation=activation)[1:]
+
+    assert is_within_bound(*gradient(), exact, bound)
+    table, name = ((_mathematics.LOSSES, loss) if wrong.__code__.co_argcount > 1
+                   else (_mathematics.ACTIVATIONS, activation))
+    monkeypatch.setitem(table, name, wrong)
+    assert not is_within_bound(*gradient(), exact, bound)
