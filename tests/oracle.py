@@ -158,9 +158,22 @@ def _sigma(z):
 exact_sigmoid = _elementwise(_sigma)
 exact_slope = _elementwise(lambda z: _sigma(z) * _sigma(-z))
 exact_softplus = _elementwise(lambda z: mp.log1p(mp.exp(z)))
+exact_tanh = _elementwise(lambda z: mp.tanh(z))
+exact_tanh_slope = _elementwise(lambda z: 1 / mp.cosh(z)**2)
+exact_exp = _elementwise(lambda z: mp.exp(z))
 exact_delta = _elementwise(lambda z, y: (1 - y) * _sigma(z) - y * _sigma(-z))
 exact_loss = _elementwise(
     lambda z, y: y * mp.log1p(mp.exp(-z)) + (1 - y) * mp.log1p(mp.exp(z)))
+
+
+def exact_softmax(z):
+    """p, 1 − p and −ln p of every row of z (n, n_outputs), each from its own tail."""
+    z = np.vectorize(mp.mpf, otypes=[object])(z.astype(np.float64))
+    top = z.max(axis=1, keepdims=True)
+    E = exact_exp(z - top)
+    others, S = E @ (1 - np.eye(z.shape[1], dtype=int)), E.sum(axis=1, keepdims=True)
+    log = np.frompyfunc(mp.log1p, 1, 1)(others.min(axis=1, keepdims=True))
+    return E / S, others / S, top - z + log
 
 
 def ulp(x, dtype):

@@ -1,0 +1,211 @@
+"""Promise: tanh, e^z and their derivatives are within a few units in the last place, saturated or
+not, and relu and identity are exact: E1 and E4 for the exact z given. σ is in test_sigmoid.py.
+
+Points and formats are those of ulps.py. tanh is odd to the bit, and monotone. `pytest -s` prints
+the worst error and its input.
+"""
+
+import functools
+
+import numpy as np
+import oracle
+import pytest
+from ulps import WIDER, Worst, adversarial, needs_wide, stratified, ulps, wide_error
+
+import fastbp
+from fastbp._kernels import dispatch
+
+UNSIGNED = {"float32": np.uint32, "float64": np.uint64}
+
+
+def tanh(z):
+    """tanh z and its derivative; asserts that −z has the same but for the sign of tanh."""
+    h, slope = fastbp.activate(z, "tanh")
+    odd, even = fastbp.activate(-z, "tanh")
+    assert np.array_equal(odd, -h, equal_nan=True) and np.array_equal(even, slope, equal_nan=True)
+    return h, slope
+
+
+def wide_tanh(z):
+    """Both in the wide format, the derivative from e^−2|z|."""
+    z = z.astype(WIDER[z.dtype.name])
+    e = np.exp(-2 * np.abs(z))
+    return -np.sign(z) * np.expm1(-2 * np.abs(z)) / (1 + e), 4 * (e / (1 + e)) / (1 + e)
+
+
+def exponential(z):
+    """e^z as a network has it: the output of one unit with weight 1 and bias 0."""
+    net = fastbp.MLP([1, 1], loss="poisson", dtype=z.dtype, seed=0)
+    net.params[:] = 1, 0
+    return net.forward(z[:, None])[:, 0]
+
+
+# ---- tanh
+
+
+def float32_sweep(stride):
+    """The `Worst` of tanh and of tanh′ at every `stride`-th float32; asserts that it is monotone."""
+    worst, worst_slope, previous = Worst(), Worst(), np.float32(0)
+    for start in range(0, 1 << 31, stride << 20):
+        bits = np.arange(start, min(start + (stride << 20), 1 << 31), stride, dtype=np.uint32)
+        z = bits.view(np.float32)
+        h, slope = tanh(z)
+        nan = np.isnan(z)
+        assert np.array_equal(np.isnan(h), nan) and np.array_equal(np.isnan(slope), nan)
+        z, h, slope = z[~nan], h[~nan], slope[~nan]
+        if z.size == 0:
+            continue
+        assert np.all(np.diff(h, prepend=previous) >= 0), "tanh is not monotone"
+        previous = h[-1]
+        with np.errstate(under="ignore"):
+            exact, exact_slope = wide_tanh(z)
+        worst.see(ulps(h, exact), z)
+        worst_slope.see(ulps(slope, exact_slope), z)
+    return worst, worst_slope
+
+
+@pytest.mark.parametrize("stride", [101, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_tanh_at_every_float32_or_every_101st(isa, stride):
+    worst, worst_slope = float32_sweep(stride)
+    worst.check("tanh", isa, "float32", wide_error("float32"))
+    worst_slope.check("slope", isa, "float32", wide_error("float32"))
+
+
+@needs_wide
+@pytest.mark.parametrize("n_chunks", [4, pytest.param(400, marks=pytest.mark.exhaustive)])
+def test_tanh_at_many_float64(isa, n_chunks):
+    rng, worst, worst_slope = np.random.default_rng(31), Worst(), Worst()
+    for _ in range(n_chunks):
+        z = np.sort(stratified("float64", 1 << 18, rng) / 2)
+        h, slope = tanh(z)
+        assert np.all(np.diff(h) >= 0), "tanh is not monotone"
+        exact, exact_slope = wide_tanh(z)
+        worst.see(ulps(h, exact), z)
+        worst_slope.see(ulps(slope, exact_slope), z)
+    worst.check("tanh", isa, "float64", wide_error("float64"))
+    worst_slope.check("slope", isa, "float64", wide_error("float64"))
+
+
+@functools.cache
+def hardest(dtype):
+    """Points z, and tanh and tanh′ there, to 50 digits."""
+    z = np.concatenate([adversarial(dtype) / 2, stratified(dtype, 2000, np.random.default_rng(32)),
+                        np.geomspace(np.finfo(dtype).smallest_subnormal, 1, 300, dtype=dtype)])
+    return z, oracle.exact_tanh(z), oracle.exact_tanh_slope(z)
+
+
+def test_tanh_to_50_digits_where_it_is_hardest(isa, dtype):
+    """1 − tanh² from a rounded tanh has no correct digit from z = 9 (19 in float64) on."""
+    z, exact, exact_slope = hardest(dtype)
+    (h, slope), worst, worst_slope = tanh(z), Worst(), Worst()
+    worst.see(oracle.ulp_error(h, exact), z)
+    worst_slope.see(oracle.ulp_error(slope, exact_slope), z)
+    worst.check("tanh", isa, dtype)
+    worst_slope.check("slope", isa, dtype)
+
+
+def test_tanh_is_monotone_from_one_float_to_the_next(isa, dtype):
+    unsigned = UNSIGNED[dtype]
+    for z in np.abs(adversarial(dtype)[::7] / 2):
+        run = (z.view(unsigned) + np.arange(200, dtype=unsigned)).view(dtype)
+        assert np.all(np.diff(tanh(run)[0]) >= 0), z
+
+
+def test_tanh_of_special_values(isa, dtype):
+    info = np.finfo(dtype)
+    tiny = [info.smallest_subnormal, 3 * info.smallest_subnormal, info.smallest_normal, info.eps**2]
+    h, slope = tanh(np.array([0, np.inf, info.max, *tiny], dtype))
+    assert h.tolist() == [0, 1, 1, *np.array(tiny, dtype)]
+    assert slope.tolist() == [1, 0, 0, 1, 1, 1, 1]
+    assert np.isnan(tanh(np.array([np.nan], dtype))).all()
+
+
+# ---- e^z
+
+
+def exponents(dtype, rng):
+    """From where e^z is half of the least subnormal to where it is the largest number."""
+    info = np.finfo(dtype)
+    lowest, highest = np.log(2.0) * (info.minexp - info.nmant - 1), float(np.log(info.max))
+    even, small = rng.uniform(lowest, highest, 100_000), 2 * np.exp2(rng.uniform(-60, 5, 50_000))
+    return np.concatenate([even, small, -small]).astype(dtype)
+
+
+@needs_wide
+def test_exponential_of_many_logits(isa, dtype):
+    z, worst = exponents(dtype, np.random.default_rng(33)), Worst()
+    worst.see(ulps(exponential(z), np.exp(z.astype(WIDER[dtype]))), z)
+    worst.check("exp", isa, dtype, wide_error(dtype))
+
+
+def test_exponential_to_50_digits_where_it_is_hardest(isa, dtype):
+    """To the largest finite and the least subnormal, one float after the other."""
+    info = np.finfo(dtype)
+    z = adversarial(dtype)[::3]
+    ends = np.array([np.log(info.max), np.log(info.smallest_normal)]).astype(dtype).view(
+        UNSIGNED[dtype])[:, None] + np.arange(-50, 50).astype(UNSIGNED[dtype])
+    z = np.concatenate([z, ends.view(dtype).ravel()])
+    exact, worst = oracle.exact_exp(z), Worst()
+    fits = exact < oracle.mp.mpf(float(info.max))
+    h = exponential(z)
+    assert np.all(np.isinf(h[~fits]) | (h[~fits] == info.max))
+    worst.see(oracle.ulp_error(h[fits], exact[fits]), z[fits])
+    worst.check("exp", isa, dtype)
+
+
+def test_exponential_of_special_values(isa, dtype):
+    info = np.finfo(dtype)
+    lowest = np.log(2.0) * (info.minexp - info.nmant)
+    z = np.array([0, -0.0, np.inf, -np.inf, info.max, -info.max, info.smallest_subnormal,
+                  lowest - 0.6, lowest - 0.8], dtype)
+    least = info.smallest_subnormal
+    assert exponential(z).tolist() == [1, 1, np.inf, 0, np.inf, 0, 1, least, 0]
+    assert np.isnan(exponential(np.array([np.nan], dtype)))[0]
+
+
+# ---- relu and identity
+
+
+def test_relu_and_identity_are_exact(isa, dtype):
+    info = np.finfo(dtype)
+    z = np.concatenate([
+        stratified(dtype, 1001, np.random.default_rng(34)),
+        np.array([0, -0.0, np.inf, -np.inf, info.max, -info.max, info.smallest_subnormal,
+                  -info.smallest_subnormal], dtype)])
+    h, slope = fastbp.activate(z, "relu")
+    assert np.array_equal(h, np.maximum(z, 0)) and np.array_equal(slope, np.where(z > 0, 1, 0))
+    h, slope = fastbp.activate(z, "identity")
+    assert np.array_equal(h, z) and np.all(slope == 1)
+    nan = np.array([np.nan], dtype)
+    assert all(np.isnan(fastbp.activate(nan, name)[0]) for name in ("relu", "identity"))
+
+
+# ---- one function, whatever way it is called
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
+def test_activations_of_a_network(isa, dtype, activation):
+    """Layers of one unit with weight 1 and bias 0 are the function to the bit, for any length."""
+    for n in (*range(1, 70), 255, 256, 257, 1000):
+        z = stratified(dtype, n, np.random.default_rng(n))
+        h, slope = fastbp.activate(z, activation)
+        layers = fastbp.Layers([1, 1], [activation], dtype=dtype)
+        one, zero = np.ones((1, 1), dtype), np.zeros(1, dtype)
+        assert np.array_equal(layers.forward([one], [zero], z[:, None])[:, 0], h)
+        found = np.empty((n, 1), dtype)
+        layers.backward(np.ones((n, 1), dtype), [one.copy()], [zero.copy()], found)
+        assert np.array_equal(found[:, 0], slope)
+
+
+OTHER_FMA_ISAS = [isa for isa in fastbp.available_isas() if isa not in ("generic", "avx2")]
+
+
+@pytest.mark.skipif("avx2" not in fastbp.available_isas(), reason="one variant with FMA")
+@pytest.mark.parametrize("isa", OTHER_FMA_ISAS, indirect=True)
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
+def test_variants_agree_to_the_bit(isa, dtype, activation):
+    z = np.concatenate([stratified(dtype, 100_000, np.random.default_rng(35)), adversarial(dtype)])
+    found = fastbp.activate(z, activation)
+    dispatch.set_isa("avx2")
+    for a, b in zip(found, fastbp.activate(z, activation), strict=True):
+        assert np.array_equal(a.view(UNSIGNED[dtype]), b.view(UNSIGNED[dtype]))
