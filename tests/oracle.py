@@ -77,7 +77,8 @@ def error_bound(weights, biases, X, y, *, activation="sigmoid", loss="bce", samp
     W, b = [do.given(a) for a in weights], [do.given(a) for a in biases]
     if loss == "softmax" and np.ndim(y) == 1:
         y = np.eye(n_outputs)[np.asarray(y, int)]
-    t = do.targets(np.reshape(y, (n, n_outputs)), label_smoothing, 2 if loss == "bce" else n_outputs)
+    n_classes = 2 if loss == "bce" else n_outputs
+    t = do.targets(np.reshape(y, (n, n_outputs)), label_smoothing, n_classes)
     p = None if pos_weight is None else do.given(pos_weight)
     w = None if sample_weight is None else do.given(np.reshape(sample_weight, (n, 1)))
     z, h, slope = [], [do.given(X)], []
@@ -85,8 +86,9 @@ def error_bound(weights, biases, X, y, *, activation="sigmoid", loss="bce", samp
         for W_l, b_l in zip(W, b, strict=True):
             z.append(do.product(h[-1], W_l, b_l))
             if len(z) < len(W):
-                for values, ball in zip((h, slope), ACTIVATIONS[activation](do, z[-1]), strict=True):
-                    values.append(ball)
+                h_l, slope_l = ACTIVATIONS[activation](do, z[-1])
+                h.append(h_l)
+                slope.append(slope_l)
         f, delta_L, terms = LOSSES[loss](do, z[-1], t, p)
         h.append(f)
         delta = [do.weighted(w, delta_L)]

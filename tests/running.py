@@ -10,22 +10,23 @@ u is the unit roundoff, K the length of a sum, |·| elementwise, e_x what a comp
 
 An activation moves with z by no more than follows, and rounds by c u beside that (`Rounding`):
 
-    σ         e_h = min(|h| expm1(e_z), |σ′| e_z + e_z²/20)          |d ln σ/dz| ≤ 1, max |σ″| < 1/10
-              e_h′ = min(|σ′| expm1(e_z), e_z/10)                    |d ln σ′/dz| ≤ 1
-    tanh      e_h = min(|tanh′| e_z + 2 e_z²/5, e_z)                 max |tanh″| = 4/(3√3) < 4/5
-              e_h′ = min(|tanh′| expm1(2 e_z), 4 e_z/5)              |d ln tanh′/dz| = 2 |tanh z| ≤ 2
+    σ         e_h = min(|h| expm1(e_z), |σ′| e_z + e_z²/20)         |d ln σ/dz| ≤ 1, max |σ″| < 1/10
+              e_h′ = min(|σ′| expm1(e_z), e_z/10)                   |d ln σ′/dz| ≤ 1
+    tanh      e_h = min(|tanh′| e_z + 2 e_z²/5, e_z)                max |tanh″| = 4/(3√3) < 4/5
+              e_h′ = min(|tanh′| expm1(2 e_z), 4 e_z/5)             |d ln tanh′/dz| = 2 |tanh z| ≤ 2
     relu      e_h = max(0, min(z, 0) + e_z),  e_h′ = 1 where |z| ≤ e_z, else 0; no rounding
     identity  e_h = e_z,  e_h′ = 0; no rounding
 
 So do h_L, δ_L = f − t and the loss ℓ of one output, M = (1 − t) f + t (1 − f) being |δ_L| for t = 0
 and 1, and P the larger of 1 and pos_weight p, which is a factor of t in M and ℓ:
 
-    bce            e_δ = min(M expm1(e_z), P e_z/4)                  |d ln σ(±z)/dz| ≤ 1, max σ′ = 1/4
-                   e_ℓ = min(ℓ expm1(e_z), P e_z)                    |d ln ln(1 + e^z)/dz| ≤ 1
-    softmax        e_δ = min(M expm1(E), E/4),  E = 2 max_k e_z_k    below
+    bce            e_δ = min(M expm1(e_z), P e_z/4)                |d ln σ(±z)/dz| ≤ 1, max σ′ = 1/4
+                   e_ℓ = min(ℓ expm1(e_z), P e_z)                  |d ln ln(1 + e^z)/dz| ≤ 1
+    softmax        e_δ = min(M expm1(E), E/4),  E = 2 max_k e_z_k  below
                    e_ℓ = t min(−ln p expm1(E), E)
     squared_error  e_δ = e_z + u |δ|,  e_ℓ = |δ| e_z + e_z²/2 + 3 u ℓ
-    poisson        e_δ = e_f + u |δ|,  e_ℓ = e_f + t e_z + u |ℓ|,  e_f = f expm1(e_z) + c u f
+    poisson        e_δ = e_f + u |δ|,  e_f = f expm1(e_z) + c u f
+                   e_ℓ = e_f + t e_z + u |ℓ| + u t |z|             no FMA: t z rounds too
 
 d ln p_j = dz_j − Σ_k p_k dz_k = Σ_{k≠j} p_k (dz_j − dz_k), which is at most (1 − p_j) E; and so is
 d ln (1 − p_j), at most E. −ln p_j ≥ 1 − p_j, so that d ln (−ln p_j) is at most E too, and
@@ -99,7 +100,8 @@ class Arithmetic:
         """t = (1 − ε) y + ε/n_classes of labels y."""
         t = self.given(y)
         if smoothing:
-            t = Ball((1 - self.wide.array(smoothing)) * t.x + self.wide.array(smoothing) / n_classes)
+            epsilon = self.wide.array(smoothing)
+            t = Ball((1 - epsilon) * t.x + epsilon / n_classes)
             t.e = 3 * self.u * t.size
         return t
 
@@ -233,7 +235,9 @@ def squared_error(do, z, t, _):
 def poisson(do, z, t, _):
     f = do.wide.exp(z.x)
     h = do.rounded(f, magnitude(f) * np.expm1(z.e), do.c.sigma)
-    return h, do.rounded(f - t.x, h.e, 1), do.rounded(f - t.x * z.x, h.e + t.size * z.e, 1)
+    terms = do.rounded(f - t.x * z.x, h.e + t.size * z.e, 1)
+    terms.e = terms.e + do.u * t.size * (z.size + z.e)
+    return h, do.rounded(f - t.x, h.e, 1), terms
 
 
 LOSSES = {"bce": bce, "softmax": softmax, "squared_error": squared_error, "poisson": poisson}

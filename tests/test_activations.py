@@ -44,7 +44,7 @@ def exponential(z):
 
 
 def float32_sweep(stride):
-    """The `Worst` of tanh and of tanh′ at every `stride`-th float32; asserts that it is monotone."""
+    """The `Worst` of tanh and tanh′ at every `stride`-th float32; asserts that tanh is monotone."""
     worst, worst_slope, previous = Worst(), Worst(), np.float32(0)
     for start in range(0, 1 << 31, stride << 20):
         bits = np.arange(start, min(start + (stride << 20), 1 << 31), stride, dtype=np.uint32)

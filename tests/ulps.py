@@ -1,4 +1,4 @@
-"""Counting units in the last place: points to evaluate at, wider values, the largest error and where.
+"""Counting units in the last place: points to evaluate at, the largest error and where it is.
 
 float32 is compared with float64, float64 with the 64 bits of x87 long double in bulk, where there
 is one. Exact values to 50 digits are in oracle.py; no test is here.
@@ -20,6 +20,7 @@ PROMISED = {
 GENERIC = dict(PROMISED)
 
 WIDER = {"float32": np.float64, "float64": np.longdouble}
+LARGEST = {"float32": 80.0, "float64": 300.0}  # |z|: e^−2|z| has all its digits, or none
 BULK = np.finfo(np.longdouble).nmant >= 63
 
 
@@ -88,3 +89,23 @@ def adversarial(dtype):
         around += [up, down]
     z = np.concatenate(around)
     return np.concatenate([z, -z])
+
+
+def logits(dtype, n, n_outputs, rng):
+    """Rows of every spread, classes that are nearly certain, and ties; a class of each."""
+    z = rng.standard_normal((n, n_outputs)) * rng.choice([0.01, 1.0, 5.0, 20.0], (n, 1))
+    z[::5] = rng.uniform(-LARGEST[dtype], LARGEST[dtype], z[::5].shape)
+    z[1::5, 0] += rng.uniform(0, LARGEST[dtype], len(z[1::5]))
+    z[2::5, -1] = z[2::5].max(axis=1)  # one of two that are largest
+    z[3::50] = 0.25  # all are
+    y = np.where(rng.random(n) < 0.5, z.argmax(axis=1), rng.integers(0, n_outputs, n))
+    return np.clip(z, -LARGEST[dtype], LARGEST[dtype]).astype(dtype), y
+
+
+# ---- losses
+
+
+def sample_losses(function, z, y, **options):
+    """The loss of each sample by itself, in the dtype of the computation."""
+    each = (slice(i, i + 1) for i in range(len(z)))
+    return np.array([function(z[i], y[i], **options)[0] for i in each], z.dtype)
