@@ -28,10 +28,10 @@ and 1, and P the larger of 1 and pos_weight p, which is a factor of t in M and �
     poisson        e_δ = e_f + u |δ|,  e_f = f expm1(e_z) + c u f
                    e_ℓ = e_f + t e_z + u |ℓ| + u t |z|             no FMA: t z rounds too
 
-d ln p_j = dz_j − Σ_k p_k dz_k = Σ_{k≠j} p_k (dz_j − dz_k), which is at most (1 − p_j) E; and so is
-d ln (1 − p_j), at most E. −ln p_j ≥ 1 − p_j, so that d ln (−ln p_j) is at most E too, and
-|dp_j| ≤ p_j (1 − p_j) E ≤ E/4. A smoothed t is off by three roundings, e_t = 3 u t, which enters
-e_δ P times and e_ℓ as P ln(1 + e^|z|) e_t, or −ln p e_t.
+d ln p_j = dz_j − Σ_k p_k dz_k = Σ_{k≠j} p_k (dz_j − dz_k) is at most (1 − p_j) E, d ln (1 − p_j) at
+most p_j E, and d ln (−ln p_j) at most E, because −ln p_j ≥ 1 − p_j; |dp_j| ≤ p_j (1 − p_j) E ≤ E/4.
+A smoothed t is off by three roundings, e_t = 3 u t, which enters e_δ P times and e_ℓ as
+P ln(1 + e^|z|) e_t, or −ln p e_t.
 
 Where x is a computed factor, |x| + e_x stands for |x|, so that no term of second order is lost.
 """

@@ -61,11 +61,13 @@ def between_nan(a):
 
 
 def arguments(n, fan_in, fan_out, dtype):
-    """X, W, b, delta, h and W in both layouts, of moderate size, none of them NaN."""
+    """X, W in both layouts, b, delta, h, classes and weights, of moderate size and none NaN."""
     rng = np.random.default_rng(n + fan_in)
     shapes = {"X": (n, fan_in), "W": (fan_in, fan_out), "b": (fan_out,), "delta": (n, fan_out)}
     found = {name: rng.uniform(-1, 1, shape).astype(dtype) for name, shape in shapes.items()}
-    return found | {"h": abs(found["X"]), "W.T": np.ascontiguousarray(found["W"].T)}
+    return found | {"h": abs(found["X"]), "W.T": np.ascontiguousarray(found["W"].T),
+                    "class": rng.integers(0, fan_in, n).astype(dtype),
+                    "weight": rng.uniform(0.5, 2, n).astype(dtype)}
 
 
 def write_everything(a, empty, dtype, check=lambda what: None):
@@ -92,11 +94,37 @@ def write_everything(a, empty, dtype, check=lambda what: None):
         assert np.isfinite(h).all()
         layers.backward(a["delta"], [empty(*W.shape)], [empty(fan_out)], empty(n, fan_in))
         check(f"Layers.backward in layout {layout}")
+    write_activations_and_losses(a, empty, dtype, check)
     y = (a["delta"] > 0).astype(dtype)
     net.grad[:] = np.nan
     net.backprop(a["X"], y, sample_weight=a["h"][:, 0].copy(), l2=0.5)
     assert np.isfinite(net.grad).all()
     return net, y
+
+
+def write_activations_and_losses(a, empty, dtype, check):
+    """The same for each of them; X is logits too."""
+    (n, fan_in), fan_out = a["X"].shape, a["b"].size
+    for activation in ("tanh", "relu", "identity"):
+        layers = fastbp.Layers([fan_in, fan_out], [activation], dtype=dtype)
+        assert np.isfinite(layers.forward([a["W"]], [a["b"]], a["X"])).all()
+        layers.backward(a["delta"], [empty(fan_in, fan_out)], [empty(fan_out)], empty(n, fan_in))
+        check(f"Layers.backward of {activation}")
+        assert all(np.isfinite(x).all() for x in fastbp.activate(a["X"], activation))
+    for loss, function in (("softmax", fastbp.softmax_with_logits),
+                           ("squared_error", fastbp.squared_error),
+                           ("poisson", fastbp.poisson_with_logits)):
+        if fan_in == 1 and loss == "softmax":
+            continue
+        y = a["class"] if loss == "softmax" else a["h"]
+        value, delta = function(a["X"], y, a["weight"])
+        assert np.isfinite(value) and np.isfinite(delta).all(), f"{loss}: NaN from beside an input"
+        net = fastbp.MLP([fan_in, fan_in], loss=loss, dtype=dtype, seed=0)
+        net.forward(a["X"], out=empty(n, fan_in))
+        check(f"forward under {loss}")
+        net.grad[:] = np.nan
+        net.backprop(a["X"], y, sample_weight=a["weight"])
+        assert np.isfinite(net.grad).all()
 
 
 def test_outputs_are_written_and_nothing_beside_them(isa, dtype):
