@@ -6,13 +6,12 @@ recorded once per version of the contract by `python tests/test_bits.py --record
 is outside L3 and held to everything else. Then what follows from the contract: calls that
 are the same computation give the same bits, and changes that only shift exponents shift them.
 
-All inputs are integers times powers of two from raw PCG64 output, the same on every platform.
+The inputs are those of bits.py; losses and activations have more tests in test_bits_of_losses.py.
 """
 
 import argparse
 import contextlib
 import ctypes
-import hashlib
 import json
 import os
 import platform
@@ -23,6 +22,16 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
+from bits import (
+    KINDS,
+    digest,
+    name_of,
+    network,
+    network_of,
+    numbers,
+    same_bits,
+    sample_weights,
+)
 
 import fastbp
 from fastbp import _random
@@ -40,51 +49,6 @@ NETWORKS = [
 ]
 
 
-# ---- inputs
-
-
-def numbers(source, shape, dtype, exponent):
-    """24-bit multiples of a power of two in [−2^exponent, 2^exponent)."""
-    raw = source.random_raw(int(np.prod(shape))) >> np.uint64(40)
-    return np.ldexp((raw.astype(np.int64) - 2**23).astype(dtype), exponent - 23).reshape(shape)
-
-
-def targets(source, shape, dtype, soft=False):
-    raw = source.random_raw(int(np.prod(shape)))
-    y = (raw >> np.uint64(56)) / 256 if soft else raw >> np.uint64(63)
-    return y.astype(dtype).reshape(shape)
-
-
-def sample_weights(source, n, dtype):
-    """Sixteenths in (0, 4]: every sum of them is exact."""
-    return ((source.random_raw(n) >> np.uint64(58)).astype(dtype) + 1) / 16
-
-
-def network(sizes, n, dtype):
-    """A network of moderate pre-activations and its batch (X, y)."""
-    source = np.random.PCG64(sum(sizes) * 1000 + n)
-    net = fastbp.MLP(sizes, dtype=dtype, seed=0)
-    for W, b in zip(net.weights, net.biases, strict=True):
-        W[...] = numbers(source, W.shape, dtype, 1 - W.shape[0].bit_length() // 2)
-        b[...] = numbers(source, b.shape, dtype, 0)
-    X = numbers(source, (n, sizes[0]), dtype, 1)
-    return net, X, targets(source, (n, sizes[-1]), dtype, soft=len(sizes) > 4)
-
-
-def digest(*values):
-    """SHA-256 of arrays and floats as little-endian bytes."""
-    h = hashlib.sha256()
-    for v in values:
-        v = np.asarray(v)
-        assert not np.isnan(v).any(), "a NaN has no promised bits"
-        h.update(v.astype(v.dtype.newbyteorder("<")).tobytes())
-    return h.hexdigest()[:32]
-
-
-def same_bits(a, b):
-    return np.array_equal(np.asarray(a), np.asarray(b)) and digest(a) == digest(b)
-
-
 # ---- recorded digests
 
 
@@ -98,6 +62,16 @@ def gradient_digests(sizes, n, dtype):
     below = fastbp.delta_step(delta, W, fastbp.sigmoid(z[:, :1] * np.ones(W.shape[0], dtype)))
     return {"loss": loss.hex(), "gradient": digest(net.grad), "delta": digest(delta, below),
             "outputs": digest(z, net.forward(X), h)}
+
+
+def digests_of_kind(kind, dtype):
+    """Of 17-33-16-5: outputs, and the gradient of the sum and of a weighted mean."""
+    net, X, y = network_of(*kind, (17, 33, 16, 5), 300, dtype)
+    w = sample_weights(np.random.PCG64(300), 300, dtype)
+    loss, grad = net.backprop(X, y), net.grad.copy()
+    mean = net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.125)
+    return {"loss": loss.hex(), "mean": mean.hex(), "gradient": digest(grad, net.grad),
+            "outputs": digest(net.logits(X), net.forward(X))}
 
 
 def vectors(optimizer):
@@ -126,6 +100,9 @@ def all_digests():
         for sizes, n in NETWORKS:
             found[f"{'-'.join(map(str, sizes))} x {n} {dtype}"] = gradient_digests(sizes, n, dtype)
         found[f"10 epochs {dtype}"] = training_digests(dtype)
+    for dtype in ("float32", "float64"):
+        for kind in KINDS:
+            found[f"{name_of(kind)} {dtype}"] = digests_of_kind(kind, dtype)
     return found
 
 
@@ -272,6 +249,10 @@ def every_call(dtype):
     w = sample_weights(np.random.PCG64(9), n, dtype)
     start, weights, biases = net.params.copy(), list(net.weights), list(net.biases)
     order = np.arange(n)[::-1].copy()
+    classes = np.arange(96) % 3
+    rows = np.hstack([z, z / 3, -z])
+    deep = fastbp.MLP(sizes, activation="tanh", loss="softmax", dtype=dtype, seed=0)
+    deep.params[:] = net.params
     h = fastbp.sigmoid(z)
     third, h_40 = h / 3, np.repeat(h, 40, axis=1)
     layers = fastbp.Layers(sizes, ["sigmoid"] * 2, dtype=dtype)
@@ -304,6 +285,12 @@ def every_call(dtype):
         "weight_grad": lambda: fastbp.weight_grad(z, third),
         "bce_with_logits": lambda: fastbp.bce_with_logits(z, t),
         "bce_with_logits of tails": lambda: fastbp.bce_with_logits(z[:3], t[-3:]),
+        "tanh": lambda: fastbp.activate(z, "tanh"),
+        "softmax_with_logits": lambda: fastbp.softmax_with_logits(rows, classes),
+        "squared_error": lambda: fastbp.squared_error(z, third),
+        "poisson_with_logits": lambda: fastbp.poisson_with_logits(z, t),
+        "tanh and softmax": lambda: (
+            deep.backprop(X, y.argmax(axis=1)), deep.grad.copy(), deep.forward(X)),
         "backprop": functions,
         "forward": lambda: (net.forward(X), net.logits(X)),
         "loss_value": lambda: net.loss_value(X, y),
