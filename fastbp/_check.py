@@ -1,7 +1,8 @@
-"""`fastbp check`: gradients, sigma and bits of every kernel variant that this CPU has.
+"""`fastbp check`: gradients, functions and bits of every kernel variant that this CPU has.
 
     gradient   each element within the running error bound of `_error_bound`, of wider arithmetic
-    sigma      within 1 ulp of wider arithmetic on a sample; sigma(0), at infinity and NaN exactly
+    sigma      within 1 ulp of wider arithmetic on a sample; at 0, at infinity and NaN exactly
+    tanh       the same
     L0         the same bits from run to run
     L1         ... for any number of threads
     L2         ... of h and delta for any batch size and position in the batch
@@ -13,29 +14,54 @@ come from the raw bits of PCG64, so that digests of different machines can be co
 
 import hashlib
 from contextlib import contextmanager
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 import fastbp
-from fastbp import _random
+from fastbp import _checks, _random
 from fastbp._bench.measure import cpu_model
 from fastbp._bench.networks import problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, tails, wider
 from fastbp._kernels import dispatch
 
-# (layer sizes, batch, factor of the weights): a batch and a sum beyond the block of 256, several
-# outputs, saturated units.
+
+class Case(NamedTuple):
+    """A network and its batch; `factor` multiplies the weights."""
+
+    sizes: tuple
+    batch: int
+    factor: int = 1
+    activation: str = "sigmoid"
+    loss: str = "bce"
+
+    @property
+    def name(self):
+        kind = [] if self[3:] == ("sigmoid", "bce") else [self.activation, self.loss]
+        return " ".join(["-".join(map(str, self.sizes)), *kind, f"({self.batch})"])
+
+    def problem(self, dtype):
+        """The network, X and y."""
+        net, X, y = problem(self.sizes, self.batch, dtype, 0, self.activation, self.loss)
+        net.params[:] *= net.dtype.type(self.factor)
+        return net, X, y
+
+
+# A batch and a sum beyond the block of 256, several outputs, saturated units; then every activation
+# with every loss.
 NETWORKS = (
-    ((2, 8, 8, 1), 1, 1),
-    ((30, 64, 64, 1), 300, 1),
-    ((300, 40, 3), 33, 1),
-    ((10, 32, 32, 1), 64, 40),
-    ((784, 256, 128, 1), 8, 1),
+    Case((2, 8, 8, 1), 1),
+    Case((30, 64, 64, 1), 300),
+    Case((300, 40, 3), 33),
+    Case((10, 32, 32, 1), 64, 40),
+    Case((784, 256, 128, 1), 8),
+    *(Case((30, 33, 17, 5), 65, 1, *kind) for kind in product(_checks.ACTIVATIONS, _checks.LOSSES)),
 )
 THREADS = (1, 2, 3)
 PIECES = (1, 7, 64)         # rows at a time, beside the whole batch
-ULPS = 1.0                  # promised for sigma
-SIGMA_POINTS = 1 << 19      # in each of three strata
+ULPS = 1.0                  # promised for sigma and tanh
+POINTS = 1 << 19            # in each of three strata
 FUSED = tuple(isa for isa in dispatch.ISAS if isa != "generic")
 
 
@@ -51,7 +77,7 @@ def run(args):
           f"{dispatch.COMPILER}, NumPy {np.__version__}, {cpu_model()}")
     n_failed, n_checks = 0, 0
     with _variant_restored():
-        for check in (gradients, sigmas, digests):
+        for check in (gradients, functions, digests):
             for ok, line in check():
                 print("ok    " if ok else "FAILED", line, flush=True)
                 n_checks += 1
@@ -69,16 +95,6 @@ def _variant_restored():
         dispatch.set_isa(before)
 
 
-def _name(sizes, batch):
-    return f"{'-'.join(map(str, sizes))} ({batch})"
-
-
-def _network(sizes, batch, factor, dtype):
-    net, X, y = problem(sizes, batch, dtype)
-    net.params[:] *= net.dtype.type(factor)
-    return net, X, y
-
-
 # ---- gradient
 
 
@@ -87,20 +103,21 @@ def gradients():
     for dtype in dispatch.DTYPES:
         wide = wider(dtype)
         worst = dict.fromkeys(dispatch.available_isas(), (0.0, ""))
-        for sizes, batch, factor in NETWORKS:
-            net, X, y = _network(sizes, batch, factor, dtype)
+        for case in NETWORKS:
+            net, X, y = case.problem(dtype)
             parts = net.weights, net.biases, X, y
-            exact, bound = error_bound(*parts, FASTBP, wide)
+            kind = {"activation": case.activation, "loss": case.loss}
+            exact, bound = error_bound(*parts, FASTBP, wide, **kind)
             bounds = dict.fromkeys(FUSED, bound)
             if "generic" in worst:
-                bounds["generic"] = error_bound(*parts, ANY, wide)[1]
+                bounds["generic"] = error_bound(*parts, ANY, wide, **kind)[1]
             for isa in worst:
                 dispatch.set_isa(isa)
-                net, X, y = _network(sizes, batch, factor, dtype)
+                net, X, y = case.problem(dtype)
                 net.backprop(X, y)
                 error = np.nan_to_num(np.abs(net.grad.astype(wide) - exact), nan=np.inf)
                 ratio = float(np.max(error / bounds[isa])) / (1 + own_error(dtype, wide))
-                worst[isa] = max(worst[isa], (ratio, _name(sizes, batch)))
+                worst[isa] = max(worst[isa], (ratio, case.name))
         for isa, (ratio, network) in worst.items():
             yield ratio <= 1.0, (f"gradient  {dtype} {isa:8} largest |error| / bound {ratio:.4f}"
                                  f" in {network}; reference in {_format(wide)}")
@@ -111,12 +128,12 @@ def _format(wide):
     return "float64" if wide is np.float64 else f"{np.finfo(wide).nmant + 1} bits"
 
 
-# ---- sigma
+# ---- sigma and tanh
 
 
-def sigma_points(dtype):
+def points(dtype):
     """Finite bit patterns of the dtype; uniform where sigma is not 0 or 1; uniform in [-2, 2)."""
-    bits = _random.raw_bits(3, SIGMA_POINTS)
+    bits = _random.raw_bits(3, POINTS)
     single = dtype == "float32"
     patterns = (bits >> np.uint64(32)).astype(np.uint32) if single else bits
     patterns = patterns.view(dtype)
@@ -135,24 +152,37 @@ def ulp_errors(h, exact):
     return np.ldexp(np.abs(h.astype(exact.dtype) - exact), -last).astype(np.float64)
 
 
-def sigmas():
-    """Yield (ok, line) for each dtype and variant: the largest error of sigma in ulp, and where."""
-    for dtype in dispatch.DTYPES:
-        wide = wider(dtype)
-        if np.finfo(wide).nmant < 2 * np.finfo(dtype).nmant and np.finfo(wide).nmant < 63:
-            yield True, f"sigma     {dtype} not measured here: long double is no wider"
-            continue
-        z = sigma_points(dtype)
-        with np.errstate(under="ignore"):
-            exact = tails(z.astype(wide))[0]
-        for isa in dispatch.available_isas():
-            dispatch.set_isa(isa)
-            errors = ulp_errors(fastbp.sigmoid(z), exact)
-            at = int(np.argmax(np.nan_to_num(errors, nan=np.inf)))
-            special = fastbp.sigmoid(np.array([0.0, np.inf, -np.inf, np.nan], dtype))
-            ok = errors[at] <= ULPS and np.array_equal(special, [0.5, 1, 0, np.nan], equal_nan=True)
-            yield ok, (f"sigma     {dtype} {isa:8} largest error {errors[at]:.3f} ulp at z = "
-                       f"{float(z[at]).hex()}; {len(z)} points")
+def wide_tanh(z):
+    """tanh z, which cancels nowhere."""
+    e = np.expm1(-2 * np.abs(z))
+    return np.sign(z) * -e / (2 + e)
+
+
+def functions():
+    """Yield (ok, line) for sigma and tanh, dtype and variant: the largest error in ulp, and where.
+
+    tanh is evaluated at halves, because it is 2 sigma(2 z) - 1 and saturates where sigma does.
+    """
+    for name, function, wide_function, limits, scale in (
+            ("sigma", lambda z: fastbp.sigmoid(z), lambda z: tails(z)[0], [0.5, 1, 0], 1),
+            ("tanh ", lambda z: fastbp.activate(z, "tanh")[0], wide_tanh, [0, 1, -1], 2)):
+        for dtype in dispatch.DTYPES:
+            wide = wider(dtype)
+            if np.finfo(wide).nmant < 2 * np.finfo(dtype).nmant and np.finfo(wide).nmant < 63:
+                yield True, f"{name}     {dtype} not measured here: long double is no wider"
+                continue
+            z = points(dtype) / scale
+            with np.errstate(under="ignore"):
+                exact = wide_function(z.astype(wide))
+            for isa in dispatch.available_isas():
+                dispatch.set_isa(isa)
+                errors = ulp_errors(function(z), exact)
+                at = int(np.argmax(np.nan_to_num(errors, nan=np.inf)))
+                special = function(np.array([0.0, np.inf, -np.inf, np.nan], dtype))
+                ok = errors[at] <= ULPS and np.array_equal(
+                    special, [*limits, np.nan], equal_nan=True)
+                yield ok, (f"{name}     {dtype} {isa:8} largest error {errors[at]:.3f} ulp at z = "
+                           f"{float(z[at]).hex()}; {len(z)} points")
 
 
 # ---- bits
@@ -169,27 +199,29 @@ def digest(arrays):
 def _gradient_digest(dtype, n_threads=1):
     """Of all NETWORKS, in the variant in use."""
     found = []
-    for sizes, batch, factor in NETWORKS:
-        initial, X, y = _network(sizes, batch, factor, dtype)
-        net = fastbp.MLP(sizes, dtype=dtype, seed=0, n_threads=n_threads)
-        net.params[:] = initial.params
+    for case in NETWORKS:
+        net, X, y = case.problem(dtype)
+        net.n_threads = n_threads
         net.backprop(X, y)
         found.append(net.grad.copy())
     return digest(found)
 
 
 def _rows_digest(dtype, size):
-    """Of h_L and dL/dX, `size` rows of a batch at a time, or all."""
+    """Of f, h_L and dL/dX, `size` rows of a batch at a time, or all."""
     found = []
-    for sizes, batch, factor in NETWORKS:
-        net, X, y = _network(sizes, batch, factor, dtype)
-        layers = fastbp.Layers(sizes, ["sigmoid"] * (len(sizes) - 1), dtype=dtype, n_threads=1)
-        h, dX = np.empty_like(y), np.empty_like(X)
-        for i in range(0, batch, size or batch):
-            rows = slice(i, i + (size or batch))
+    for case in NETWORKS:
+        net, X, _ = case.problem(dtype)
+        layers = fastbp.Layers(case.sizes, [case.activation] * (len(case.sizes) - 1), dtype=dtype,
+                               n_threads=1)
+        f, h = (np.empty((case.batch, case.sizes[-1]), dtype) for _ in range(2))
+        dX = np.empty_like(X)
+        for i in range(0, case.batch, size or case.batch):
+            rows = slice(i, i + (size or case.batch))
+            f[rows] = net.forward(X[rows])
             h[rows] = layers.forward(net.weights, net.biases, X[rows])
-            layers.backward(y[rows] - 0.5, net.weight_grads, net.bias_grads, dX[rows])
-        found += h, dX
+            layers.backward(h[rows] - 0.5, net.weight_grads, net.bias_grads, dX[rows])
+        found += f, h, dX
     return digest(found)
 
 

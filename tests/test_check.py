@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _check
+from fastbp import _check, _checks, _mathematics
 from fastbp._bench.networks import flatten, problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, wider
 from fastbp._kernels import dispatch
@@ -13,8 +13,10 @@ from fastbp._kernels import dispatch
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(_check, "SIGMA_POINTS", 1 << 10)
-    monkeypatch.setattr(_check, "NETWORKS", (((2, 8, 1), 5, 1), ((3, 4, 2), 9, 40)))
+    monkeypatch.setattr(_check, "POINTS", 1 << 10)
+    monkeypatch.setattr(_check, "NETWORKS", (
+        _check.Case((2, 8, 1), 5), _check.Case((3, 4, 2), 9, 40),
+        _check.Case((4, 5, 3), 7, 1, "tanh", "softmax")))
 
 
 def failed(capsys):
@@ -28,7 +30,7 @@ def test_all_is_well(capsys):
     out = capsys.readouterr().out
     assert "checks passed" in out and "FAILED" not in out
     for isa in fastbp.available_isas():
-        for check in ("gradient", "sigma   ", "L0      ", "L1      ", "L2      "):
+        for check in ("gradient", "sigma   ", "tanh    ", "L0      ", "L1      ", "L2      "):
             for dtype in ("float32", "float64"):
                 assert f"ok     {check}  {dtype} {isa}" in out or "not measured here" in out
     assert dispatch.get_isa() == before
@@ -68,6 +70,15 @@ def test_wrong_sigma(monkeypatch, capsys):
         assert _check.run(None) == 1
     lines = failed(capsys)
     assert lines and all(" sigma " in line and "0x" in line for line in lines)
+
+
+def test_wrong_tanh(monkeypatch, capsys):
+    """2 sigma(2 z) - 1 cancels near 0."""
+    monkeypatch.setattr(fastbp, "activate", lambda z, _: (2 * fastbp.sigmoid(2 * z) - 1, z))
+    with np.errstate(over="ignore"):
+        assert _check.run(None) == 1
+    lines = failed(capsys)
+    assert lines and all(" tanh " in line and "0x" in line for line in lines)
 
 
 def test_wrong_at_infinity(monkeypatch, capsys):
@@ -122,7 +133,7 @@ def test_variant_is_restored_after_an_error(monkeypatch):
         raise MemoryError
         yield
 
-    monkeypatch.setattr(_check, "sigmas", stop)
+    monkeypatch.setattr(_check, "functions", stop)
     with pytest.raises(MemoryError):
         _check.run(None)
     assert dispatch.get_isa() == before
@@ -137,8 +148,8 @@ def test_ulp(exponent):
     assert _check.ulp_errors(exact.astype("float32"), exact + spacing / 4) == 0.25
 
 
-def test_sigma_points_are_numbers(dtype):
-    z = _check.sigma_points(dtype)
+def test_points_are_numbers(dtype):
+    z = _check.points(dtype)
     assert np.isfinite(z).all() and z.dtype == dtype
     assert z.min() < -1e30 and z.max() > 1e30 and np.abs(z).min() < 1e-30
 
@@ -171,11 +182,43 @@ def test_bound_of_one_unit_by_hand():
 
 
 @pytest.mark.parametrize("rounding, module", [(FASTBP, fastbp), (ANY, fastbp.reference)])
-def test_bound_holds_for_both_twins(dtype, rounding, module):
-    wide = wider(dtype)
-    for sizes, batch in (((3, 5, 2), 300), ((300, 7, 1), 4)):
-        net, X, y = problem(sizes, batch, dtype)
-        exact, bound = error_bound(net.weights, net.biases, X, y, rounding, wide)
-        _, dW, db = module.backprop(net.weights, net.biases, X, y)
+@pytest.mark.parametrize("activation", _checks.ACTIVATIONS)
+@pytest.mark.parametrize("loss", _checks.LOSSES)
+def test_bound_holds_for_both_twins(dtype, rounding, module, activation, loss):
+    wide, kind = wider(dtype), {"activation": activation, "loss": loss}
+    for sizes, batch in (((3, 5, 2), 300), ((300, 7, 4), 4)):
+        net, X, y = problem(sizes, batch, dtype, **kind)
+        exact, bound = error_bound(net.weights, net.biases, X, y, rounding, wide, **kind)
+        _, dW, db = module.backprop(net.weights, net.biases, X, y, **kind)
         error = np.abs(flatten(dW, db).astype(wide) - exact)
         assert np.all(error <= (1 + own_error(dtype, wide)) * bound)
+
+
+@pytest.mark.parametrize("activation, loss, wrong", [
+    ("tanh", "bce", lambda z: (np.tanh(z), 1 - np.float32(np.tanh(z))**2)),
+    ("relu", "bce", lambda z: (np.maximum(z, 0), np.where(z > 0, 1, 0.001))),
+    ("sigmoid", "softmax", lambda z, t: (z, np.float64(
+        np.float32(_mathematics.softmax(z)) - np.float32(t)))),
+    ("sigmoid", "squared_error", lambda z, t: (z, 2 * (z - t))),
+    ("sigmoid", "poisson", lambda z, t: (z, z - t)),
+])
+def test_bound_refuses_wrong_functions(monkeypatch, activation, loss, wrong):
+    """Saturated units that cancel in float32 among them."""
+    kind = {"activation": activation, "loss": loss}
+    net, X, y = problem((20, 9, 4), 30, "float32", **kind)
+    net.biases[0][:] = 6 if activation == "tanh" else 0.25
+    net.biases[1][0] = 18 if loss == "softmax" else 0
+    y = np.zeros_like(y) if loss == "softmax" else y
+    exact, bound = error_bound(net.weights, net.biases, X, y, **kind)
+
+    def error():
+        arrays = ([np.float64(a) for a in each] for each in (net.weights, net.biases))
+        _, dW, db = _mathematics.gradient(*arrays, np.float64(X), np.float64(y),
+                                          _checks.loss_options(loss, 4), activation=activation)
+        return np.abs(flatten(dW, db) - exact)
+
+    assert np.all(error() <= bound)
+    table, name = ((_mathematics.LOSSES, loss) if wrong.__code__.co_argcount == 2
+                   else (_mathematics.ACTIVATIONS, activation))
+    monkeypatch.setitem(table, name, wrong)
+    assert not np.all(error() <= bound)

@@ -33,13 +33,23 @@ class Side(NamedTuple):
     flat: object
 
 
-def problem(sizes, batch, dtype, seed=0):
-    """A network and a batch from raw PCG64 bits: X uniform in [-1, 1), y (n, n_outputs) 0 or 1."""
-    net = fastbp.MLP(sizes, dtype=dtype, seed=seed, n_threads=1)
+def problem(sizes, batch, dtype, seed=0, activation="sigmoid", loss="bce"):
+    """A network and a batch from raw PCG64 bits: X uniform in [-1, 1), y (n, n_outputs) 0 or 1.
+
+    y is (n,) classes under "softmax", uniform as X under "squared_error", 0 to 3 under "poisson".
+    """
+    net = fastbp.MLP(sizes, activation=activation, loss=loss, dtype=dtype, seed=seed, n_threads=1)
     bits = _random.raw_bits(seed + 1, batch * (sizes[0] + sizes[-1]))
-    X, y = np.split(bits, [batch * sizes[0]])
-    X = ((X >> np.uint64(11)) * 2.0**-52 - 1.0).astype(dtype).reshape(batch, -1)
-    return net, X, (y >> np.uint64(63)).astype(dtype).reshape(batch, -1)
+    X, y = (part.reshape(batch, -1) for part in np.split(bits, [batch * sizes[0]]))
+    if loss == "softmax":
+        return net, _uniform(X, dtype), (y[:, 0] % np.uint64(sizes[-1])).astype(dtype)
+    if loss == "squared_error":
+        return net, _uniform(X, dtype), _uniform(y, dtype)
+    return net, _uniform(X, dtype), (y >> np.uint64(62 if loss == "poisson" else 63)).astype(dtype)
+
+
+def _uniform(bits, dtype):
+    return ((bits >> np.uint64(11)) * 2.0**-52 - 1.0).astype(dtype)
 
 
 def name(sizes):
