@@ -141,6 +141,48 @@ def test_layers(isa, dtype, layout, rng):
         assert_equal(dW, np.zeros_like(stored, np.int64), "dW", *shape)
 
 
+def integer_gradient(weights, biases, X, y, w, is_relu):
+    """2 L under squared error, outputs, [dW_1 …], [db_1 …] (E1 to E6), the largest sum: int64."""
+    inputs, slopes, largest = [X], [], 0
+    for W, b in zip(weights, biases, strict=True):
+        z = inputs[-1] @ W + b
+        largest = max(largest, (abs(inputs[-1]) @ abs(W) + abs(b)).max())
+        inputs.append(np.maximum(z, 0) if is_relu else z)
+        slopes.append(z > 0 if is_relu else np.ones_like(z))
+    delta, dW, db = w * (z - y), [], []
+    for W, h, slope in zip(weights[::-1], inputs[-2::-1], [*slopes[-2::-1], None], strict=True):
+        dW.insert(0, h.T @ delta)
+        db.insert(0, delta.sum(axis=0))
+        largest = max(largest, (abs(h.T) @ abs(delta)).max(), abs(delta).sum(axis=0).max())
+        if slope is not None:
+            largest = max(largest, (abs(delta) @ abs(W.T)).max())
+            delta = delta @ W.T * slope
+    return np.sum(w * (z - y)**2), z, dW, db, largest
+
+
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+@pytest.mark.parametrize("sizes, n", [
+    ((1, 1, 1), 1), ((3, 5, 2), 7), ((17, 9, 1), 300), ((33, 17, 9, 3), 65), ((8, 16, 31, 2), 257),
+    ((2, 7, 6, 5, 4), 33), ((65, 3, 64, 1), 13)])
+def test_networks_of_integers(isa, dtype, rng, activation, sizes, n):
+    """Parameters of −1, 0 and 1, no unit of which rounds: relu, identity and squared error."""
+    shapes = list(zip(sizes, sizes[1:], strict=False))
+    weights, biases = ([rng.integers(-1, 2, shape) for shape in of]
+                       for of in (shapes, sizes[1:]))
+    X, y = rng.integers(-1, 2, (n, sizes[0])), rng.integers(-9, 10, (n, sizes[-1]))
+    w = rng.integers(0, 3, (n, 1))
+    twice_L, z, dW, db, largest = integer_gradient(weights, biases, X, y, w, activation == "relu")
+    assert largest < 2**24 and twice_L < 2**24, "float32 would round"
+    net = fastbp.MLP(sizes, activation=activation, loss="squared_error", dtype=dtype, seed=0)
+    for own, given in zip([*net.weights, *net.biases], [*weights, *biases], strict=True):
+        own[...] = given
+    assert 2 * net.backprop(X, y, sample_weight=w[:, 0]) == twice_L
+    for i, (got, exact) in enumerate(zip(
+            [*net.weight_grads, *net.bias_grads], [*dW, *db], strict=True)):
+        assert np.array_equal(got, exact), f"gradient {i} of {sizes}"
+    assert np.array_equal(net.forward(X), z)
+
+
 # ---- no rows, and large and tiny units
 
 
