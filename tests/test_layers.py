@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from oracle import FASTBP, _Arithmetic, assert_within, mp, random_network
+from oracle import FASTBP, assert_within, random_network
+from running import ACTIVATIONS, Arithmetic, mp
 
 from fastbp import MLP, Layers
 
@@ -15,8 +16,9 @@ LAYOUTS = pytest.mark.parametrize("layout", ["io", "oi"])
 BATCHES = pytest.mark.parametrize("n", [1, 3, 64, 255, 256, 257, 700])
 
 
-def build(sizes, dtype, layout="io"):
-    return Layers(sizes, ["sigmoid"] * (len(sizes) - 1), dtype=dtype, layout=layout)
+def build(sizes, dtype, layout="io", activations=None):
+    activations = activations or ["sigmoid"] * (len(sizes) - 1)
+    return Layers(sizes, activations, dtype=dtype, layout=layout)
 
 
 def laid_out(weights, layout):
@@ -49,14 +51,14 @@ def same(a, b):
 # ---- values
 
 
-def bounded(weights, biases, X, g, dtype):
+def bounded(weights, biases, X, g, dtype, activations=("sigmoid",) * 3):
     """h_L, [dW_1 …], [db_1 …], dX with their running error bounds: those of `oracle`, but begun
-    with δ_L = ∂L/∂h_L ⊙ σ′(z_L)."""
-    do = _Arithmetic(np.finfo(dtype).eps / 2, FASTBP)
+    with δ_L = ∂L/∂h_L ⊙ h′(z_L)."""
+    do = Arithmetic(np.finfo(dtype).eps / 2, FASTBP)
     weights, biases = [do.given(W) for W in weights], [do.given(b) for b in biases]
     inputs, slopes, ones = [do.given(X)], [], do.given(np.ones((1, len(X))))
-    for W, b in zip(weights, biases, strict=True):
-        h, slope = do.activate(do.product(inputs[-1], W, b))
+    for W, b, name in zip(weights, biases, activations, strict=True):
+        h, slope = ACTIVATIONS[name](do, do.product(inputs[-1], W, b))
         inputs.append(h)
         slopes.append(slope)
     dW, db, back = [], [], do.given(g)
@@ -71,12 +73,16 @@ def bounded(weights, biases, X, g, dtype):
 
 @LAYOUTS
 @BATCHES
-def test_any_cotangent_within_the_rounding_bound(n, layout, dtype, isa):
+@pytest.mark.parametrize("activations", [
+    ("sigmoid", "sigmoid", "sigmoid"), ("tanh", "relu", "identity"), ("relu", "identity", "tanh"),
+    ("identity", "sigmoid", "relu")], ids="-".join)
+def test_any_cotangent_within_the_rounding_bound(n, layout, dtype, isa, activations):
     weights, biases, X, g = problem(n, dtype)
-    h, dW, db, dX = gradients(build(SIZES, dtype, layout), weights, biases, X, g)
+    layers = build(SIZES, dtype, layout, activations)
+    h, dW, db, dX = gradients(layers, weights, biases, X, g)
     got = [h, *dW, *(b[np.newaxis] for b in db), dX]
-    for i, (a, (exact, bound)) in enumerate(zip(got, bounded(weights, biases, X, g, dtype),
-                                                strict=True)):
+    expected = bounded(weights, biases, X, g, dtype, activations)
+    for i, (a, (exact, bound)) in enumerate(zip(got, expected, strict=True)):
         assert_within(a, exact, bound, f"array {i} of h, dW_1, …, db_1, …, dX")
 
 
