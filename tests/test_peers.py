@@ -41,6 +41,15 @@ def test_gradients_are_within_the_bound_of_libraries(peer, sizes, batch, factor,
 
 
 @each_peer
+@pytest.mark.parametrize(("activation", "loss"), [
+    ("relu", "softmax"), ("tanh", "squared_error"), ("identity", "poisson"), ("relu", "bce")])
+def test_gradients_of_any_activation_and_loss(peer, activation, loss, dtype):
+    net, X, y = networks.problem((6, 9, 8, 4), 70, dtype, 0, activation, loss)
+    sides = {"fastbp": FASTBP.gradient(net, X, y), peer.name: peer.gradient(net, X, y)}
+    assert verify(net, X, y, sides) <= 1
+
+
+@each_peer
 def test_a_wrong_gradient_is_refused(peer, dtype):
     """An entry that is off by ten times what rounding explains, whichever it is."""
     net, X, y = networks.problem((3, 5, 4, 1), 7, dtype)

@@ -52,7 +52,7 @@ def by_torch(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
 
     torch.set_num_threads(1)
     leaves, X, y = torch_leaves(torch, net), torch.tensor(X), torch.tensor(y)
-    loss, random = torch_loss(torch, "mean"), torch.Generator().manual_seed(0)
+    loss, random = torch_loss(torch, net, "mean"), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(leaves, lr=lr, betas=BETAS, eps=eps, fused=True)
 
     def epoch():
@@ -71,7 +71,7 @@ def by_jax(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
     Unrolling the scan made it slower; donating the buffers of the state made no difference.
     """
     jax, jnp = jax_for(X.dtype)
-    gradient = jax.grad(jax_loss(jax, jnp, jnp.mean))
+    gradient = jax.grad(jax_loss(jax, jnp, net, jnp.mean))
     n, whole, (beta1, beta2) = len(X), len(X) // batch * batch, BETAS
 
     def step(state, rows):

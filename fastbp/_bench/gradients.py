@@ -1,8 +1,8 @@
 """One gradient, E1 to E6, by each library: functions of net, X, y that give a `Side`.
 
-All have the network's W and b and the same X and y, converted once, outside of what is timed. Each
-is written as a user of the library who wants speed would write it; a comment says what was tried.
-Where a library takes the mean of the losses, `flat` multiplies by n.
+All have the network's W and b, its activation and loss, and the same X and y, converted once,
+outside of what is timed. Each is written as a user of the library who wants speed would write it; a
+comment says what was tried. Where a library takes the mean of the losses, `flat` multiplies by n.
 """
 
 import inspect
@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from fastbp import _mathematics
+from fastbp import _checks, _mathematics
 from fastbp._bench.networks import Side, flatten
 
 
@@ -20,8 +20,14 @@ def by_fastbp(net, X, y):
 
 def by_numpy(net, X, y):
     """The reference without its argument checks, which would make NumPy look slower."""
-    call = partial(_mathematics.gradient, net.weights, net.biases, X, y)
+    call = partial(_mathematics.gradient, net.weights, net.biases, X, y,
+                   _checks.loss_options(net.loss, net.layer_sizes[-1]), None, net.activation)
     return Side(call, lambda result: flatten(*result[1:]))
+
+
+def _classes(net, y):
+    """Classes as integers, which they are to these libraries; other targets as they are."""
+    return y.astype(np.int64) if net.loss == "softmax" else y
 
 
 # ---- PyTorch
@@ -38,15 +44,22 @@ def torch_flat(leaves):
     return np.concatenate([a.numpy().T.ravel() for a in leaves])
 
 
-def torch_loss(torch, reduction):
+def torch_loss(torch, net, reduction):
     """The loss as a function of the leaves, X and y."""
     F = torch.nn.functional
+    activation = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu,
+                  "identity": lambda z: z}[net.activation]
+    of_logits = {
+        "bce": F.binary_cross_entropy_with_logits,
+        "softmax": F.cross_entropy,
+        "squared_error": lambda z, y, reduction: F.mse_loss(z, y, reduction=reduction) / 2,
+        "poisson": partial(F.poisson_nll_loss, log_input=True, full=False),
+    }[net.loss]
 
     def loss(leaves, X, y):
         for W, b in zip(leaves[:-2:2], leaves[1:-2:2], strict=True):
-            X = torch.sigmoid(F.linear(X, W, b))
-        z = F.linear(X, leaves[-2], leaves[-1])
-        return F.binary_cross_entropy_with_logits(z, y, reduction=reduction)
+            X = activation(F.linear(X, W, b))
+        return of_logits(F.linear(X, leaves[-2], leaves[-1]), y, reduction=reduction)
 
     return loss
 
@@ -56,8 +69,8 @@ def _by_torch(net, X, y, prepare):
     import torch
 
     torch.set_num_threads(1)
-    leaves, X, y = torch_leaves(torch, net), torch.tensor(X), torch.tensor(y)
-    loss = prepare(torch, torch_loss(torch, "sum"))
+    leaves, X, y = torch_leaves(torch, net), torch.tensor(X), torch.tensor(_classes(net, y))
+    loss = prepare(torch, torch_loss(torch, net, "sum"))
 
     def call():
         for leaf in leaves:
@@ -103,21 +116,29 @@ def jax_params(jnp, net):
     return [jnp.array(a) for layer in zip(net.weights, net.biases, strict=True) for a in layer]
 
 
-def jax_loss(jax, jnp, total):
+def jax_loss(jax, jnp, net, total):
     """E2 of the parameters, X and y; `total` is jnp.sum or jnp.mean."""
+    activation = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu,
+                  "identity": lambda z: z}[net.activation]
+    of_logits = {
+        "bce": lambda z, y: jnp.maximum(z, 0) - y * z + jnp.log1p(jnp.exp(-jnp.abs(z))),
+        "softmax": lambda z, y: -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1),
+        "squared_error": lambda z, y: (z - y) ** 2 / 2,
+        "poisson": lambda z, y: jnp.exp(z) - y * z,
+    }[net.loss]
+
     def loss(params, X, y):
         for W, b in zip(params[:-2:2], params[1:-2:2], strict=True):
-            X = jax.nn.sigmoid(X @ W + b)
-        z = X @ params[-2] + params[-1]
-        return total(jnp.maximum(z, 0) - y * z + jnp.log1p(jnp.exp(-jnp.abs(z))))
+            X = activation(X @ W + b)
+        return total(of_logits(X @ params[-2] + params[-1], y))
 
     return loss
 
 
 def by_jax(net, X, y):
     jax, jnp = jax_for(X.dtype)
-    gradient = jax.jit(jax.value_and_grad(jax_loss(jax, jnp, jnp.sum)))
-    params, X, y = jax_params(jnp, net), jnp.array(X), jnp.array(y)
+    gradient = jax.jit(jax.value_and_grad(jax_loss(jax, jnp, net, jnp.sum)))
+    params, X, y = jax_params(jnp, net), jnp.array(X), jnp.array(_classes(net, y))
     return Side(lambda: jax.block_until_ready(gradient(params, X, y)),
                 lambda result: np.concatenate([np.ravel(a) for a in result[1]]))
 
@@ -127,12 +148,19 @@ def by_jax(net, X, y):
 
 def by_sklearn(net, X, y):
     """Its own forward pass and `_backprop`, which takes the mean, in arrays that are kept."""
-    from sklearn.neural_network import MLPClassifier
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-    model = MLPClassifier(net.layer_sizes[1:-1], activation="logistic", alpha=0.0)
+    options = {"hidden_layer_sizes": net.layer_sizes[1:-1], "alpha": 0.0,
+               "activation": {"sigmoid": "logistic"}.get(net.activation, net.activation)}
+    if net.loss == "poisson":
+        options["loss"] = "poisson"     # since 1.7
+    model = (MLPClassifier if net.loss in ("bce", "softmax") else MLPRegressor)(**options)
     model.coefs_, model.intercepts_ = list(net.weights), list(net.biases)
     model.n_layers_, model.n_outputs_ = len(net.layer_sizes), net.layer_sizes[-1]
-    model.out_activation_ = "logistic"
+    model.out_activation_ = {"bce": "logistic", "softmax": "softmax", "squared_error": "identity",
+                             "poisson": "exp"}[net.loss]
+    if net.loss == "softmax":
+        y = np.eye(net.layer_sizes[-1], dtype=X.dtype)[_classes(net, y)]
     dW, db = ([np.empty_like(a) for a in arrays] for arrays in (net.weights, net.biases))
     weighted = "sample_weight" in inspect.signature(model._backprop).parameters  # since 1.7
     call = partial(model._backprop, X, y, *([None] if weighted else []),

@@ -36,7 +36,8 @@ def verify(net, X, y, sides):
     sides : dict of str to Side
         The first one is fastbp's.
     """
-    _, bound = error_bound(net.weights, net.biases, X, y, LIBRARY)
+    _, bound = error_bound(net.weights, net.biases, X, y, LIBRARY, activation=net.activation,
+                           loss=net.loss)
     grads = {name: np.array(side.flat(side.call()), np.float64) for name, side in sides.items()}
     (own, ours), *others = grads.items()
     worst = 0.0
