@@ -12,6 +12,7 @@ import os
 import sys
 
 import fastbp
+from fastbp import _checks
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 READER_GONE = 141  # 128 + SIGPIPE
@@ -100,6 +101,10 @@ def _parser():
     bench = commands.add_parser("bench", help=what, description=what)
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
     bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
+    bench.add_argument("--activation", choices=_checks.ACTIVATIONS, default="sigmoid",
+                       help="of the hidden units; default %(default)s")
+    bench.add_argument("--loss", choices=_checks.LOSSES, default="bce",
+                       help="default %(default)s; softmax needs two outputs")
     bench.add_argument("--quick", action="store_true",
                        help="fewer networks and repetitions, without torch.compile")
     bench.add_argument("--threads", action="store_true",

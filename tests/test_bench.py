@@ -23,7 +23,8 @@ ROUNDED = 8 * 2.0**-53      # at most eight products and quotients on either sid
 
 def arguments(**options):
     return argparse.Namespace(**{"networks": None, "dtype": None, "quick": True, "json": None,
-                                 "plot": None, "threads": False, "from_file": None, **options})
+                                 "plot": None, "threads": False, "from_file": None,
+                                 **command.STANDARD, **options})
 
 
 def measured(cases=SMALL, dtypes=("float32", "float64"), epochs=(), seconds=0.0, **options):
@@ -281,6 +282,21 @@ def test_what_is_asked_for():
         assert options["epochs"] == () and not options["with_startup"]
     ((task, _),) = command.tasks(arguments(quick=False, threads=True))
     assert task == "measure_threads"
+    kind = {"activation": "relu", "loss": "softmax"}
+    ((_, other),) = command.tasks(arguments(quick=False, networks="5-3", **kind))
+    assert kind.items() <= other.items() and other["epochs"] == ()
+    with pytest.raises(ValueError, match="1 output; under loss='softmax'"):
+        list(command.tasks(arguments(quick=False, **kind)))
+
+
+def test_another_activation_and_loss():
+    """What is timed and verified is said; the same bits on any number of threads."""
+    kind = {"activation": "relu", "loss": "softmax"}
+    machine, result = measured((((2, 3, 4), 5),), ("float32",), **kind)
+    assert "relu units, loss softmax" in tables.machine_lines(machine)
+    assert 0 < result["difference_of_bound"] <= 1
+    machine, result = measure.measure_threads((((2, 3, 4), 5),), ("float32",), 0.0, **kind)
+    assert kind.items() <= machine.items() and result["speedups"]
 
 
 @pytest.mark.parametrize("text, pairs", [
@@ -382,7 +398,7 @@ def test_files_that_are_no_results(tmp_path, text):
 
 
 @pytest.mark.parametrize("option", [{"quick": True}, {"json": "a"}, {"threads": True},
-                                    {"networks": "2-1"}, {"dtype": "float32"}])
+                                    {"networks": "2-1"}, {"dtype": "float32"}, {"loss": "poisson"}])
 def test_a_file_is_not_measured(option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="--from prints what was measured"):

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from itertools import chain, groupby
 
 import fastbp
-from fastbp import io
+from fastbp import _checks, io
 from fastbp._bench import tables
 from fastbp._bench.networks import EPOCHS, NETWORKS
 from fastbp._bench.plots import draw, names
@@ -24,6 +24,7 @@ from fastbp._train import import_figure
 QUICK = tuple(NETWORKS[i] for i in (0, 1, 3, 4))
 SECONDS, QUICK_SECONDS = 1.0, 0.1   # of timing for each network and dtype
 DEFAULT_BATCH = 32                  # of a network that is not in the list
+STANDARD = {"activation": "sigmoid", "loss": "bce"}     # has epochs, and figures of record
 
 # NPROC and XLA_FLAGS are JAX's; it also looks at the affinity. No accelerator is to be looked for.
 ONE_THREAD = {
@@ -41,7 +42,7 @@ def run(args, measure=None):
     Parameters
     ----------
     args : argparse.Namespace
-        networks, dtype (None for both), quick, threads, json, plot, from_file.
+        networks, dtype (None for both), activation, loss, quick, threads, json, plot, from_file.
     measure : callable, optional
         Takes the name of a function of `_bench.measure` and its options as keywords, and gives its
         results; by default in a process of its own.
@@ -80,9 +81,14 @@ def run(args, measure=None):
 def tasks(args):
     """Pairs of a function of `measure` and its options: what the arguments ask for."""
     networks = parse_networks(args.networks)
-    whole = not (args.quick or networks)
+    kind = _kind(args)
+    whole = not (args.quick or networks or kind != STANDARD)
+    networks = networks or (QUICK if args.quick else NETWORKS)
+    for sizes, _ in networks:
+        _checks.loss_options(args.loss, sizes[-1])      # a softmax has two outputs or more
     common = {
-        "networks": networks or (QUICK if args.quick else NETWORKS),
+        **kind,
+        "networks": networks,
         "dtypes": [args.dtype] if args.dtype else DTYPES,
         "seconds": QUICK_SECONDS if args.quick else SECONDS,
     }
@@ -91,6 +97,10 @@ def tasks(args):
                           "without": ["torch.compile"] if args.quick else []}
     if args.threads or whole:
         yield "measure_threads", common
+
+
+def _kind(args):
+    return {"activation": args.activation, "loss": args.loss}
 
 
 def parse_networks(text):
@@ -178,7 +188,8 @@ def replay(document):
 
 def read(args):
     """The document that `--json` wrote to the file that `--from` names."""
-    if args.json or args.quick or args.threads or args.networks or args.dtype:
+    if (args.json or args.quick or args.threads or args.networks or args.dtype
+            or _kind(args) != STANDARD):
         raise ValueError("--from prints what was measured; of the other options it takes --plot")
     with open(args.from_file, "rb") as file:
         try:

@@ -38,7 +38,8 @@ FMA_ROUNDS = 10_000     # of the FMA loop, per call
 AUTO = "auto"           # n_threads=None
 
 
-def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False):
+def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False,
+            activation="sigmoid", loss="bce"):
     """Yield the machine, then one dict for each network and dtype, gradients before epochs.
 
     Parameters
@@ -50,6 +51,8 @@ def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False):
     without : sequence of str
         Peers to leave out.
     with_startup : bool
+    activation, loss : str
+        Of the networks whose gradients are timed.
 
     Raises
     ------
@@ -60,8 +63,10 @@ def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False):
     reasons = {peer.name: compiles(peer) for peer in peers if peer.name == "torch.compile"}
     left_out = {name: reason for name, reason in reasons.items() if reason}
     peers = tuple(peer for peer in peers if peer.name not in left_out)
-    yield {**machine(), "left_out": left_out, "memory_gbytes_per_s": memory_bandwidth() * 1e-9}
-    for timed, cases in ((time_gradient, networks), (time_epoch, epochs)):
+    yield {**machine(), "left_out": left_out, "memory_gbytes_per_s": memory_bandwidth() * 1e-9,
+           "activation": activation, "loss": loss}
+    for timed, cases in ((partial(time_gradient, activation=activation, loss=loss), networks),
+                         (time_epoch, epochs)):
         for dtype in dtypes:
             for sizes, batch in cases:
                 yield timed(tuple(sizes), batch, dtype, seconds, peers)
@@ -69,12 +74,12 @@ def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False):
         yield startup()
 
 
-def measure_threads(networks, dtypes, seconds):
+def measure_threads(networks, dtypes, seconds, activation="sigmoid", loss="bce"):
     """Yield the machine, then one dict for each network and dtype. Raises as `measure`."""
-    yield machine()
+    yield {**machine(), "activation": activation, "loss": loss}
     for dtype in dtypes:
         for sizes, batch in networks:
-            yield time_threads(tuple(sizes), batch, dtype, seconds)
+            yield time_threads(tuple(sizes), batch, dtype, seconds, activation, loss)
 
 
 # ---- one network
@@ -93,9 +98,9 @@ def _summaries(names, samples, per=1):
     return {name: summary(taken, 1e6 / per) for name, taken in zip(names, samples, strict=True)}
 
 
-def time_gradient(sizes, batch, dtype, seconds, peers):
+def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", loss="bce"):
     """Verify and time the gradient of one network; a dict for JSON."""
-    net, X, y = networks.problem(sizes, batch, dtype)
+    net, X, y = networks.problem(sizes, batch, dtype, 0, activation, loss)
     sides = {peer.name: peer.gradient(net, X, y) for peer in peers}
     of_bound = verify(net, X, y, sides)
     fma = partial(dispatch.fma_peak, dtype, FMA_ROUNDS)
@@ -126,14 +131,14 @@ def time_epoch(sizes, batch, dtype, seconds, peers):
             "difference_of_bound": of_bound, "steps": steps}
 
 
-def time_threads(sizes, batch, dtype, seconds):
+def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce"):
     """Verify that threads change no bit, and time them; a dict for JSON.
 
     `speedups` are the median of one thread over that of each other number, and of `AUTO`.
     """
     cpus = fastbp.get_num_threads()
     counts = sorted({cpus, *(2**i for i in range(cpus.bit_length()))})
-    net, X, y = networks.problem(sizes, batch, dtype)
+    net, X, y = networks.problem(sizes, batch, dtype, 0, activation, loss)
     call = partial(net.backprop, X, y)
     call()
     bits, setups = net.grad.tobytes(), {}

@@ -34,6 +34,9 @@ def machine_lines(machine):
     yield f"{machine['cpu']}, {where} of {machine['cpus']}, load {machine['load']:.1f} before"
     yield f"fastbp {machine['version']} {machine['isa']}, {machine['compiler']}"
     yield "; ".join(f"{name} {version}".strip() for name, version in versions.items())
+    kind = machine.get("activation", "sigmoid"), machine.get("loss", "bce")
+    if kind != ("sigmoid", "bce"):
+        yield "{} units, loss {}".format(*kind)
     if "memory_gbytes_per_s" in machine:
         yield f"memory: {machine['memory_gbytes_per_s']:.1f} GB/s read and written by a large copy"
     for name, reason in machine.get("left_out", {}).items():
