@@ -8,7 +8,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastbp._gradient cimport Totals, mean_of, start, sweep_blocks, total_loss
+from fastbp._gradient cimport Totals, loss_of, mean_of, start, sweep_blocks, total_loss
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._native cimport data
 from fastbp._optim cimport Rule
@@ -34,13 +34,16 @@ ctypedef struct Epoch:      # the task of `epoch_of_thread` and of its last two 
     double step_weight
     double loss             # of the epoch, so far
     double weight
+    BatchLoss* batch_loss   # OUT of the next mini-batch, or NULL
 
 
 cdef double run_epoch(Workspace ws, const Batch* batch, Optimizer optimizer, Py_ssize_t n,
-                      Py_ssize_t size, Py_ssize_t n_params, double l2, int threads) except? -1:
+                      Py_ssize_t size, Py_ssize_t n_params, double l2, int threads,
+                      BatchLoss* batch_losses) except? -1:
     cdef Epoch e
     e.sweep, e.batch, e.rule = &ws.sweep, batch, &optimizer.rule
     e.n, e.size, e.n_params, e.l2, e.loss, e.weight = n, size, n_params, l2, 0, 0
+    e.batch_loss = batch_losses
     start(&e.totals)
     carry_out(&ws.sweep, epoch_of_thread, &e, threads)
     return mean_of(e.loss, e.weight)
@@ -72,13 +75,21 @@ cdef void epoch_of_thread(void* task, Seat* seat) noexcept nogil:
 cdef void settle_part(void* task, const Seat* seat) noexcept nogil:
     """The loss with its penalty; a batch without weight makes no step."""
     cdef Epoch* e = <Epoch*> task
+    cdef double unpenalised, loss
     if seat.part > 0:
         return
     e.step_weight = e.totals.weight
     if e.step_weight > 0:
-        e.loss = settled(settled(e.loss) + settled(total_loss(e.sweep, &e.totals, e.l2)))
+        unpenalised = settled(loss_of(&e.totals))
+        loss = settled(total_loss(e.sweep, &e.totals, e.l2))
+        e.loss = settled(settled(e.loss) + loss)
         e.weight = settled(settled(e.weight) + e.step_weight)
         e.rule.advance(e.rule)
+        if e.batch_loss != NULL:
+            e.batch_loss.loss = mean_of(unpenalised, e.step_weight)
+            e.batch_loss.penalty = mean_of(settled(loss - unpenalised), e.step_weight)
+    if e.batch_loss != NULL:
+        e.batch_loss += 1
     start(&e.totals)
 
 

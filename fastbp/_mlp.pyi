@@ -108,4 +108,5 @@ class MLP:
         rng: _Random | None = None,
         sample_weight: ArrayLike | None = None,
         l2: float = 0.0,
+        batch_losses: NDArray[np.float64] | None = None,
     ) -> float: ...

@@ -13,7 +13,7 @@ cimport numpy as cnp
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
-from fastbp._epoch cimport permutation, run_epoch
+from fastbp._epoch cimport BatchLoss, permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport Loss, ready
@@ -466,7 +466,7 @@ cdef class MLP:
     # ---- epoch
 
     def train_epoch(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, rng=None,
-                    sample_weight=None, l2=0.0):
+                    sample_weight=None, l2=0.0, batch_losses=None):
         """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
 
         The same bits as the same sequence of `backprop(..., reduction="mean")` and
@@ -487,6 +487,9 @@ cdef class MLP:
         rng : int, numpy.random.Generator, BitGenerator or None
             Source of the permutation. An int gives the same permutation at every call: pass
             a Generator to several epochs.
+        batch_losses : (n_batches, 2) ndarray of float64, optional
+            C-contiguous; row i is set to the loss of mini-batch i before its update and to its
+            penalty, each over the sum of the weights, and left alone if that is zero.
 
         Returns
         -------
@@ -514,18 +517,22 @@ cdef class MLP:
         sample_weight = self._weights_of(sample_weight, y, n, True)
         if order is not None:
             order = _checks.order(order, n)
+        if batch_losses is not None:
+            given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
+                     "net.grad": self.slope}
+            _checks.output("batch_losses", batch_losses, ((n + size - 1) // size, 2), float, given)
         shuffled = _checks.boolean("shuffle", shuffle) and order is None
         rng = _random.bit_generator(rng) if shuffled or rng is not None else None
         self._enter()
         try:
             if shuffled:
                 order = permutation(n, _random.raw_bits(rng, n - 1))
-            return self._epoch(X, y, sample_weight, order, optimizer, size, decay)
+            return self._epoch(X, y, sample_weight, order, optimizer, size, decay, batch_losses)
         finally:
             release(&self.busy)
 
     cdef double _epoch(self, X, y, sample_weight, order, Optimizer optimizer, Py_ssize_t size,
-                       double l2) except? -1:
+                       double l2, batch_losses) except? -1:
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), block, room
         cdef Workspace ws = self.workspace
         cdef Batch batch = self.measure.batch(X, y, sample_weight, order)
@@ -543,7 +550,8 @@ cdef class MLP:
                 raise RuntimeError(IN_USE.format("optimizer"))
             try:
                 optimizer.prepare(self.n_params, self.dtype)
-                return run_epoch(ws, &batch, optimizer, n, size, self.n_params, l2, threads)
+                return run_epoch(ws, &batch, optimizer, n, size, self.n_params, l2, threads,
+                                 <BatchLoss*> data(batch_losses))
             finally:
                 release(&optimizer.busy)
         finally:

@@ -254,3 +254,61 @@ def test_no_samples_are_refused():
         net.train_epoch(np.zeros((0, 3)), np.zeros(0), optimizer)
     np.testing.assert_array_equal(net.params, before)
     assert optimizer.state_dict()["t"] == 0
+
+
+# ---- the losses of the mini-batches
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_of_the_mini_batches(weighted, l2, dtype):
+    """Loss and penalty before the update, per unit of weight; no row for what has no weight.
+
+    Both losses have float64 sums of 8 terms or fewer. The penalty is the difference of two of
+    them, each rounded once, so off by 2u of the sum, beside the kernel's own sum over W.
+    """
+    X, y, w = samples(dtype=dtype)
+    w[16:24] = 0
+    w = w if weighted else None
+    net, twin, optimizer, twin_optimizer = copies(dtype, SGD(lr=0.1, momentum=0.9))
+    found = np.full((7, 2), -1.0)
+    net.train_epoch(X, y, optimizer, batch_size=8, shuffle=False, sample_weight=w, l2=l2,
+                    batch_losses=found)
+    for i in range(7):
+        rows = slice(8 * i, 8 * i + 8)
+        part = None if w is None else w[rows]
+        if weighted and i == 2:
+            assert (found[i] == -1).all()
+            continue
+        weight = len(X[rows]) if w is None else part.sum(dtype=float)
+        squares = sum((np.float64(W) ** 2).sum() for W in twin.weights)
+        loss = twin.loss_value(X[rows], y[rows], sample_weight=part, reduction="mean")
+        penalty = l2 / 2 * squares / weight
+        twin.backprop(X[rows], y[rows], sample_weight=part, reduction="mean", l2=l2)
+        twin_optimizer.step(twin.params, twin.grad)
+        assert found[i, 0] == pytest.approx(loss, rel=4 * 2.0**-53)
+        assert found[i, 1] == pytest.approx(
+            penalty, rel=twin.n_params * 2.0**-53, abs=4 * 2.0**-53 * (loss + penalty))
+    np.testing.assert_array_equal(net.params, twin.params)
+
+
+@pytest.mark.parametrize(("batch_losses", "error", "words"), [
+    ([[0.0, 0.0]] * 7, TypeError, "list"),
+    (np.zeros((7, 2), "float32"), TypeError, "float32"),
+    (np.zeros((6, 2)), ValueError, r"\(6, 2\); it should have shape \(7, 2\)"),
+    (np.zeros((2, 7)).T, ValueError, "C-contiguous")], ids=["list", "float32", "shape", "layout"])
+def test_batch_losses_that_do_not_fit(batch_losses, error, words):
+    X, y, _ = samples()
+    net = MLP(SIZES, seed=1)
+    before = net.params.copy()
+    with pytest.raises(error, match=f"batch_losses .*{words}"):
+        net.train_epoch(X, y, SGD(), batch_size=8, batch_losses=batch_losses)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_batch_losses_have_memory_of_their_own():
+    net = MLP(SIZES, dtype="float64", seed=1)
+    X, y, _ = samples(n=3)
+    inside = net.params[:6].reshape(3, 2)
+    with pytest.raises(ValueError, match="batch_losses overlaps net.params"):
+        net.train_epoch(X, y, SGD(), batch_size=1, batch_losses=inside)

@@ -33,7 +33,7 @@ SIGNATURES = {
     "MLP.value_and_grad": f"(self, params, {LOSS}, l2=0.0)",
     "MLP.objective": f"(self, {LOSS}, l2=0.0)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
-                       "rng=None, sample_weight=None, l2=0.0)",
+                       "rng=None, sample_weight=None, l2=0.0, batch_losses=None)",
     "Layers": "(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)",
     "Layers.forward": "(self, weights, biases, X)",
     "Layers.backward": "(self, grad_output, weight_grads, bias_grads, input_grad=None)",
