@@ -1,0 +1,139 @@
+from collections.abc import Sequence
+from typing import Any, Literal, Self, SupportsIndex, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+_Activation: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
+_Floats: TypeAlias = NDArray[np.floating[Any]]
+_Rows: TypeAlias = Any  # array-like, or a sparse matrix or array of SciPy
+
+class _Fitted(BaseEstimator):
+    coefs_: list[_Floats]
+    intercepts_: list[_Floats]
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
+    best_validation_score_: float | None
+    stopped_: bool
+    n_iter_: int
+    t_: int
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+class MLPClassifier(ClassifierMixin, _Fitted):
+    classes_: Any
+    class_weight_: NDArray[np.float64]
+    def __init__(
+        self,
+        hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
+        activation: _Activation = "relu",
+        *,
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: SupportsIndex | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        class_weight: dict[Any, float] | list[dict[Any, float]] | str | None = None,
+        n_threads: SupportsIndex | None = None,
+        dtype: Literal["float32", "float64"] | None = None,
+    ) -> None: ...
+    def fit(
+        self,
+        X: _Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self: ...
+    def partial_fit(
+        self,
+        X: _Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self: ...
+    def predict(self, X: _Rows) -> NDArray[Any]: ...
+    def predict_proba(self, X: _Rows) -> _Floats: ...
+    def predict_log_proba(self, X: _Rows) -> _Floats: ...
+
+class MLPRegressor(RegressorMixin, _Fitted):
+    def __init__(
+        self,
+        loss: Literal["squared_error", "poisson"] = "squared_error",
+        hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
+        activation: _Activation = "relu",
+        *,
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: SupportsIndex | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: SupportsIndex | None = None,
+        dtype: Literal["float32", "float64"] | None = None,
+    ) -> None: ...
+    def fit(
+        self,
+        X: _Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self: ...
+    def partial_fit(
+        self,
+        X: _Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self: ...
+    def predict(self, X: _Rows) -> _Floats: ...

@@ -1,0 +1,241 @@
+"""What MLPClassifier and MLPRegressor share: parameters, `fit`, and the network behind `coefs_`.
+
+`coefs_` and `intercepts_` list views into the parameters of one `fastbp.MLP`: a prediction copies
+nothing. Arrays that a user puts in their place are copied by each prediction, and taken over by the
+next call that trains. A pickle holds the arrays and no network.
+
+The solvers are `_stochastic` and `_lbfgs`; what y is and what is predicted, the two estimators.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+import fastbp
+from fastbp.sklearn._callbacks import Task
+from fastbp.sklearn._lbfgs import fit_lbfgs
+from fastbp.sklearn._samples import outputs
+from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
+
+ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+LOSSES = {"logistic": "bce", "softmax": "softmax", "identity": "squared_error", "exp": "poisson"}
+STOCHASTIC = ("sgd", "adam")
+
+
+def is_stochastic(model):
+    return model.solver in STOCHASTIC
+
+
+def positive(kind, closed="left"):
+    return Interval(kind, 1 if kind is Integral else 0, None, closed=closed)
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator):
+    """The estimator without its targets; not for use by itself."""
+
+    _parameter_constraints = {
+        "hidden_layer_sizes": ["array-like", positive(Integral)],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
+        "alpha": [positive(Real)],
+        "batch_size": [StrOptions({"auto"}), positive(Integral)],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [positive(Real, "neither")],
+        "power_t": [positive(Real)],
+        "max_iter": [positive(Integral)],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [positive(Real)],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [positive(Real, "neither")],
+        "n_iter_no_change": [positive(Integral), Options(Real, {np.inf})],
+        "max_fun": [positive(Integral)],
+        "n_threads": [positive(Integral), None],
+        "dtype": [StrOptions({"float32", "float64"}), None],
+    }
+
+    def _store(self, given):
+        """Set the parameters from the locals of `__init__`."""
+        for name in self._get_param_names():
+            setattr(self, name, given[name])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ---- the network
+
+    def _network(self):
+        """The network that `coefs_` and `intercepts_` view, or one of the arrays put there."""
+        net = getattr(self, "_net", None)
+        if net is None or not self._is_current(net):
+            return self._assembled(self.coefs_, self.intercepts_)
+        net.n_threads = self.n_threads
+        return net
+
+    def _is_current(self, net):
+        """Whether the lists are the network's views, and its functions those of the parameters."""
+        theirs, own = (*self.coefs_, *self.intercepts_), (*net.weights, *net.biases)
+        return (len(theirs) == len(own) and all(a is b for a, b in zip(theirs, own, strict=True))
+                and net.activation == ACTIVATIONS.get(self.activation)
+                and net.loss == LOSSES[self.out_activation_])
+
+    def _assembled(self, coefs, intercepts):
+        sizes = [np.shape(coefs[0])[0], *(np.size(b) for b in intercepts)]
+        net = self._new_network(sizes, np.result_type(np.float32, *coefs, *intercepts))
+        for name, views, arrays in (("coefs_", net.weights, coefs),
+                                    ("intercepts_", net.biases, intercepts)):
+            for i, (view, array) in enumerate(zip(views, arrays, strict=True)):
+                if np.shape(array) != view.shape:
+                    raise ValueError(f"{name}[{i}] has shape {np.shape(array)}; it should have "
+                                     f"shape {view.shape}")
+                view[...] = array
+        return net
+
+    def _new_network(self, sizes, dtype):
+        return fastbp.MLP(sizes, activation=ACTIVATIONS[self.activation],
+                          loss=LOSSES[self.out_activation_], dtype=dtype, seed=0,
+                          n_threads=self.n_threads)
+
+    def _bind(self, net):
+        self._net, self.coefs_, self.intercepts_ = net, list(net.weights), list(net.biases)
+        return net
+
+    def _initial_network(self, sizes, dtype, random_state):
+        """Weights and biases uniform in +-sqrt(6 / (fan_in + fan_out)), 2 under "logistic".
+
+        Drawn in float64, W_1, b_1, W_2, ..., so as to be scikit-learn's for the same generator.
+        """
+        net = self._new_network(sizes, dtype)
+        for W, b in zip(net.weights, net.biases, strict=True):
+            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / sum(W.shape))
+            W[...] = random_state.uniform(-bound, bound, W.shape)
+            b[...] = random_state.uniform(-bound, bound, b.shape)
+        return net
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        net = state.pop("_net", None)
+        state["_bound"] = net is not None and self._is_current(net)
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self.__dict__.pop("_bound"):
+            self._bind(self._assembled(self.coefs_, self.intercepts_))
+
+    # ---- fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the network to X and y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            A sparse matrix is made dense some mini-batches at a time, 16 MiB or one mini-batch.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or an indicator matrix of labels, or real targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Not negative.
+        X_val, y_val, sample_weight_val : optional
+            A validation set of one's own, in place of a fraction of X: it is evaluated after each
+            epoch, and with `early_stopping` decides when to stop. Solvers "adam" and "sgd".
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For arguments that do not fit or are not finite, and parameters that did not stay
+            finite.
+        """
+        task = Task(self, X, y, sample_weight)
+        self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), False, task)
+        task.close()
+        return self
+
+    def _fit(self, X, y, sample_weight, held_out, incremental, task):
+        hidden = list(np.atleast_1d(self.hidden_layer_sizes))
+        if any(size <= 0 for size in hidden):
+            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}; each of them "
+                             "should be at least 1")
+        fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        net = None if fresh else self._network()
+        X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)
+        sample_weight = self._checked(sample_weight, X)
+        self._describe(y, sample_weight, fresh, incremental)
+        weight = self._times_class_weight(sample_weight, y, X.dtype)
+        random_state = check_random_state(self.random_state)
+        if fresh:
+            sizes = [X.shape[1], *hidden, self.n_outputs_]
+            net = self._initial_network(sizes, X.dtype, random_state)
+            self.n_layers_, self.t_ = len(sizes), 0
+        self._bind(net)
+        held_out = self._read_held_out(held_out, X.dtype)
+        if self.solver in STOCHASTIC:
+            if fresh or not hasattr(self, "loss_curve_"):
+                begin(self)
+            data, held_out = hold_out(self, (X, y, weight), held_out, random_state, incremental)
+            fit_stochastic(self, net, self._samples(*data), held_out and self._samples(*held_out),
+                           random_state, incremental, task)
+        else:
+            fit_lbfgs(self, net, self._samples(X, y, weight), task)
+        if not np.isfinite(net.params).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed.")
+        return self
+
+    def _dtypes(self):
+        """Of a new network: that of X if it is one of these, else the first."""
+        return self.dtype or (np.float64, np.float32)
+
+    def _read_held_out(self, held_out, dtype):
+        """(X_val, y_val, sample_weight_val), checked, or None."""
+        X, y, sample_weight = held_out
+        if X is None and y is None and sample_weight is None:
+            return None
+        for name, array in (("X_val", X), ("y_val", y)):
+            if array is None:
+                raise ValueError(f"{name} is None; X_val and y_val should be given together, and "
+                                 "sample_weight_val with them")
+        if self.solver not in STOCHASTIC:
+            raise ValueError(f"X_val is given with solver {self.solver!r}; the solver should be "
+                             "'adam' or 'sgd'")
+        X, y = self._read(X, y, dtype, False)
+        self._check_like(y)
+        sample_weight = self._checked(sample_weight, X)
+        return X, y, self._times_class_weight(sample_weight, y, X.dtype)
+
+    def _checked(self, sample_weight, X):
+        if sample_weight is None:
+            return None
+        return _check_sample_weight(sample_weight, X, dtype=X.dtype)
+
+    def _times_class_weight(self, weight, y, dtype):
+        return weight
+
+    # ---- predicting
+
+    def _outputs(self, X):
+        """h_L of checked rows: (n, n_outputs), in the dtype of the network."""
+        check_is_fitted(self)
+        net = self._network()
+        X = validate_data(self, X, accept_sparse="csr", dtype=net.dtype, order="C", reset=False)
+        return outputs(net, X)

@@ -1,0 +1,227 @@
+"""MLPClassifier: two classes, several, or several labels at once."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import validate_data
+
+from fastbp.sklearn._base import BaseMLP, is_stochastic
+from fastbp.sklearn._callbacks import NoTask
+from fastbp.sklearn._samples import Samples
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """A multilayer perceptron of class labels: scikit-learn's, trained by fastbp.
+
+    Minimises the cross-entropy of sigmoid outputs (two classes, or several labels at once) or of a
+    softmax, plus alpha / 2 times the sum of W^2, over the sum of the weights, in nats.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, ..., max_fun
+        Those of `sklearn.neural_network.MLPClassifier`, with its meanings and defaults.
+    class_weight : dict, "balanced", list of dicts or None
+        Multiplies the weight of each sample by that of its class: {label: weight}, where others
+        have 1; n_samples / (n_classes * count) of the training data; for several labels at once
+        one dict {0: weight, 1: weight} each.
+    n_threads : int or None
+        As in `fastbp.MLP`; the result does not depend on it.
+    dtype : {"float32", "float64"} or None
+        Of the network. None: float32 if X is, else float64. A network that is trained further
+        keeps its own.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of ndarrays (fan_in, fan_out) and (fan_out,)
+        Views into the parameters of the network. Arrays may be put in their place.
+    classes_ : ndarray or list of ndarrays
+    class_weight_ : (n_classes,) ndarray
+        Of the last training data, with `class_weight` and one label a sample.
+    loss_curve_, loss_, best_loss_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
+        scikit-learn's. Its log loss ends at -log(eps) of the dtype; this one does not.
+    validation_scores_, validation_loss_curve_ : lists of float, or None
+        Accuracy, and loss without the penalty, of the held-out samples after each epoch.
+    best_validation_score_ : float or None
+    stopped_ : bool
+        Whether the last call ended because there was no improvement.
+    n_features_in_, feature_names_in_
+        scikit-learn's.
+
+    Raises
+    ------
+    ValueError
+        From the methods, for parameters and arguments that do not fit.
+    """
+
+    _parameter_constraints = {**BaseMLP._parameter_constraints,
+                              "class_weight": [dict, list, StrOptions({"balanced"}), None]}
+    loss = "log_loss"
+
+    def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
+                 alpha=0.0001, batch_size="auto", learning_rate="constant",
+                 learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
+                 random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+                 nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
+                 beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
+                 class_weight=None, n_threads=None, dtype=None):
+        self._store(locals())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None, *, X_val=None, y_val=None,
+                    sample_weight_val=None):
+        """Train for one epoch from where the last call ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As in `fit`. `early_stopping` needs a validation set of one's own here.
+        classes : array-like of shape (n_classes,)
+            All there will be; needed at the first call.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`, and for labels that are not in `classes`.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError("class_weight is 'balanced' in partial_fit, which does not see all "
+                             "of y; it should be a dict or None")
+        if _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask())
+
+    def predict(self, X):
+        """The classes predicted for rows of X.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Labels, or an indicator matrix of them.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        """
+        probabilities = self._outputs(X)
+        if self.n_outputs_ == 1:
+            probabilities = probabilities.ravel()
+        return self._label_binarizer.inverse_transform(probabilities)
+
+    def predict_proba(self, X):
+        """The probability of each class, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the dtype of the network. Of several labels, each by itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        """
+        h = self._outputs(X)
+        return np.hstack([1 - h, h]) if self.n_outputs_ == 1 else h
+
+    def predict_log_proba(self, X):
+        """The logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In nats.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        """
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    # ---- what BaseMLP asks for
+
+    def _read(self, X, y, dtype, reset):
+        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=dtype,
+                             order="C", reset=reset)
+        return X, (column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y)
+
+    def _describe(self, y, sample_weight, fresh, incremental):
+        """Learn the classes, or check those of y; and the weights of classes."""
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        elif self.warm_start and set(unique_labels(y)) != set(self.classes_):
+            raise ValueError("warm_start can only be used where `y` has the same classes as in the "
+                             f"previous call to fit. Previously got {self.classes_}, `y` has "
+                             f"{unique_labels(y)}")
+        else:
+            self._check_like(y)
+        kind = self._label_binarizer.y_type_
+        self.out_activation_ = "softmax" if kind == "multiclass" else "logistic"
+        self.n_outputs_ = 1 if kind == "binary" else len(self.classes_)
+        if self.class_weight is not None and y.ndim == 1:
+            self.class_weight_ = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=y, sample_weight=sample_weight)
+
+    def _check_like(self, y):
+        found = unique_labels(y)
+        if not set(found) <= set(self.classes_):
+            raise ValueError(f"y has the classes {found}; they should be among {self.classes_}")
+
+    def _class_indices(self, y):
+        return np.searchsorted(self.classes_, y)
+
+    def _times_class_weight(self, weight, y, dtype):
+        if self.class_weight is None:
+            return weight
+        if y.ndim == 1:
+            of_class = self.class_weight_[self._class_indices(y)]
+        else:
+            of_class = compute_sample_weight(self.class_weight, y)
+        of_class = of_class.astype(dtype)
+        return of_class if weight is None else weight * of_class
+
+    def _samples(self, X, y, weight):
+        if self.out_activation_ == "softmax":
+            return Samples(X, self._class_indices(y), weight)
+        known = self._class_indices(y) if y.ndim == 1 else self._label_binarizer.transform(y) != 0
+        return Samples(X, known.astype(X.dtype), weight)
+
+    def _strata(self, y):
+        """Two classes are split in proportion, as scikit-learn does; several are not."""
+        return self._class_indices(y).astype(bool)[:, None] if self.n_outputs_ == 1 else None
+
+    def _score(self, h, y, weight):
+        """The share of samples whose labels are all right."""
+        if self.out_activation_ == "softmax":
+            right = h.argmax(axis=1) == y
+        else:
+            right = ((h > 0.5) == y.reshape(h.shape)).all(axis=1)
+        return float(np.average(right, weights=weight))

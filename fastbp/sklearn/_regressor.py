@@ -1,0 +1,144 @@
+"""MLPRegressor: real targets, squared error or Poisson loss."""
+
+import numpy as np
+from scipy.special import xlogy
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from fastbp.sklearn._base import BaseMLP, is_stochastic
+from fastbp.sklearn._callbacks import NoTask
+from fastbp.sklearn._samples import Samples
+
+
+def n_columns(y):
+    return 1 if y.ndim == 1 else y.shape[1]
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """A multilayer perceptron of real targets: scikit-learn's, trained by fastbp.
+
+    Minimises half the squared error, summed over outputs, or the Poisson loss f - y log f of
+    exponential outputs, plus alpha / 2 times the sum of W^2, over the sum of the weights.
+
+    Parameters
+    ----------
+    loss, hidden_layer_sizes, ..., max_fun
+        Those of `sklearn.neural_network.MLPRegressor`, with its meanings and defaults.
+    n_threads : int or None
+        As in `fastbp.MLP`; the result does not depend on it.
+    dtype : {"float32", "float64"} or None
+        Of the network. None: float32 if X is, else float64. A network that is trained further
+        keeps its own.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of ndarrays (fan_in, fan_out) and (fan_out,)
+        Views into the parameters of the network. Arrays may be put in their place.
+    loss_curve_, loss_, best_loss_, n_iter_, t_, n_layers_, n_outputs_, out_activation_
+        scikit-learn's: a squared error is divided by the number of outputs here, not in what is
+        minimised, and the Poisson loss is zero where f = y.
+    validation_scores_, validation_loss_curve_ : lists of float, or None
+        R^2, and loss without the penalty, of the held-out samples after each epoch.
+    best_validation_score_ : float or None
+    stopped_ : bool
+        Whether the last call ended because there was no improvement.
+    n_features_in_, feature_names_in_
+        scikit-learn's.
+
+    Raises
+    ------
+    ValueError
+        From the methods, for parameters and arguments that do not fit.
+    """
+
+    _parameter_constraints = {**BaseMLP._parameter_constraints,
+                              "loss": [StrOptions({"squared_error", "poisson"})]}
+
+    def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
+                 solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant",
+                 learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
+                 random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+                 nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
+                 beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
+                 n_threads=None, dtype=None):
+        self._store(locals())
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+                    sample_weight_val=None):
+        """Train for one epoch from where the last call ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As in `fit`. `early_stopping` needs a validation set of one's own here.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`.
+        """
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask())
+
+    def predict(self, X):
+        """The targets predicted for rows of X.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the dtype of the network.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        """
+        return self._flat(self._outputs(X))
+
+    # ---- what BaseMLP asks for
+
+    def _read(self, X, y, dtype, reset):
+        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, y_numeric=True,
+                             dtype=dtype, order="C", reset=reset)
+        return X, (column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y)
+
+    def _describe(self, y, sample_weight, fresh, incremental):
+        if fresh:
+            self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
+            self.n_outputs_ = n_columns(y)
+        self._check_like(y)
+
+    def _check_like(self, y):
+        if n_columns(y) != self.n_outputs_:
+            raise ValueError(f"y has {n_columns(y)} outputs; it should have {self.n_outputs_}, as "
+                             "at the first fit")
+
+    def _samples(self, X, y, weight):
+        poisson = self.out_activation_ == "exp"
+        offset = (xlogy(y, y) - y).reshape(len(y), -1).sum(axis=1) if poisson else None
+        y = np.ascontiguousarray(y, X.dtype)
+        return Samples(X, y, weight, 1 if poisson else self.n_outputs_, offset)
+
+    def _strata(self, y):
+        return None
+
+    def _flat(self, predicted):
+        return predicted.ravel() if self.n_outputs_ == 1 else predicted
+
+    def _score(self, predicted, y, weight):
+        """R^2, or NaN for what is not finite."""
+        if not np.isfinite(predicted).all():
+            return np.nan
+        return r2_score(y, self._flat(predicted), sample_weight=weight)

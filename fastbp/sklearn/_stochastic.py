@@ -1,0 +1,169 @@
+"""The solvers "adam" and "sgd": epochs, what is held out, when to stop.
+
+An epoch is one `train_epoch` over the order that scikit-learn draws from its `RandomState`; of a
+sparse X, one for each block of mini-batches.
+"""
+
+import warnings
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from fastbp.sklearn._optimizers import Optimizer
+from fastbp.sklearn._samples import outputs
+
+USER = 5    # warnings name the caller of fit: above are its decorator, fit, _fit, fit_stochastic
+
+
+def begin(model):
+    """The curves and counts of a network that was not trained yet."""
+    model.loss_curve_ = []
+    model.best_loss_ = np.inf
+    model.validation_scores_ = model.validation_loss_curve_ = model.best_validation_score_ = None
+    model._no_improvement_count = 0
+    model.__dict__.pop("_best_params", None)
+
+
+def hold_out(model, data, held_out, random_state, incremental):
+    """(X, y, weight) to train on, and the same to validate on or None."""
+    if held_out is not None or not model.early_stopping:
+        return data, held_out
+    if incremental:
+        raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
+    present = [array for array in data if array is not None]
+    parts = train_test_split(*present, random_state=random_state,
+                             test_size=model.validation_fraction, stratify=model._strata(data[1]))
+    if parts[1].shape[0] < 2:
+        raise ValueError("The validation set is too small: it should have two samples or more. "
+                         "Increase validation_fraction, or give X_val and y_val")
+    absent = [None] * (len(data) - len(present))
+    return (*parts[::2], *absent), (*parts[1::2], *absent)
+
+
+def fit_stochastic(model, net, samples, held_out, random_state, incremental, task):
+    """Train `net` until a criterion of `model` is met, one epoch if `incremental`.
+
+    `samples` and `held_out` are `Samples`, the latter or None; `task` has the callbacks.
+    """
+    if not incremental or not hasattr(model, "_optimizer"):
+        model._optimizer = Optimizer(model)
+    if model.early_stopping:
+        model.best_loss_ = None
+    elif getattr(model, "best_loss_", None) is None:
+        model.best_loss_ = np.inf
+    best = Best(model, net, held_out) if held_out is not None else None
+    batch_size = size_of_batches(model.batch_size, samples.n)
+    order = np.arange(samples.n)
+    n_epochs = 1 if incremental else model.max_iter
+    model.n_iter_, model.stopped_, called_off = 0, False, False
+    try:
+        while model.n_iter_ < n_epochs and not (model.stopped_ or called_off):
+            task.begin()
+            if model.shuffle:
+                order = order[permutation(samples.n, random_state)]
+            model.loss_ = train_epoch(net, samples, model._optimizer.rule,
+                                      order if model.shuffle else None, batch_size, model.alpha)
+            model.n_iter_ += 1
+            model.t_ += samples.n
+            model.loss_curve_.append(model.loss_)
+            model.stopped_ = after_epoch(model, best)
+            called_off = task.end()
+        if not (incremental or model.stopped_ or called_off):
+            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
+                          "and the optimization hasn't converged yet.", ConvergenceWarning,
+                          stacklevel=USER)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=USER)
+    if best and model.early_stopping:
+        best.keep(incremental and not model.stopped_)
+
+
+def size_of_batches(batch_size, n):
+    if batch_size == "auto":
+        return min(200, n)
+    if batch_size > n:
+        warnings.warn(f"batch_size is {batch_size} and there are {n} samples: a mini-batch is "
+                      "clipped to all of them", stacklevel=USER + 1)
+    return min(batch_size, n)
+
+
+def permutation(n, random_state):
+    """Draws like those of sklearn.utils.shuffle."""
+    order = np.arange(n)
+    random_state.shuffle(order)
+    return order
+
+
+def train_epoch(net, samples, rule, order, batch_size, alpha):
+    """One pass over the samples, in their order if `order` is None; scikit-learn's loss of it."""
+    losses = np.zeros((-(-samples.n // batch_size), 2))
+    options = {"batch_size": batch_size, "shuffle": False, "l2": alpha}
+    if not issparse(samples.X):
+        net.train_epoch(samples.X, samples.y, rule, order=order, sample_weight=samples.weight,
+                        batch_losses=losses, **options)
+    else:
+        for block in samples.blocks(batch_size):
+            X, y, weight = samples.rows(block if order is None else order[block])
+            if weight is None or weight.any():
+                first = block.start // batch_size
+                part = losses[first:first - (-len(y) // batch_size)]
+                net.train_epoch(X, y, rule, sample_weight=weight, batch_losses=part, **options)
+    return samples.epoch_loss(losses, slice(None) if order is None else order, batch_size)
+
+
+def after_epoch(model, best):
+    """Count epochs without improvement; whether that was the last one."""
+    if model.verbose:
+        print(f"Iteration {model.n_iter_}, loss = {model.loss_:.8f}")
+    better = best.evaluate() if best else None
+    if not model.early_stopping:
+        better = not model.loss_ > model.best_loss_ - model.tol
+        model.best_loss_ = min(model.best_loss_, model.loss_)
+    model._no_improvement_count = 0 if better else model._no_improvement_count + 1
+    model._optimizer.after_epoch(model.t_)
+    if model._no_improvement_count <= model.n_iter_no_change:
+        return False
+    what = "Validation score" if model.early_stopping else "Training loss"
+    reason = (f"{what} did not improve more than tol={model.tol:f} for "
+              f"{model.n_iter_no_change} consecutive epochs.")
+    stopped = model._optimizer.gives_up(reason, model.verbose)
+    if not stopped:
+        model._no_improvement_count = 0
+    return stopped
+
+
+class Best:
+    """Scores and losses of the held-out samples, and the parameters of the best score.
+
+    Over several calls of `partial_fit` the estimator keeps these parameters, until it stops.
+    """
+
+    def __init__(self, model, net, held_out):
+        self.model, self.net, self.held_out = model, net, held_out
+        if model.validation_scores_ is None:
+            model.validation_scores_, model.validation_loss_curve_ = [], []
+            model.best_validation_score_ = -np.inf
+        kept = model.__dict__.pop("_best_params", None)
+        self.params = net.params.copy() if kept is None else kept
+
+    def evaluate(self):
+        """Whether the score is better than the best by `tol`; a NaN does not count as worse."""
+        model, samples = self.model, self.held_out
+        score = model._score(outputs(self.net, samples.X), samples.y, samples.weight)
+        model.validation_scores_.append(score)
+        model.validation_loss_curve_.append(samples.mean_loss(self.net))
+        if model.verbose:
+            print(f"Validation score: {score:f}")
+        better = not score < model.best_validation_score_ + model.tol
+        if score > model.best_validation_score_:
+            model.best_validation_score_ = score
+            self.params[:] = self.net.params
+        return better
+
+    def keep(self, for_later):
+        if for_later:
+            self.model._best_params = self.params
+        else:
+            self.net.params[:] = self.params
