@@ -23,6 +23,8 @@ def tanh(z):
     h, slope = fastbp.activate(z, "tanh")
     odd, even = fastbp.activate(-z, "tanh")
     assert np.array_equal(odd, -h, equal_nan=True) and np.array_equal(even, slope, equal_nan=True)
+    known = ~np.isnan(z)
+    assert np.array_equal(np.signbit(h[known]), np.signbit(z[known]))   # of zeros too
     return h, slope
 
 

@@ -112,7 +112,7 @@ cdef inline vec tanh_of(vec z, Logistic tail) noexcept nogil:
     n_low = n_low - (N - n)                                   # 1 - e^-2|z| = N + n_low
     h = N * tail.inverse
     h = fma(fma(-h, d_low, n_low) + residual(N, h, d), tail.inverse, h)
-    return choose(less(z, splat(0)), -h, h)
+    return signed_as(h, z)
 
 
 cdef inline vec exponential_of(vec z) noexcept nogil:

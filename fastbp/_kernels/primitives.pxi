@@ -29,6 +29,7 @@ cdef extern from "simd.h" nogil:
     vec at_least(vec x, vec low) noexcept
     vec magnitude(vec x) noexcept
     vec descent(vec x) noexcept
+    vec signed_as(vec x, vec y) noexcept
     const real SHIFTER
     vec scale2(vec x, vec sum) noexcept
     vec zip_lo(vec a, vec b) noexcept

@@ -12,7 +12,7 @@
  *   root                              square root, correctly rounded
  *   less, choose                      a < b ? x : y per lane, NaN compares false
  *   at_least                          x < low ? low : x
- *   magnitude, descent                |x|, -|x|
+ *   magnitude, descent, signed_as     |x|, -|x|, x >= 0 with the sign of y
  *   scale2                            x * 2^n, one rounding, for integral n
  *   zip_lo, zip_hi                    interleave two vectors: lower and upper half
  *
@@ -170,6 +170,7 @@ PRIMITIVE vec residual(vec a, vec q, vec d) { return fma_(-q, d, a); }
 /* ---- comparison and bits ------------------------------------------------------------ */
 PRIMITIVE vec magnitude(vec x) { return (vec)((ivec)x & MAGNITUDE_BITS); }
 PRIMITIVE vec descent(vec x) { return (vec)((ivec)x | ~(bits)MAGNITUDE_BITS); }
+PRIMITIVE vec signed_as(vec x, vec y) { return (vec)((ivec)x | ((ivec)y & ~(bits)MAGNITUDE_BITS)); }
 
 /* GCC has no ?: for vectors in C, and makes three operations of one blend. */
 #if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)
