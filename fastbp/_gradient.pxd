@@ -30,5 +30,7 @@ cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t 
                        Totals* totals) noexcept nogil
 # The loss summed, with its penalty, whose gradient is added to every dW
 cdef double total_loss(Sweep* sweep, const Totals* totals, double l2) noexcept nogil
+# Every dW and db over the divisor
+cdef void divide(Sweep* sweep, double divisor) noexcept nogil
 # bytes for the gathered samples of a block
 cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil

@@ -205,15 +205,20 @@ cdef double add_penalty(Sweep* sweep, double l2) noexcept nogil:
 cdef double finish(Sweep* sweep, const Totals* totals, bint gradient, bint mean,
                    double l2) noexcept nogil:
     """Penalty and reduction: completes every dW and db; returns the loss."""
+    cdef double loss = total_loss(sweep, totals, l2)
+    if gradient and mean:
+        divide(sweep, totals.weight)
+    return mean_of(loss, totals.weight) if mean else loss
+
+
+cdef void divide(Sweep* sweep, double divisor) noexcept nogil:
+    """Every dW and db over the divisor."""
     cdef const Shape* s = sweep.shape
     cdef const Buffers* a
     cdef Py_ssize_t l
-    cdef double loss = total_loss(sweep, totals, l2)
     cdef float_mode mode = enter_float_mode()
-    if gradient and mean:
-        for l in range(s.n_layers):
-            a = &sweep.layers[l]
-            s.kernels.divide(a.dW, totals.weight, s.sizes[l] * s.sizes[l + 1])
-            s.kernels.divide(a.db, totals.weight, s.sizes[l + 1])
+    for l in range(s.n_layers):
+        a = &sweep.layers[l]
+        s.kernels.divide(a.dW, divisor, s.sizes[l] * s.sizes[l + 1])
+        s.kernels.divide(a.db, divisor, s.sizes[l + 1])
     leave_float_mode(mode)
-    return mean_of(loss, totals.weight) if mean else loss

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -31,12 +31,33 @@ class Layers:
     @property
     def workspace_bytes(self) -> int: ...
     def forward(
-        self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], X: ArrayLike
+        self,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike],
+        X: ArrayLike,
+        *,
+        keep: bool = True,
     ) -> _Floats: ...
     def backward(
         self,
         grad_output: ArrayLike,
-        weight_grads: Sequence[_Floats],
-        bias_grads: Sequence[_Floats],
+        weight_grads: Sequence[_Floats] | None,
+        bias_grads: Sequence[_Floats] | None,
         input_grad: _Floats | None = None,
     ) -> None: ...
+    def loss_and_grad(
+        self,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike],
+        X: ArrayLike,
+        y: ArrayLike,
+        weight_grads: Sequence[_Floats],
+        bias_grads: Sequence[_Floats],
+        *,
+        loss: Literal["bce", "softmax", "squared_error", "poisson"] = "bce",
+        sample_weight: ArrayLike | None = None,
+        reduction: Literal["sum", "mean"] | float = "sum",
+        pos_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None,
+        label_smoothing: float = 0.0,
+    ) -> float: ...

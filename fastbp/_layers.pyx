@@ -1,32 +1,35 @@
 """`Layers`: the recursion over arrays that the caller owns, in either weight layout."""
 
-import numpy as np
+from numbers import Real
 
 from fastbp import _checks
 from fastbp._recursion import ACTIVATIONS, IN_USE
 
 cimport numpy as cnp
-from libc.string cimport memcpy
 
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._arrays cimport LayerArrays
+from fastbp._backward cimport backward_all
+from fastbp._gradient cimport Batch, divide, loss_and_gradient, mean_of
 from fastbp._kernels.table cimport IDENTITY
+from fastbp._loss cimport Loss
 from fastbp._native cimport data
-from fastbp._recursion cimport (
-    asked_threads, carry_out, descend, forward_all, threads_for, weight_gradients,
-)
-from fastbp._team cimport Seat, acquire, do_phase, release, share
-from fastbp._workspace cimport BLOCK, Architecture, Buffers, Shape, Sweep, Workspace
+from fastbp._recursion cimport asked_threads, forward_all, threads_for
+from fastbp._team cimport acquire, release
+from fastbp._workspace cimport Architecture, Workspace
 
 cnp.import_array()
 
-ctypedef struct Backward:       # the task of `backward_of_thread` and its phases
-    Sweep* sweep
-    const char* X
-    const char* grad_output
-    char* input_grad
-    Py_ssize_t n
-    Py_ssize_t row                  # of the block, its first
-    Py_ssize_t rows
+
+cdef inline list listed(name, arrays):
+    """A list of its own, which nobody else can change."""
+    return (<list> arrays)[:] if type(arrays) is list else _checks.sequence(name, arrays)
+
+
+cdef double divisor_of(reduction) except -1:
+    """1 for "sum", 0 for "mean", which the batch decides, or a number itself."""
+    if isinstance(reduction, Real):
+        return _checks.positive("reduction", reduction)
+    return 0 if _checks.choice("reduction", reduction, ("sum", "mean")) == "mean" else 1
 
 
 cdef class Layers:
@@ -55,17 +58,9 @@ cdef class Layers:
     Notes
     -----
     `forward` keeps the activations of the whole batch for `backward`, and refers to X, weights
-    and biases: they must not change in between. One object serves one thread at a time.
+    and biases: they must not change in between. One object serves one thread at a time; a
+    second pass before the first one's `backward` needs an object of its own.
     """
-
-    cdef readonly tuple layer_sizes, activations
-    cdef readonly object dtype
-    cdef readonly str layout
-    cdef Workspace workspace
-    cdef object X, weights, biases      # of the last forward, converted
-    cdef dict given                     # the same, as they came
-    cdef Py_ssize_t n
-    cdef int asked, busy
 
     def __init__(self, layer_sizes, activations, *, dtype="float32", layout="io", n_threads=None):
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
@@ -81,9 +76,11 @@ cdef class Layers:
         self.dtype = _checks.real_dtype(dtype)
         self.layout = _checks.choice("layout", layout, ("io", "oi"))
         self.n_threads = n_threads
-        self.workspace = Workspace(
-            Architecture(self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
-                         self.dtype.itemsize, self.layout == "oi"), True)
+        self.architecture = Architecture(
+            self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
+            self.dtype.itemsize, self.layout == "oi")
+        self.arrays = LayerArrays(self.architecture, self.dtype)
+        self.workspace = Workspace(self.architecture, True)
 
     def __repr__(self):
         return (f"Layers({list(self.layer_sizes)}, {list(self.activations)}, "
@@ -107,29 +104,14 @@ cdef class Layers:
         """Bytes held for the batch that `forward` saw and for scratch."""
         return 0 if self.workspace is None else self.workspace.nbytes
 
-    def _layer_shapes(self):
-        pairs = zip(self.layer_sizes, self.layer_sizes[1:])
-        return [(i, o) if self.layout == "io" else (o, i) for i, o in pairs]
+    cdef int _enter(self) except -1:
+        if acquire(&self.busy):
+            raise RuntimeError(IN_USE.format("Layers"))
+        return 0
 
-    def _inputs(self, name, arrays, shapes, given):
-        arrays = _checks.sequence(name, arrays)
-        if len(arrays) != len(shapes):
-            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
-        given.update((f"{name}[{i}]", a) for i, a in enumerate(arrays))
-        return [_checks.real_array(f"{name}[{i}]", a, self.dtype, shape=shape)
-                for i, (a, shape) in enumerate(zip(arrays, shapes))]
+    # ---- passes
 
-    def _outputs(self, name, arrays, shapes, inputs):
-        arrays = _checks.sequence(name, arrays)
-        if len(arrays) != len(shapes):
-            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(shapes)}")
-        for i, (a, shape) in enumerate(zip(arrays, shapes)):
-            if a is None:
-                raise TypeError(f"{name}[{i}] is None; it should be an ndarray to write to")
-            inputs[f"{name}[{i}]"] = _checks.output(f"{name}[{i}]", a, shape, self.dtype, inputs)
-        return arrays
-
-    def forward(self, weights, biases, X):
+    def forward(self, weights, biases, X, *, keep=True):
         """E1: outputs h_L of a batch; keeps what `backward` needs.
 
         Parameters
@@ -137,6 +119,9 @@ cdef class Layers:
         weights, biases : sequences of ndarray
             One W (in the layout of the constructor) and one b (fan_out,) per layer.
         X : (n, layer_sizes[0]) array
+        keep : bool
+            False: keep nothing, and leave what an earlier pass kept. Several threads may be in
+            such a pass at once.
 
         Returns
         -------
@@ -151,32 +136,37 @@ cdef class Layers:
         RuntimeError
             When another thread is inside this object.
         """
-        if acquire(&self.busy):
-            raise RuntimeError(IN_USE.format("Layers"))
+        given = (listed("weights", weights), listed("biases", biases), X)
+        held = self._held(given)
+        if keep is not True and not _checks.boolean("keep", keep):
+            return self._forward(Workspace(self.architecture, False), held)
+        self._enter()
         try:
-            return self._forward(weights, biases, X)
+            self.held = None            # a failure from here on leaves nothing to go back over
+            out = self._forward(self.workspace, held)
+            self.given, self.held = given, held
+            return out
         finally:
             release(&self.busy)
 
-    def _forward(self, weights, biases, X):
-        cdef Workspace ws = self.workspace
-        if ws is None:
+    cdef tuple _held(self, tuple given):
+        if self.workspace is None:
             raise RuntimeError("Layers.__init__ was not called")
-        given = {"X": X}
-        shapes = self._layer_shapes()
-        weights = self._inputs("weights", weights, shapes, given)
-        biases = self._inputs("biases", biases, [(o,) for o in self.layer_sizes[1:]], given)
-        X = _checks.real_array("X", X, self.dtype, shape=("n_samples", self.layer_sizes[0]))
-        cdef Py_ssize_t n = X.shape[0], l
-        out = np.empty((n, self.layer_sizes[-1]), self.dtype)
-        self.X = None                       # a failure from here on leaves nothing to go back over
-        ws.reserve(max(n, 1), threads_for(ws.shape, n, 2, self.asked))    # for `backward`
-        for l in range(ws.shape.n_layers):
-            ws.sweep.layers[l].W = data(weights[l])
-            ws.sweep.layers[l].b = data(biases[l])
-        forward_all(ws, data(X), data(out), n, IDENTITY, self.asked)
-        self.X, self.weights, self.biases, self.given, self.n = X, weights, biases, given, n
+        weights, biases, X = given
+        return self.arrays.inputs(weights, biases, X)
+
+    cdef object _forward(self, Workspace ws, tuple held):
+        weights, biases, X = held
+        cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(X, 0), ws.shape.sizes[ws.shape.n_layers]]
+        out = cnp.PyArray_EMPTY(2, shape, self.arrays.typenum, 0)
+        self.arrays.bind_inputs(ws, weights, biases)
+        self._pass(ws, data(X), data(out), shape[0])
         return out
+
+    cdef int _pass(self, Workspace ws, const char* X, char* out, Py_ssize_t n) except -1:
+        if ws.backward:             # room for the way back too
+            ws.reserve(max(n, 1), threads_for(ws.shape, n, 2, self.asked))
+        return forward_all(ws, X, out, n, IDENTITY, self.asked)
 
     def backward(self, grad_output, weight_grads, bias_grads, input_grad=None):
         """E5 and E6: gradients of the last `forward` from dL/dh_L, into the arrays given.
@@ -185,8 +175,8 @@ cdef class Layers:
         ----------
         grad_output : (n, layer_sizes[-1]) array
             dL/dh_L.
-        weight_grads, bias_grads : sequences of ndarray
-            One per layer, like the weights and biases; overwritten.
+        weight_grads, bias_grads : sequences of ndarray, or None
+            One per layer, like the weights and biases; overwritten. Both None: E5 alone.
         input_grad : (n, layer_sizes[0]) ndarray, optional
             Overwritten with dL/dX.
 
@@ -197,71 +187,110 @@ cdef class Layers:
         ValueError, TypeError
             For arrays that do not fit, overlap an input, or cannot be written.
         """
-        if acquire(&self.busy):
-            raise RuntimeError(IN_USE.format("Layers"))
+        if weight_grads is not None or bias_grads is not None:
+            weight_grads = listed("weight_grads", weight_grads)
+            bias_grads = listed("bias_grads", bias_grads)
+        self._enter()
         try:
             self._backward(grad_output, weight_grads, bias_grads, input_grad)
         finally:
             release(&self.busy)
 
-    def _backward(self, grad_output, weight_grads, bias_grads, input_grad):
+    cdef int _backward(self, grad_output, list dW, list db, dX) except -1:
         cdef Workspace ws = self.workspace
-        if self.X is None:
+        if self.held is None:
             raise RuntimeError("backward needs a forward pass before it")
-        inputs = {**self.given, "grad_output": grad_output}     # what no output may overlap
-        grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
-                                         shape=(self.n, self.layer_sizes[-1]))
-        dW = self._outputs("weight_grads", weight_grads, self._layer_shapes(), inputs)
-        db = self._outputs("bias_grads", bias_grads, [(o,) for o in self.layer_sizes[1:]], inputs)
-        cdef char* dX = NULL
-        if input_grad is not None:
-            input_grad = _checks.output("input_grad", input_grad, (self.n, self.layer_sizes[0]),
-                                        self.dtype, inputs)
-            dX = data(input_grad)
-        cdef Py_ssize_t l
-        for l in range(ws.shape.n_layers):
-            ws.sweep.layers[l].dW = data(dW[l])
-            ws.sweep.layers[l].db = data(db[l])
-        cdef Backward task = Backward(&ws.sweep, data(self.X), data(grad_output), dX, self.n, 0, 0)
-        cdef int threads = min(ws.threads, threads_for(ws.shape, self.n, 2, self.asked))
-        carry_out(&ws.sweep, backward_of_thread, &task, threads)
+        weights, biases, X = self.given
+        others = {"X": X, "grad_output": grad_output}       # as they came
+        X = self.held[2]
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        if not self.arrays.fits(grad_output, 2, n, ws.shape.sizes[ws.shape.n_layers], False):
+            grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
+                                             shape=(n, self.layer_sizes[-1]))
+        self.arrays.bind_outputs(ws, dW, db, dX, n, (weights, biases, others))
+        return backward_all(ws, data(X), data(grad_output), data(dX), n, self.asked)
 
+    def loss_and_grad(self, weights, biases, X, y, weight_grads, bias_grads, *, loss="bce",
+                      sample_weight=None, reduction="sum", pos_weight=None, class_weight=None,
+                      label_smoothing=0.0):
+        """E1 to E6: the loss of the last layer's z, and its gradients into the arrays given.
 
-cdef void backward_of_thread(void* task, Seat* seat) noexcept nogil:
-    """delta_L = dL/dh_L * act'(z_L) and E5, then E6, block after block."""
-    cdef Backward t = (<Backward*> task)[0]
-    cdef Py_ssize_t block = <Py_ssize_t> BLOCK * t.sweep.meeting.parts, i
-    cdef float_mode mode = enter_float_mode()
-    for i in range(max(1, (t.n + block - 1) // block)):
-        t.row = i * block
-        t.rows = min(block, t.n - t.row)
-        if (do_phase(&t.sweep.meeting, seat, delta_part, &t)
-                or do_phase(&t.sweep.meeting, seat, weights_part, &t)):
-            break
-    leave_float_mode(mode)
+        The last activation is "identity": the loss brings the output that goes with it. What a
+        `forward` kept is lost.
 
+        Parameters
+        ----------
+        weights, biases, X
+            As in `forward`.
+        y, loss, sample_weight, pos_weight, class_weight, label_smoothing
+            As in `MLP` and its `backprop`.
+        weight_grads, bias_grads : sequences of ndarray
+            One per layer, like the weights and biases; overwritten.
+        reduction : {"sum", "mean"} or float
+            A number divides the sum, and its gradients.
 
-cdef void delta_part(void* task, const Seat* seat) noexcept nogil:
-    cdef Backward* t = <Backward*> task
-    cdef const Shape* s = t.sweep.shape
-    cdef Py_ssize_t features = s.sizes[0] * s.itemsize
-    cdef Py_ssize_t outputs = s.sizes[s.n_layers] * s.itemsize
-    cdef Py_ssize_t at = share(t.rows, seat.part, t.sweep.meeting.parts), row = t.row + at
-    cdef Py_ssize_t n = share(t.rows, seat.part + 1, t.sweep.meeting.parts) - at
-    cdef Buffers* last = &t.sweep.layers[s.n_layers - 1]
-    if last.dh == NULL:                     # h_L = z_L
-        memcpy(last.delta + at * outputs, t.grad_output + row * outputs, n * outputs)
-    else:
-        s.kernels.multiply(last.delta + at * outputs, t.grad_output + row * outputs,
-                           last.dh + row * outputs, n * s.sizes[s.n_layers])
-    descend(t.sweep, seat, row, at, n,
-            t.input_grad + row * features if t.input_grad != NULL else NULL)
+        Returns
+        -------
+        float
+            In nats.
 
+        Raises
+        ------
+        ValueError, TypeError
+            For arguments that do not fit; the message names the argument.
+        MemoryError
+            When the workspace cannot be had.
+        RuntimeError
+            When another thread is inside this object.
+        """
+        given = (listed("weights", weights), listed("biases", biases), X)
+        held = self._held(given)
+        dW = listed("weight_grads", weight_grads)
+        db = listed("bias_grads", bias_grads)
+        cdef double divisor = divisor_of(reduction)
+        others = {"X": X, "y": y}
+        if sample_weight is not None:
+            others["sample_weight"] = sample_weight
+        weights, biases, X = held
+        self._enter()
+        try:
+            self.held = None            # its weights are bound no longer
+            self._choose_loss(loss, pos_weight, class_weight, label_smoothing)
+            self.arrays.bind_inputs(self.workspace, weights, biases)
+            self.arrays.bind_outputs(self.workspace, dW, db, None, -1,
+                                     (given[0], given[1], others))
+            return self._loss_and_grad(data(X), cnp.PyArray_DIM(X, 0), y, sample_weight, divisor)
+        finally:
+            release(&self.busy)
 
-cdef void weights_part(void* task, const Seat* seat) noexcept nogil:
-    cdef Backward* t = <Backward*> task
-    cdef const Shape* s = t.sweep.shape
-    weight_gradients(t.sweep, seat, t.X + t.row * s.sizes[0] * s.itemsize, t.row, t.rows, t.row > 0)
+    cdef int _choose_loss(self, loss, pos_weight, class_weight, label_smoothing) except -1:
+        """Make `measure`, or leave it: weights, which their owner may change, are read again."""
+        asked = (loss, label_smoothing)
+        if pos_weight is None and class_weight is None and asked == self.asked_loss:
+            return 0
+        if self.activations[-1] != "identity":
+            raise ValueError(f"the last of activations is {self.activations[-1]!r}; it should be "
+                             "'identity' for a loss, which brings its own output")
+        self.measure = Loss(loss, self.layer_sizes[-1], self.dtype, {
+            "pos_weight": pos_weight, "class_weight": class_weight,
+            "label_smoothing": label_smoothing})
+        self.asked_loss = asked if pos_weight is None and class_weight is None else None
+        return 0
+
+    cdef double _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
+                               double divisor) except? -1:
+        """A divisor of 0 stands for the mean."""
+        cdef Workspace ws = self.workspace
+        cdef bint mean = divisor == 0
+        y = self.measure.targets(y, n)
+        sample_weight = self.measure.weights(sample_weight, y, n, mean)
+        cdef Batch batch = self.measure.batch(None, y, sample_weight)
+        batch.X = X
+        cdef double loss = loss_and_gradient(ws, &batch, n, True, mean, 0, self.asked)
+        if not mean and divisor != 1:
+            divide(&ws.sweep, divisor)
+            loss = mean_of(loss, divisor)
+        return loss
 
 
 def _build_layers(layer_sizes, activations, dtype, layout, n_threads):

@@ -21,7 +21,3 @@ cdef class Loss:
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean)
     # checked samples, in an order or as they come
     cdef Batch batch(self, X, y, sample_weight, order=*)
-
-
-# Whether the kernels can take this array as it is
-cdef bint ready(object array, int typenum) noexcept

@@ -20,14 +20,9 @@ from libc.float cimport DBL_MAX
 
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport EXPONENTIAL, IDENTITY, SIGMOID, SOFTMAX
-from fastbp._native cimport data
+from fastbp._native cimport data, ready
 
 cnp.import_array()
-
-
-cdef bint ready(object array, int typenum) noexcept:
-    return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == typenum
-            and cnp.PyArray_ISCARRAY_RO(array))
 
 
 cdef class Loss:

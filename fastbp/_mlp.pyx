@@ -16,8 +16,8 @@ from libc.stdlib cimport free, malloc
 from fastbp._epoch cimport BatchLoss, permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._loss cimport Loss, ready
-from fastbp._native cimport data
+from fastbp._loss cimport Loss
+from fastbp._native cimport data, ready
 from fastbp._optim cimport Optimizer
 from fastbp._recursion cimport asked_threads, forward_all, threads_for
 from fastbp._team cimport acquire, release

@@ -35,8 +35,11 @@ SIGNATURES = {
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
                        "rng=None, sample_weight=None, l2=0.0, batch_losses=None)",
     "Layers": "(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)",
-    "Layers.forward": "(self, weights, biases, X)",
+    "Layers.forward": "(self, weights, biases, X, *, keep=True)",
     "Layers.backward": "(self, grad_output, weight_grads, bias_grads, input_grad=None)",
+    "Layers.loss_and_grad": "(self, weights, biases, X, y, weight_grads, bias_grads, *, "
+                            "loss='bce', sample_weight=None, reduction='sum', pos_weight=None, "
+                            "class_weight=None, label_smoothing=0.0)",
     "SGD": "(lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0)",
     "SGD.step": "(self, params, grad)",
     "SGD.state_dict": "(self)",

@@ -1,0 +1,29 @@
+from fastbp._workspace cimport Architecture, Shape, Workspace
+
+ctypedef struct Span:           # the memory of an array
+    const char* start
+    const char* end
+
+
+cdef class LayerArrays:
+    """Checks the arrays of a call for layers of one shape and dtype."""
+    cdef Architecture architecture
+    cdef const Shape* shape
+    cdef object dtype
+    cdef int typenum
+    cdef Span* spans            # room for those of a call's arrays
+
+    # (rows, columns), or (columns,), of the dtype, to be read, or written, as it is;
+    # a negative `rows` stands for any number
+    cdef bint fits(self, array, int ndim, Py_ssize_t rows, Py_ssize_t columns, bint written)
+    # `fits` for every layer's W (ndim 2) or b (ndim 1)
+    cdef bint all_fit(self, list arrays, int ndim, bint written)
+    # whether contiguous arrays show at once that no output overlaps another one
+    cdef bint apart(self, list inputs, list outputs)
+    # lists of W and of b, and X, as the kernels use them
+    cdef tuple inputs(self, list weights, list biases, X)
+    cdef void bind_inputs(self, Workspace ws, list weights, list biases)
+    # the layers of `ws` to dW and db, or NULL without them, if these and dX can be written to and
+    # overlap neither each other nor `inputs`: (weights, biases, {name: array})
+    cdef int bind_outputs(self, Workspace ws, list dW, list db, dX, Py_ssize_t n,
+                          tuple inputs) except -1

@@ -1,0 +1,124 @@
+"""The arrays that a caller owns: W, b, dW, db of every layer, X and dL/dX.
+
+Arrays are used as they are when a look at their headers shows that all of them fit; otherwise
+they are checked one by one, by name, and converted or refused.
+"""
+
+from fastbp import _checks
+
+cimport numpy as cnp
+from libc.stdlib cimport free, malloc
+
+from fastbp._native cimport data, ready
+
+cnp.import_array()
+
+cdef enum:
+    OTHERS = 4                  # arrays of a call besides those of the layers: X, dX, y, weights
+
+
+cdef class LayerArrays:
+    def __cinit__(self, Architecture architecture, dtype):
+        self.architecture, self.shape = architecture, &architecture.shape
+        self.dtype, self.typenum = dtype, dtype.num
+        self.spans = <Span*> malloc((4 * self.shape.n_layers + OTHERS) * sizeof(Span))
+        if self.spans == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.spans)
+
+    # ---- at a glance
+
+    cdef bint fits(self, array, int ndim, Py_ssize_t rows, Py_ssize_t columns, bint written):
+        return (ready(array, self.typenum) and cnp.PyArray_NDIM(array) == ndim
+                and cnp.PyArray_DIM(array, ndim - 1) == columns
+                and (ndim == 1 or rows < 0 or cnp.PyArray_DIM(array, 0) == rows)
+                and (not written or cnp.PyArray_ISWRITEABLE(array)))
+
+    cdef bint all_fit(self, list arrays, int ndim, bint written):
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t l, rows, columns
+        if len(arrays) != s.n_layers:
+            return False
+        for l in range(s.n_layers):
+            rows, columns = s.sizes[l], s.sizes[l + 1]
+            if s.transposed and ndim == 2:
+                rows, columns = columns, rows
+            if not self.fits(arrays[l], ndim, rows, columns, written):
+                return False
+        return True
+
+    cdef bint apart(self, list inputs, list outputs):
+        cdef Py_ssize_t i, j, n_inputs = len(inputs)
+        cdef Span* spans = self.spans
+        for i, array in enumerate(inputs + outputs):
+            if not (cnp.PyArray_CheckExact(array) and cnp.PyArray_IS_C_CONTIGUOUS(array)):
+                return False
+            spans[i] = Span(data(array), data(array) + cnp.PyArray_NBYTES(array))
+            for j in range(i if i >= n_inputs else 0):
+                if spans[i].start < spans[j].end and spans[j].start < spans[i].end:
+                    return False
+        return True
+
+    # ---- one by one
+
+    def named(self, name, arrays, ndim):
+        """Triples of a name, an array and its shape for every layer's W (ndim 2) or b (ndim 1)."""
+        sizes = [self.shape.sizes[l] for l in range(self.shape.n_layers + 1)]
+        fan_in, fan_out = sizes[:-1], sizes[1:]
+        axes = [fan_out] if ndim == 1 else (
+            [fan_out, fan_in] if self.shape.transposed else [fan_in, fan_out])
+        if len(arrays) != len(fan_in):
+            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(fan_in)}")
+        return [(f"{name}[{l}]", array, shape)
+                for l, (array, shape) in enumerate(zip(arrays, zip(*axes)))]
+
+    def converted(self, name, arrays, ndim):
+        return [_checks.real_array(name, array, self.dtype, shape=shape)
+                for name, array, shape in self.named(name, arrays, ndim)]
+
+    def check_outputs(self, dW, db, dX, n, inputs):
+        weights, biases, others = inputs
+        named = self.named("weights", weights, 2) + self.named("biases", biases, 1)
+        inputs = {**{name: array for name, array, _ in named}, **others}
+        outputs = []
+        if dW is not None:
+            outputs += self.named("weight_grads", dW, 2) + self.named("bias_grads", db, 1)
+        if dX is not None:
+            outputs.append(("input_grad", dX, (n, self.shape.sizes[0])))
+        for name, array, shape in outputs:
+            if array is None:
+                raise TypeError(f"{name} is None; it should be an ndarray to write to")
+            inputs[name] = _checks.output(name, array, shape, self.dtype, inputs)
+
+    # ---- what a call does
+
+    cdef tuple inputs(self, list weights, list biases, X):
+        if (self.all_fit(weights, 2, False) and self.all_fit(biases, 1, False)
+                and self.fits(X, 2, -1, self.shape.sizes[0], False)):
+            return weights, biases, X
+        return (self.converted("weights", weights, 2), self.converted("biases", biases, 1),
+                _checks.real_array("X", X, self.dtype, shape=("n_samples", self.shape.sizes[0])))
+
+    cdef void bind_inputs(self, Workspace ws, list weights, list biases):
+        cdef Py_ssize_t l
+        for l in range(self.shape.n_layers):
+            ws.sweep.layers[l].W, ws.sweep.layers[l].b = data(weights[l]), data(biases[l])
+
+    cdef int bind_outputs(self, Workspace ws, list dW, list db, dX, Py_ssize_t n,
+                          tuple inputs) except -1:
+        cdef Py_ssize_t l
+        cdef list outputs = [] if dX is None else [dX]
+        cdef bint fit = dX is None or self.fits(dX, 2, n, self.shape.sizes[0], True)
+        weights, biases, others = inputs
+        if dW is not None:
+            fit = fit and self.all_fit(dW, 2, True) and self.all_fit(db, 1, True)
+            outputs += dW
+            outputs += db
+        if not fit or not self.apart([*weights, *biases, *others.values()], outputs):
+            self.check_outputs(dW, db, dX, n, inputs)
+        for l in range(self.shape.n_layers):
+            ws.sweep.layers[l].dW = NULL if dW is None else data(dW[l])
+            ws.sweep.layers[l].db = NULL if dW is None else data(db[l])
+        return 0

@@ -1,0 +1,29 @@
+from fastbp._arrays cimport LayerArrays
+from fastbp._loss cimport Loss
+from fastbp._workspace cimport Architecture, Workspace
+
+# 1 for "sum", 0 for "mean", or a number itself
+cdef double divisor_of(reduction) except -1
+
+
+cdef class Layers:
+    cdef readonly tuple layer_sizes, activations
+    cdef readonly object dtype
+    cdef readonly str layout
+    cdef Architecture architecture
+    cdef LayerArrays arrays
+    cdef Workspace workspace
+    cdef Loss measure               # of the last `loss_and_grad`,
+    cdef tuple asked_loss           # and what it was made of
+    cdef tuple given                # weights, biases, X of the last forward, as they came
+    cdef tuple held                 # the same, as the kernels use them
+    cdef int asked, busy
+
+    cdef int _enter(self) except -1
+    cdef tuple _held(self, tuple given)
+    cdef object _forward(self, Workspace ws, tuple held)
+    cdef int _pass(self, Workspace ws, const char* X, char* out, Py_ssize_t n) except -1
+    cdef int _backward(self, grad_output, list dW, list db, dX) except -1
+    cdef int _choose_loss(self, loss, pos_weight, class_weight, label_smoothing) except -1
+    cdef double _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
+                               double divisor) except? -1

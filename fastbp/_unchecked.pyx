@@ -1,0 +1,85 @@
+"""Passes of `Layers` over inputs that are given by address, for integrations.
+
+To make an array of another library's tensor costs more than a pass of a small network. The caller
+vouches for each address: contiguous memory of the dtype and the size, alive until the call ends.
+Those of the parameters are a list, W_1, b_1, W_2, b_2, ...; what is computed is in new arrays.
+"""
+
+cimport numpy as cnp
+
+from fastbp._backward cimport backward_all
+from fastbp._layers cimport Layers, divisor_of
+from fastbp._native cimport data
+from fastbp._team cimport release
+from fastbp._workspace cimport Shape, Workspace
+
+cnp.import_array()
+
+
+cdef void bind_params(Workspace ws, list params) except *:
+    cdef Py_ssize_t l
+    for l in range(ws.shape.n_layers):
+        ws.sweep.layers[l].W = <char*> <Py_ssize_t> params[2 * l]
+        ws.sweep.layers[l].b = <char*> <Py_ssize_t> params[2 * l + 1]
+
+
+cdef void bind_grads(Workspace ws, list grads) except *:
+    cdef Py_ssize_t l
+    for l in range(ws.shape.n_layers):
+        ws.sweep.layers[l].dW = NULL if grads is None else data(grads[2 * l])
+        ws.sweep.layers[l].db = NULL if grads is None else data(grads[2 * l + 1])
+
+
+cdef class UncheckedLayers(Layers):
+    """The constructor is that of Layers; one object serves one thread at a time."""
+
+    def new_grads(self):
+        """Memory for dW_1, db_1, dW_2, ..., in the layout of the weights."""
+        cdef const Shape* s = self.workspace.shape
+        cdef Py_ssize_t l
+        cdef list grads = []
+        for l in range(s.n_layers):
+            if s.transposed:
+                grads.append(self._empty(2, s.sizes[l + 1], s.sizes[l]))
+            else:
+                grads.append(self._empty(2, s.sizes[l], s.sizes[l + 1]))
+            grads.append(self._empty(1, s.sizes[l + 1], 0))
+        return grads
+
+    cdef object _empty(self, int ndim, Py_ssize_t rows, Py_ssize_t columns):
+        cdef cnp.npy_intp[2] shape = [rows, columns]
+        return cnp.PyArray_EMPTY(ndim, shape, self.arrays.typenum, 0)
+
+    def forward_at(self, list params, Py_ssize_t X, Py_ssize_t n, bint keep):
+        """E1: h_L (n, n_outputs)."""
+        cdef Workspace ws = self.workspace if keep else Workspace(self.architecture, False)
+        out = self._empty(2, n, ws.shape.sizes[ws.shape.n_layers])
+        bind_params(ws, params)
+        self._pass(ws, <char*> X, data(out), n)
+        return out
+
+    def backward_at(self, list params, Py_ssize_t X, Py_ssize_t grad_output, Py_ssize_t n,
+                    bint wants_X, bint wants_params):
+        """E5, E6 after a `forward_at` of the same that kept: dL/dX and [dW_1, db_1, ...], or None.
+        """
+        cdef Workspace ws = self.workspace
+        dX = self._empty(2, n, ws.shape.sizes[0]) if wants_X else None
+        grads = self.new_grads() if wants_params else None
+        bind_params(ws, params)
+        bind_grads(ws, grads)
+        backward_all(ws, <char*> X, <char*> grad_output, data(dX), n, self.asked)
+        return dX, grads
+
+    def loss_and_grad_at(self, list params, Py_ssize_t X, Py_ssize_t n, y, list grads, *, loss,
+                         sample_weight=None, reduction="sum", pos_weight=None, class_weight=None,
+                         label_smoothing=0.0):
+        """`loss_and_grad` into what `new_grads` gave; y and the options are checked."""
+        cdef double divisor = divisor_of(reduction)
+        self._enter()
+        try:
+            self._choose_loss(loss, pos_weight, class_weight, label_smoothing)
+            bind_params(self.workspace, params)
+            bind_grads(self.workspace, grads)
+            return self._loss_and_grad(<char*> X, n, y, sample_weight, divisor)
+        finally:
+            release(&self.busy)
