@@ -177,3 +177,8 @@ def test_an_installation_of_one_variant(tmp_path):
                 "print(fastbp.get_isa(), *fastbp.show_config('dict')['isas_built'])",
                 tmp_path, path=tmp_path)
     assert ended.stdout.split() == ["generic", "generic"], ended.stderr
+
+
+def test_pytorch_that_is_not_there(tmp_path):
+    refused(run("import sys; sys.modules['torch'] = None; import fastbp.torch", tmp_path),
+            "fastbp.torch needs PyTorch", "pip install 'fastbp[torch]'")

@@ -37,12 +37,13 @@ def one_core():
         os.sched_setaffinity(0, before)
 
 
-def interleave(calls, seconds, setups=None):
+def interleave(calls, seconds, setups=None, clock=time.perf_counter):
     """Seconds per call, a list of samples for each of `calls`: rounds for `seconds` in all.
 
-    `setups` has a call for each of them, made before each of its samples.
+    `setups` has a call for each of them, made before each of its samples. `clock` may be
+    `time.thread_time`, to which other programs add less.
     """
-    timers = [timeit.Timer(call, setup) for call, setup in
+    timers = [timeit.Timer(call, setup, clock) for call, setup in
               zip(calls, setups or ["pass"] * len(calls), strict=True)]
     counts = [_calls_per_sample(timer) for timer in timers]
     samples = [[] for _ in calls]

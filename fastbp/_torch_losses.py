@@ -1,0 +1,95 @@
+"""PyTorch's losses, and fastbp's by name, as keywords of `fastbp.Layers.loss_and_grad`.
+
+| torch.nn          | last activation | fastbp          | "mean" divides the sum by      |
+|-------------------|-----------------|-----------------|--------------------------------|
+| BCEWithLogitsLoss | identity        | "bce"           | n n_outputs                    |
+| BCELoss           | sigmoid         | "bce"           | n n_outputs                    |
+| CrossEntropyLoss  | identity        | "softmax"       | n, or the sum of class weights |
+| MSELoss           | identity        | "squared_error" | n n_outputs / 2                |
+| PoissonNLLLoss    | identity        | "poisson"       | n n_outputs                    |
+
+What a loss of PyTorch has and fastbp's has not is refused.
+"""
+
+from torch import nn
+
+from fastbp import _checks
+
+NAMES = {"bce": "bce", "cross_entropy": "softmax", "softmax": "softmax",
+         "squared_error": "squared_error", "poisson": "poisson"}
+
+
+def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
+    """Those of a loss by name, or of one of PyTorch's; `activation` is the last of the network."""
+    if isinstance(loss, nn.Module):
+        if reduction is not None or sample_weight is not None:
+            raise ValueError("reduction and sample_weight go with a loss by name; "
+                             f"{type(loss).__name__} has its own")
+        translate = TRANSLATIONS.get(type(loss))
+        if translate is None:
+            raise TypeError(f"loss is a {type(loss).__name__}; it should be one of "
+                            f"{', '.join(kind.__name__ for kind in TRANSLATIONS)}, or a name")
+        wanted = "sigmoid" if type(loss) is nn.BCELoss else "identity"
+        options = translate(loss, n, n_outputs, y)
+    else:
+        name = NAMES[_checks.choice("loss", loss, tuple(NAMES))]
+        wanted = activation if name == "bce" and activation == "sigmoid" else "identity"
+        options = {"loss": name, "reduction": "mean" if reduction is None else reduction}
+        if sample_weight is not None:
+            options["sample_weight"] = sample_weight.numpy()
+    if activation != wanted:
+        raise ValueError(f"the module ends in {activation!r}; under this loss it should end in "
+                         f"{wanted!r}")
+    return options
+
+
+def _reduction(loss, elements):
+    """What divides the sum: 1, or the number of elements that PyTorch takes the mean of."""
+    if loss.reduction == "none":
+        raise ValueError(f"{type(loss).__name__} has reduction='none'; "
+                         "it should be 'mean' or 'sum'")
+    # the mean over no samples is refused under that name
+    return 1.0 if loss.reduction == "sum" else elements or "mean"
+
+
+def _refuse(loss, **unwanted):
+    """Raise for an attribute that is not what it should be: {name: (wanted, is it so)}."""
+    for name, (wanted, fits) in unwanted.items():
+        if not fits:
+            raise ValueError(f"{type(loss).__name__} has {name}={getattr(loss, name)!r}; "
+                             f"for a fused module it should be {wanted}")
+
+
+def _bce(loss, n, n_outputs, y):
+    _refuse(loss, weight=("None", loss.weight is None))
+    pos_weight = getattr(loss, "pos_weight", None)
+    if pos_weight is not None:
+        pos_weight = pos_weight.detach().numpy()
+    return {"loss": "bce", "reduction": _reduction(loss, n * n_outputs), "pos_weight": pos_weight}
+
+
+def _cross_entropy(loss, n, n_outputs, y):
+    weight = loss.weight
+    _refuse(loss, ignore_index=("-100, with no such class in y", loss.ignore_index == -100),
+            weight=("None where y has probabilities, or label_smoothing is above 0",
+                    weight is None or y.dim() == 1 and not loss.label_smoothing))
+    _reduction(loss, n)
+    return {"loss": "softmax", "reduction": loss.reduction,
+            "class_weight": None if weight is None else weight.detach().numpy(),
+            "label_smoothing": loss.label_smoothing}
+
+
+def _squared_error(loss, n, n_outputs, y):
+    divisor = _reduction(loss, n * n_outputs)
+    return {"loss": "squared_error",
+            "reduction": divisor if divisor == "mean" else divisor / 2}
+
+
+def _poisson(loss, n, n_outputs, y):
+    _refuse(loss, log_input=("True", loss.log_input), full=("False", not loss.full))
+    return {"loss": "poisson", "reduction": _reduction(loss, n * n_outputs)}
+
+
+TRANSLATIONS = {nn.BCEWithLogitsLoss: _bce, nn.BCELoss: _bce,
+                nn.CrossEntropyLoss: _cross_entropy, nn.MSELoss: _squared_error,
+                nn.PoissonNLLLoss: _poisson}

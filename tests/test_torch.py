@@ -1,0 +1,602 @@
+"""fastbp.torch: a fused module is the Sequential it was made from, as PyTorch sees it, and computes
+what `fastbp.Layers` computes, to the bit. (Losses are in test_torch_losses.py.)
+
+Where the standard of comparison is PyTorch's own arithmetic, `close` has the bound.
+"""
+
+import copy
+import gc
+import io
+import pickle
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from fastbp import Layers
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+from torch import nn  # noqa: E402
+
+from fastbp.torch import FusedSequential, fuse, loss_and_grad_  # noqa: E402
+
+KINDS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
+SIZES = (3, 5, 4, 2)
+DTYPES = pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=str)
+ARCHITECTURES = pytest.mark.parametrize(("sizes", "activations"), [
+    ((3, 2), ["identity"]), ((3, 1), ["sigmoid"]), (SIZES, ["sigmoid", "sigmoid", "identity"]),
+    (SIZES, ["tanh", "relu", "sigmoid"]), (SIZES, ["relu", "identity", "tanh"])])
+
+
+def sequential(sizes=SIZES, activations=None, dtype=torch.float64, seed=0, bias=True):
+    """Its weights are of order 1, so that no unit is idle."""
+    torch.manual_seed(seed)
+    activations = activations or ["sigmoid"] * (len(sizes) - 2) + ["identity"]
+    children = []
+    for (i, o), name in zip(pairwise(sizes), activations, strict=True):
+        children.append(nn.Linear(i, o, bias=bias, dtype=dtype))
+        nn.init.normal_(children[-1].weight)
+        if name != "identity":
+            children.append(KINDS[name]())
+    return nn.Sequential(*children)
+
+
+def batch(n, sizes=SIZES, dtype=torch.float64, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(n, sizes[0], dtype=dtype, generator=generator),
+            torch.randn(n, sizes[-1], dtype=dtype, generator=generator))
+
+
+def gradients(module, X, g):
+    """The output, and the gradients of X and of the parameters that require one."""
+    X = X.detach().clone().requires_grad_()
+    params = [p for p in module.parameters() if p.requires_grad]
+    h = module(X)
+    return [h.detach(), *torch.autograd.grad(h, [X, *params], g)]
+
+
+def close(a, b):
+    """Of float64, within 2^-40 of the largest: sums of under 2^10 products of order 1, each within
+    2^-53, through four layers, come to 2^-41; a wrong formula is off by more than 2^-10."""
+    for x, y in zip(a, b, strict=True):
+        assert x.dtype == y.dtype == torch.float64 and x.shape == y.shape
+        assert (x - y).abs().max() <= 2.0**-40 * max(1.0, y.abs().max().item())
+
+
+def same(a, b):
+    for x, y in zip(a, b, strict=True):
+        assert x.dtype == y.dtype and torch.equal(x, y)
+
+
+# ---- values
+
+
+@DTYPES
+@ARCHITECTURES
+@pytest.mark.parametrize("n", [0, 1, 3, 300])
+def test_same_bits_as_layers(sizes, activations, kind, n):
+    module = sequential(sizes, activations, kind)
+    X, g = batch(n, sizes, kind)
+    h, dX, *grads = gradients(fuse(module), X, g)
+    layers = Layers(sizes, activations, dtype=str(kind).removeprefix("torch."), layout="oi")
+    params = [p.detach().numpy() for p in module.parameters()]
+    expected = [np.empty_like(a) for a in (X.numpy(), *params)]
+    out = layers.forward(params[::2], params[1::2], X.numpy())
+    layers.backward(g.numpy(), expected[1::2], expected[2::2], expected[0])
+    same([h, dX, *grads], map(torch.from_numpy, [out, *expected]))
+    with torch.no_grad():
+        assert torch.equal(fuse(module)(X), h)
+
+
+@ARCHITECTURES
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradcheck(sizes, activations, bias):
+    """Of X and of every parameter, against finite differences, at points away from relu's edge."""
+    fused = fuse(sequential(sizes, activations, bias=bias))
+    X = batch(4, sizes)[0].requires_grad_()
+    assert torch.autograd.gradcheck(lambda X, *params: fused(X), (X, *fused.parameters()))
+
+
+@ARCHITECTURES
+@pytest.mark.parametrize("bias", [True, False])
+def test_close_to_eager(sizes, activations, bias):
+    module = sequential(sizes, activations, bias=bias)
+    X, g = batch(50, sizes)
+    close(gradients(fuse(module), X, g), gradients(module, X, g))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 4, 3), (2, 0, 3)])
+def test_leading_axes(shape):
+    module = sequential()
+    X = torch.randn(shape, dtype=torch.float64)
+    g = torch.randn(*shape[:-1], 2, dtype=torch.float64)
+    expected = gradients(module, X, g)
+    got = gradients(fuse(module), X, g)
+    assert [a.shape for a in got] == [a.shape for a in expected]
+    if X.numel():
+        close(got, expected)
+
+
+@pytest.mark.parametrize("change", [
+    lambda a: a.T.contiguous().T, lambda a: a.repeat_interleave(2, 1)[:, ::2],
+    lambda a: torch.flip(a, [0]).flip([0]), lambda a: torch.complex(a * 0, -a).conj().imag])
+def test_any_layout_of_X_and_of_a_gradient(change):
+    fused = fuse(sequential())
+    X, g = batch(5)
+    same(gradients(fused, change(X), change(g)), gradients(fused, X, g))
+    h = fused(X)
+    same(torch.autograd.grad(h.sum(), list(fused.parameters())),
+         gradients(fused, X, torch.ones_like(h))[2:])
+
+
+def test_inside_a_larger_graph():
+    """A module before, a module after, the same module twice, and a loss of PyTorch's."""
+    module, other = sequential((3, 5, 3)), nn.Linear(3, 3, dtype=torch.float64)
+    X = batch(6)[0]
+
+    def grads(middle):
+        for p in (*module.parameters(), *other.parameters()):
+            p.grad = None
+        torch.tanh(other(middle(other(middle(X))))).square().mean().backward()
+        return [p.grad for p in (*module.parameters(), *other.parameters())]
+
+    close(grads(fuse(module)), grads(module))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_direct_backward(frozen):
+    """Of .grad and of X, within a larger graph; it adds; nothing else knows of the parameters."""
+    module = sequential()
+    module[0].requires_grad_(not frozen)
+    fused = fuse(module, direct=True)
+    X, g = batch(300)
+    expected = gradients(module, X, g)
+    for times in (1, 2):
+        X = X.detach().requires_grad_()
+        fused(X).backward(g)
+        close([X.grad], expected[1:2])
+        got = [p.grad for p in module.parameters() if p.requires_grad]
+        close(got, [times * a for a in expected[2:]])
+    assert (module[0].weight.grad is None) == frozen
+    fused.zero_grad()
+    fused(X.detach()).backward(g)
+    same([2 * p.grad for p in fused.parameters() if p.requires_grad], got)
+    with pytest.raises(RuntimeError, match="not have been used in the graph"):
+        torch.autograd.grad(fused(X), fused[2].weight, g)
+    assert fuse(fused) is fused and not fused.direct
+    same(gradients(fused, X, g)[2:], [p.grad for p in fused.parameters() if p.requires_grad])
+    assert copy.deepcopy(fuse(module, direct=True)).direct
+
+
+# ---- calls that wait for one another
+
+
+def test_passes_wait_for_their_backward():
+    """Forward passes of several sizes, gone back over in another order, one of them twice."""
+    fused = fuse(sequential())
+    batches = [batch(n, seed=n) for n in (5, 300, 1, 40)]
+    expected = [gradients(fused, X, g)[2:] for X, g in batches]
+    outputs = [fused(X) for X, _ in batches]
+    with torch.no_grad():
+        fused(batches[1][0])
+    for i in (2, 0, 3, 1):
+        for _ in range(2):
+            same(torch.autograd.grad(outputs[i], list(fused.parameters()), batches[i][1],
+                                     retain_graph=True), expected[i])
+
+
+def test_what_a_pass_holds_is_free_when_its_graph_is():
+    fused = fuse(sequential())
+    X, g = batch(4)
+    for _ in range(50):
+        fused(X).backward(g)
+        fused(X)                                        # and never gone back over
+    gc.collect()
+    assert len(fused._bound().free) <= 2
+    outputs = [fused(X) for _ in range(3)]
+    del outputs
+    outputs = [fused(X) for _ in range(3)]
+    assert len(fused._bound().free) == 0
+    del outputs
+    assert len(fused._bound().free) == 3
+
+
+def test_threads_of_ones_own():
+    fused = fuse(sequential())
+    X, g = batch(64)
+    expected, failed = gradients(fused, X, g), []
+
+    def work():
+        for _ in range(200):
+            got = gradients(fused, X, g)
+            if not all(map(torch.equal, got, expected)):
+                failed.append(got)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def test_checkpointing():
+    from torch.utils.checkpoint import checkpoint
+
+    fused = fuse(sequential())
+    X, g = batch(5)
+    expected = gradients(fused, X, g)
+    for reentrant in (True, False):
+        same(gradients(fused, X, g)[1:], expected[1:])
+        X = X.detach().requires_grad_()
+        checkpoint(fused, X, use_reentrant=reentrant).backward(g)
+        same([X.grad, *(p.grad for p in fused.parameters())], expected[1:])
+        fused.zero_grad()
+
+
+def test_gradients_add_up_and_are_nobody_elses():
+    fused = fuse(sequential())
+    X, g = batch(5)
+    expected = gradients(fused, X, g)[2:]
+    fused(X).backward(g)
+    kept = [p.grad for p in fused.parameters()]
+    fused(X).backward(g)
+    same([p.grad for p in fused.parameters()], [2 * a for a in expected])
+    assert all(p.grad is a for p, a in zip(fused.parameters(), kept, strict=True))
+    fused.zero_grad()
+    fused(2 * X).backward(g)
+    same(kept, [2 * a for a in expected])
+
+
+# ---- what is refused
+
+
+def test_a_change_between_forward_and_backward():
+    """As with PyTorch's own layers: of X and the weights, which are read again; not of a bias."""
+    module = fuse(sequential())
+    X, g = batch(5)
+
+    def replace(p):
+        p.data = p.data.clone()
+
+    for change in (lambda p: p.add_(1), lambda p: p.mul_(1), replace):
+        for tensor in (X, *(child.weight for child in module if isinstance(child, nn.Linear))):
+            h = module(X)
+            with torch.no_grad():
+                change(tensor)
+            with pytest.raises(RuntimeError, match="modified in place"):
+                h.backward(g)
+    h = module(X)
+    with torch.no_grad():
+        module[0].bias.add_(1)
+    h.backward(g)
+
+
+def test_second_derivatives():
+    fused = fuse(sequential())
+    X = batch(5)[0].requires_grad_()
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(fused(X).sum(), X, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64, torch.float32])
+def test_other_dtypes_of_X(dtype):
+    fused = fuse(sequential())
+    with pytest.raises(TypeError, match=rf"X is {dtype} on cpu; it should be torch.float64"):
+        fused(torch.zeros(2, 3, dtype=dtype))
+
+
+def test_other_dtypes_and_devices_of_parameters():
+    X = batch(2)[0]
+    for change in (lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m[0].float(),
+                   lambda m: m.to("meta")):
+        fused = fuse(sequential())
+        fused(X)
+        change(fused)
+        for module in (fused, copy.deepcopy(fused)):
+            with pytest.raises(TypeError, match="a weight is .*; every parameter should be"):
+                module(X)
+    with pytest.raises(TypeError, match="X is torch.float64 on meta"):
+        fuse(sequential())(X.to("meta"))
+
+
+def test_parameters_of_another_layout():
+    fused = fuse(sequential((3, 3, 3)))
+    X = batch(2, (3, 3))[0]
+    fused(X)
+    weight = fused[0].weight
+    for data in (weight.data.T, weight.data[:2].clone(), weight.data.repeat(2, 1)[::2]):
+        weight.data = data
+        with pytest.raises(ValueError, match="a weight has shape .*and be contiguous"):
+            fused(X)
+    weight.data = torch.eye(3, dtype=torch.float64)
+    fused(X)
+
+
+def test_memory_that_was_taken_away():
+    fused, X = fuse(sequential()), batch(2)[0]
+    h = fused(X)
+    fused[0].weight.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="a weight has a storage of 0 bytes"):
+        fused(X)
+    with pytest.raises(RuntimeError, match="modified in place"):
+        h.sum().backward()
+    X.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="X has a storage of 0 bytes"):
+        fuse(sequential())(X)
+
+
+def test_subclasses_and_fake_tensors():
+    """A module passes them through its children; a call that must read them refuses."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    class Special(torch.Tensor):
+        pass
+
+    fused, (X, y) = fuse(sequential()), batch(4)
+    assert type(fused(X.as_subclass(Special))) is Special
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = mode.from_tensor(X)
+    with mode:
+        assert fused(fake).shape == (4, 2)
+    for other in (fake, X.as_subclass(Special)):
+        with pytest.raises(TypeError, match="X is of type .*; it should be a Tensor"):
+            loss_and_grad_(fused, other, y)
+    with pytest.raises(RuntimeError):
+        torch.func.vmap(lambda x: loss_and_grad_(fused, x[None], y[:1]))(X)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (5, 4), (2, 5, 1)])
+def test_other_shapes_of_X(shape):
+    with pytest.raises(ValueError, match="X has shape"):
+        fuse(sequential())(torch.zeros(shape, dtype=torch.float64))
+
+
+# ---- a module like any other
+
+
+def test_state_dict_and_parameters():
+    """The very parameters, under the very names, in both directions and into another fused one."""
+    module = sequential()
+    fused = fuse(module)
+    assert [*map(id, fused.parameters())] == [*map(id, module.parameters())]
+    assert list(fused.state_dict()) == list(module.state_dict())
+    assert fused.training and not fuse(module.eval()).training
+    X = batch(4)[0]
+    for target in (sequential(seed=7), fuse(sequential(seed=8))):
+        target(X)
+        target.load_state_dict(fused.state_dict())
+        assert torch.equal(fuse(target)(X), fused(X))
+    target = fuse(sequential(seed=9))
+    target(X)
+    target.load_state_dict(fused.state_dict(), assign=True)
+    assert torch.equal(target(X), fused(X))
+    fused.load_state_dict(sequential(seed=7).state_dict())
+    close([module(X).detach()], [sequential(seed=7)(X).detach()])
+
+
+@pytest.mark.parametrize("again", [
+    copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), copy.copy,
+    lambda m: torch.load(saved(m), weights_only=False)])
+def test_copies(again):
+    fused = fuse(sequential())
+    X, g = batch(4)
+    fused(X).backward(g)
+    twin = again(fused)
+    assert type(twin) is FusedSequential and repr(twin) == repr(fused)
+    same(gradients(twin, X, g), gradients(fused, X, g))
+    shared = again is copy.copy
+    with torch.no_grad():
+        twin[0].weight.zero_()
+    assert torch.equal(twin(X), fused(X)) == shared
+
+
+def saved(module):
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return file
+
+
+def test_no_grad_and_frozen_parameters():
+    module = sequential()
+    fused = fuse(module)
+    X, g = batch(300)
+    with torch.no_grad():
+        assert not fused(X).requires_grad
+    with torch.inference_mode():
+        assert torch.equal(fused(X), fused(X.clone()))
+    module[0].requires_grad_(False)
+    close(gradients(fused, X, g), gradients(module, X, g))
+    fused(X).backward(g)
+    assert module[0].weight.grad is None and module[2].weight.grad is not None
+    module.requires_grad_(False)
+    assert not fused(X).requires_grad
+    close(gradients(fused, X, g), gradients(module, X, g))
+
+
+def test_tied_parameters():
+    linear = nn.Linear(3, 3, dtype=torch.float64)
+    other = nn.Linear(3, 3, dtype=torch.float64)
+    other.weight = linear.weight
+    module = nn.Sequential(linear, nn.Tanh(), linear, nn.Tanh(), other)
+    X, g = batch(5, (3, 3))
+    assert list(fuse(module).state_dict()) == list(module.state_dict())
+    close(gradients(fuse(module), X, g), gradients(module, X, g))
+
+
+def test_edits_of_a_fused_module():
+    """What is edited counts from the next call on, in memory of its own or not."""
+    fused = fuse(sequential())
+    X = batch(4)[0]
+    edits = [lambda: fused.__setitem__(1, nn.ReLU()), lambda: fused.append(nn.Tanh()),
+             lambda: setattr(fused[0], "weight", nn.Parameter(fused[0].weight.data.clone() * 2)),
+             lambda: setattr(fused[0].weight, "data", fused[0].weight.data * 2),
+             lambda: fused.__setitem__(0, nn.Linear(3, 5, bias=False, dtype=torch.float64)),
+             lambda: setattr(fused[0], "bias", nn.Parameter(torch.ones(5, dtype=torch.float64)))]
+    for edit in edits:
+        before = fused(X).detach()
+        edit()
+        close([fused(X).detach()], [nn.Sequential(*fused)(X).detach()])
+        assert not torch.equal(fused(X), before)
+    fused[1] = nn.Softmax(dim=1)
+    with pytest.raises(TypeError, match=r"child 1 is Softmax\(dim=1\)"):
+        fused(X)
+    fused = fuse(sequential())
+    fused(X)
+    nn.utils.parametrize.register_parametrization(fused[0], "weight", nn.Identity())
+    with pytest.raises(TypeError, match="no weight or bias of its own"):
+        fused(X)
+
+
+def test_to_another_dtype_and_back():
+    """Between forward and backward it is a change like any other."""
+    fused = fuse(sequential())
+    X, g = batch(4)
+    expected = gradients(fused, X, g)
+    wide = fused(X)
+    same(gradients(fused.float(), X.float(), g.float()),
+         gradients(fuse(sequential().float()), X.float(), g.float()))
+    with pytest.raises(RuntimeError, match="modified in place"):
+        wide.backward(g)
+    fused.load_state_dict(sequential().state_dict())
+    fused.double()
+    assert fused(X).dtype == torch.float64
+    close(gradients(fuse(sequential()), X, g), expected)
+
+
+def test_hooks():
+    """The module's own run as of any module; while a child has one, the children compute."""
+    fused, seen = fuse(sequential()), []
+    X, g = batch(4)
+    expected = gradients(fused, X, g)
+    handle = fused.register_forward_hook(lambda module, args, h: seen.append(h))
+    h = fused(X)
+    assert seen == [h]
+    handle.remove()
+    handle = fused[0].register_forward_hook(lambda module, args, z: seen.append(z.shape))
+    close(gradients(fused, X, g), expected)
+    assert seen[1:] == [(4, 5)]
+    handle.remove()
+    same(gradients(fused, X, g), expected)
+    fused[0].weight.register_hook(lambda grad: 2 * grad)
+    fused(X).backward(g)
+    same([fused[0].weight.grad], [2 * expected[2]])
+
+
+# ---- what is fused
+
+
+class Larger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = sequential((3, 5, 3))
+        self.more = nn.ModuleList([nn.Sequential(sequential((3, 4, 3)), nn.Softmax(dim=1))])
+        self.again = self.body
+        self.nothing = None
+
+    def forward(self, X):
+        return self.again(self.more[0](self.body(X)))
+
+
+def test_sequentials_inside_a_module():
+    module = Larger()
+    twin = copy.deepcopy(module)
+    assert fuse(module) is module
+    assert type(module.body) is FusedSequential and module.again is module.body
+    assert type(module.more[0]) is nn.Sequential and type(module.more[0][0]) is FusedSequential
+    assert list(module.state_dict()) == list(twin.state_dict())
+    X, g = batch(5, (3, 3))
+    close(gradients(module, X, g), gradients(twin, X, g))
+    assert fuse(module) is module
+
+
+def test_identities_and_a_fused_module_are_fused():
+    module = sequential()
+    fused = fuse(nn.Sequential(nn.Identity(), *module, nn.Identity()))
+    X, g = batch(5)
+    same(gradients(fused, X, g), gradients(fuse(module), X, g))
+    assert fuse(fused) is fused
+
+
+@pytest.mark.parametrize(("children", "words"), [
+    ([nn.Linear(2, 3), nn.Dropout()], "child 1 is Dropout"),
+    ([nn.ReLU(), nn.Linear(2, 3)], "child 0 is ReLU"),
+    ([nn.Linear(2, 3), nn.ReLU(), nn.Tanh()], "child 2 is Tanh"),
+    ([nn.Conv1d(1, 1, 1)], "child 0 is Conv1d"), ([], "no Linear"), ([nn.Identity()], "no Linear"),
+    ([nn.Linear(2, 3), nn.Linear(2, 3)], "does not fit")])
+def test_what_cannot_be_fused(children, words):
+    for module in (nn.Sequential(*children), nn.ModuleList([nn.Sequential(*children)])):
+        with pytest.raises(TypeError, match=words):
+            fuse(module)
+
+
+def test_other_refusals_of_fuse():
+    with pytest.raises(TypeError, match="module is of type function"):
+        fuse(lambda X: X)
+    with pytest.raises(TypeError, match="has no nn.Sequential"):
+        fuse(nn.Linear(2, 3))
+    module = sequential()
+    module[0].register_forward_hook(lambda *args: None)
+    with pytest.raises(TypeError, match="has hooks"):
+        fuse(module)
+
+
+# ---- PyTorch's tools
+
+
+def test_transforms_and_tracers_see_the_children():
+    fused = fuse(sequential())
+    X, g = batch(4)
+    expected = fused(X).detach()
+    close([torch.func.vmap(fused)(X).detach()], [expected])
+    params = dict(fused.named_parameters())
+
+    def loss(params):
+        return (torch.func.functional_call(fused, params, (X,)) * g).sum()
+
+    close(torch.func.grad(loss)(params).values(), gradients(fused, X, g)[2:])
+    value, tangent = torch.func.jvp(fused, (X,), (torch.ones_like(X),))
+    close([value.detach()], [expected])
+    assert tangent.abs().min() > 0
+    traced = torch.jit.trace(fused, X)
+    close([traced(2 * X).detach()], [fused(2 * X).detach()])
+    compiled = torch.compile(fused, backend="eager", fullgraph=True)
+    close([compiled(X).detach()], [expected])
+    close([torch.fx.symbolic_trace(fused)(X).detach()], [expected])
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "Adam": lambda p: torch.optim.Adam(p, lr=0.1, eps=0.1),
+    "fused Adam": lambda p: torch.optim.Adam(p, lr=0.1, eps=0.1, fused=True),
+    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.1, eps=0.1, foreach=True),
+    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.1, eps=0.1),
+    "LBFGS": lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=3)}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_optimizers(name, at_once):
+    """Ten steps, as with the module that was fused. With eps = 0.1 a step is at most 10 lr times as
+    far off as the gradient, so ten of them stay within `close`'s bound with its slack of 2^10."""
+    X, y = batch(20)
+    y, results = (y > 0).double(), []
+    criterion = nn.BCEWithLogitsLoss()
+    for prepare in (lambda m: m, fuse):
+        module = prepare(sequential())
+        optimizer = OPTIMIZERS[name](module.parameters())
+
+        def closure(module=module, optimizer=optimizer):
+            if at_once and isinstance(module, FusedSequential):
+                return loss_and_grad_(module, X, y, criterion)
+            optimizer.zero_grad()
+            loss = criterion(module(X), y)
+            loss.backward()
+            return loss
+
+        for _ in range(10):
+            optimizer.step(closure)
+        results.append([p.detach() for p in module.parameters()])
+    close(*results)
