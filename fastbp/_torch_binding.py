@@ -1,7 +1,7 @@
 """What the calls of one fused module need: its layers, their memory, Layers to compute in.
 
-Memory is handed over by address. The addresses of the parameters are read at each call; where one
-is new, that tensor's dtype, device, shape and layout are checked before anything reads there.
+Memory is handed over by address. Addresses and sizes of the parameters are read at each call; where
+one is new, each tensor's dtype, device, shape and layout are checked before anything reads there.
 """
 
 import operator
@@ -18,6 +18,7 @@ PLAIN = (torch.Tensor, nn.Parameter)    # a subclass has operations of its own
 
 _address = torch.Tensor.data_ptr
 _is_contiguous = torch.Tensor.is_contiguous
+_nbytes = operator.attrgetter("nbytes")
 
 
 def layers_of(children):
@@ -66,7 +67,7 @@ class Binding:
         self.read_again = operator.itemgetter(
             0, *(i for i, (_, name) in enumerate(self.slots, 1) if name == "weight"))
         self.anchor = torch.zeros((), requires_grad=True)   # the leaf of a graph without parameters
-        self.dtype = self.checked = None    # and the addresses of tensors that were looked at
+        self.dtype = self.checked = None    # and the memory of the tensors that were looked at
 
     def start(self, dtype):
         self.dtype = dtype
@@ -90,12 +91,13 @@ class Binding:
         try:
             params = [held[name] for held, name in self.slots]
             addresses = [*map(_address, params)]
+            memory = [*addresses, *map(_nbytes, params)]
         except (KeyError, TypeError):
             raise TypeError("a Linear of the fused module has no weight or bias of its own any "
                             "more; nn.Sequential(*fused) computes with what it has") from None
-        if addresses != self.checked or not all(map(_is_contiguous, params)):
+        if memory != self.checked or not all(map(_is_contiguous, params)):
             self.check(params)
-            self.checked = addresses
+            self.checked = memory
         if self.absent:
             given = iter(addresses)
             addresses = [next(given) if there else self.zeros.data_ptr() for there in self.present]

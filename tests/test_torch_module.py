@@ -259,3 +259,16 @@ def test_optimizers(name, at_once):
             optimizer.step(closure)
         results.append([p.detach() for p in module.parameters()])
     close(*results)
+
+
+def test_other_sizes_in_the_same_memory_are_seen():
+    """A parameter whose address stays and whose shape does not is refused, not read past."""
+    memory = torch.randn(16)
+    fused = fuse(nn.Sequential(nn.Linear(4, 4), nn.Tanh()))
+    fused[0].weight.data = memory.view(4, 4)
+    assert fused(torch.ones(2, 4)).shape == (2, 4)
+    fused[0].weight.data = memory[:4].view(2, 2)
+    for call in (lambda: fused(torch.ones(2, 4)),
+                 lambda: fused(torch.ones(2, 4, requires_grad=True))):
+        with pytest.raises(ValueError, match="weight has shape"):
+            call()
