@@ -1,7 +1,4 @@
-"""PyTorch modules on fastbp's kernels: one native call forward, one back.
-
-    fused = fuse(module)                            an nn.Sequential of Linear and activations
-    loss = loss_and_grad_(fused, X, y, "bce")       or the loss and every .grad in one call
+"""The fused module: one native call forward, one back, or one for loss and gradients.
 
 A fused module is the Sequential it was made from, the same children under the same names, so its
 parameters are shared and never copied: the weight (fan_out, fan_in) of a Linear is what `Layers`
@@ -9,23 +6,18 @@ reads with layout="oi". A forward pass that will be gone back over has a Layers 
 its graph is freed, so any number of passes may wait for their backward.
 
 It computes on the CPU, in float32 and float64, first derivatives. It knows no optimiser. Memory is
-the matter of `_torch_binding`, losses are of `_torch_losses`.
+the matter of `_binding`, losses are of `_losses`.
 """
 
 import operator
 from collections import OrderedDict
 
-try:
-    import torch
-except ImportError as error:
-    raise ImportError("fastbp.torch needs PyTorch: pip install 'fastbp[torch]'") from error
+import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from fastbp import _torch_losses
-from fastbp._torch_binding import PLAIN, Binding, Lease, hooks_of, layers_of
-
-__all__ = ["FusedSequential", "fuse", "loss_and_grad_"]
+from fastbp.torch import _losses
+from fastbp.torch._binding import PLAIN, Binding, Lease, hooks_of, layers_of
 
 _address = torch.Tensor.data_ptr
 _requires_grad = operator.attrgetter("requires_grad")
@@ -262,8 +254,8 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     params, addresses = binding.params()
     X = binding.input(X)
     n = X.shape[0]
-    options = _torch_losses.keywords(loss, reduction, sample_weight, n, binding.sizes[-1],
-                                     binding.activations[-1], y)
+    options = _losses.keywords(loss, reduction, sample_weight, n, binding.sizes[-1],
+                               binding.activations[-1], y)
     direct = not accumulate and [*map(id, binding.grads)] == [id(p.grad) for p in params]
     if not direct:
         binding.grad_arrays = binding.logits.new_grads()
