@@ -153,8 +153,10 @@ def target_array(y, n_samples, n_outputs, dtype, loss="bce"):
     if array.shape != wanted:
         flat = n_outputs == 1 or loss == "softmax"
         alternative = f"{shown((n_samples,))} or " if flat else ""
+        classes = loss == "bce" and array.shape == (n_samples,)
+        hint = ", or be classes under loss='softmax'" * classes
         raise ValueError(
-            f"y has shape {array.shape}; it should have shape {alternative}{shown(wanted)}")
+            f"y has shape {array.shape}; it should have shape {alternative}{shown(wanted)}{hint}")
     return array
 
 
@@ -186,18 +188,18 @@ def targets(y, n_samples, n_outputs, dtype, loss="bce"):
     return array
 
 
-def sample_weight(w, n_samples, reduction, dtype):
+def sample_weight(w, n_samples, reduction, dtype, name="sample_weight"):
     """``None``, or finite weights ``(n_samples,)`` of at least 0 that "mean" can be divided by."""
     if w is None:
         return None
-    array = real_array("sample_weight", w, dtype, shape=(n_samples,))
+    array = real_array(name, w, dtype, shape=(n_samples,))
     bad = ~((array >= 0) & (array < np.inf))
     if bad.any():
-        _refuse_row("sample_weight", array, bad, "finite and at least 0")
+        _refuse_row(name, array, bad, "finite and at least 0")
     total = array.sum(dtype=np.float64)
     if reduction == "mean" and not 0 < total < np.inf:
         raise ValueError(
-            f"sample_weight sums to {total}; under reduction='mean' it should be a positive sum")
+            f"{name} sums to {total}; under reduction='mean' it should be a positive sum")
     return array
 
 
@@ -348,6 +350,8 @@ class LossOptions(NamedTuple):
 
     def smoothing(self, n_outputs):
         """(a, b) of the target t = a y + b."""
+        if self.label_smoothing == 0:
+            return 1.0, 0.0
         n_classes = 2 if self.name == "bce" else n_outputs
         return 1 - self.label_smoothing, self.label_smoothing / n_classes
 
@@ -378,6 +382,17 @@ def _pos_weight(value, n_outputs, loss):
     return tuple(positive(f"pos_weight[{j}]", p) for j, p in enumerate(array.tolist()))
 
 
+def positive_array(name, value, dtype):
+    """Numbers that were positive and finite, and are in ``dtype``."""
+    with np.errstate(over="ignore"):
+        array = np.array(value, dtype)
+    bad = ~((array > 0) & (array < np.inf))
+    if bad.any():
+        raise ValueError(f"{name} has {value[int(np.argmax(bad))]}, which is {array[bad][0]} in "
+                         f"{np.dtype(dtype)}; it should be above 0 and finite there")
+    return array
+
+
 def _class_weight(value, n_outputs, loss):
     if value is None:
         return None
@@ -391,6 +406,9 @@ def _class_weight(value, n_outputs, loss):
             raise ValueError(f"class_weight has the key {unknown[0]!r}; "
                              f"its keys should be integers in [0, {n_classes})")
         value = [value.get(c, 1.0) for c in range(n_classes)]
+    if isinstance(value, str):
+        raise ValueError(f"class_weight is {value!r}; it should be a dict or {n_classes} numbers, "
+                         "one for each class")
     array = real_array("class_weight", value, np.float64, shape=(n_classes,))
     return tuple(non_negative(f"class_weight[{c}]", w) for c, w in enumerate(array.tolist()))
 
@@ -402,8 +420,9 @@ def logits_and_targets(z, y, w, loss):
         flat = "" if loss == "softmax" else "(n_samples,) or "
         raise ValueError(
             f"z has shape {z.shape}; it should have shape {flat}(n_samples, n_outputs)")
-    classes = loss == "softmax" and np.ndim(y) == 1
-    y = real_array("y", y, shape=z.shape[:1] if classes else z.shape)
+    y = real_array("y", y)
+    classes = loss == "softmax" and y.ndim == 1
+    _check_shape("y", y, z.shape[:1] if classes else z.shape)
     arrays = [z] if classes else [z, y]
     w = sample_weight(w, z.shape[0], "sum", None)
     arrays += [] if w is None else [w]
@@ -486,4 +505,5 @@ def optimizer_state(n_params, dtype_of_params, size, dtype):
     """Refuse parameters that are not those an optimizer's state was created for."""
     if (n_params, dtype_of_params) != (size, dtype):
         raise ValueError(f"params has {n_params} entries of {dtype_of_params}; "
-                         f"it should have {size} of {np.dtype(dtype)}, as at the first step")
+                         f"it should have {size} of {np.dtype(dtype)}, as at the first step: "
+                         "an optimizer belongs to one network")

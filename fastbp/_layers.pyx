@@ -153,7 +153,8 @@ cdef class Layers:
         if self.workspace is None:
             raise RuntimeError("Layers.__init__ was not called")
         weights, biases, X = given
-        return self.arrays.inputs(weights, biases, X)
+        weights, biases, X = self.arrays.inputs(weights, biases, X)
+        return weights, biases, X[:]        # a view: nobody else can give it another shape
 
     cdef object _forward(self, Workspace ws, tuple held):
         weights, biases, X = held
@@ -266,7 +267,9 @@ cdef class Layers:
     cdef int _choose_loss(self, loss, pos_weight, class_weight, label_smoothing) except -1:
         """Make `measure`, or leave it: weights, which their owner may change, are read again."""
         asked = (loss, label_smoothing)
-        if pos_weight is None and class_weight is None and asked == self.asked_loss:
+        plain = (type(loss) is str and type(label_smoothing) is float and pos_weight is None
+                 and class_weight is None)
+        if plain and asked == self.asked_loss:
             return 0
         if self.activations[-1] != "identity":
             raise ValueError(f"the last of activations is {self.activations[-1]!r}; it should be "
@@ -274,7 +277,7 @@ cdef class Layers:
         self.measure = Loss(loss, self.layer_sizes[-1], self.dtype, {
             "pos_weight": pos_weight, "class_weight": class_weight,
             "label_smoothing": label_smoothing})
-        self.asked_loss = asked if pos_weight is None and class_weight is None else None
+        self.asked_loss = asked if plain else None
         return 0
 
     cdef double _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,

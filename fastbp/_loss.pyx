@@ -11,8 +11,6 @@ Each pairs with its canonical output, so that delta_L = h - t. t is y with its l
 class weights are weights of samples.
 """
 
-import numpy as np
-
 from fastbp import _checks
 
 cimport numpy as cnp
@@ -43,7 +41,7 @@ cdef class Loss:
             self.output, self.criterion = EXPONENTIAL, self.kernels.poisson_with_logits
         self.target.scale, self.target.shift = checked.smoothing(n_outputs)
         if self.pos_weight is not None:
-            self.positives = np.array(self.pos_weight, dtype)
+            self.positives = _checks.positive_array("pos_weight", self.pos_weight, dtype)
             self.target.pos_weight = data(self.positives)
 
     @property
@@ -74,7 +72,7 @@ cdef class Loss:
                                                        self.n_outputs) < 0
         if not fits:
             _checks.target_range(y, self.n_outputs, self.name)
-        return y
+        return y[:] if softmax else y       # a view: its dimensions say what it is, and stay
 
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean):
         cdef double total
@@ -93,7 +91,8 @@ cdef class Loss:
             classes = _checks.class_weights(self.class_weight, y, self.name, self.dtype)
             if sample_weight is not None:
                 classes *= _checks.sample_weight(sample_weight, n, "sum", self.dtype)
-            sample_weight = classes
+            return _checks.sample_weight(classes, n, "mean" if mean else "sum", self.dtype,
+                                         "sample_weight times class_weight")
         return _checks.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
 
     cdef Batch batch(self, X, y, sample_weight, order=None):

@@ -117,7 +117,8 @@ def weighted_loss(options, z, y, w=None):
         y = np.eye(n_outputs, dtype=z.real.dtype)[y.astype(np.intp)]
     a, b = options.smoothing(n_outputs)
     t = y if a == 1 else a * y + z.real.dtype.type(b)
-    counts = () if options.pos_weight is None else (np.array(options.pos_weight, t.dtype),)
+    counts = () if options.pos_weight is None else (
+        _checks.positive_array("pos_weight", options.pos_weight, t.dtype),)
     terms, delta = LOSSES[options.name](z, t, *counts)
     terms = terms.astype(np.promote_types(terms.dtype, np.float64), copy=False)
     if w is not None:

@@ -62,12 +62,13 @@ cdef class Objective:
     """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
     cdef MLP net
     cdef object X, y, sample_weight     # checked
+    cdef Py_ssize_t n
     cdef bint mean
     cdef double l2
 
     def __call__(self, params):
-        return self.net._value_and_grad(params, self.X, self.y, self.sample_weight, self.mean,
-                                        self.l2)
+        return self.net._value_and_grad(params, self.X, self.y, self.sample_weight, self.n,
+                                        self.mean, self.l2)
 
 
 # ---- the network ------------------------------------------------------------------------
@@ -342,14 +343,16 @@ cdef class MLP:
         cdef Batch batch = self.measure.batch(X, y, sample_weight)
         return loss_and_gradient(ws, &batch, n, False, mean, 0, self.asked)
 
-    cdef double _gradient(self, X, y, sample_weight, bint mean, double l2, char* params,
-                          char* grad) except? -1:
-        """Loss, and its gradient at `params` into `grad`; the caller holds the network."""
+    cdef double _gradient(self, X, y, sample_weight, Py_ssize_t n, bint mean, double l2,
+                          char* params, char* grad) except? -1:
+        """Loss, and its gradient at `params` into `grad`; the caller holds the network.
+
+        n is the number of samples that was checked: a caller's array may have another shape now.
+        """
         cdef Workspace ws = self.workspace
         cdef Batch batch = self.measure.batch(X, y, sample_weight)
         ws.bind(params, grad)
-        return loss_and_gradient(ws, &batch, cnp.PyArray_DIM(X, 0), True, mean, l2,
-                                 self.asked)
+        return loss_and_gradient(ws, &batch, n, True, mean, l2, self.asked)
 
     def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6: the loss, and its gradient into `grad`.
@@ -388,11 +391,12 @@ cdef class MLP:
         cdef bint mean = is_mean(reduction)
         cdef double decay = penalty(l2)
         X = self._X(X)
-        y = self._y(y, cnp.PyArray_DIM(X, 0))
-        sample_weight = self._weights_of(sample_weight, y, cnp.PyArray_DIM(X, 0), mean)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        y = self._y(y, n)
+        sample_weight = self._weights_of(sample_weight, y, n, mean)
         self._enter()
         try:
-            return self._gradient(X, y, sample_weight, mean, decay, data(self.flat),
+            return self._gradient(X, y, sample_weight, n, mean, decay, data(self.flat),
                                   data(self.slope))
         finally:
             release(&self.busy)
@@ -421,18 +425,20 @@ cdef class MLP:
         cdef bint mean = is_mean(reduction)
         cdef double decay = penalty(l2)
         X = self._X(X)
-        y = self._y(y, cnp.PyArray_DIM(X, 0))
-        sample_weight = self._weights_of(sample_weight, y, cnp.PyArray_DIM(X, 0), mean)
-        return self._value_and_grad(params, X, y, sample_weight, mean, decay)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        y = self._y(y, n)
+        sample_weight = self._weights_of(sample_weight, y, n, mean)
+        return self._value_and_grad(params, X, y, sample_weight, n, mean, decay)
 
-    cdef object _value_and_grad(self, params, X, y, sample_weight, bint mean, double l2):
+    cdef object _value_and_grad(self, params, X, y, sample_weight, Py_ssize_t n, bint mean,
+                                double l2):
         cdef double loss
         params = _checks.real_array("params", params, shape=(self.n_params,))
         at = params.astype(self.dtype, copy=False)
         grad = np.empty(self.n_params, self.dtype)
         self._enter()
         try:
-            loss = self._gradient(X, y, sample_weight, mean, l2, data(at), data(grad))
+            loss = self._gradient(X, y, sample_weight, n, mean, l2, data(at), data(grad))
         finally:
             release(&self.busy)
         return loss, grad.astype(params.dtype, copy=False)
@@ -459,8 +465,9 @@ cdef class MLP:
         cdef bint mean = is_mean(reduction)
         f.net, f.mean, f.l2 = self, mean, penalty(l2)
         f.X = self._X(X)
-        f.y = self._y(y, cnp.PyArray_DIM(f.X, 0))
-        f.sample_weight = self._weights_of(sample_weight, f.y, cnp.PyArray_DIM(f.X, 0), mean)
+        f.n = cnp.PyArray_DIM(f.X, 0)
+        f.y = self._y(y, f.n)
+        f.sample_weight = self._weights_of(sample_weight, f.y, f.n, mean)
         return f
 
     # ---- epoch
@@ -527,13 +534,13 @@ cdef class MLP:
         try:
             if shuffled:
                 order = permutation(n, _random.raw_bits(rng, n - 1))
-            return self._epoch(X, y, sample_weight, order, optimizer, size, decay, batch_losses)
+            return self._epoch(X, y, sample_weight, order, optimizer, n, size, decay, batch_losses)
         finally:
             release(&self.busy)
 
-    cdef double _epoch(self, X, y, sample_weight, order, Optimizer optimizer, Py_ssize_t size,
-                       double l2, batch_losses) except? -1:
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), block, room
+    cdef double _epoch(self, X, y, sample_weight, order, Optimizer optimizer, Py_ssize_t n,
+                       Py_ssize_t size, double l2, batch_losses) except? -1:
+        cdef Py_ssize_t block, room
         cdef Workspace ws = self.workspace
         cdef Batch batch = self.measure.batch(X, y, sample_weight, order)
         cdef int threads = threads_for(self.shape, size, 3, self.asked)

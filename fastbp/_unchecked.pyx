@@ -18,6 +18,8 @@ cnp.import_array()
 
 cdef void bind_params(Workspace ws, list params) except *:
     cdef Py_ssize_t l
+    if ws is None or len(params) != 2 * ws.shape.n_layers:
+        raise ValueError("params should be the addresses of each layer's W and b")
     for l in range(ws.shape.n_layers):
         ws.sweep.layers[l].W = <char*> <Py_ssize_t> params[2 * l]
         ws.sweep.layers[l].b = <char*> <Py_ssize_t> params[2 * l + 1]
@@ -35,6 +37,8 @@ cdef class UncheckedLayers(Layers):
 
     def new_grads(self):
         """Memory for dW_1, db_1, dW_2, ..., in the layout of the weights."""
+        if self.workspace is None:
+            raise RuntimeError("Layers.__init__ was not called")
         cdef const Shape* s = self.workspace.shape
         cdef Py_ssize_t l
         cdef list grads = []

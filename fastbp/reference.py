@@ -385,7 +385,8 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     _checks.at_least_one_sample(n_samples, reduction)
     y = _checks.targets(y, n_samples, n_outputs, dtype, options.name)
     w = _checks.sample_weight(sample_weight, n_samples, "sum", dtype)
-    w = _checks.sample_weight(_weights(options, w, y, dtype), n_samples, reduction, dtype)
+    name = "sample_weight" + " times class_weight" * (options.class_weight is not None)
+    w = _checks.sample_weight(_weights(options, w, y, dtype), n_samples, reduction, dtype, name)
     loss, dW, db = _mathematics.gradient(weights, biases, X, y, options,
                                          None if w is None else w[:, None], activation)
     if reduction == "mean":

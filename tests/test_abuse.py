@@ -131,3 +131,41 @@ def test_inputs_that_lie_in_params_or_grad():
     net.grad[:] = net.params
     assert net.backprop(net.grad[:4].reshape(2, 2), y) == loss
     np.testing.assert_array_equal(net.grad, expected.grad)
+
+
+class Reshapes:
+    """What becomes an array, and gives another array of the same call another shape first."""
+
+    def __init__(self, array, other, shape):
+        self.array, self.other, self.shape = array, other, shape
+
+    def __array__(self, dtype=None, copy=None):
+        self.other.shape = self.shape
+        return np.asarray(self.array, dtype)
+
+
+def test_an_array_that_changes_its_shape_during_a_call():
+    """The sizes that were checked are the sizes that are computed with."""
+    X, y = np.ones((64, 4), "float32"), np.ones(64)
+    net = fastbp.MLP([4, 3, 1], seed=0)
+    expected = net.backprop(X, y)
+    assert net.backprop(X, Reshapes(y, X, (256, 1))) == expected
+
+
+def test_arrays_that_change_their_shapes_between_calls():
+    """An objective, and what a forward pass of `Layers` kept, go on with what they were given."""
+    X, y = np.ones((64, 4), "float32"), (np.arange(64) % 3).astype("float32")
+    net = fastbp.MLP([4, 5, 3], loss="softmax", seed=0)
+    f = net.objective(X, y)
+    expected = f(net.params)[0]
+    X.shape, y.shape = (1, 256), (64, 1)
+    assert f(net.params)[0] == expected
+    X.shape = (64, 4)
+    layers = fastbp.Layers([4, 1], ["tanh"])
+    layers.forward([np.ones((4, 1), "float32")], [np.ones(1, "float32")], X)
+    X.shape = (256, 1)
+    dW, db = [np.empty((4, 1), "float32")], [np.empty(1, "float32")]
+    with pytest.raises(ValueError, match="grad_output has shape"):
+        layers.backward(np.ones((256, 1), "float32"), dW, db)
+    layers.backward(np.ones((64, 1), "float32"), dW, db)
+    assert np.isfinite(dW[0]).all()

@@ -168,7 +168,8 @@ def test_threads_that_change_bits_are_not_timed(monkeypatch):
 def test_startup():
     result = startup.startup(rounds=3)
     assert result["kind"] == "startup" and result["added"]["rounds"] == 3
-    assert 0 < result["numpy"]["least_ms"] <= result["both"]["median_ms"]
+    for side in ("numpy", "both"):
+        assert 0 < result[side]["least_ms"] <= result[side]["median_ms"]
     folder = os.path.dirname(fastbp.__file__)
     assert 0 < result["wheel_bytes"] < sum(
         os.path.getsize(os.path.join(root, name)) for root, _, found in os.walk(folder)

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -267,8 +268,99 @@ def test_other_sizes_in_the_same_memory_are_seen():
     fused = fuse(nn.Sequential(nn.Linear(4, 4), nn.Tanh()))
     fused[0].weight.data = memory.view(4, 4)
     assert fused(torch.ones(2, 4)).shape == (2, 4)
-    fused[0].weight.data = memory[:4].view(2, 2)
+    fused[0].weight.data = memory[:8].view(2, 4)
     for call in (lambda: fused(torch.ones(2, 4)),
                  lambda: fused(torch.ones(2, 4, requires_grad=True))):
         with pytest.raises(ValueError, match="weight has shape"):
             call()
+
+
+def test_an_input_whose_storage_was_shrunk_is_refused():
+    fused = fuse(sequential())
+    X, y = batch(4096)[0], torch.ones(4096, 1, dtype=torch.float64)
+    X.untyped_storage().resize_(64)
+    for call in (lambda: fused(X), lambda: loss_and_grad_(fused, X, y, nn.MSELoss())):
+        with pytest.raises(ValueError, match="X has a storage of 64 bytes"):
+            call()
+
+
+def test_the_input_may_be_given_other_memory_before_the_way_back():
+    """Backward reads what forward read, whatever X.data has become."""
+    fused = fuse(sequential())
+    X = batch(8)[0]
+    expected = torch.autograd.grad(fused(X).sum(), [*fused.parameters()])
+    out = fused(X)
+    with pytest.raises(RuntimeError, match="modified in place"):
+        X.data = torch.zeros(200_000, X.shape[1])
+        out.sum().backward()
+    X = batch(8)[0]
+    same(torch.autograd.grad(fused(X).sum(), [*fused.parameters()]), expected)
+
+
+def test_threads_go_back_over_one_graph():
+    """As PyTorch allows with retain_graph: every gradient is that of one thread alone."""
+    fused, X = fuse(sequential()), batch(64)[0]
+    params = [*fused.parameters()]
+    out = fused(X)
+    expected = torch.autograd.grad(out, params, torch.ones_like(out), retain_graph=True)
+
+    def go_back(_):
+        for _ in range(20):
+            found = torch.autograd.grad(out, params, torch.ones_like(out), retain_graph=True)
+            same(found, expected)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(go_back, range(8)))
+
+
+def test_a_refused_call_leaves_the_gradient_of_the_other():
+    """Of two threads in `loss_and_grad_` of one module, one may be refused; the other is right."""
+    fused = fuse(nn.Sequential(nn.Linear(256, 512), nn.Tanh(), nn.Linear(512, 1)))
+    X, y = torch.randn(2048, 256), torch.rand(2048, 1)
+    loss_and_grad_(fused, X, y)
+    expected = [p.grad.clone() for p in fused.parameters()]
+    outcomes = []
+
+    def call(_):
+        try:
+            outcomes.append(loss_and_grad_(fused, X, y))
+        except RuntimeError as error:
+            assert "in use" in str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(10):
+            fused.zero_grad()
+            list(pool.map(call, range(2)))
+            same([p.grad for p in fused.parameters()], expected)
+    assert outcomes
+
+
+def test_freezing_and_unfreezing_between_calls_without_zero_grad():
+    fused, X, y = fuse(sequential((3, 5, 1))), batch(9)[0], torch.rand(9, 1)
+    loss_and_grad_(fused, X, y)
+    expected = [p.grad.clone() for p in fused.parameters()]
+    weight = fused[0].weight
+    weight.requires_grad_(False)
+    loss_and_grad_(fused, X, y)
+    assert weight.grad is None
+    weight.requires_grad_(True)
+    loss_and_grad_(fused, X, y)
+    same([p.grad for p in fused.parameters()], expected)
+    weight.grad.data = weight.grad.data / 2         # other memory
+    loss_and_grad_(fused, X, y)
+    same([p.grad for p in fused.parameters()], expected)
+
+
+@pytest.mark.parametrize(("name", "change"), [
+    ("y", lambda: {"y": torch.ones(4, 1, dtype=torch.bfloat16)}),
+    ("sample_weight", lambda: {"sample_weight": [1.0] * 4}),
+    ("sample_weight", lambda: {"sample_weight": torch.ones(4, dtype=torch.bfloat16)}),
+    ("X", lambda: {"X": torch.ones(4, 3).to_sparse()}),
+    ("accumulate", lambda: {"accumulate": "no"}),
+])
+def test_what_cannot_be_read_is_a_type_error_by_name(name, change):
+    fused = fuse(sequential((3, 5, 1)))
+    fused.float()
+    arguments = {"X": torch.ones(4, 3), "y": torch.ones(4, 1), **change()}
+    with pytest.raises(TypeError, match=f"^{name} is "):
+        loss_and_grad_(fused, **arguments)

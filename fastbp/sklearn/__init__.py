@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"sklearn", "scipy"}:
         raise
     raise ImportError(
-        f"fastbp.sklearn needs scikit-learn 1.9 or later, which lacks {error.name} here: "
+        f"fastbp.sklearn needs scikit-learn 1.9 or later, and there is no {error.name} here: "
         "pip install 'fastbp[sklearn]'") from error
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

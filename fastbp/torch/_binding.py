@@ -1,10 +1,12 @@
 """What the calls of one fused module need: its layers, their memory, Layers to compute in.
 
-Memory is handed over by address. Addresses and sizes of the parameters are read at each call; where
-one is new, each tensor's dtype, device, shape and layout are checked before anything reads there.
+Memory is handed over by address. Addresses, shapes and dtypes of the parameters are read at each
+call; where one is new, each tensor's device, layout and storage are checked before anything reads
+there.
 """
 
 import operator
+from threading import Lock
 
 import torch
 from torch import nn
@@ -18,7 +20,8 @@ PLAIN = (torch.Tensor, nn.Parameter)    # a subclass has operations of its own
 
 _address = torch.Tensor.data_ptr
 _is_contiguous = torch.Tensor.is_contiguous
-_nbytes = operator.attrgetter("nbytes")
+_shape = operator.attrgetter("shape")
+_dtype = operator.attrgetter("dtype")
 
 
 def layers_of(children):
@@ -75,7 +78,7 @@ class Binding:
         self.free = []                              # Layers that no pass has
         self.one_pass = self.new_layers()           # for passes that keep nothing
         self.logits = self.new_layers(logits=True)
-        self.grads, self.grad_arrays = (), None     # of the last `loss_and_grad_`
+        self.last = None                            # the Grads of the last `loss_and_grad_`
 
     def new_layers(self, logits=False):
         activations = [*self.activations[:-1], "identity"] if logits else self.activations
@@ -91,7 +94,7 @@ class Binding:
         try:
             params = [held[name] for held, name in self.slots]
             addresses = [*map(_address, params)]
-            memory = [*addresses, *map(_nbytes, params)]
+            memory = [*addresses, *map(_shape, params), *map(_dtype, params)]
         except (KeyError, TypeError):
             raise TypeError("a Linear of the fused module has no weight or bias of its own any "
                             "more; nn.Sequential(*fused) computes with what it has") from None
@@ -125,12 +128,15 @@ class Binding:
         if X.dtype is not self.dtype or not X.is_cpu:
             raise TypeError(f"X is {X.dtype} on {X.device}; it should be {self.dtype} on the CPU, "
                             "as the parameters are")
+        if X.layout is not torch.strided:
+            raise TypeError(f"X is of layout {X.layout}; it should be torch.strided")
         if X.dim() != 2 or X.shape[1] != self.sizes[0]:
             raise ValueError(f"X has shape {tuple(X.shape)}; it should have shape "
                              f"(n_samples, {self.sizes[0]})")
         X = X.contiguous().resolve_neg()
-        if not _address(X) and X.shape[0]:
-            raise ValueError("X has a storage of 0 bytes; it should have one that holds it")
+        held = X.untyped_storage().nbytes() - X.storage_offset() * X.itemsize
+        if held < X.nbytes:
+            raise ValueError(f"X has a storage of {held} bytes; it should have {X.nbytes}")
         return X
 
     def tensors(self, grads, wanted):
@@ -143,13 +149,30 @@ class Binding:
                 for a, want in zip(grads, wanted, strict=True)]
 
 
+class Grads:
+    """Gradients that a `loss_and_grad_` wrote: arrays, and tensors of the same memory."""
+
+    def __init__(self, binding, wanted):
+        self.wanted, self.arrays = wanted, binding.logits.new_grads()
+        self.tensors = binding.tensors(self.arrays, wanted)     # None of a frozen parameter
+        self.addresses = self.now()
+
+    def now(self):
+        return [0 if grad is None else _address(grad) for grad in self.tensors]
+
+    def is_held(self, params, wanted):
+        """Whether .grad of each parameter is still this tensor, of this memory."""
+        return (wanted == self.wanted and self.now() == self.addresses
+                and [*map(id, self.tensors)] == [id(p.grad) for p in params])
+
+
 class Lease:
     """A Layers that one forward pass has to itself, as long as its graph is there."""
 
-    __slots__ = ("free", "layers")
+    __slots__ = ("free", "layers", "lock")
 
     def __init__(self, binding):
-        self.free = binding.free
+        self.free, self.lock = binding.free, Lock()
         try:
             self.layers = self.free.pop()
         except IndexError:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from fastbp import _checks
 from fastbp.torch import _losses
-from fastbp.torch._binding import PLAIN, Binding, Lease, hooks_of, layers_of
+from fastbp.torch._binding import PLAIN, Binding, Grads, Lease, hooks_of, layers_of
 
 _address = torch.Tensor.data_ptr
 _requires_grad = operator.attrgetter("requires_grad")
@@ -28,10 +29,11 @@ _version = operator.attrgetter("_version")
 
 
 def _forward(ctx, binding, addresses, X, params):
-    lease = Lease(binding)
-    h = lease.layers.forward_at(addresses, X.data_ptr(), X.shape[0], True)
+    lease, n = Lease(binding), X.shape[0]
+    h = lease.layers.forward_at(addresses, X.data_ptr(), n, True)
     read = binding.read_again((X, *params))
-    ctx.kept = binding, lease, addresses, X, read, _state(read)
+    # a tensor of our own, of the same memory: X.data may be made another
+    ctx.kept = binding, lease, addresses, X.detach(), n, read, _state(read)
     return torch.from_numpy(h)
 
 
@@ -40,13 +42,14 @@ def _backward(ctx, grad_output, wants_X, wanted):
     if torch.is_grad_enabled():
         raise RuntimeError("a fused module has first derivatives only; for create_graph=True take "
                            "the module that was fused, or nn.Sequential(*fused)")
-    binding, lease, addresses, X, read, state = ctx.kept
+    binding, lease, addresses, X, n, read, state = ctx.kept
     if _state(read) != state:
         raise RuntimeError("X or a weight of a fused module was modified in place between its "
                            "forward pass and the backward pass, which needs it as it was")
     grad_output = grad_output.contiguous().resolve_neg()
-    dX, grads = lease.layers.backward_at(addresses, X.data_ptr(), grad_output.data_ptr(),
-                                         X.shape[0], wants_X, any(wanted))
+    with lease.lock:                # threads may go back over one graph at once
+        dX, grads = lease.layers.backward_at(addresses, X.data_ptr(), grad_output.data_ptr(), n,
+                                             wants_X, any(wanted))
     return (None if dX is None else torch.from_numpy(dX),
             [None] * len(wanted) if grads is None else binding.tensors(grads, wanted))
 
@@ -171,6 +174,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module is of type {type(module).__name__}; it should be an nn.Module")
+    direct = _checks.boolean("direct", direct)
     found, reasons = {}, []
     fused = _fused(module, found, reasons)
     if not found:
@@ -246,7 +250,8 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     """
     if not isinstance(module, FusedSequential):
         raise TypeError(f"module is of type {type(module).__name__}; it should be a "
-                        "FusedSequential, which fuse(module) returns")
+                        "FusedSequential, which fuse returns of an nn.Sequential, or puts in its "
+                        "place in a larger module")
     for name, value in (("X", X), ("y", y)):
         if type(value) not in PLAIN:
             raise TypeError(f"{name} is of type {type(value).__name__}; it should be a Tensor")
@@ -256,14 +261,16 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     n = X.shape[0]
     options = _losses.keywords(loss, reduction, sample_weight, n, binding.sizes[-1],
                                binding.activations[-1], y)
-    direct = not accumulate and [*map(id, binding.grads)] == [id(p.grad) for p in params]
-    if not direct:
-        binding.grad_arrays = binding.logits.new_grads()
-        binding.grads = binding.tensors(binding.grad_arrays, [*map(_requires_grad, params)])
-    value = binding.logits.loss_and_grad_at(addresses, X.data_ptr(), n, y.detach().numpy(),
-                                            binding.grad_arrays, **options)
-    if not direct:
-        _hand_over(params, binding.grads, accumulate)
+    accumulate = _checks.boolean("accumulate", accumulate)
+    y = _losses.as_array("y", y)
+    wanted = [*map(_requires_grad, params)]
+    last = binding.last
+    again = not accumulate and last is not None and last.is_held(params, wanted)
+    grads = last if again else Grads(binding, wanted)
+    value = binding.logits.loss_and_grad_at(addresses, X.data_ptr(), n, y, grads.arrays, **options)
+    if not again:
+        _hand_over(params, grads.tensors, accumulate)
+        binding.last = grads
     return value
 
 
@@ -272,8 +279,9 @@ def _hand_over(params, grads, accumulate):
     written = set()
     for p, grad in zip(params, grads, strict=True):
         if grad is None:                                # of a frozen parameter
-            continue
-        if p.grad is None:
+            if not accumulate:
+                p.grad = None
+        elif p.grad is None:
             p.grad = grad
         else:
             with torch.no_grad():

@@ -11,6 +11,7 @@
 What a loss of PyTorch has and fastbp's has not is refused.
 """
 
+import torch
 from torch import nn
 
 from fastbp import _checks
@@ -34,13 +35,26 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
     else:
         name = NAMES[_checks.choice("loss", loss, tuple(NAMES))]
         wanted = activation if name == "bce" and activation == "sigmoid" else "identity"
-        options = {"loss": name, "reduction": "mean" if reduction is None else reduction}
+        reduction = "mean" if reduction is None else reduction
+        options = {"loss": name,
+                   "reduction": _checks.choice("reduction", reduction, ("mean", "sum"))}
         if sample_weight is not None:
-            options["sample_weight"] = sample_weight.numpy()
+            options["sample_weight"] = as_array("sample_weight", sample_weight)
     if activation != wanted:
         raise ValueError(f"the module ends in {activation!r}; under this loss it should end in "
                          f"{wanted!r}")
     return options
+
+
+def as_array(name, tensor):
+    """A tensor as an ndarray of the same memory where there is one, without its graph."""
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{name} is of type {type(tensor).__name__}; it should be a Tensor")
+    try:
+        return tensor.detach().resolve_neg().numpy()
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}, {tensor.layout}; it should "
+                        "be dense, on the CPU, of a dtype that NumPy has") from error
 
 
 def _reduction(loss, elements):
@@ -64,7 +78,7 @@ def _bce(loss, n, n_outputs, y):
     _refuse(loss, weight=("None", loss.weight is None))
     pos_weight = getattr(loss, "pos_weight", None)
     if pos_weight is not None:
-        pos_weight = pos_weight.detach().numpy()
+        pos_weight = as_array("pos_weight", pos_weight)
     return {"loss": "bce", "reduction": _reduction(loss, n * n_outputs), "pos_weight": pos_weight}
 
 
@@ -75,7 +89,7 @@ def _cross_entropy(loss, n, n_outputs, y):
                     weight is None or y.dim() == 1 and not loss.label_smoothing))
     _reduction(loss, n)
     return {"loss": "softmax", "reduction": loss.reduction,
-            "class_weight": None if weight is None else weight.detach().numpy(),
+            "class_weight": None if weight is None else as_array("weight", weight),
             "label_smoothing": loss.label_smoothing}
 
 
