@@ -118,7 +118,7 @@ def test_a_float32_network_takes_float64_parameters():
 
 
 def test_the_data_are_checked_once_and_kept():
-    """A later change of the caller's own converted array does not reach a running minimisation."""
+    """Integers were converted, so a later change of them does not reach the minimisation."""
     X, y, _ = problem("softmax")
     net = fastbp.MLP([4, 3], loss="softmax", dtype="float64", seed=0)
     f = net.objective(X, y)
