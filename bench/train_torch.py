@@ -35,6 +35,7 @@ NETWORKS = [((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((10, 32, 32, 1), 64), ((30, 
             ((30, 64, 64, 1), 64), ((784, 256, 128, 10), 128), ((784, 512, 512, 10), 256),
             ((1024, 1024, 1024, 1), 512)]
 
+
 def problem(sizes, batch, dtype):
     """A Sequential of Linear and Sigmoid, its loss, X and y."""
     torch.manual_seed(0)
