@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -184,9 +185,7 @@ def fastbp_objective(net, X, y):
 def sides():
     found = {"fastbp": lambda *args: to_target(fastbp_objective, *args),
              "NumPy": lambda *args: to_target(numpy_objective, *args)}
-    try:
-        import torch  # noqa: F401
-    except ImportError:
+    if find_spec("torch") is None:
         return found
     found["PyTorch"] = lambda *args: to_target(torch_objective, *args)
     found["torch.optim.LBFGS"] = own_lbfgs

@@ -165,6 +165,16 @@ def test_threads_that_change_bits_are_not_timed(monkeypatch):
         list(measure.measure_threads(SMALL, ["float64"], 0.0))
 
 
+def test_startup_compares_pairs(monkeypatch):
+    """Medians of each side and of the differences of pairs, the first interpreter left out."""
+    seconds = iter([9.0, 1.0, 3.0, 2.0, 5.0, 4.0, 5.0])
+    monkeypatch.setattr(startup, "_seconds", lambda modules: next(seconds))
+    result = startup.startup(rounds=3)
+    medians = {side: result[side]["median_ms"] for side in ("numpy", "both", "added")}
+    assert medians == {"numpy": 2000, "both": 5000, "added": 2000}
+    assert result["numpy"]["least_ms"] == 1000
+
+
 def test_startup():
     result = startup.startup(rounds=3)
     assert result["kind"] == "startup" and result["added"]["rounds"] == 3

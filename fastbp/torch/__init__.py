@@ -9,10 +9,10 @@ docs/torch.md says what can be fused, and what a call costs.
 """
 
 try:
-    import torch  # noqa: F401
-except ImportError as error:
+    from fastbp.torch._fused import FusedSequential, fuse, loss_and_grad_
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "torch":
+        raise
     raise ImportError("fastbp.torch needs PyTorch: pip install 'fastbp[torch]'") from error
-
-from fastbp.torch._fused import FusedSequential, fuse, loss_and_grad_
 
 __all__ = ["FusedSequential", "fuse", "loss_and_grad_"]
