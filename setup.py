@@ -56,7 +56,8 @@ DIRECTIVES = {
     "binding": True,
 }
 MODULES = ("_kernels.dispatch", "_team", "_workspace", "_recursion", "_backward", "_gradient",
-           "_loss", "_equations", "_arrays", "_layers", "_unchecked", "_optim", "_epoch", "_mlp")
+           "_loss", "_certificate", "_equations", "_arrays", "_layers", "_unchecked", "_optim",
+           "_epoch", "_mlp")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

@@ -34,9 +34,9 @@ cdef void backward_of_thread(void* task, Seat* seat) noexcept nogil:
     for i in range(max(1, (t.n + block - 1) // block)):
         t.row = i * block
         t.rows = min(block, t.n - t.row)
-        if do_phase(&t.sweep.meeting, seat, delta_part, &t):
+        if do_phase(t.sweep.meeting, seat, delta_part, &t):
             break
-        if t.sweep.layers[0].dW != NULL and do_phase(&t.sweep.meeting, seat, weights_part, &t):
+        if t.sweep.layers[0].dW != NULL and do_phase(t.sweep.meeting, seat, weights_part, &t):
             break
     leave_float_mode(mode)
 

@@ -59,8 +59,8 @@ cdef void epoch_of_thread(void* task, Seat* seat) noexcept nogil:
     for step in range((e.n + e.size - 1) // e.size):
         rows = min(e.size, e.n - step * e.size)
         if (sweep_blocks(e.sweep, seat, &batch, rows, True, &e.totals)
-                or do_phase(&e.sweep.meeting, seat, settle_part, e)
-                or do_phase(&e.sweep.meeting, seat, update_part, e)):
+                or do_phase(e.sweep.meeting, seat, settle_part, e)
+                or do_phase(e.sweep.meeting, seat, update_part, e)):
             break
         if batch.order != NULL:
             batch.order += rows

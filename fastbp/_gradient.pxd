@@ -22,7 +22,13 @@ ctypedef struct Totals:         # float64 sums over the samples (N3)
 cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
                               bint mean, double l2, int asked) except? -1
 
+# The samples [row, row + n) of a batch
+cdef Batch samples(const Shape* s, const Batch* batch, Py_ssize_t row, Py_ssize_t n) noexcept nogil
+
 cdef void start(Totals* totals) noexcept nogil
+# The weights of a block's n samples; 1 each where `weight` is NULL
+cdef void add_weights(const Shape* s, Totals* totals, const char* weight,
+                      Py_ssize_t n) noexcept nogil
 cdef double loss_of(const Totals* totals) noexcept nogil
 cdef double mean_of(double loss, double weight) noexcept nogil
 # The phases of a batch's sums and gradient; nonzero when called off

@@ -61,8 +61,8 @@ cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t 
         block.row = i * rows
         block.n = min(rows, n - block.row)
         block.samples = samples(sweep.shape, batch, block.row, block.n)
-        if (do_phase(&sweep.meeting, seat, rows_part, &block)
-                or do_phase(&sweep.meeting, seat, sums_part, &block)):
+        if (do_phase(sweep.meeting, seat, rows_part, &block)
+                or do_phase(sweep.meeting, seat, sums_part, &block)):
             return True
     return False
 

@@ -77,6 +77,16 @@ class MLP:
         reduction: _Reduction = "sum",
         l2: float = 0.0,
     ) -> float: ...
+    def error_bound(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduction = "sum",
+        l2: float = 0.0,
+        out: _Floats | None = None,
+    ) -> _Floats: ...
     def value_and_grad(
         self,
         params: ArrayLike,

@@ -13,6 +13,7 @@ cimport numpy as cnp
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
+from fastbp._certificate cimport Certificate
 from fastbp._epoch cimport BatchLoss, permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
@@ -134,6 +135,7 @@ cdef class MLP:
     cdef Architecture architecture
     cdef const Shape* shape
     cdef Workspace workspace
+    cdef Certificate certificate        # once a bound was asked for
     cdef Py_ssize_t n_features, n_outputs
     cdef int typenum, asked, busy
 
@@ -227,9 +229,13 @@ cdef class MLP:
     def workspace_bytes(self):
         """Bytes of activations, derivatives, deltas and packed panels held for `backprop`.
 
-        Grows to what 256 rows for each thread need and stays there, however long the batch.
+        Grows to what 256 rows for each thread need and stays there, however long the batch;
+        `error_bound` needs as much again, and |params|.
         """
-        return 0 if self.workspace is None else self.workspace.nbytes
+        cdef Py_ssize_t nbytes = 0 if self.workspace is None else self.workspace.nbytes
+        if self.certificate is not None:
+            nbytes += self.certificate.nbytes + self.certificate.errors.nbytes
+        return nbytes
 
     # ---- checked arguments
 
@@ -400,6 +406,55 @@ cdef class MLP:
                                   data(self.slope))
         finally:
             release(&self.busy)
+
+    def error_bound(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0, out=None):
+        """How far rounding may have led the gradient of `backprop` from the true one.
+
+        The running error bound of E1 to E6, for each parameter: with the same arguments,
+        |grad - true| <= bound, where `true` is the gradient in real arithmetic at the network's
+        params, at X and y in the network's dtype. It costs two to three gradients, and leaves
+        `grad` alone.
+
+        Parameters
+        ----------
+        X, y, sample_weight, reduction, l2
+            As in `backprop`.
+        out : (n_params,) ndarray, optional
+            Of the network's dtype, C-contiguous; overwritten and returned.
+
+        Returns
+        -------
+        (n_params,) ndarray
+            In the network's dtype and the order of `grad`; infinite where nothing can be said.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError
+            As `backprop`.
+        """
+        cdef bint mean = is_mean(reduction)
+        cdef double decay = penalty(l2)
+        X = self._X(X)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        y = self._y(y, n)
+        sample_weight = self._weights_of(sample_weight, y, n, mean)
+        cdef Batch batch = self.measure.batch(X, y, sample_weight)
+        if out is None:
+            out = np.empty(self.n_params, self.dtype)
+        else:
+            _checks.output("out", out, (self.n_params,), self.dtype, {
+                "X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
+                "net.grad": self.slope})
+        self._enter()
+        try:
+            if self.certificate is None:
+                self.certificate = Certificate(self.architecture)
+            self.workspace.bind(data(self.flat), data(out))
+            self.certificate.write(self.workspace, &batch, self.measure.output, n, mean, decay,
+                                   self.asked)
+        finally:
+            release(&self.busy)
+        return out
 
     def value_and_grad(self, params, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6 at other parameters; `params` and `grad` of the network stay as they are.

@@ -57,12 +57,12 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
 
     Handlers of signals run under the caller's float mode (N5).
     """
-    cdef Clock* clock = &sweep.clock
+    cdef Clock* clock = sweep.clock
     cdef timespec t
     cdef double now
     cdef float_mode mode
     if seat.thread > 0:
-        return called_off(&sweep.meeting)
+        return called_off(sweep.meeting)
     clock.work += work
     if clock.work < LONG:
         return False
@@ -77,13 +77,13 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
         leave_float_mode(clock.mode)
         with gil:
             if check_signals() < 0:
-                call_off(&sweep.meeting, seat)
-            elif deserted(&sweep.meeting):
+                call_off(sweep.meeting, seat)
+            elif deserted(sweep.meeting):
                 set_error(RuntimeError, FORKED)
-                call_off(&sweep.meeting, seat)
+                call_off(sweep.meeting, seat)
         enter_float_mode()
         leave_float_mode(mode)
-    return called_off(&sweep.meeting)
+    return called_off(sweep.meeting)
 
 
 # ---- threads ----------------------------------------------------------------------------
@@ -107,12 +107,12 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
 
 cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1:
     cdef int size = recruit(threads)
-    sweep.clock = start_clock()
-    convene(&sweep.meeting, size)
+    sweep.clock[0] = start_clock()
+    convene(sweep.meeting, size)
     with nogil:
         conduct(work, task, size)
         dismiss(size)
-    return -1 if called_off(&sweep.meeting) else 0
+    return -1 if called_off(sweep.meeting) else 0
 
 
 # ---- the recursion ----------------------------------------------------------------------
@@ -169,7 +169,7 @@ cdef void forward_of_thread(void* task, Seat* seat) noexcept nogil:
     for i in range((r.n + block - 1) // block):
         r.row = i * block
         r.rows = min(block, r.n - r.row)
-        if do_phase(&r.sweep.meeting, seat, forward_part, &r):
+        if do_phase(r.sweep.meeting, seat, forward_part, &r):
             break
     leave_float_mode(mode)
 
@@ -230,7 +230,8 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
                            Py_ssize_t n, bint accumulate) noexcept nogil:
     """E6: of all weights, one after the other, each part has an equal share in whole rows.
 
-    A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in).
+    A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in). The first
+    layer is left out where X is NULL.
     """
     cdef const Shape* s = sweep.shape
     cdef Py_ssize_t low = share(<Py_ssize_t> s.weights, seat.part, sweep.meeting.parts)
@@ -246,7 +247,7 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
         first, last = rows_before(low, rows, width), rows_before(high, rows, width)
         low -= rows * width
         high -= rows * width
-        if first < last:
+        if first < last and h != NULL:
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, first, last - first,
                                   sweep.scratch + seat.part * sweep.scratch_bytes)

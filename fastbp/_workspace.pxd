@@ -38,8 +38,8 @@ ctypedef struct Sweep:      # a pass over a batch: the arrays, and the threads t
     char* losses            # workspace (block, n_outputs): of each output, not weighted
     char* scratch           # of part 0; the others' follow
     Py_ssize_t scratch_bytes
-    Meeting meeting
-    Clock clock             # of thread 0
+    Meeting* meeting
+    Clock* clock            # of thread 0
 
 
 cdef class Architecture:
@@ -52,6 +52,8 @@ cdef class Workspace:
     cdef Architecture architecture
     cdef const Shape* shape
     cdef Sweep sweep
+    cdef Meeting meeting
+    cdef Clock clock
     cdef char* memory
     cdef bint backward                  # keeps every h and dh, has room for every delta
     cdef readonly Py_ssize_t rows, block, nbytes

@@ -51,6 +51,7 @@ cdef class Workspace:
     def __cinit__(self, Architecture architecture, bint backward):
         self.architecture = architecture
         self.shape = self.sweep.shape = &architecture.shape
+        self.sweep.meeting, self.sweep.clock = &self.meeting, &self.clock
         self.backward = backward
         self.sweep.layers = <Buffers*> calloc(self.shape.n_layers, sizeof(Buffers))
         if self.sweep.layers == NULL:

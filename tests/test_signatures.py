@@ -30,6 +30,7 @@ SIGNATURES = {
     "MLP.logits": "(self, X, out=None)",
     "MLP.loss_value": f"(self, {LOSS})",
     "MLP.backprop": f"(self, {LOSS}, l2=0.0)",
+    "MLP.error_bound": "(self, X, y, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
     "MLP.value_and_grad": f"(self, params, {LOSS}, l2=0.0)",
     "MLP.objective": f"(self, {LOSS}, l2=0.0)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "

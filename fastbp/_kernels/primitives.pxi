@@ -6,7 +6,7 @@
 from libc.math cimport INFINITY, frexp
 
 from fastbp._kernels.table cimport (
-    EXPONENTIAL, IDENTITY, RELU, SIGMOID, TANH, Activation, KernelTable, Target,
+    EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation, KernelTable, Target,
 )
 
 cdef extern from "simd.h" nogil:

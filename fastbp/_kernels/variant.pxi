@@ -8,6 +8,7 @@ include "gemm.pxi"
 include "loss.pxi"
 include "softmax.pxi"
 include "update.pxi"
+include "bound.pxi"
 
 cdef KernelTable TABLE
 
@@ -35,5 +36,11 @@ TABLE.divide = divide
 TABLE.sgd = sgd
 TABLE.adam = adam
 TABLE.fma_peak = fma_peak
+TABLE.spread = spread
+TABLE.spread_delta = spread_delta
+TABLE.activate_within = activate_within
+TABLE.delta_within = delta_within
+TABLE.multiply_within = multiply_within
+TABLE.settle_bound = settle_bound
 
 table = PyCapsule_New(&TABLE, "fastbp.KernelTable", NULL)

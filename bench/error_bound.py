@@ -1,0 +1,74 @@
+"""What `MLP.error_bound` costs, and how loose it is, for each network of the benchmarks.
+
+    python bench/error_bound.py [--json bench/results/error-bound.json]
+
+Cost: the median time of a certificate over that of a gradient, in turns on one core, both having
+their memory. Looseness: the median over all parameters of bound / |error|, the error taken against
+wider arithmetic (float64, or a long double that is wider); and of bound / |gradient|, the relative
+accuracy that the certificate vouches for. Every certificate is verified first.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+
+from fastbp._bench.measure import machine
+from fastbp._bench.networks import NETWORKS, name, problem
+from fastbp._bench.timing import interleave, one_core
+from fastbp._error_bound import FASTBP, error_bound, own_error, wider
+
+SECONDS = 1.0               # of timing for each network
+OF_LONG_DOUBLE = 10**8      # multiply-adds above which float64 is not compared: a minute and more
+
+
+def looseness(net, X, y):
+    """Medians of bound / |error| and of bound / |gradient|; None where nothing wider is at hand."""
+    wide = wider(net.dtype)
+    work = len(X) * sum(W.size for W in net.weights)
+    if wide is not np.float64 and (work > OF_LONG_DOUBLE or np.finfo(wide).nmant < 63):
+        return None
+    exact, _ = error_bound(net.weights, net.biases, X, y, FASTBP, wide)
+    net.backprop(X, y)
+    bound = net.error_bound(X, y).astype(wide)
+    error = np.abs(net.grad.astype(wide) - exact)
+    assert np.all(error <= bound * (1 + own_error(net.dtype, wide)))
+    with np.errstate(divide="ignore"):
+        return float(np.median(bound / error)), float(np.median(bound / np.abs(exact)))
+
+
+def cost(net, X, y):
+    """The time of a certificate in gradients."""
+    out = np.empty(net.n_params, net.dtype) if net.n_params > 10**5 else None
+    gradient, certificate = interleave(
+        [lambda: net.backprop(X, y), lambda: net.error_bound(X, y, out=out)], SECONDS)
+    return statistics.median(certificate) / statistics.median(gradient)
+
+
+def measure():
+    for dtype in ("float32", "float64"):
+        for sizes, batch in NETWORKS:
+            net, X, y = problem(sizes, batch, dtype)
+            found = looseness(net, X, y)
+            row = {"network": name(sizes), "batch": batch, "dtype": dtype,
+                   "cost in gradients": cost(net, X, y)}
+            row["bound / error"] = "not measured" if found is None else f"{found[0]:.0f}"
+            row["bound / gradient"] = "" if found is None else f"{found[1]:.1e}"
+            print(row, flush=True)
+            yield row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path)
+    path = parser.parse_args().json
+    with one_core():
+        document = {"machine": machine(), "tables": {"certificates": list(measure())}}
+    if path:
+        path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+from fastbp._gradient cimport Batch
+from fastbp._kernels.table cimport Activation
+from fastbp._workspace cimport Architecture, Shape, Workspace
+
+ctypedef struct Length:         # of the sums of a product
+    double gamma
+    double scale                # a sum with that gamma, none negative, is above its true value then
+    double lost                 # underflows
+
+
+cdef class Certificate:
+    """The memory for error bounds of one network's gradients, beside that of the gradients."""
+    cdef const Shape* shape
+    cdef Length* lengths        # n_layers + 1: of each width
+    cdef Workspace errors       # e_h, e_h', e_delta; |W| and the bound
+    cdef char* memory
+    cdef char* magnitudes       # (n_params,)  |W_1|, |b_1|, ...
+    cdef char* biases           # (units,)     what |b| and underflows add to e_z
+    cdef char* carried          # (n_params,)  e_h^T (|delta| + e_delta)
+    cdef char* inputs           # (block, n_features)     |X|
+    cdef char* operand          # (block, widest layer)   of the product that is next
+    cdef Py_ssize_t nbytes, block
+    cdef Py_ssize_t widest      # the input's width, too
+
+    cdef int reserve(self, Py_ssize_t block, int threads) except -1
+    cdef void bind(self, Workspace values) noexcept nogil
+    # The bound of what `loss_and_gradient` computes with the same arguments; `values` is bound to
+    # params and, as grad, to the bound
+    cdef int write(self, Workspace values, const Batch* batch, Activation output, Py_ssize_t n,
+                   bint mean, double l2, int asked) except -1

@@ -1,0 +1,322 @@
+"""The running error bound of a gradient: e_x beside every x of E1 to E6, in the network's dtype.
+
+u is the unit roundoff, K the length of a sum, |.| elementwise, tiny the least number. Every x is a
+computed one and e_x bounds its distance from the true one, for exact params, X and y:
+
+    gamma(K) = k u / (1 - k u),  k = min(K, 256) + ceil(K / 256) + 1                    N1
+    e_z      = (gamma(K) |h| + e_h) |W| + gamma(K) |b| + eta(K),  eta(K) = (K + 2) tiny
+    e_h, e_h', e_deltaL                                                    _kernels/bound.pxi
+    e_g      = (gamma(K) |delta| + e_delta) |W^T| + eta(K),  g = delta W^T
+    e_delta  = (h' + e_h') e_g + |g| e_h' + u |delta|
+    e_dW     = |h^T| (gamma(m) |delta| + e_delta) + e_h^T (|delta| + e_delta) + eta(m)
+    e_db     = sum_i gamma(m) |delta_i| + e_delta_i + eta(m)
+
+m is the number of samples. Beside the three products of a gradient two stand for forward and delta,
+and two for dW where a layer's input has an error. The products are the gradient's own kernels; a
+`scale` just above 1 covers their roundings, which are relative because no term is negative.
+
+A pass has the blocks and phases of `_gradient`. Afterwards delta and e_delta hold the operands of
+e_dW, h its magnitude.
+"""
+
+from libc.math cimport INFINITY
+from libc.stdlib cimport free, malloc
+
+from fastbp._gradient cimport Totals, add_weights, samples, start
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.table cimport IDENTITY, SOFTMAX
+from fastbp._recursion cimport carry_out, interrupted, threads_for, weight_gradients
+from fastbp._team cimport Seat, do_phase, share
+from fastbp._workspace cimport BLOCK, Buffers, Sweep
+
+cdef enum:
+    ALIGNMENT = 64
+    UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
+
+ctypedef struct Task:
+    Sweep* values
+    Sweep* errors
+    const Batch* batch
+    Activation output
+    Py_ssize_t n
+    Totals totals
+    const Length* lengths
+    Length samples      # of E6, with what is done to its sums afterwards
+    char* magnitudes
+    char* inputs
+    char* operand
+    Py_ssize_t widest
+
+ctypedef struct Block:  # the task of a block's two phases
+    Task* task
+    Batch samples
+    Py_ssize_t row
+    Py_ssize_t n
+
+
+# ---- sums -------------------------------------------------------------------------------
+
+cdef double roundoff(const Shape* s) noexcept nogil:
+    return 2.0 ** -24 if s.itemsize == 4 else 2.0 ** -53
+
+
+cdef Length length_of(double K, double u, double more) noexcept nogil:
+    """Of sums of K products, whose results undergo `more` roundings."""
+    cdef double k = (min(K, 256.0) + (K + 255.0) // 256.0 + 1) * u
+    cdef Length length
+    length.gamma = k / (1 - k) + more * u if k < 0.5 else INFINITY
+    length.scale = 1 + 4 * length.gamma + 16 * u
+    length.lost = UNDERFLOWS * (K + 2)
+    return length
+
+
+# ---- memory and arguments ---------------------------------------------------------------
+
+cdef Py_ssize_t aligned(double nbytes) except -1:
+    if nbytes >= 2.0 ** 62:
+        raise MemoryError(f"the error bound needs {nbytes:.3g} bytes")
+    return (<Py_ssize_t> nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
+cdef class Certificate:
+    def __cinit__(self, Architecture architecture):
+        cdef Py_ssize_t l
+        self.shape = &architecture.shape
+        self.errors = Workspace(architecture, True)
+        self.lengths = <Length*> malloc((self.shape.n_layers + 1) * sizeof(Length))
+        if self.lengths == NULL:
+            raise MemoryError
+        for l in range(self.shape.n_layers + 1):
+            self.lengths[l] = length_of(self.shape.sizes[l], roundoff(self.shape), 0)
+            self.widest = max(self.widest, self.shape.sizes[l])
+
+    def __dealloc__(self):
+        free(self.lengths)
+        free(self.memory)
+
+    cdef int reserve(self, Py_ssize_t block, int threads) except -1:
+        cdef const Shape* s = self.shape
+        cdef double weights = s.weights + s.units
+        cdef Py_ssize_t params, units, inputs, operand, nbytes
+        cdef char* at
+        self.errors.reserve(block, threads)
+        block = self.errors.block
+        if block <= self.block:
+            return 0
+        params, units = aligned(weights * s.itemsize), aligned(s.units * s.itemsize)
+        inputs = aligned(<double> block * s.sizes[0] * s.itemsize)
+        operand = aligned(<double> block * self.widest * s.itemsize)
+        nbytes = aligned(2.0 * params + units + inputs + operand) + ALIGNMENT
+        at = <char*> malloc(nbytes)
+        if at == NULL:
+            raise MemoryError(f"the error bound needs {nbytes} bytes")
+        free(self.memory)
+        self.memory, self.block, self.nbytes = at, block, nbytes
+        at += -<Py_ssize_t> at & (ALIGNMENT - 1)
+        self.magnitudes, self.carried, self.biases = at, at + params, at + 2 * params
+        self.inputs = self.biases + units
+        self.operand = self.inputs + inputs
+        return 0
+
+    cdef void bind(self, Workspace values) noexcept nogil:
+        """Point the errors at |W|, at biases of their own, and at their part of the bound."""
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t l
+        cdef Buffers* e
+        cdef char* b = self.biases
+        self.errors.bind(self.magnitudes, self.carried)
+        self.errors.sweep.meeting, self.errors.sweep.clock = &values.meeting, &values.clock
+        for l in range(s.n_layers):
+            e = &self.errors.sweep.layers[l]
+            e.b = b
+            spread(s, b, values.sweep.layers[l].b, NULL, self.lengths[l], self.lengths[l].lost,
+                   s.sizes[l + 1])
+            b += s.sizes[l + 1] * s.itemsize
+
+    cdef int write(self, Workspace values, const Batch* batch, Activation output, Py_ssize_t n,
+                   bint mean, double l2, int asked) except -1:
+        cdef const Shape* s = self.shape
+        cdef int threads = threads_for(s, n, 6, asked)
+        cdef double u = roundoff(s), more = roundings(batch, n, u)
+        cdef Py_ssize_t block = min(max(n, 1), <Py_ssize_t> BLOCK * threads)
+        cdef Task t
+        cdef float_mode mode
+        values.reserve(block, threads)
+        self.reserve(values.block, threads)
+        mode = enter_float_mode()
+        self.bind(values)
+        leave_float_mode(mode)
+        t.values, t.errors, t.batch, t.output = &values.sweep, &self.errors.sweep, batch, output
+        t.n, t.widest, t.lengths, t.samples = n, self.widest, self.lengths, length_of(n, u, more)
+        t.magnitudes, t.inputs, t.operand = self.magnitudes, self.inputs, self.operand
+        start(&t.totals)
+        carry_out(&values.sweep, pass_of_thread, &t, threads)
+        with nogil:
+            settle(&t, l2 * more * u, t.totals.weight if mean else 1)
+        return 0
+
+
+cdef double roundings(const Batch* batch, Py_ssize_t n, double u) noexcept nogil:
+    """What follows a sum, in units of u: the penalty's product and sum, the quotient of a mean.
+
+    The divisor is a float64 sum of n weights, and rounded to the dtype.
+    """
+    return 6 + (n * 2.0 ** -53 / u if batch.sample_weight != NULL else 0)
+
+
+cdef void spread(const Shape* s, char* out, const char* x, const char* e, Length length,
+                 double lost, Py_ssize_t size) noexcept nogil:
+    """gamma |x| + e: the operand, or the bias, of a product that bounds the errors of another."""
+    s.kernels.spread(out, x, e, length.gamma, length.scale, lost, size)
+
+
+# ---- the pass ---------------------------------------------------------------------------
+
+cdef void pass_of_thread(void* task, Seat* seat) noexcept nogil:
+    cdef Task* t = <Task*> task
+    cdef float_mode mode = enter_float_mode()
+    cdef Py_ssize_t i, rows = <Py_ssize_t> BLOCK * t.values.meeting.parts
+    cdef Block block
+    block.task = t
+    if not do_phase(t.values.meeting, seat, magnitudes_part, t):
+        for i in range(max(1, (t.n + rows - 1) // rows)):
+            block.row = i * rows
+            block.n = min(rows, t.n - block.row)
+            block.samples = samples(t.values.shape, t.batch, block.row, block.n)
+            if (do_phase(t.values.meeting, seat, rows_part, &block)
+                    or do_phase(t.values.meeting, seat, sums_part, &block)):
+                break
+    leave_float_mode(mode)
+
+
+cdef void magnitudes_part(void* task, const Seat* seat) noexcept nogil:
+    """|W| of a share of the parameters."""
+    cdef Task* t = <Task*> task
+    cdef const Shape* s = t.values.shape
+    cdef Py_ssize_t n = <Py_ssize_t> (s.weights + s.units)
+    cdef Py_ssize_t low = share(n, seat.part, t.values.meeting.parts)
+    cdef Py_ssize_t high = share(n, seat.part + 1, t.values.meeting.parts)
+    s.kernels.spread(t.magnitudes + low * s.itemsize, t.values.layers[0].W + low * s.itemsize,
+                     NULL, 1, 1, 0, high - low)
+
+
+cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
+    """E1, E3, E5 with their bounds for rows [at, at + n) of a block."""
+    cdef Block* b = <Block*> task
+    cdef Task* t = b.task
+    cdef const Shape* s = t.values.shape
+    cdef Py_ssize_t at = share(b.n, seat.part, t.values.meeting.parts)
+    cdef Py_ssize_t n = share(b.n, seat.part + 1, t.values.meeting.parts) - at
+    if forward_within(t, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n):
+        return
+    delta_of_loss(t, &b.samples, at, n)
+    descend_within(t, seat, at, n)
+
+
+cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at,
+                         Py_ssize_t n) noexcept nogil:
+    """E1, E4 and e_z, e_h, e_h' of every layer; nonzero when the pass is called off."""
+    cdef const Shape* s = t.values.shape
+    cdef Py_ssize_t l, o
+    cdef Buffers* a
+    cdef Buffers* e
+    cdef const char* h = X
+    cdef const char* e_h = NULL
+    cdef char* operand = t.operand + at * t.widest * s.itemsize
+    cdef char* values_scratch = t.values.scratch + seat.part * t.values.scratch_bytes
+    s.kernels.spread(t.inputs + at * s.sizes[0] * s.itemsize, X, NULL, 1, 1, 0, n * s.sizes[0])
+    for l in range(s.n_layers):
+        a, e = &t.values.layers[l], &t.errors.layers[l]
+        o = at * s.sizes[l + 1] * s.itemsize
+        spread(s, operand, h, e_h, t.lengths[l], 0, n * s.sizes[l])
+        s.kernels.forward(a.h + o, NULL, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], False,
+                          IDENTITY, values_scratch)
+        s.kernels.forward(e.h + o, NULL, operand, e.W, e.b, n, s.sizes[l], s.sizes[l + 1], False,
+                          IDENTITY, t.errors.scratch + seat.part * t.errors.scratch_bytes)
+        if s.activations[l] != IDENTITY:
+            s.kernels.activate_within(a.h + o, a.dh + o, e.h + o, e.dh + o, s.activations[l],
+                                      n * s.sizes[l + 1])
+        h, e_h = a.h + o, e.h + o
+        if interrupted(t.values, seat, 2.0 * n * s.sizes[l] * s.sizes[l + 1]):
+            return True
+    return False
+
+
+cdef void delta_of_loss(Task* t, const Batch* block, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """E3 and e_deltaL."""
+    cdef const Shape* s = t.values.shape
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers], o = at * outputs * s.itemsize
+    cdef Buffers* a = &t.values.layers[s.n_layers - 1]
+    cdef Buffers* e = &t.errors.layers[s.n_layers - 1]
+    cdef const char* y = block.y + at * block.y_width * s.itemsize
+    cdef const char* weight = block.sample_weight
+    cdef char* f = t.errors.losses + o
+    if weight != NULL:
+        weight += at * s.itemsize
+    block.criterion(t.values.losses + o, a.delta + o, a.h + o, y, weight, &block.target, n, outputs)
+    if t.output == SOFTMAX:
+        s.kernels.softmax(f, a.h + o, n, outputs)
+    else:
+        s.kernels.activate(f, NULL, a.h + o, t.output, n * outputs)
+    s.kernels.delta_within(e.delta + o, a.delta + o, f, e.h + o, y, weight, &block.target,
+                           t.output, n, outputs)
+
+
+cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """E5 and e_delta down to the first layer, leaving the operands of E6 behind."""
+    cdef const Shape* s = t.values.shape
+    cdef Py_ssize_t step, l, o, below
+    cdef Buffers* a
+    cdef Buffers* e
+    cdef Buffers* a_below
+    cdef Buffers* e_below
+    cdef char* operand = t.operand + at * t.widest * s.itemsize
+    for step in range(s.n_layers):
+        l = s.n_layers - 1 - step
+        a, e = &t.values.layers[l], &t.errors.layers[l]
+        o, below = at * s.sizes[l + 1] * s.itemsize, at * s.sizes[l] * s.itemsize
+        if l > 0:
+            a_below, e_below = &t.values.layers[l - 1], &t.errors.layers[l - 1]
+            spread(s, operand, a.delta + o, e.delta + o, t.lengths[l + 1], 0,
+                   n * s.sizes[l + 1])
+            s.kernels.delta(a_below.delta + below, a.delta + o, a.W, NULL, n, s.sizes[l],
+                            s.sizes[l + 1], False,
+                            t.values.scratch + seat.part * t.values.scratch_bytes)
+            s.kernels.delta(e_below.delta + below, operand, e.W, NULL, n, s.sizes[l],
+                            s.sizes[l + 1], False,
+                            t.errors.scratch + seat.part * t.errors.scratch_bytes)
+            s.kernels.multiply_within(
+                a_below.delta + below, e_below.delta + below,
+                a_below.dh + below if a_below.dh != NULL else NULL,
+                e_below.dh + below if e_below.dh != NULL else NULL,
+                t.lengths[l + 1].lost, n * s.sizes[l])
+            s.kernels.spread(a_below.h + below, a_below.h + below, NULL, 1, 1, 0, n * s.sizes[l])
+        s.kernels.spread_delta(a.delta + o, e.delta + o, t.samples.gamma, t.samples.scale,
+                               n * s.sizes[l + 1])
+        if interrupted(t.values, seat, 2.0 * n * s.sizes[l] * s.sizes[l + 1]):
+            return
+
+
+cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
+    """e_dW, e_db of a share of the weights; the first part adds up the samples' weights."""
+    cdef Block* b = <Block*> task
+    cdef Task* t = b.task
+    if seat.part == 0:
+        add_weights(t.values.shape, &t.totals, b.samples.sample_weight, b.n)
+    weight_gradients(t.values, seat, t.inputs, 0, b.n, b.row > 0)
+    weight_gradients(t.errors, seat, NULL, 0, b.n, b.row > 0)   # X has no error
+
+
+cdef void settle(Task* t, double l2, double divisor) noexcept nogil:
+    """Underflows, the roundings of the penalty, and the division of a mean."""
+    cdef const Shape* s = t.values.shape
+    cdef Buffers* a
+    cdef Py_ssize_t l
+    cdef double lost = t.samples.lost
+    cdef float_mode mode = enter_float_mode()
+    for l in range(s.n_layers):
+        a = &t.values.layers[l]
+        s.kernels.settle_bound(a.dW, t.errors.layers[l].dW if l > 0 else NULL, a.W, l2, lost,
+                               divisor, s.sizes[l] * s.sizes[l + 1])
+        s.kernels.settle_bound(a.db, NULL, NULL, 0, lost, divisor, s.sizes[l + 1])
+    leave_float_mode(mode)

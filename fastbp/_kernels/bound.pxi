@@ -1,0 +1,225 @@
+# The running error bound of a gradient: e_x beside every x that is computed (_certificate.pyx).
+#
+# From computed values, which the next step starts from: a step adds its own rounding, and what the
+# error of its arguments may become. |act''| and |d ln act'/dz| are constants, so that relative
+# errors stay relative where units saturate; e_z -> growth(e_z) >= e^e_z - 1:
+#
+#   sigma    e_h  = min(h growth, h' e_z + e_z^2 / 20, 1) + 2 u h
+#            e_h' = min(h' growth, e_z / 10) + 4 u h'
+#   tanh     e_h  = min(h' e_z + 2 e_z^2 / 5, e_z, 2) + 2 u |h|
+#            e_h' = min(h' growth(2 e_z), 4 e_z / 5) + 4 u h'
+#   relu     e_h  = max(0, min(z, 0) + e_z),  e_h' = 1 where |z| <= e_z, else 0
+#   delta_l  e = (h' + e_h') e_g + |g| e_h' + u |delta|,  g = delta_{l+1} W^T
+#   delta_L  e = min(M growth(E), max(p, 1) E / 4) + c u M,  M = (1 - t) f + p t (1 - f) being
+#            |delta| for hard labels, p pos_weight or 1, E = e_z, or 2 max_k e_z_k of a softmax;
+#            e_z of a squared error, f growth(e_z) + 2 u f of Poisson; times the sample's weight
+#
+# No term is negative, so a bound is off relatively, by no more than the roundings that led to it:
+# UP covers those of one expression, and `scale` (of the caller) those of the product that follows.
+# What is lost below the least number is added as multiples of it.
+
+cdef extern from *:
+    """
+    #define UNIT ((real)1 / ((real)2 * (real)((int64_t)1 << MANTISSA)))
+    #define UP ((real)1 + 16 * UNIT)
+    #if MANTISSA == 23
+    #define TINY 0x1p-149f
+    #else
+    #define TINY 0x1p-1074
+    #endif
+    """
+    const real UNIT, UP, TINY
+
+cdef enum:
+    ROUNDINGS_OF_H = 2          # in units of u, as are the next
+    ROUNDINGS_OF_SLOPE = 4
+    ROUNDINGS_OF_DELTA = 5      # relative to M; twice that where two terms are left of it
+
+
+cdef inline vec smaller(vec a, vec b) noexcept nogil:
+    """min(a, b); b where a is NaN, as 0 times infinity is."""
+    return choose(less(a, b), a, b)
+
+
+cdef inline vec growth(vec e) noexcept nogil:
+    """e^e - 1 is at most e + e^2 up to 1; beyond, nothing is claimed."""
+    return choose(less(e, splat(1)), fma(e, e, e), splat(INFINITY))
+
+
+cdef inline vec up(vec e, real tinies) noexcept nogil:
+    """A bound, safe from its own roundings and from `tinies` underflows."""
+    return fma(e, splat(UP), splat(tinies * TINY))
+
+
+# ---- operands of products --------------------------------------------------------------
+
+cdef void spread(memory out, source x, source e, double gamma, double scale, double lost,
+                 Py_ssize_t size) noexcept nogil:
+    """out = scale (gamma |x| + e) + `lost` underflows; e may be NULL, out may be x."""
+    cdef Py_ssize_t i, block, lanes
+    cdef vec sum, g = splat(<real> gamma), s = splat(<real> scale)
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        sum = g * magnitude(load_lanes(<const real*> x + i, lanes))
+        if e != NULL:
+            sum = sum + load_lanes(<const real*> e + i, lanes)
+        store_lanes(<real*> out + i, up(s * sum, <real> lost + 2), lanes)
+
+
+cdef void spread_delta(memory delta, memory e, double gamma, double scale,
+                       Py_ssize_t size) noexcept nogil:
+    """delta, e <- scale (gamma |delta| + e), scale (|delta| + e): the operands of E6."""
+    cdef Py_ssize_t i, block, lanes
+    cdef vec d, e_d, g = splat(<real> gamma), s = splat(<real> scale)
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        d = magnitude(load_lanes(<const real*> delta + i, lanes))
+        e_d = load_lanes(<const real*> e + i, lanes)
+        store_lanes(<real*> delta + i, up(s * (g * d + e_d), 2), lanes)
+        store_lanes(<real*> e + i, up(s * (d + e_d), 2), lanes)
+
+
+# ---- E1, E4 ----------------------------------------------------------------------------
+
+cdef inline void widen(vec* e, vec* e_dh, vec z, vec h, vec dh,
+                       Activation activation) noexcept nogil:
+    """e holds e_z, then e_h; e_dh is e_h'."""
+    cdef vec e_z = e[0], u = splat(UNIT), size = magnitude(h), bend
+    if activation == RELU:
+        e[0] = choose(less(z, splat(0)), at_least(e_z - magnitude(z), splat(0)), e_z)
+        e_dh[0] = choose(less(e_z, magnitude(z)), splat(0), splat(1))
+        return
+    if activation == TANH:
+        bend = fma(dh, e_z, splat(<real> 0.4) * (e_z * e_z))
+        e[0] = smaller(smaller(bend, e_z), splat(2))
+        e_dh[0] = smaller(smaller(dh * growth(e_z + e_z), splat(<real> 0.8) * e_z), splat(1))
+    else:
+        bend = fma(dh, e_z, splat(<real> 0.05) * (e_z * e_z))
+        e[0] = smaller(smaller(size * growth(e_z), bend), splat(1))
+        e_dh[0] = smaller(smaller(dh * growth(e_z), splat(<real> 0.1) * e_z), splat(1))
+    e[0] = up(fma(splat(ROUNDINGS_OF_H) * u, size, e[0]), 8)
+    e_dh[0] = up(fma(splat(ROUNDINGS_OF_SLOPE) * u, dh, e_dh[0]), 8)
+
+
+cdef void activate_within(memory h, memory dh, memory e, memory e_dh, Activation activation,
+                          Py_ssize_t size) noexcept nogil:
+    """h, dh <- act(z), act'(z), e, e_dh <- e_h, e_h'; h holds z, e holds e_z."""
+    cdef Py_ssize_t i, block, lanes
+    cdef vec z, x, dx, e_x, e_dx
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        z = x = load_lanes(<const real*> h + i, lanes)
+        e_x = load_lanes(<const real*> e + i, lanes)
+        activations(&x, &dx, activation, 1)
+        widen(&e_x, &e_dx, z, x, dx, activation)
+        store_lanes(<real*> h + i, x, lanes)
+        store_lanes(<real*> dh + i, dx, lanes)
+        store_lanes(<real*> e + i, e_x, lanes)
+        store_lanes(<real*> e_dh + i, e_dx, lanes)
+
+
+# ---- E3, E5 ----------------------------------------------------------------------------
+
+cdef inline vec labels(const real* y, const Target* target, Py_ssize_t row, Py_ssize_t j,
+                       Py_ssize_t lanes, Py_ssize_t n_outputs) noexcept nogil:
+    """t of the outputs [j, j + lanes) of a row."""
+    cdef real hot[16]
+    cdef Py_ssize_t i
+    if not target.indices:
+        return fma(splat(<real> target.scale), load_lanes(y + row * n_outputs + j, lanes),
+                   splat(<real> target.shift))
+    for i in range(lanes):
+        hot[i] = 1 if y[row] == j + i else 0
+    return fma(splat(<real> target.scale), load_lanes(hot, lanes), splat(<real> target.shift))
+
+
+cdef inline vec gap_error(vec delta, vec f, vec t, vec p, vec w, vec e,
+                          bint smoothed) noexcept nogil:
+    """e_deltaL of two terms, delta / w = (1 - t) f - p t (1 - f); e bounds both logarithms' errors.
+
+    M is |delta| and twice the smaller term. A smoothed t is off by three roundings.
+    """
+    cdef vec u = splat(UNIT), one = splat(1), zero = splat(0), most = at_least(p, one)
+    cdef vec rest = at_least(one - f, zero) + splat(8) * u
+    cdef vec M = fma(w + w, smaller((one - t) * f, p * t * rest), magnitude(delta))
+    cdef vec c = choose(less(zero, t * (one - t)), splat(2 * ROUNDINGS_OF_DELTA),
+                        splat(ROUNDINGS_OF_DELTA))
+    cdef vec out = smaller(M * growth(e), splat(<real> 0.25) * most * w * e)
+    out = fma(c * u, M, out) + splat(TINY) * fma(c, w, c)
+    return fma(splat(3) * u * t, most * w, out) if smoothed else out
+
+
+cdef void delta_within(memory e_delta, source delta, source f, source e, source y,
+                       source sample_weight, const Target* target, Activation output, Py_ssize_t n,
+                       Py_ssize_t n_outputs) noexcept nogil:
+    """e_deltaL from e_z; delta has the samples' weights in it."""
+    cdef Py_ssize_t row, block, j, lanes, o
+    cdef const real* p = <const real*> target.pos_weight
+    cdef vec e_z, d, x, t, w = splat(1), u = splat(UNIT)
+    cdef real top
+    for row in range(n):
+        if sample_weight != NULL:
+            w = splat((<const real*> sample_weight)[row])
+        top = 0
+        if output == SOFTMAX:
+            for j in range(n_outputs):
+                top = max(top, (<const real*> e)[row * n_outputs + j])
+        for block in range((n_outputs + VL - 1) // VL):
+            j = block * VL
+            o = row * n_outputs + j
+            lanes = min(<Py_ssize_t> VL, n_outputs - j)
+            e_z = load_lanes(<const real*> e + o, lanes)
+            d = load_lanes(<const real*> delta + o, lanes)
+            x = load_lanes(<const real*> f + o, lanes)
+            if output == SOFTMAX or output == SIGMOID:
+                t = labels(<const real*> y, target, row, j, lanes, n_outputs)
+                e_z = gap_error(d, x, t, load_lanes(p + j, lanes) if p != NULL else splat(1), w,
+                                splat(2 * top) if output == SOFTMAX else e_z, target.shift != 0)
+            elif output == EXPONENTIAL:
+                e_z = w * fma(x, growth(e_z) + splat(ROUNDINGS_OF_H) * u, splat(2 * TINY))
+            else:
+                e_z = w * e_z
+            store_lanes(<real*> e_delta + o, up(fma(splat(2) * u, magnitude(d), e_z), 8), lanes)
+
+
+cdef void multiply_within(memory delta, memory e, source dh, source e_dh, double lost,
+                          Py_ssize_t size) noexcept nogil:
+    """E5: delta, e <- g * dh, e_delta; delta holds g, e holds e_g but for `lost` underflows.
+
+    dh and e_dh may be NULL where act' is 1.
+    """
+    cdef Py_ssize_t i, block, lanes
+    cdef vec g, e_g, d, slope, e_slope
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        e_g = load_lanes(<const real*> e + i, lanes) + splat(<real> lost * TINY)
+        if dh != NULL:
+            g = load_lanes(<const real*> delta + i, lanes)
+            slope = load_lanes(<const real*> dh + i, lanes)
+            e_slope = load_lanes(<const real*> e_dh + i, lanes)
+            d = g * slope
+            store_lanes(<real*> delta + i, d, lanes)
+            e_g = fma(slope + e_slope, e_g, magnitude(g) * e_slope)
+            e_g = fma(splat(UNIT), magnitude(d), e_g)
+        store_lanes(<real*> e + i, up(e_g, 8), lanes)
+
+
+cdef void settle_bound(memory bound, source carried, source W, double l2, double lost,
+                       double divisor, Py_ssize_t size) noexcept nogil:
+    """bound <- (bound + carried + l2 |W| + lost underflows) / divisor; infinite where it is NaN."""
+    cdef Py_ssize_t i, block, lanes
+    cdef vec e, infinity = splat(INFINITY), factor = splat(<real> (1.0 / divisor))
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        e = load_lanes(<const real*> bound + i, lanes) + splat(<real> lost * TINY)
+        if carried != NULL:
+            e = e + load_lanes(<const real*> carried + i, lanes)
+        if l2 != 0:
+            e = fma(splat(<real> l2), magnitude(load_lanes(<const real*> W + i, lanes)), e)
+        e = up(factor * e, 4)
+        store_lanes(<real*> bound + i, choose(less(e, infinity), e, infinity), lanes)
