@@ -92,15 +92,22 @@ class Candidate:
 # ---- building
 
 
-def build(folder, isa, dtype, values):
-    """A copy of the package in `folder`, one variant compiled with `values` on its command line."""
+def build(folder, isa, dtype, values, flags=(), edit=None):
+    """A copy of the package in `folder`, one variant compiled with `values` on its command line.
+
+    `flags` come after the build's own; `edit(folder)` may change the copy's texts first.
+    """
     import runpy
 
     from Cython.Build import cythonize
     from setuptools import Distribution
 
     shutil.copytree(ROOT / "fastbp", folder / "fastbp")
-    of_build = runpy.run_path(str(ROOT / "setup.py"))
+    shutil.copy(ROOT / "setup.py", folder)
+    if edit is not None:
+        edit(folder)
+    os.chdir(folder)
+    of_build = runpy.run_path("setup.py")
     name = f"fastbp._kernels.{isa}_{dtype}"
     extension = next(e for e in of_build["extensions"]() if e.name == name)
     modules = cythonize([extension], compiler_directives=of_build["DIRECTIVES"],
@@ -108,11 +115,13 @@ def build(folder, isa, dtype, values):
     # Cython remembers the macros it was given for a name, of one candidate for the next
     modules[0].define_macros = [*extension.define_macros,
                                 *(tuple(value.split("=")) for value in values)]
+    modules[0].extra_compile_args += flags
     command = of_build["BuildExtensions"](Distribution({"ext_modules": modules}))
     command.force = True        # the copied one is newer than its sources
     command.build_lib, command.build_temp = str(folder), str(folder / "objects")
     command.ensure_finalized()
     command.run()
+    os.chdir(ROOT)
 
 
 def candidates(settings):
@@ -128,18 +137,23 @@ def candidates(settings):
 # ---- the comparison
 
 
+def times_of(sides, network, seconds):
+    """Samples of each side, one of each in a round."""
+    times = [[] for _ in sides]
+    end = time.perf_counter() + seconds * len(sides)
+    while len(times[0]) < 5 or time.perf_counter() < end:
+        for side, taken in zip(sides, times, strict=True):
+            taken.append(side.ask(network))
+    return times
+
+
 def compare(sides, network, seconds, average):
     """Print what all sides take for one network."""
     digests = [side.ask(network) for side in sides]
     for side, digest in zip(sides, digests, strict=True):
         if digest != digests[0]:
             sys.exit(f"tune: {network}: the gradient of {side.name} has other bits")
-    times = [[] for _ in sides]
-    end = time.perf_counter() + seconds * len(sides)
-    while len(times[0]) < 5 or time.perf_counter() < end:
-        for side, taken in zip(sides, times, strict=True):
-            taken.append(side.ask(network))
-    medians = [average(taken) for taken in times]
+    medians = [average(taken) for taken in times_of(sides, network, seconds)]
     print(f"{network:24}" + "".join(f"{1e6 * median:12.1f} ({medians[0] / median:5.3f})"
                                     for median in medians), flush=True)
 

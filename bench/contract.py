@@ -1,0 +1,117 @@
+"""What the numerics contract costs: fastbp beside copies of itself that leave promises out.
+
+    python bench/contract.py [--json bench/results/contract.json]
+
+Each copy has one kernel variant built again from changed texts, and none gives the contract's bits:
+
+    plain sigma      1 / (1 + e^-|z|) without residuals: three ulp instead of one, no exact tail
+    contraction      the compiler may fuse any product and sum (-ffp-contract=fast)
+    one chain        sums in blocks of 512 instead of 256
+    all              the three at once
+
+Each has a process of its own; they take turns on one CPU, one sample each in a round, and the table
+gives the contract's median time over theirs: 1.05 is 5 % that the promise costs, 1.00 nothing.
+Memory falls differently to each process, which is worth a few percent.
+
+Needs what the build needs; run it in a clone built in place. `tune.py` has the machinery.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+import tune
+
+NETWORKS = ("2-8-8-1@1", "10-32-32-1@64", "30-64-64-1@256", "100-128-128-1@128",
+            "784-256-128-1@128", "1024-1024-1024-1@512")
+KERNELS = "fastbp/_kernels"
+
+# (file, what it says, what it says then); a text that is not there ends the run.
+PLAIN_SIGMA = [
+    (f"{KERNELS}/elementwise.pxi", """\
+        out[u].E = scale2(e[u].head, e[u].sum)
+        out[u].E_tail = scale2(e[u].tail, e[u].sum)
+""", """\
+        out[u].E = scale2(e[u].head, e[u].sum)
+        out[u].E_tail = splat(0)
+"""),
+    (f"{KERNELS}/elementwise.pxi", """\
+        d = one + out[u].E
+        d_low = ((one - d) + out[u].E) + out[u].E_tail        # 1 + e^a = d + d_low
+        q = e[u].head * out[u].inverse
+        q = fma(fma(-q, d_low, e[u].tail) + residual(e[u].head, q, d), out[u].inverse, q)
+        out[u].q = scale2(q, e[u].sum)
+""", """\
+        out[u].q = out[u].E * out[u].inverse
+"""),
+    (f"{KERNELS}/elementwise.pxi", """\
+        out[u].head = one + s
+        out[u].tail = (s - (out[u].head - one)) + (t - (s - r[u]))
+""", """\
+        out[u].head = one + s
+        out[u].tail = splat(0)
+"""),
+]
+ONE_CHAIN = [(f"{KERNELS}/tile.pxi", "    KC = 256 ", "    KC = 512 ")]
+CONTRACTION = ["-ffp-contract=fast"]
+WITHOUT = {"plain sigma": (PLAIN_SIGMA, []), "contraction": ([], CONTRACTION),
+           "one chain": (ONE_CHAIN, []), "all": (PLAIN_SIGMA + ONE_CHAIN, CONTRACTION)}
+
+
+def editor(changes):
+    def edit(folder):
+        for file, old, new in changes:
+            text = (folder / file).read_text()
+            if old not in text:
+                raise SystemExit(f"contract: {file} no longer says\n{old}")
+            (folder / file).write_text(text.replace(old, new))
+    return edit
+
+
+def row(network, sides, seconds):
+    """The contract's time, and its ratio to each of the others'."""
+    digests = [side.ask(network) for side in sides]
+    if digests[-1] == digests[0]:
+        raise SystemExit(f"contract: {network}: the bits of a copy are the contract's")
+    own, *others = (statistics.median(taken) for taken in tune.times_of(sides, network, seconds))
+    found = {"network": network.replace("@", " (") + ")", "us": 1e6 * own}
+    found |= {side.name: f"{own / other:.3f}"
+              for side, other in zip(sides[1:], others, strict=True)}
+    print(found, flush=True)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--isa", default="avx512")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per candidate and network")
+    options = parser.parse_args()
+    path = options.json and options.json.resolve()
+    from fastbp._bench.measure import machine
+    tables = {}
+    os.chdir(tune.ROOT)
+    with tempfile.TemporaryDirectory() as temporary:
+        for dtype in ("float32", "float64"):
+            options.dtype, folders = dtype, {"contract": tune.ROOT}
+            for name, (changes, flags) in WITHOUT.items():
+                folders[name] = folder = Path(temporary) / dtype / name
+                tune.build(folder, options.isa, dtype, [], flags, editor(changes))
+            before = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {max(before)})
+            sides = [tune.Candidate(name, folder, options) for name, folder in folders.items()]
+            tables[dtype] = [row(network, sides, options.seconds) for network in NETWORKS]
+            for side in sides:
+                side.process.stdin.close()
+                side.process.wait()
+            os.sched_setaffinity(0, before)
+    if path:
+        path.write_text(json.dumps({"machine": machine(), "tables": tables}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
