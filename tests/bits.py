@@ -15,6 +15,17 @@ KINDS = [(activation, loss, {}) for activation in ("sigmoid", "tanh", "relu", "i
          for loss in ("bce", "softmax", "squared_error", "poisson")][1:]
 KINDS += [("tanh", "bce", {"pos_weight": 2.75, "label_smoothing": 0.125}),
           ("relu", "softmax", {"class_weight": [0.5, 1, 3, 0.25, 2], "label_smoothing": 0.0625})]
+EVERY_KIND = [("sigmoid", "bce", {}), *KINDS]
+
+# (layer sizes, samples): widths and batches beside every vector, tile and block
+NETWORKS = [
+    ((2, 8, 8, 1), 1), ((2, 8, 8, 1), 7), ((30, 64, 64, 1), 32), ((3, 5, 1), 300),
+    ((17, 13, 11, 7), 600), ((1, 1), 7), ((64, 1), 600), ((5, 300, 4), 1), ((257, 33, 2), 257),
+    ((10, 16, 16, 16, 16, 3), 128), ((100, 129, 65, 1), 256), ((513, 40, 1), 300),
+    ((784, 256, 128, 1), 300),
+]
+
+THREADS = (1, 2, 3, 4, 7)
 
 
 def name_of(kind):
@@ -76,3 +87,28 @@ def digest(*values):
 
 def same_bits(a, b):
     return np.array_equal(np.asarray(a), np.asarray(b)) and digest(a) == digest(b)
+
+
+def vectors(optimizer):
+    return [v for v in optimizer.state_dict().values() if isinstance(v, np.ndarray)]
+
+
+def moved(a, offset):
+    """A copy of `a` that starts `offset` bytes after a multiple of 64."""
+    buffer = np.empty(a.nbytes + 192, np.uint8)
+    start = -buffer.ctypes.data % 64 + offset
+    view = buffer[start:start + a.nbytes].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    assert view.ctypes.data % 64 == offset
+    return view
+
+
+def recursion(layers, weights, biases, X, place=np.array):
+    """[h, dX, dW_1 …, db_1 …] of `Layers`, from ∂L/∂h_L = h, in arrays that are made by `place`."""
+    grads = [[place(a) for a in arrays] for arrays in (weights, biases)]
+    dX = place(X)
+    for a in (dX, *grads[0], *grads[1]):
+        a.fill(np.nan)
+    h = layers.forward(weights, biases, X)
+    layers.backward(h, *grads, dX)
+    return [h, dX, *grads[0], *grads[1]]

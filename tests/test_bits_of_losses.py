@@ -1,53 +1,106 @@
-"""Promise: the bits of every activation and loss depend on no thread, batch or way to call them.
+"""Promise: the bits of each activation and loss depend on no thread, batch, address or way to call.
 
-As test_bits.py has it for sigmoid units and binary cross-entropy; L3 is in its digests.
+L0, L1 and L2 of a gradient, an epoch and the passes of `Layers`; L3 is in the digests of
+test_bits.py, which has larger shapes of sigmoid units and binary cross-entropy.
 """
 
 import numpy as np
 import pytest
-from bits import KINDS, name_of, network_of, same_bits, sample_weights
+from bits import (
+    EVERY_KIND,
+    THREADS,
+    moved,
+    name_of,
+    network_of,
+    recursion,
+    same_bits,
+    sample_weights,
+)
 
 import fastbp
 from fastbp import _random
 
-each_kind = pytest.mark.parametrize("kind", KINDS, ids=name_of)
+CRITERIA = {"bce": fastbp.bce_with_logits, "softmax": fastbp.softmax_with_logits,
+            "squared_error": fastbp.squared_error, "poisson": fastbp.poisson_with_logits}
+
+each_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=name_of)
+
+
+def layers_of(kind, sizes, dtype, *, output=None, **options):
+    """`Layers` with one activation everywhere, but for an output that has another."""
+    activations = [kind[0]] * (len(sizes) - 2) + [output or kind[0]]
+    return fastbp.Layers(sizes, activations, dtype=dtype, **options)
+
+
+def everything(kind, dtype, n_threads=1, place=np.array):
+    """Results of all that splits its work: arrays and floats. `place` copies every argument."""
+    sizes, n = (33, 65, 17, 5), 520         # three blocks of rows
+    activation, loss, options = kind
+    net, X, y = network_of(*kind, sizes, n, dtype)
+    X, y, w = place(X), place(y), place(sample_weights(np.random.PCG64(n), n, dtype))
+    net.n_threads = n_threads
+    found = [net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.125), net.grad.copy(),
+             net.loss_value(X, y), net.logits(X), net.forward(X, out=place(net.forward(X)))]
+    weights, biases = ([place(a) for a in arrays] for arrays in (net.weights, net.biases))
+    layers = layers_of(kind, sizes, dtype, n_threads=n_threads)
+    found += recursion(layers, weights, biases, X, place)
+    dW, db = ([place(a) for a in arrays] for arrays in (net.weights, net.biases))
+    layers = layers_of(kind, sizes, dtype, output="identity", n_threads=n_threads)
+    found += [layers.loss_and_grad(weights, biases, X, y, dW, db, loss=loss, sample_weight=w,
+                                   **options), *dW, *db]
+    opt = fastbp.Adam(0.01)
+    for _ in range(2):
+        found.append(net.train_epoch(X, y, opt, batch_size=300, rng=1, sample_weight=w))
+    return [*found, net.params, net.grad]
 
 
 @each_kind
 def test_number_of_threads(isa, dtype, kind):
-    sizes, n = (64, 129, 65, 5), 700
-    net, X, y = network_of(*kind, sizes, n, dtype)
-    w = sample_weights(np.random.PCG64(n), n, dtype)
-    net.n_threads = 1
-    loss, outputs = net.backprop(X, y, sample_weight=w), net.forward(X)
-    grad = net.grad.copy()
+    expected = everything(kind, dtype)
     try:
-        fastbp.set_num_threads(3)
-        for threads in (2, 3, 1):
-            net.n_threads = threads
-            net.grad[:] = np.nan
-            assert same_bits(net.backprop(X, y, sample_weight=w), loss)
-            assert same_bits(net.grad, grad) and same_bits(net.forward(X), outputs)
+        fastbp.set_num_threads(max(THREADS))
+        for threads in THREADS:
+            assert all(map(same_bits, everything(kind, dtype, threads), expected)), threads
     finally:
         fastbp.set_num_threads(None)
 
 
 @each_kind
-def test_outputs_of_a_sample(isa, dtype, kind):
-    net, X, _ = network_of(*kind, (30, 17, 9, 5), 600, dtype)
-    z, h = net.logits(X), net.forward(X)
-    order = _random.permutation(600, _random.raw_bits(1, 599))
-    assert same_bits(net.forward(X[order]), h[order])
-    for size in (1, 7, 13, 255, 257):
-        for start in (0, 1, 599) if size == 1 else range(0, 600, size):
+def test_alignment_and_repetition(isa, dtype, kind):
+    expected = everything(kind, dtype)
+    size = np.dtype(dtype).itemsize
+    for offset in (size, 32 + size, 64 - size):
+        found = everything(kind, dtype, place=lambda a, offset=offset: moved(a, offset))
+        assert all(map(same_bits, found, expected)), offset
+
+
+@each_kind
+def test_rows_of_a_sample(isa, dtype, kind):
+    """z, h, δ_L and ∂L/∂X, through δ of every layer, whatever rows come along and in what order."""
+    sizes, n = (30, 17, 9, 5), 600
+    activation, loss, options = kind
+    net, X, y = network_of(*kind, sizes, n, dtype)
+    w = sample_weights(np.random.PCG64(n), n, dtype)
+    layers = layers_of(kind, sizes, dtype)
+
+    def results(rows):
+        z = net.logits(X[rows])
+        h, dX, *_ = recursion(layers, net.weights, net.biases, X[rows])
+        _, delta = CRITERIA[loss](z, y[rows], w[rows], **options)
+        return z, net.forward(X[rows]), delta, h, dX
+
+    whole = results(slice(None))
+    order = _random.permutation(n, _random.raw_bits(1, n - 1))
+    assert all(map(same_bits, results(order), [a[order] for a in whole]))
+    for size in (1, 2, 7, 13, 16, 255, 257):
+        for start in (0, 1, 255, n - 1) if size < 3 else range(0, n, max(size, 60)):
             part = slice(start, start + size)
-            assert same_bits(net.logits(X[part]), z[part])
-            assert same_bits(net.forward(X[part]), h[part])
+            assert all(map(same_bits, results(part), [a[part] for a in whole])), part
 
 
 @each_kind
 def test_every_way_to_a_gradient(isa, dtype, kind):
-    """And both layouts of weights in `Layers`, which has every activation but no loss."""
+    """And both layouts of weights in `Layers`."""
     activation, loss, options = kind
     net, X, y = network_of(*kind, (7, 19, 5), 300, dtype)
     w = sample_weights(np.random.PCG64(300), 300, dtype)
@@ -62,13 +115,9 @@ def test_every_way_to_a_gradient(isa, dtype, kind):
         assert same_bits(at, value) and same_bits(grad, net.grad)
     results = []
     for layout, turn in (("io", np.asarray), ("oi", lambda W: np.ascontiguousarray(W.T))):
-        layers = fastbp.Layers([7, 19, 5], [activation] * 2, dtype=dtype, layout=layout)
-        weights = [turn(W) for W in net.weights]
-        dW, dX = [np.empty_like(W) for W in weights], np.empty_like(X)
-        db = [np.empty_like(b) for b in net.biases]
-        h = layers.forward(weights, net.biases, X)
-        layers.backward(h / 2, dW, db, dX)
-        results.append([h, dX, *db, *(turn(g) if layout == "oi" else g for g in dW)])
+        layers = layers_of(kind, [7, 19, 5], dtype, layout=layout)
+        h, dX, *grads = recursion(layers, [turn(W) for W in net.weights], net.biases, X)
+        results.append([h, dX, *map(turn, grads[:2]), *grads[2:]])
     assert all(map(same_bits, *results))
 
 
