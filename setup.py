@@ -2,6 +2,7 @@
 
 Static metadata is in pyproject.toml.  Switches, by environment variable:
 FASTBP_DEBUG=1       Cython's bounds checks on, -Og -g; the kernels' pointers need the next one
+FASTBP_OPTIMIZE=...  another level than -O3; no bit depends on it (tools/bits.py)
 FASTBP_SANITIZE=...  the argument of -fsanitize=, for example address,undefined
 FASTBP_ANNOTATE=1    Cython's annotated HTML in build/cython
 """
@@ -37,7 +38,7 @@ VARIANTS = {
 
 # -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.
 # -fno-inline-functions: what should be inlined says `inline`; an epilogue should not be.
-FLAGS = ["-Og", "-g"] if DEBUG else ["-O3", "-g0"]
+FLAGS = ["-Og", "-g"] if DEBUG else [os.environ.get("FASTBP_OPTIMIZE") or "-O3", "-g0"]
 FLAGS += ["-ffp-contract=off", "-fno-inline-functions", "-fno-math-errno", "-fno-strict-aliasing"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi"]
 # Clang leaves the loops over a large register tile rolled, and the tile in memory.

@@ -3,24 +3,20 @@
     gradient   each element within the running error bound of `_error_bound`, of wider arithmetic
     sigma      within 1 ulp of wider arithmetic on a sample; at 0, at infinity and NaN exactly
     tanh       the same
-    L0         the same bits from run to run
-    L1         ... for any number of threads
-    L2         ... of h and delta for any batch size and position in the batch
-    L3         ... of every variant with fused multiply-add; `generic` has none and stays outside
+    L0 to L4   the same bits, and those that other machines found: `_check_bits`
 
 Each check is one line, and one that does not hold says FAILED. Networks, inputs and sample points
 come from the raw bits of PCG64, so that digests of different machines can be compared.
 """
 
-import hashlib
 from contextlib import contextmanager
-from itertools import product
+from itertools import chain, product
 from typing import NamedTuple
 
 import numpy as np
 
 import fastbp
-from fastbp import _checks, _random
+from fastbp import _check_bits, _checks, _random
 from fastbp._bench.measure import cpu_model
 from fastbp._bench.networks import problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, tails, wider
@@ -58,11 +54,8 @@ NETWORKS = (
     Case((784, 256, 128, 1), 8),
     *(Case((30, 33, 17, 5), 65, 1, *kind) for kind in product(_checks.ACTIVATIONS, _checks.LOSSES)),
 )
-THREADS = (1, 2, 3)
-PIECES = (1, 7, 64)         # rows at a time, beside the whole batch
 ULPS = 1.0                  # promised for sigma and tanh
 POINTS = 1 << 19            # in each of three strata
-FUSED = tuple(isa for isa in dispatch.ISAS if isa != "generic")
 
 
 def run(args):
@@ -77,11 +70,10 @@ def run(args):
           f"{dispatch.COMPILER}, NumPy {np.__version__}, {cpu_model()}")
     n_failed, n_checks = 0, 0
     with _variant_restored():
-        for check in (gradients, functions, digests):
-            for ok, line in check():
-                print("ok    " if ok else "FAILED", line, flush=True)
-                n_checks += 1
-                n_failed += not ok
+        for ok, line in chain(gradients(), functions(), _check_bits.levels(NETWORKS)):
+            print("ok    " if ok else "FAILED", line, flush=True)
+            n_checks += 1
+            n_failed += not ok
     print(f"{n_failed} of {n_checks} checks failed" if n_failed else f"{n_checks} checks passed")
     return 1 if n_failed else 0
 
@@ -108,7 +100,7 @@ def gradients():
             parts = net.weights, net.biases, X, y
             kind = {"activation": case.activation, "loss": case.loss}
             exact, bound = error_bound(*parts, FASTBP, wide, **kind)
-            bounds = dict.fromkeys(FUSED, bound)
+            bounds = dict.fromkeys(_check_bits.FUSED, bound)
             if "generic" in worst:
                 bounds["generic"] = error_bound(*parts, ANY, wide, **kind)[1]
             for isa in worst:
@@ -183,71 +175,3 @@ def functions():
                     special, [*limits, np.nan], equal_nan=True)
                 yield ok, (f"{name}     {dtype} {isa:8} largest error {errors[at]:.3f} ulp at z = "
                            f"{float(z[at]).hex()}; {len(z)} points")
-
-
-# ---- bits
-
-
-def digest(arrays):
-    """The first 16 hexadecimal digits of the SHA-256 of the bytes, little-endian."""
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-    return total.hexdigest()[:16]
-
-
-def _gradient_digest(dtype, n_threads=1):
-    """Of all NETWORKS, in the variant in use."""
-    found = []
-    for case in NETWORKS:
-        net, X, y = case.problem(dtype)
-        net.n_threads = n_threads
-        net.backprop(X, y)
-        found.append(net.grad.copy())
-    return digest(found)
-
-
-def _rows_digest(dtype, size):
-    """Of f, h_L and dL/dX, `size` rows of a batch at a time, or all."""
-    found = []
-    for case in NETWORKS:
-        net, X, _ = case.problem(dtype)
-        layers = fastbp.Layers(case.sizes, [case.activation] * (len(case.sizes) - 1), dtype=dtype,
-                               n_threads=1)
-        f, h = (np.empty((case.batch, case.sizes[-1]), dtype) for _ in range(2))
-        dX = np.empty_like(X)
-        for i in range(0, case.batch, size or case.batch):
-            rows = slice(i, i + (size or case.batch))
-            f[rows] = net.forward(X[rows])
-            h[rows] = layers.forward(net.weights, net.biases, X[rows])
-            layers.backward(h[rows] - 0.5, net.weight_grads, net.bias_grads, dX[rows])
-        found += f, h, dX
-    return digest(found)
-
-
-def digests():
-    """Yield (ok, line) for each dtype, variant and level."""
-    for dtype in dispatch.DTYPES:
-        found = {}
-        for isa in dispatch.available_isas():
-            dispatch.set_isa(isa)
-            head, first = f"{dtype} {isa:8}", _gradient_digest(dtype)
-            yield _gradient_digest(dtype) == first, f"L0        {head} {first} in two runs"
-            threads = {_gradient_digest(dtype, n) for n in THREADS}
-            yield threads == {first}, f"L1        {head} {first} for {_list(THREADS)} threads"
-            rows = {_rows_digest(dtype, size) for size in (None, *PIECES)}
-            yield len(rows) == 1, (f"L2        {head} {' '.join(sorted(rows))} for the batch and "
-                                   f"{_list(PIECES)} rows at a time")
-            found[isa] = f"{first} {min(rows)}"
-        fused = {isa: bits for isa, bits in found.items() if isa in FUSED}
-        bits = " and ".join(sorted(set(fused.values())))
-        if len(fused) > 1:
-            yield len(set(fused.values())) == 1, f"L3        {dtype} {bits} of {_list(fused)}"
-        else:
-            yield True, f"L3        {dtype} nothing to compare: {_list(found)}"
-        if fused and found.get("generic", bits) != bits:
-            yield True, f"          {dtype} {found['generic']} of generic, outside the promise"
-
-
-def _list(names):
-    return ", ".join(map(str, names))

@@ -3,7 +3,8 @@
 L0 run to run, process to process, and for each Python that .ci/run has; L1 any number of threads;
 L2 a sample's h and δ whatever else is in the batch; L3 every instruction set with FMA, compiler and
 optimisation level (tools/bits.py builds with others); L4 ARM. They must all give the digests in
-digests.json, recorded once per version of the contract by `python tests/test_bits.py --record`.
+digests.json, recorded once per version of the contract by `python tests/test_bits.py --record`,
+which also writes those of `fastbp check`.
 `generic` is outside L3 and held to everything else.
 
 The inputs are those of bits.py. Every activation and loss: test_bits_of_losses.py; other ways to
@@ -35,7 +36,7 @@ from bits import (
 )
 
 import fastbp
-from fastbp import _random
+from fastbp import _check, _check_bits, _random
 from fastbp._kernels import dispatch
 
 RECORD = Path(__file__).with_name("digests.json")
@@ -207,7 +208,8 @@ def test_gradient_of_a_sample(isa, dtype, sizes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--print", action="store_true", help="digests of the active variant")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
+    parser.add_argument("--record", action="store_true",
+                        help=f"write {RECORD.name} and {_check_bits.RECORD.name}")
     parser.add_argument("--force", action="store_true", help="with the same contract version too")
     args = parser.parse_args()
     if args.print:
@@ -227,6 +229,7 @@ def main():
         sys.exit(f"{', '.join(FMA_ISAS) or 'no variant with FMA'}: there is no one set of digests")
     record = {"contract_version": version, "digests": found[0]}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    _check_bits.record(_check.NETWORKS)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,51 @@
 """`fastbp check` holds on this machine, and fails for each kind of thing that can be off."""
 
+import json
+
 import mpmath
 import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _check, _checks, _mathematics
+from fastbp import _check, _check_bits, _checks, _mathematics
 from fastbp._bench.networks import flatten, problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, wider
 from fastbp._kernels import dispatch
 
+FULL = _check.NETWORKS
+HAS_FMA = dispatch.available_isas()[0] in _check_bits.FUSED
+with_fma = pytest.mark.skipif(not HAS_FMA, reason="no variant with FMA: nothing is recorded for it")
+
+
+@pytest.fixture
+def best():
+    """The best variant, whatever FASTBP_ISA says."""
+    before = dispatch.get_isa()
+    dispatch.set_isa(dispatch.available_isas()[0])
+    yield
+    dispatch.set_isa(before)
+
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
+def small(monkeypatch, best):
     monkeypatch.setattr(_check, "POINTS", 1 << 10)
     monkeypatch.setattr(_check, "NETWORKS", (
         _check.Case((2, 8, 1), 5), _check.Case((3, 4, 2), 9, 40),
         _check.Case((4, 5, 3), 7, 1, "tanh", "softmax")))
+    expected = {dtype: _check_bits.found(_check.NETWORKS, dtype) for dtype in dispatch.DTYPES}
+    monkeypatch.setattr(_check_bits, "recorded", lambda: expected)
 
 
 def failed(capsys):
     """The lines that say so."""
     return [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+
+
+def verdict(capsys):
+    """The failed lines before the last one on bits, and that line."""
+    out = capsys.readouterr().out.splitlines()
+    (last,) = (line for line in out if " bits: " in line)
+    return [line for line in out if line.startswith("FAILED") and line != last], last
 
 
 def test_all_is_well(capsys):
@@ -58,9 +82,10 @@ def test_wrong_gradient(monkeypatch, capsys, change):
     before = dispatch.get_isa()
     monkeypatch.setattr(fastbp, "MLP", wrong(change))
     assert _check.run(None) == 1
-    lines = failed(capsys)
+    lines, last = verdict(capsys)
     assert len(lines) == 2 * len(fastbp.available_isas())
     assert all(" gradient " in line for line in lines)
+    assert last.startswith("FAILED") == HAS_FMA and "L2 confirmed" in last
     assert dispatch.get_isa() == before
 
 
@@ -97,7 +122,8 @@ def test_other_bits_in_a_second_run(monkeypatch, capsys):
     monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
     monkeypatch.setattr(_check, "NETWORKS", _check.NETWORKS[:1])
     assert _check.run(None) == 1
-    assert any(" L0 " in line for line in failed(capsys))
+    lines, last = verdict(capsys)
+    assert any(" L0 " in line for line in lines) and "no level confirmed" in last
 
 
 def test_other_bits_for_single_rows(monkeypatch, capsys):
@@ -110,7 +136,70 @@ def test_other_bits_for_single_rows(monkeypatch, capsys):
 
     monkeypatch.setattr(fastbp, "Layers", Disturbed)
     assert _check.run(None) == 1
-    assert all(" L2 " in line for line in failed(capsys))
+    lines, last = verdict(capsys)
+    assert lines and all(" L2 " in line for line in lines) and "L1 confirmed" in last
+
+
+def test_other_bits_of_threads(monkeypatch, capsys):
+    """Of the training run alone."""
+    class Disturbed(fastbp.MLP):
+        def train_epoch(self, *args, **options):
+            return super().train_epoch(*args, **options) + (self.n_threads == 3)
+
+    monkeypatch.setattr(fastbp, "MLP", Disturbed)
+    assert _check.run(None) == 1
+    lines, last = verdict(capsys)
+    assert lines and all(" L1 " in line for line in lines) and "L0 confirmed" in last
+
+
+@with_fma
+@pytest.mark.parametrize("machine, level", [("x86_64", "L3"), ("aarch64", "L4")])
+def test_recorded_bits_confirm_the_highest_level(monkeypatch, capsys, machine, level):
+    monkeypatch.setattr(_check_bits.platform, "machine", lambda: machine)
+    assert _check.run(None) == 0
+    lines, last = verdict(capsys)
+    assert not lines and f"as recorded for contract 1; {level} confirmed" in last
+
+
+@with_fma
+@pytest.mark.parametrize("digest", _check_bits.Bits._fields)
+def test_bits_that_differ_from_the_recorded_ones(monkeypatch, capsys, dtype, digest):
+    other = _check_bits.recorded()
+    other = {**other, dtype: other[dtype]._replace(**{digest: "0" * 16})}
+    monkeypatch.setattr(_check_bits, "recorded", lambda: other)
+    assert _check.run(None) == 1
+    lines, last = verdict(capsys)
+    assert not lines and last.startswith("FAILED") and "L2 confirmed" in last
+
+
+@with_fma
+def test_a_version_without_record(monkeypatch, capsys):
+    monkeypatch.setattr(_check_bits, "recorded", lambda: {})
+    assert _check.run(None) == 1
+    assert "but nothing is recorded" in verdict(capsys)[1]
+
+
+def test_a_machine_without_fma(monkeypatch, capsys):
+    dispatch.set_isa("generic")
+    with monkeypatch.context() as without:
+        without.setattr(dispatch, "available_isas", lambda: ("generic",))
+        assert _check.run(None) == 0
+    lines, last = verdict(capsys)
+    assert not lines and "L2 confirmed" in last
+
+
+def test_the_record(monkeypatch, tmp_path):
+    """It is what each variant with FMA finds, and is written as it is read."""
+    monkeypatch.undo()
+    kept = json.loads(_check_bits.RECORD.read_text())
+    assert kept["contract_version"] == dispatch.CONTRACT_VERSION
+    monkeypatch.setattr(_check_bits, "RECORD", tmp_path / "check_digests.json")
+    for isa in set(dispatch.available_isas()) & set(_check_bits.FUSED):
+        dispatch.set_isa(isa)
+        _check_bits.record(FULL)
+        assert json.loads(_check_bits.RECORD.read_text()) == kept
+    _check_bits.RECORD.write_text(json.dumps({**kept, "contract_version": 0}))
+    assert _check_bits.recorded() == {}
 
 
 @pytest.mark.skipif("avx2" not in dispatch.available_isas()[1:], reason="one variant with FMA")
@@ -121,8 +210,9 @@ def test_other_bits_of_a_variant(monkeypatch, capsys):
 
     monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
     assert _check.run(None) == 1
-    lines = failed(capsys)
+    lines, last = verdict(capsys)
     assert len(lines) == 2 and all(" L3 " in line for line in lines)
+    assert last.startswith("FAILED") and "L2 confirmed" in last
 
 
 def test_variant_is_restored_after_an_error(monkeypatch):
@@ -158,8 +248,9 @@ def test_digest_depends_on_every_bit():
     a = np.arange(5.0)
     b = a.copy()
     b[3] = np.nextafter(b[3], 9)
-    assert _check.digest([a, a]) == _check.digest([a, a.copy()]) != _check.digest([a, b])
-    assert _check.digest([a.astype(">f8")]) == _check.digest([a])
+    digest = _check_bits.digest
+    assert digest([a, a]) == digest([a, a.copy()]) != digest([a, b])
+    assert digest([a.astype(">f8")]) == digest([a])
 
 
 def test_bound_of_one_unit_by_hand():

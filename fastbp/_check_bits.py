@@ -1,0 +1,172 @@
+"""The bits of `fastbp check`: digests of results, compared with each other and with the record.
+
+    L0         the same bits from run to run
+    L1         ... for any number of threads, of a gradient and of ten epochs of Adam
+    L2         ... of h and dL/dX for any batch size and position in the batch
+    L3         ... of every variant with fused multiply-add; `generic` has none and stays outside
+    L4         ... on ARM as on x86-64
+
+check_digests.json has the digests that x86-64 machines found with both of their variants: who finds
+them too has L3, or L4 on ARM, with one variant only. `python tests/test_bits.py --record` writes
+it, once per version of the contract.
+"""
+
+import hashlib
+import json
+import platform
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import fastbp
+from fastbp._bench.networks import problem
+from fastbp._kernels import dispatch
+
+RECORD = Path(__file__).with_name("check_digests.json")
+LEVELS = ("L0", "L1", "L2", "L3")
+THREADS = (1, 2, 3)
+PIECES = (1, 7, 64)         # rows at a time, beside the whole batch
+FUSED = tuple(isa for isa in dispatch.ISAS if isa != "generic")
+EPOCHS = 10
+
+
+def digest(arrays):
+    """The first 16 hexadecimal digits of the SHA-256 of the bytes, little-endian."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return total.hexdigest()[:16]
+
+
+class Bits(NamedTuple):
+    """Digests of one dtype, of the variant in use."""
+
+    gradients: str
+    rows: str
+    epochs: str
+
+
+def found(networks, dtype):
+    """`Bits` with one thread and whole batches."""
+    return Bits(_gradients(networks, dtype), _rows(networks, dtype), _epochs(dtype))
+
+
+def recorded():
+    """{dtype: Bits} of this version of the contract, or nothing if the record has another."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    if record["contract_version"] != dispatch.CONTRACT_VERSION:
+        return {}
+    return {dtype: Bits(**record[dtype]) for dtype in dispatch.DTYPES}
+
+
+def record(networks):
+    """Write what the variant in use finds."""
+    bits = {dtype: found(networks, dtype)._asdict() for dtype in dispatch.DTYPES}
+    document = {"contract_version": dispatch.CONTRACT_VERSION, **bits}
+    RECORD.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _gradients(networks, dtype, n_threads=1):
+    arrays = []
+    for case in networks:
+        net, X, y = case.problem(dtype)
+        net.n_threads = n_threads
+        net.backprop(X, y)
+        arrays.append(net.grad.copy())
+    return digest(arrays)
+
+
+def _rows(networks, dtype, size=None):
+    """Of f, h_L and dL/dX, `size` rows of a batch at a time, or all."""
+    arrays = []
+    for case in networks:
+        net, X, _ = case.problem(dtype)
+        layers = fastbp.Layers(case.sizes, [case.activation] * (len(case.sizes) - 1), dtype=dtype,
+                               n_threads=1)
+        f, h = (np.empty((case.batch, case.sizes[-1]), dtype) for _ in range(2))
+        dX = np.empty_like(X)
+        for i in range(0, case.batch, size or case.batch):
+            rows = slice(i, i + (size or case.batch))
+            f[rows] = net.forward(X[rows])
+            h[rows] = layers.forward(net.weights, net.biases, X[rows])
+            layers.backward(h[rows] - 0.5, net.weight_grads, net.bias_grads, dX[rows])
+        arrays += f, h, dX
+    return digest(arrays)
+
+
+def _epochs(dtype, n_threads=1):
+    """Of parameters and losses of a shuffled training run."""
+    net, X, y = problem((6, 19, 9, 1), 333, dtype)
+    net.n_threads = n_threads
+    optimizer = fastbp.Adam(2.0**-6)
+    losses = [net.train_epoch(X, y, optimizer, batch_size=48, rng=epoch)
+              for epoch in range(EPOCHS)]
+    return digest([net.params, np.array(losses)])
+
+
+def levels(networks):
+    """Yield (ok, line) for each dtype, variant and level, and last what they confirm."""
+    holds, of_variants = dict.fromkeys(LEVELS, True), {}
+    for dtype in dispatch.DTYPES:
+        bits = {}
+        for isa in dispatch.available_isas():
+            dispatch.set_isa(isa)
+            bits[isa] = found(networks, dtype)
+            for level, (ok, line) in zip(LEVELS, _own(networks, dtype, bits[isa]), strict=False):
+                holds[level] &= ok
+                yield ok, f"{level}        {dtype} {isa:8} {line}"
+        texts = {isa: " ".join(digests) for isa, digests in bits.items()}
+        fused = {isa: text for isa, text in texts.items() if isa in FUSED}
+        of_variants[dtype] = sorted(set(fused.values()))
+        here = " and ".join(of_variants[dtype])
+        if len(fused) > 1:
+            ok = len(of_variants[dtype]) == 1
+            holds["L3"] &= ok
+            yield ok, f"L3        {dtype} {here} of {_list(fused)}"
+        else:
+            yield True, f"L3        {dtype} nothing to compare: {_list(bits)}"
+        if fused and texts.get("generic", here) != here:
+            yield True, f"          {dtype} {texts['generic']} of generic, outside the promise"
+    yield _verdict(holds, of_variants)
+
+
+def _own(networks, dtype, first):
+    """Yield (ok, line) for L0, L1 and L2 of the variant in use."""
+    yield _gradients(networks, dtype) == first.gradients, f"{first.gradients} in two runs"
+    threads = {(_gradients(networks, dtype, n), _epochs(dtype, n)) for n in THREADS}
+    yield threads == {(first.gradients, first.epochs)}, (
+        f"{first.gradients} and {first.epochs} after {EPOCHS} epochs for {_list(THREADS)} threads")
+    rows = {first.rows, *(_rows(networks, dtype, size) for size in PIECES)}
+    yield len(rows) == 1, (f"{' '.join(sorted(rows))} for the batch and {_list(PIECES)} rows at a "
+                           "time")
+
+
+def _verdict(holds, of_variants):
+    """(ok, line): the digest of all of them, the recorded one, the level that they confirm."""
+    expected = {dtype: [" ".join(bits)] for dtype, bits in recorded().items()}
+    version = dispatch.CONTRACT_VERSION
+    here = _total(of_variants)
+    if not all(of_variants.values()):
+        ok, holds["L3"] = True, False
+        text = "no variant with fused multiply-add, and nothing recorded for others"
+    elif of_variants == expected:
+        ok, text = True, f"digest {here}, as recorded for contract {version}"
+    else:
+        ok, holds["L3"] = False, False
+        text = f"digest {here}, but {_total(expected)} is recorded for contract {version}"
+    confirmed = [level for i, level in enumerate(LEVELS) if all(map(holds.get, LEVELS[:i + 1]))]
+    if confirmed[-1:] == ["L3"] and platform.machine() in ("aarch64", "arm64"):
+        confirmed.append("L4")
+    level = confirmed[-1] if confirmed else "no level"
+    return ok, f"bits: {text}; {level} confirmed on this machine"
+
+
+def _total(of_dtypes):
+    """A digest of digests."""
+    text = " ".join(" ".join(of_dtypes.get(dtype, "")) for dtype in dispatch.DTYPES)
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if of_dtypes else "nothing"
+
+
+def _list(names):
+    return ", ".join(map(str, names))

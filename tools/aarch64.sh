@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Make FOLDER/python: an arm64 Python under emulation, with what builds and tests fastbp.
+#
+#     apt-get install qemu-user-static gcc-aarch64-linux-gnu debian-archive-keyring
+#     tools/aarch64.sh FOLDER
+#     cd CHECKOUT && FOLDER/python setup.py build_ext --inplace && FOLDER/python -m pytest
+#
+# For Debian 12. Its packages for arm64 are unpacked and not installed, by a private apt, and wheels
+# come from PyPI: no root, no chroot, no binfmt. QEMU emulates this Python and what it starts as
+# sys.executable; the cross compiler, which its sysconfig names, runs on the host.
+set -euo pipefail
+
+release=bookworm version=3.11
+mkdir -p "$1"
+cd "$1"
+mkdir -p apt/lists/partial apt/cache/archives/partial root site
+
+cat >apt/sources.list <<LIST
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main
+LIST
+: >apt/status       # nothing is installed: every dependency will be fetched
+cat >apt/conf <<CONF
+APT::Architecture "arm64";
+APT::Architectures { "arm64"; };
+APT::Sandbox::User "";
+Acquire::Languages "none";
+Dir::Cache "$PWD/apt/cache";
+Dir::Etc::sourcelist "$PWD/apt/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State "$PWD/apt";
+Dir::State::lists "$PWD/apt/lists";
+Dir::State::status "$PWD/apt/status";
+CONF
+export APT_CONFIG=$PWD/apt/conf
+apt-get -qq update
+apt-get -qq --yes --download-only --no-install-recommends install \
+    "python$version" "libpython$version-dev" libstdc++6
+for package in apt/cache/archives/*.deb; do
+    dpkg --extract "$package" root
+done
+
+"${PYTHON:-python3}" -m pip install -q --upgrade --target site --python-version "$version" \
+    --only-binary=:all: --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+    --platform manylinux2014_aarch64 \
+    'numpy>=2' 'Cython>=3.1' 'setuptools>=77' 'pytest>=8' 'mpmath>=1.3' 'gmpy2>=2.1'
+
+cat >python <<PYTHON
+#!/bin/sh
+export PYTHONHOME=$PWD/root/usr PYTHONPATH="$PWD/site\${PYTHONPATH:+:\$PYTHONPATH}"
+# Of the root's headers only those the compiler lacks.
+export CFLAGS="-idirafter $PWD/root/usr/include"
+exec qemu-aarch64-static -0 "$PWD/python" -L $PWD/root $PWD/root/usr/bin/python$version "\$@"
+PYTHON
+chmod +x python
