@@ -9,7 +9,7 @@ it is. Its digests, in each variant with FMA that the CPU has, are compared with
 tests/digests.json records for the contract (levels L3 and L4), and TESTS run, which have L0 to L2.
 `aarch64` is cross-compiled and run under QEMU; tools/aarch64.sh makes its Python, says what
 that needs, and keeps it in the folder that --arm names. `python tools/figures.py` puts the record
-into docs/reproducibility.md. Some twenty minutes in all.
+into docs/reproducibility.md. Half an hour in all.
 """
 
 import argparse
@@ -116,17 +116,19 @@ def result(build, arm):
         found = [tree.answer("tests/test_bits.py", "--print", FASTBP_ISA=isa) for isa in variants]
         same = sum(digests.get(name) == recorded[name] for digests in found for name in recorded)
         _, output = tree.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)
-        print(output[-2000:], file=sys.stderr)
+        warnings = [line for line in log.splitlines() if "warning:" in line]
+        print(*warnings, output[-2000:], sep="\n", file=sys.stderr)
         passed, failed = counted(output, "passed"), counted(output, "failed")
         return {
-            "build": f"{config['compiler']} {config['flags'].split()[0]}, {config['machine']}",
+            "build": " ".join([*config["compiler"].split(), config["flags"].split()[0],
+                               "for", config["machine"]]),
             "run by": emulator() if build.emulated else "the CPU",
             "variants": ", ".join(variants),
             "digests as recorded": f"{same} of {len(variants) * len(recorded)}",
             "tests passed": passed,
             "failed": failed + counted(output, "error"),
             "skipped": counted(output, "skipped"),
-            "warnings": len(re.findall(r"warning:", log)),
+            "warnings": len(warnings),
             "build s": round(built - start),
             "run s": round(time.monotonic() - built),
         }
