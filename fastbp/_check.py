@@ -1,6 +1,7 @@
 """`fastbp check`: gradients, functions and bits of every kernel variant that this CPU has.
 
-    gradient   each element within the running error bound of `_error_bound`, of wider arithmetic
+    gradient   each element within the running error bound of `_error_bound` and within that of
+               `MLP.error_bound`, of wider arithmetic
     sigma      within 1 ulp of wider arithmetic on a sample; at 0, at infinity and NaN exactly
     tanh       the same
     L0 to L4   the same bits, and those that other machines found: `_check_bits`
@@ -108,7 +109,8 @@ def gradients():
                 net, X, y = case.problem(dtype)
                 net.backprop(X, y)
                 error = np.nan_to_num(np.abs(net.grad.astype(wide) - exact), nan=np.inf)
-                ratio = float(np.max(error / bounds[isa])) / (1 + own_error(dtype, wide))
+                bound = np.fmin(bounds[isa], net.error_bound(X, y))
+                ratio = float(np.max(error / bound)) / (1 + own_error(dtype, wide))
                 worst[isa] = max(worst[isa], (ratio, case.name))
         for isa, (ratio, network) in worst.items():
             yield ratio <= 1.0, (f"gradient  {dtype} {isa:8} largest |error| / bound {ratio:.4f}"
