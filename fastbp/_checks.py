@@ -12,7 +12,6 @@ import math
 import operator
 import reprlib
 from collections.abc import Mapping
-from itertools import pairwise
 from numbers import Real
 from typing import NamedTuple
 
@@ -272,18 +271,25 @@ def n_threads(value):
 
 def layer_sizes(value):
     """Two or more integers of at least 1 whose parameters can be addressed, as a tuple."""
-    wanted = "it should be two or more integers, each at least 1"
+    shown_value = reprlib.repr(value)
+    sizes, n_bytes = [], 0
     try:
-        sizes = tuple(map(_integer, value))
+        len(value)  # what has no length may have no end
+        for size in map(_integer, value):
+            if size is None or size < 1:
+                sizes = []
+                break
+            n_bytes += 8 * (sizes[-1] + 1) * size if sizes else 0
+            if n_bytes > _SIZE_MAX:
+                raise ValueError(f"layer_sizes is {shown_value}; "
+                                 f"its parameters should fit in {_SIZE_MAX} bytes")
+            sizes.append(size)
     except TypeError:
-        sizes = ()
-    if len(sizes) < 2 or any(size is None or size < 1 for size in sizes):
-        raise ValueError(f"layer_sizes is {reprlib.repr(value)}; {wanted}")
-    n_bytes = 8 * sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
-    if n_bytes > _SIZE_MAX:
-        raise ValueError(
-            f"layer_sizes is {reprlib.repr(value)}; its parameters should fit in {_SIZE_MAX} bytes")
-    return sizes
+        sizes = []
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes is {shown_value}; "
+                         "it should be two or more integers, each at least 1")
+    return tuple(sizes)
 
 
 def _float(name, value, wanted, fits):

@@ -19,6 +19,7 @@ cdef class Layers:
     cdef tuple held                 # the same, as the kernels use them
     cdef int asked, busy
 
+    cdef int _check_made(self) except -1
     cdef int _enter(self) except -1
     cdef tuple _held(self, tuple given)
     cdef object _forward(self, Workspace ws, tuple held)

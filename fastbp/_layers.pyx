@@ -63,9 +63,9 @@ cdef class Layers:
     """
 
     def __init__(self, layer_sizes, activations, *, dtype="float32", layout="io", n_threads=None):
-        self.layer_sizes = _checks.layer_sizes(layer_sizes)
         if self.workspace is not None:
             raise RuntimeError("this Layers is initialised already; make another")
+        self.layer_sizes = _checks.layer_sizes(layer_sizes)
         activations = [activations] if isinstance(activations, str) else (
             _checks.sequence("activations", activations))
         if len(activations) != len(self.layer_sizes) - 1:
@@ -82,11 +82,18 @@ cdef class Layers:
         self.arrays = LayerArrays(self.architecture, self.dtype)
         self.workspace = Workspace(self.architecture, True)
 
+    cdef int _check_made(self) except -1:
+        if self.workspace is None:
+            raise RuntimeError("Layers.__init__ was not called")
+        return 0
+
     def __repr__(self):
+        self._check_made()
         return (f"Layers({list(self.layer_sizes)}, {list(self.activations)}, "
                 f"dtype={self.dtype.name!r}, layout={self.layout!r})")
 
     def __reduce__(self):
+        self._check_made()
         return _build_layers, (self.layer_sizes, self.activations, self.dtype.name, self.layout,
                                self.n_threads)
 
@@ -150,8 +157,7 @@ cdef class Layers:
             release(&self.busy)
 
     cdef tuple _held(self, tuple given):
-        if self.workspace is None:
-            raise RuntimeError("Layers.__init__ was not called")
+        self._check_made()
         weights, biases, X = given
         weights, biases, X = self.arrays.inputs(weights, biases, X)
         return weights, biases, X[:]        # a view: nobody else can give it another shape

@@ -68,6 +68,8 @@ cdef class Objective:
     cdef double l2
 
     def __call__(self, params):
+        if self.net is None:
+            raise RuntimeError("this objective is of no network; MLP.objective makes one that is")
         return self.net._value_and_grad(params, self.X, self.y, self.sample_weight, self.n,
                                         self.mean, self.l2)
 
@@ -166,6 +168,11 @@ cdef class MLP:
         self.shape = &self.architecture.shape
         self.workspace = Workspace(self.architecture, True)
 
+    cdef int _check_made(self) except -1:
+        if self.shape == NULL:
+            raise RuntimeError("MLP.__init__ was not called")
+        return 0
+
     def _views(self, flat):
         weights, biases, at = [], [], 0
         for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:]):
@@ -176,11 +183,13 @@ cdef class MLP:
         return tuple(weights), tuple(biases)
 
     def __repr__(self):
+        self._check_made()
         options = "".join(f", {name}={value!r}" for name, value in self.measure.options.items())
         return (f"MLP({list(self.layer_sizes)}, activation={self.activation!r}, "
                 f"loss={self.loss!r}, dtype={self.dtype.name!r}{options})")
 
     def __reduce__(self):
+        self._check_made()
         options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
                    "n_threads": self.n_threads, "seed": 0, **self.measure.options}
         return (_restore, (type(self), self.layer_sizes, options, self.flat, self.slope),
@@ -189,11 +198,13 @@ cdef class MLP:
     @property
     def loss(self):
         """The name of the loss."""
+        self._check_made()
         return self.measure.name
 
     @property
     def loss_options(self):
         """Those of pos_weight, class_weight, label_smoothing that were given, as a dict."""
+        self._check_made()
         return self.measure.options
 
     @property
@@ -212,6 +223,7 @@ cdef class MLP:
 
     @params.setter
     def params(self, value):
+        self._check_made()
         if value is not self.params_view:   # net.params -= step assigns the vector to itself
             self.flat[:] = _checks.real_array("params", value, shape=(self.n_params,))
 
@@ -222,6 +234,7 @@ cdef class MLP:
 
     @grad.setter
     def grad(self, value):
+        self._check_made()
         if value is not self.grad_view:
             self.slope[:] = _checks.real_array("grad", value, shape=(self.n_params,))
 
@@ -240,8 +253,7 @@ cdef class MLP:
     # ---- checked arguments
 
     cdef object _X(self, X):
-        if self.shape == NULL:
-            raise RuntimeError("MLP.__init__ was not called")
+        self._check_made()
         if (ready(X, self.typenum) and cnp.PyArray_NDIM(X) == 2
                 and cnp.PyArray_DIM(X, 1) == self.n_features):
             return self._apart(X)

@@ -138,7 +138,8 @@ cdef class Optimizer:
             raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
                              f"{', '.join(sorted(needed))}")
         options = {name: d[name] for name in self._options()}
-        names = type(self)(**options)._state_names()
+        fresh = type(self)(**options)
+        names = fresh._state_names()
         state = {name: _checks.real_array(name, d[name], ndim=1).copy()
                  for name in names if name in d}
         if d.keys() != needed | state.keys() or len(state) not in (0, len(names)):
@@ -146,6 +147,8 @@ cdef class Optimizer:
                              f"{', '.join(sorted(needed))} and, after a step, {', '.join(names)}")
         if len({(vector.size, vector.dtype) for vector in state.values()}) > 1:
             raise ValueError(f"{' and '.join(names)} should have one size and dtype")
+        for vector in state.values():
+            fresh._check_dtype(vector.dtype)
         progress = self._checked_progress(d)
         if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("optimizer"))

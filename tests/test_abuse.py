@@ -1,5 +1,6 @@
 """What a caller does to arrays and sizes while fastbp holds them changes nothing of its own."""
 
+import itertools
 import math
 import pickle
 import threading
@@ -169,3 +170,60 @@ def test_arrays_that_change_their_shapes_between_calls():
         layers.backward(np.ones((256, 1), "float32"), dW, db)
     layers.backward(np.ones((64, 1), "float32"), dW, db)
     assert np.isfinite(dW[0]).all()
+
+
+UNMADE = {
+    "loss": lambda net: net.loss, "loss_options": lambda net: net.loss_options, "repr": repr,
+    "pickle": pickle.dumps, "params": lambda net: setattr(net, "params", []),
+    "grad": lambda net: setattr(net, "grad", []), "forward": lambda net: net.forward([[1]]),
+    "backprop": lambda net: net.backprop([[1]], [1]),
+    "value_and_grad": lambda net: net.value_and_grad([], [[1]], [1]),
+    "train_epoch": lambda net: net.train_epoch([[1]], [1], SGD()),
+}
+
+
+@pytest.mark.parametrize("use", UNMADE)
+def test_a_network_without_init(use):
+    with pytest.raises(RuntimeError, match="__init__ was not called"):
+        UNMADE[use](MLP.__new__(MLP))
+
+
+@pytest.mark.parametrize("use", [repr, pickle.dumps, lambda layers: layers.forward([], [], [[1]])])
+def test_layers_without_init(use):
+    with pytest.raises(RuntimeError, match="__init__ was not called"):
+        use(Layers.__new__(Layers))
+
+
+def test_an_objective_of_no_network():
+    net = MLP([2, 1], seed=0)
+    kind = type(net.objective(np.ones((1, 2)), np.ones(1)))
+    with pytest.raises(RuntimeError, match=r"of no network; MLP\.objective"):
+        kind()(net.params)
+
+
+def test_layers_that_are_made_twice():
+    """The second sizes are refused before they are anybody's."""
+    layers = Layers([2, 300], ["tanh"])
+    with pytest.raises(RuntimeError, match="initialised already"):
+        layers.__init__([2, 1], ["tanh"])
+    assert layers.layer_sizes == (2, 300)
+    W, b = np.ones((2, 300), "float32"), np.ones(300, "float32")
+    layers.forward([W], [b], np.ones((5, 2)))
+    with pytest.raises(ValueError, match=r"grad_output has shape \(5, 1\)"):
+        layers.backward(np.ones((5, 1)), [W.copy()], [b.copy()])
+
+
+@pytest.mark.parametrize("sizes", [itertools.repeat(1), itertools.count(1), iter([2, 1]),
+                                   range(1, 10**12)])
+def test_layer_sizes_without_an_end(sizes):
+    with pytest.raises(ValueError, match="layer_sizes is"):
+        MLP(sizes)
+
+
+def test_a_state_dict_whose_eps_vanishes_in_its_dtype():
+    optimizer = Adam(eps=1e-50)
+    optimizer.step(np.ones(3), np.zeros(3))
+    state, before = optimizer.state_dict(), repr(optimizer.state_dict())
+    with pytest.raises(ValueError, match="eps is 1e-50; it should be above 0 as float32"):
+        optimizer.load_state_dict({**state, "m": np.zeros(3, "f"), "v": np.zeros(3, "f")})
+    assert repr(optimizer.state_dict()) == before
