@@ -80,6 +80,15 @@ def real_array(name, value, dtype=None, ndim=None, shape=None):
     return _plain(array, dtype)
 
 
+def samples_or_one(name, value, last):
+    """A ``real_array`` of shape ``(n_samples, last)``, or ``(last,)`` for one sample."""
+    array = real_array(name, value)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} has shape {array.shape}; "
+                         f"it should have shape (n_samples, {last}) or ({last},)")
+    return array
+
+
 def common_dtype(*arrays):
     """float32 if all of ``arrays`` are, float64 otherwise."""
     return np.dtype(np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64)
@@ -343,6 +352,21 @@ def boolean(name, value):
     return bool(value)
 
 
+def string(name, value):
+    """A str."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a str")
+    return value
+
+
+def strings(name, value):
+    """A list of str; a str, which is a sequence of them, is none."""
+    if isinstance(value, str) or not hasattr(value, "__len__") or not all(
+            isinstance(each, str) for each in value):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a sequence of str")
+    return list(value)
+
+
 # ---- losses
 
 
@@ -366,7 +390,8 @@ def loss_options(loss, n_outputs, pos_weight=None, class_weight=None, label_smoo
     """The options of a loss, each refused where it has no meaning."""
     name = choice("loss", loss, LOSSES)
     if name == "softmax" and n_outputs < 2:
-        raise ValueError("the network has 1 output; under loss='softmax' it should have at least 2")
+        raise ValueError(f"there is {n_outputs} output; under loss='softmax' there should be at "
+                         "least 2")
     smoothing = fraction("label_smoothing", label_smoothing)
     if smoothing and name not in ("bce", "softmax"):
         raise ValueError(

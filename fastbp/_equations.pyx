@@ -140,10 +140,7 @@ def delta_step(delta_next, W_next, h, out=None):
         When the packed panels cannot be had.
     """
     given = {"delta_next": delta_next, "W_next": W_next, "h": h}
-    delta_next = _checks.real_array("delta_next", delta_next)
-    if delta_next.ndim not in (1, 2):
-        raise ValueError(f"delta_next has shape {delta_next.shape}; "
-                         "it should have shape (n_samples, n_next) or (n_next,)")
+    delta_next = _checks.samples_or_one("delta_next", delta_next, "n_next")
     lead = delta_next.shape[:-1]
     W_next = _checks.real_array("W_next", W_next, shape=("n_here", delta_next.shape[-1]))
     h = _checks.real_array("h", h, shape=(*lead, W_next.shape[0]))

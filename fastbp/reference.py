@@ -143,9 +143,7 @@ def delta_step(delta_next, W_next, h, out=None):
         Shapes do not fit; `out` is not C-contiguous, is read-only, or overlaps an argument.
     """
     given = {"delta_next": delta_next, "W_next": W_next, "h": h}
-    delta = _checks.real_array("delta_next", delta_next)
-    if delta.ndim != 1:
-        delta = _checks.real_array("delta_next", delta, shape=("n_samples", "n_next"))
+    delta = _checks.samples_or_one("delta_next", delta_next, "n_next")
     *rows, n_next = delta.shape
     W = _checks.real_array("W_next", W_next, shape=("n_here", n_next))
     h = _checks.real_array("h", h, shape=(*rows, W.shape[0]))
@@ -382,8 +380,8 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     weights, biases, X = _network(weights, biases, X)
     n_samples, n_outputs, dtype = X.shape[0], biases[-1].size, X.dtype
     options = _checks.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)
-    _checks.at_least_one_sample(n_samples, reduction)
     y = _checks.targets(y, n_samples, n_outputs, dtype, options.name)
+    _checks.at_least_one_sample(n_samples, reduction)
     w = _checks.sample_weight(sample_weight, n_samples, "sum", dtype)
     name = "sample_weight" + " times class_weight" * (options.class_weight is not None)
     w = _checks.sample_weight(_weights(options, w, y, dtype), n_samples, reduction, dtype, name)
