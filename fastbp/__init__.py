@@ -4,12 +4,16 @@
     loss = net.backprop(X, y)           # fills net.grad, a view of which is net.weight_grads
 """
 
+from fastbp._refusal import refuse as _refuse
+
 try:
     from fastbp._kernels.dispatch import available_isas, get_isa
 except ModuleNotFoundError as error:
-    raise ImportError(
+    _refuse(ImportError(
         f"{error.name} is not compiled in {__path__[0]}: in a checkout run `pip install -e .`, "
-        "or leave the folder so that Python finds the installed package") from error
+        "or leave the folder so that Python finds the installed package"))
+except ImportError as error:
+    _refuse(error)
 
 from fastbp import reference
 from fastbp._config import get_num_threads, set_num_threads, show_config

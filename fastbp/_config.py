@@ -3,7 +3,10 @@
 import math
 import os
 import platform
+import re
+import reprlib
 import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,23 @@ from fastbp import _checks
 from fastbp._kernels import dispatch
 from fastbp._version import __version__
 
+ENVIRONMENT = "FASTBP_NUM_THREADS"
 _limit = None
 
 
 def _from_environment(name):
+    """A number above 0, or the first of a list of such; None for anything else."""
     value = os.environ.get(name, "").split(",")[0].strip()
-    return int(value) if value.isdigit() and int(value) > 0 else None
+    return int(value) if re.fullmatch("0*[1-9][0-9]{0,8}", value) else None
+
+
+def _asked():
+    """FASTBP_NUM_THREADS; what OpenMP makes of its own variable is not ours to judge."""
+    number, text = _from_environment(ENVIRONMENT), os.environ.get(ENVIRONMENT, "").strip()
+    if text and number is None:
+        warnings.warn(f"{ENVIRONMENT} is {reprlib.repr(text)} and is ignored; it should be an "
+                      "integer of at least 1", RuntimeWarning, stacklevel=2)
+    return number
 
 
 def _quota():
@@ -30,7 +44,7 @@ def _quota():
 
 
 # Read once: a gradient of a millisecond asks for the number of threads.
-_ASKED = _from_environment("FASTBP_NUM_THREADS")
+_ASKED = _asked()
 _CAP = min(filter(None, (_quota(), _from_environment("OMP_NUM_THREADS"))), default=2**31)
 
 

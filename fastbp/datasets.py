@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastbp import _checks
+
 __all__ = ["DataError", "Dataset", "load_breast_cancer", "read_table"]
 
 DEFAULT_TARGETS = ("target", "y", "label")
@@ -104,8 +106,12 @@ def read_table(path, target=None):
         NaN, infinite or not a number; the labels are not two classes; there are no rows, no
         features, rows of different lengths, or columns without a name or with the same name.
         Rows and columns are counted from 1, the header line is not counted.
+    TypeError
+        target is no str.
     """
     path = os.fspath(path)
+    if target is not None:
+        target = _checks.string("target", target)
     try:
         with open(path, "rb") as file:
             if file.peek(4)[:4] in ZIP_SIGNATURES:

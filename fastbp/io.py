@@ -91,12 +91,16 @@ def save_model(
     ------
     ImportError
         safetensors is not installed.
+    TypeError
+        net is no MLP, the standardisation no real numbers, a name no str.
     ValueError
         The standardisation does not have the shape (n_features,).
     OSError
         The file cannot be written.
     """
     safetensors = import_safetensors()
+    if not isinstance(net, fastbp.MLP):
+        raise TypeError(f"net is of type {type(net).__name__}; it should be a fastbp.MLP")
     tensors = {}
     for i, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         tensors[f"weights.{i}"] = np.ascontiguousarray(W)
@@ -104,11 +108,7 @@ def save_model(
     n_features = net.layer_sizes[0]
     for name, values in (("feature_mean", feature_mean), ("feature_scale", feature_scale)):
         if values is not None:
-            tensors[name] = np.ascontiguousarray(values, dtype=np.float64)
-            if tensors[name].shape != (n_features,):
-                raise ValueError(
-                    f"{name} has shape {tensors[name].shape}, expected ({n_features},)"
-                )
+            tensors[name] = _checks.real_array(name, values, np.float64, shape=(n_features,))
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -116,9 +116,9 @@ def save_model(
         "activation": net.activation,
         "loss": net.loss,
         "dtype": np.dtype(net.dtype).name,
-        "feature_names": json.dumps(list(feature_names)),
-        "classes": json.dumps(list(classes)),
-        "target_name": target_name,
+        "feature_names": json.dumps(_checks.strings("feature_names", feature_names)),
+        "classes": json.dumps(_checks.strings("classes", classes)),
+        "target_name": _checks.string("target_name", target_name),
     }
     if net.loss_options:
         metadata["loss_options"] = json.dumps(net.loss_options)
@@ -133,7 +133,7 @@ def load_model(path, *, n_threads=None):
     path : str or path-like
         The file.
     n_threads : int, optional
-        Passed to `fastbp.MLP`.
+        As in `fastbp.MLP`.
 
     Returns
     -------
@@ -146,10 +146,13 @@ def load_model(path, *, n_threads=None):
         safetensors is not installed.
     ValueError
         The file is damaged, is no fastbp model, or has a newer format version.
+    TypeError, ValueError
+        n_threads is no integer, or below 1.
     OSError
         The file cannot be read.
     """
     safetensors = import_safetensors()
+    n_threads = _checks.n_threads(n_threads)
     path = os.fspath(path)
     with open(path, "rb"):  # a missing file becomes an OSError with its path
         pass
@@ -167,13 +170,13 @@ def load_model(path, *, n_threads=None):
         raise ValueError(f"{path}: not a safetensors file: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: {error!r}") from None
 
 
 def _rebuild(metadata, tensors, n_threads):
-    sizes = json.loads(metadata["layer_sizes"])
-    dtype = np.dtype(metadata["dtype"])
+    sizes = _checks.layer_sizes(json.loads(metadata["layer_sizes"]))
+    dtype = _checks.real_dtype(metadata["dtype"])
     _check_tensors(tensors, sizes, dtype)  # first: then the sizes allocate what the file can fill
     net = fastbp.MLP(
         sizes,
@@ -191,8 +194,8 @@ def _rebuild(metadata, tensors, n_threads):
         net,
         tensors.get("feature_mean", np.zeros(sizes[0])),
         tensors.get("feature_scale", np.ones(sizes[0])),
-        tuple(json.loads(metadata["feature_names"])),
-        tuple(json.loads(metadata["classes"])),
+        tuple(_checks.strings("feature_names", json.loads(metadata["feature_names"]))),
+        tuple(_checks.strings("classes", json.loads(metadata["classes"]))),
         metadata["target_name"],
     )
 

@@ -98,6 +98,16 @@ def test_script(fastbp_run):
     assert (done.returncode, done.stdout) == (0, f"fastbp {fastbp.__version__}\n")
 
 
+@pytest.mark.parametrize("command", [MODULE, [sys.executable, "-I", "fastbp"]])
+def test_a_variant_that_there_is_not(fastbp_run, tmp_path, command):
+    """The import fails before the command begins, and says so as the command would."""
+    folder = str(Path(fastbp.__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {folder!r}); from fastbp.cli import main; main()"
+    (tmp_path / "fastbp").write_text(code)      # as an installed script is named
+    done = fastbp_run("info", command=command, env={**ENV, "FASTBP_ISA": "sse9"})
+    assert_error(done, "FASTBP_ISA is 'sse9'")
+
+
 def test_info(fastbp_run):
     done = fastbp_run("info")
     assert done.returncode == 0 and done.stdout and not done.stderr
@@ -233,7 +243,7 @@ def test_model_without_metadata_of_a_table(tmp_path):
     assert model.feature_names == () and model.classes == ()
     X = np.random.default_rng(0).standard_normal((5, 3))
     np.testing.assert_array_equal(model.forward(X), net.forward(X))
-    with pytest.raises(ValueError, match=r"feature_mean has shape \(2,\), expected \(3,\)"):
+    with pytest.raises(ValueError, match=r"feature_mean has shape \(2,\); it should .* \(3,\)"):
         save_model(tmp_path / "m", net, feature_mean=[0.0, 0.0])
 
 
@@ -258,6 +268,45 @@ def test_refused_models(tmp_path):
             load_model(path)
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(("entry", "text", "words"), [
+    ("layer_sizes", "[" * 100_000, "damaged: RecursionError"), ("layer_sizes", "[3, 4.0]", "two"),
+    ("dtype", "f4,,", "dtype is 'f4,,'"), ("feature_names", '"abc"', "feature_names"),
+    ("classes", "[1, 2]", "classes"), ("loss_options", "3", "damaged")])
+def test_metadata_that_are_damaged(tmp_path, entry, text, words):
+    tensors = {"weights.0": np.zeros((3, 4), "f"), "biases.0": np.zeros(4, "f")}
+    metadata = {"format": "fastbp-mlp", "format_version": "1", "layer_sizes": "[3, 4]",
+                "activation": "relu", "loss": "bce", "dtype": "float32", "feature_names": "[]",
+                "classes": "[]", "target_name": ""}
+    path = tmp_path / "m"
+    path.write_bytes(safetensors.numpy.save(tensors, metadata))
+    assert load_model(path).net.layer_sizes == (3, 4)
+    path.write_bytes(safetensors.numpy.save(tensors, {**metadata, entry: text}))
+    with pytest.raises(ValueError, match=words):
+        load_model(path)
+
+
+@pytest.mark.parametrize(("changes", "kind", "words"), [
+    ({"net": None}, TypeError, "net is of type NoneType"),
+    ({"feature_mean": np.zeros(3, complex)}, TypeError, "feature_mean has dtype complex128"),
+    ({"feature_scale": ["a"] * 3}, TypeError, "feature_scale has dtype"),
+    ({"feature_names": "abc"}, TypeError, "feature_names is 'abc'"),
+    ({"feature_names": [1]}, TypeError, "feature_names is"),
+    ({"classes": 3}, TypeError, "classes is 3"),
+    ({"target_name": None}, TypeError, "target_name is None")])
+def test_what_cannot_be_saved(tmp_path, changes, kind, words):
+    arguments = {"net": fastbp.MLP((3, 4, 1), seed=1), **changes}
+    with pytest.raises(kind, match=words):
+        save_model(tmp_path / "m", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_threads_of_a_loaded_network(tmp_path):
+    save_model(tmp_path / "m", fastbp.MLP((3, 4, 1), seed=1))
+    assert load_model(tmp_path / "m", n_threads=2).net.n_threads == 2
+    with pytest.raises(TypeError, match="^n_threads is '2'"):
+        load_model(tmp_path / "m", n_threads="2")
 
 
 def test_seed_decides_every_byte(fastbp_run, tmp_path):

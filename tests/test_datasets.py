@@ -203,3 +203,9 @@ def test_zip_of_something_else(tmp_path):
     path = tmp_path / "t.npz"
     path.write_bytes(content.getvalue())
     assert "array 'X' holds no array, not numbers" in refusal(path)
+
+
+def test_a_target_that_is_no_name(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n")
+    with pytest.raises(TypeError, match="target is 1; it should be a str"):
+        read_table(tmp_path / "t.csv", 1)

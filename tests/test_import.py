@@ -101,7 +101,8 @@ def test_the_command_is_not_imported(module, tmp_path):
     ({"OMP_NUM_THREADS": "1,2"}, 1), ({"OMP_NUM_THREADS": "100000"}, None),
     ({"FASTBP_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"}, 3),
     ({"FASTBP_NUM_THREADS": ""}, None), ({"FASTBP_NUM_THREADS": "many"}, None),
-    ({"FASTBP_NUM_THREADS": "0"}, None), ({"OMP_NUM_THREADS": "-1"}, None)])
+    ({"FASTBP_NUM_THREADS": "0"}, None), ({"OMP_NUM_THREADS": "-1"}, None),
+    ({"FASTBP_NUM_THREADS": "²"}, None), ({"OMP_NUM_THREADS": "9" * 5000}, None)])
 def test_number_of_threads(variables, expected, tmp_path):
     """FASTBP_NUM_THREADS, else the CPUs of this process, capped by OMP_NUM_THREADS."""
     if expected is None:
@@ -112,6 +113,17 @@ def test_number_of_threads(variables, expected, tmp_path):
         "(fastbp.set_num_threads(7), fastbp.get_num_threads())[1], "
         "(fastbp.set_num_threads(None), fastbp.get_num_threads())[1]]", tmp_path, **variables)
     assert (threads, shown, given, back) == (expected, expected, 7, expected)
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-1", "1.5", "²", "9" * 5000])
+def test_a_number_of_threads_that_is_none(value, tmp_path):
+    """It is ignored, not in silence; the variable of OpenMP is not fastbp's to complain about."""
+    ended = run("import fastbp", tmp_path, FASTBP_NUM_THREADS=value)
+    assert ended.returncode == 0
+    assert "RuntimeWarning: FASTBP_NUM_THREADS is " in ended.stderr
+    assert "should be an integer of at least 1" in ended.stderr
+    for quiet in ({"OMP_NUM_THREADS": value}, {"FASTBP_NUM_THREADS": " "}):
+        assert run("import fastbp", tmp_path, **quiet).stderr == ""
 
 
 # ---- show_config

@@ -1,0 +1,22 @@
+"""What is said where fastbp cannot be imported: an ImportError, and one line if it is the command.
+
+The command is known by its name, since none of its own modules can be imported by then.
+"""
+
+import os
+import sys
+
+
+def refuse(error):
+    """Raise the ImportError, or end the command as it ends for any other error."""
+    if not _is_command():
+        raise error
+    print(f"fastbp: error: {error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _is_command():
+    """Whether the process is `fastbp …` or `python -m fastbp …`."""
+    if sys.argv[:1] == ["-m"]:  # until the module is found; its name is where that stands
+        return sys.orig_argv[-len(sys.argv):][:1] == ["fastbp"]
+    return os.path.basename((sys.argv or [""])[0]) == "fastbp"
