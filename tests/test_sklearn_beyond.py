@@ -154,9 +154,10 @@ def test_weights_of_classes_are_those_of_the_training_data():
     ({"y_val": Y["two"][:40]}, {}, "X_val is None; X_val and y_val should"),
     ({"sample_weight_val": np.ones(40)}, {}, "X_val is None"),
     ({"X_val": X_VAL, "y_val": Y["two"][:40]}, {"solver": "lbfgs"}, "solver 'lbfgs'"),
-    ({"X_val": X_VAL, "y_val": ["maybe"] * 40}, {}, "should be among"),
-    ({"X_val": X_VAL[:, :4], "y_val": Y["two"][:40]}, {}, "4 features"),
-    ({"X_val": X_VAL, "y_val": Y["two"][:39]}, {}, "inconsistent")])
+    ({"X_val": X_VAL, "y_val": ["maybe"] * 40}, {}, "^X_val, y_val .* should be among"),
+    ({"X_val": X_VAL[:, :4], "y_val": Y["two"][:40]}, {}, "^X_val, y_val .* 4 features"),
+    ({"X_val": X_VAL * np.nan, "y_val": Y["two"][:40]}, {}, "^X_val, y_val .* NaN"),
+    ({"X_val": X_VAL, "y_val": Y["two"][:39]}, {}, "^X_val, y_val .* inconsistent")])
 def test_validation_sets_that_do_not_fit(given, params, words):
     with pytest.raises(ValueError, match=words):
         classifier(**params).fit(X, Y["two"], **given)

@@ -218,9 +218,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.solver not in STOCHASTIC:
             raise ValueError(f"X_val is given with solver {self.solver!r}; the solver should be "
                              "'adam' or 'sgd'")
-        X, y = self._read(X, y, dtype, False)
-        self._check_like(y)
-        sample_weight = self._checked(sample_weight, X)
+        try:
+            X, y = self._read(X, y, dtype, False)
+            self._check_like(y)
+            sample_weight = self._checked(sample_weight, X)
+        except (TypeError, ValueError) as error:    # of scikit-learn's, which know X and y
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"X_val, y_val or sample_weight_val does not fit: {error}") from error
         return X, y, self._times_class_weight(sample_weight, y, X.dtype)
 
     def _checked(self, sample_weight, X):
