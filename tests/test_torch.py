@@ -346,7 +346,7 @@ def test_subclasses_and_fake_tensors():
         torch.func.vmap(lambda x: loss_and_grad_(fused, x[None], y[:1]))(X)
 
 
-@pytest.mark.parametrize("shape", [(), (2,), (5, 4), (2, 5, 1)])
+@pytest.mark.parametrize("shape", [(), (2,), (5, 4), (2, 5, 1), (0,), (2, 3, 0)])
 def test_other_shapes_of_X(shape):
     with pytest.raises(ValueError, match="X has shape"):
         fuse(sequential())(torch.zeros(shape, dtype=torch.float64))

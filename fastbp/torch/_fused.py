@@ -9,6 +9,7 @@ It computes on the CPU, in float32 and float64, first derivatives. It knows no o
 the matter of `_binding`, losses are of `_losses`.
 """
 
+import math
 import operator
 from collections import OrderedDict
 
@@ -131,7 +132,7 @@ class FusedSequential(nn.Sequential):
         if any(binding.hooks):
             return super().forward(X)
         if X.dim() != 2 and X.dim() > 0:
-            h = self.forward(X.reshape(-1, X.shape[-1]))
+            h = self.forward(X.reshape(math.prod(X.shape[:-1]), X.shape[-1]))
             return h.reshape(*X.shape[:-1], h.shape[-1])
         params, addresses = binding.params()
         X = binding.input(X)
