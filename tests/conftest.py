@@ -1,8 +1,17 @@
 """Every test that takes `isa` runs on each kernel variant this CPU has; `dtype` on both."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fastbp._kernels import dispatch
+
+# The same examples at every run; with --hypothesis-profile=exhaustive, many and others each time.
+settings.register_profile("default", max_examples=40, stateful_step_count=25, deadline=None,
+                          derandomize=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("exhaustive", settings.get_profile("default"), max_examples=1000,
+                          stateful_step_count=60, derandomize=False, database=None,
+                          print_blob=True)
+settings.load_profile("default")
 
 
 @pytest.fixture(params=dispatch.available_isas())
