@@ -27,6 +27,12 @@ def batches():
     return st.tuples(X, y, w)
 
 
+def plain_of(argument):
+    """What scikit-learn reads: labels may be strings or objects, and a mask counts for nothing."""
+    read = argument.plain is None and argument.value is not None
+    return np.asarray(argument.value) if read else argument.plain
+
+
 def fitted(kind, arguments, solver, dtype):
     """An estimator after a fit, or the error."""
     model = kind((4,), solver=solver, max_iter=2, random_state=0, dtype=dtype)
@@ -49,9 +55,8 @@ def test_any_fit(kind, batch, solver, dtype):
         assert memory_of(*passed) == before
         return
     assert memory_of(*passed) == before
-    assert not any(a.faults for a in batch if a.plain is None and a.value is not None)
     assert all(np.isfinite(W).all() for W in (*model.coefs_, *model.intercepts_))
-    plain = fitted(kind, [a.value if a.plain is None else a.plain for a in batch], solver, dtype)
+    plain = fitted(kind, [plain_of(a) for a in batch], solver, dtype)
     same(model.coefs_, plain.coefs_)
     same(model.intercepts_, plain.intercepts_)
 
@@ -70,5 +75,5 @@ def test_any_prediction(X):
         assert str(error)
     else:
         with np.errstate(all="ignore"):
-            same(p, model.predict_proba(X.plain))
+            same(p, model.predict_proba(plain_of(X)))
     assert memory_of(*model.coefs_) == before
