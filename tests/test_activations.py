@@ -1,16 +1,12 @@
-"""Promise: tanh, e^z and their derivatives are within a few units in the last place, saturated or
-not, and relu and identity are exact: E1 and E4 for the exact z given. σ is in test_sigmoid.py.
-
-Points and formats are those of ulps.py. tanh is odd to the bit, and monotone. `pytest -s` prints
-the worst error and its input.
+"""Promise: tanh is odd to the bit and monotone, e^z is right at its ends, relu and identity are
+exact; a network has the bits of `activate`: E1 and E4. test_sweeps.py counts ulps.
 """
-
-import functools
 
 import numpy as np
 import oracle
 import pytest
-from ulps import WIDER, Worst, adversarial, needs_wide, stratified, ulps, wide_error
+import sweeps
+from ulps import Worst, adversarial, stratified
 
 import fastbp
 from fastbp._kernels import dispatch
@@ -28,13 +24,6 @@ def tanh(z):
     return h, slope
 
 
-def wide_tanh(z):
-    """Both in the wide format, the derivative from e^−2|z|."""
-    z = z.astype(WIDER[z.dtype.name])
-    e = np.exp(-2 * np.abs(z))
-    return -np.sign(z) * np.expm1(-2 * np.abs(z)) / (1 + e), 4 * (e / (1 + e)) / (1 + e)
-
-
 def exponential(z):
     """e^z as a network has it: the output of one unit with weight 1 and bias 0."""
     net = fastbp.MLP([1, 1], loss="poisson", dtype=z.dtype, seed=0)
@@ -45,65 +34,9 @@ def exponential(z):
 # ---- tanh
 
 
-def float32_sweep(stride):
-    """The `Worst` of tanh and tanh′ at every `stride`-th float32; asserts that tanh is monotone."""
-    worst, worst_slope, previous = Worst(), Worst(), np.float32(0)
-    for start in range(0, 1 << 31, stride << 20):
-        bits = np.arange(start, min(start + (stride << 20), 1 << 31), stride, dtype=np.uint32)
-        z = bits.view(np.float32)
-        h, slope = tanh(z)
-        nan = np.isnan(z)
-        assert np.array_equal(np.isnan(h), nan) and np.array_equal(np.isnan(slope), nan)
-        z, h, slope = z[~nan], h[~nan], slope[~nan]
-        if z.size == 0:
-            continue
-        assert np.all(np.diff(h, prepend=previous) >= 0), "tanh is not monotone"
-        previous = h[-1]
-        with np.errstate(under="ignore"):
-            exact, exact_slope = wide_tanh(z)
-        worst.see(ulps(h, exact), z)
-        worst_slope.see(ulps(slope, exact_slope), z)
-    return worst, worst_slope
-
-
-@pytest.mark.parametrize("stride", [101, pytest.param(1, marks=pytest.mark.exhaustive)])
-def test_tanh_at_every_float32_or_every_101st(isa, stride):
-    worst, worst_slope = float32_sweep(stride)
-    worst.check("tanh", isa, "float32", wide_error("float32"))
-    worst_slope.check("slope", isa, "float32", wide_error("float32"))
-
-
-@needs_wide
-@pytest.mark.parametrize("n_chunks", [4, pytest.param(400, marks=pytest.mark.exhaustive)])
-def test_tanh_at_many_float64(isa, n_chunks):
-    rng, worst, worst_slope = np.random.default_rng(31), Worst(), Worst()
-    for _ in range(n_chunks):
-        z = np.sort(stratified("float64", 1 << 18, rng) / 2)
-        h, slope = tanh(z)
-        assert np.all(np.diff(h) >= 0), "tanh is not monotone"
-        exact, exact_slope = wide_tanh(z)
-        worst.see(ulps(h, exact), z)
-        worst_slope.see(ulps(slope, exact_slope), z)
-    worst.check("tanh", isa, "float64", wide_error("float64"))
-    worst_slope.check("slope", isa, "float64", wide_error("float64"))
-
-
-@functools.cache
-def hardest(dtype):
-    """Points z, and tanh and tanh′ there, to 50 digits."""
-    z = np.concatenate([adversarial(dtype) / 2, stratified(dtype, 2000, np.random.default_rng(32)),
-                        np.geomspace(np.finfo(dtype).smallest_subnormal, 1, 300, dtype=dtype)])
-    return z, oracle.exact_tanh(z), oracle.exact_tanh_slope(z)
-
-
-def test_tanh_to_50_digits_where_it_is_hardest(isa, dtype):
-    """1 − tanh² from a rounded tanh has no correct digit from z = 9 (19 in float64) on."""
-    z, exact, exact_slope = hardest(dtype)
-    (h, slope), worst, worst_slope = tanh(z), Worst(), Worst()
-    worst.see(oracle.ulp_error(h, exact), z)
-    worst_slope.see(oracle.ulp_error(slope, exact_slope), z)
-    worst.check("tanh", isa, dtype)
-    worst_slope.check("slope", isa, dtype)
+def test_tanh_is_odd(isa, dtype):
+    for z, in sweeps.hardest(dtype):
+        tanh(z)
 
 
 def test_tanh_is_monotone_from_one_float_to_the_next(isa, dtype):
@@ -125,19 +58,11 @@ def test_tanh_of_special_values(isa, dtype):
 # ---- e^z
 
 
-def exponents(dtype, rng):
-    """From where e^z is half of the least subnormal to where it is the largest number."""
-    info = np.finfo(dtype)
-    lowest, highest = np.log(2.0) * (info.minexp - info.nmant - 1), float(np.log(info.max))
-    even, small = rng.uniform(lowest, highest, 100_000), 2 * np.exp2(rng.uniform(-60, 5, 50_000))
-    return np.concatenate([even, small, -small]).astype(dtype)
-
-
-@needs_wide
-def test_exponential_of_many_logits(isa, dtype):
-    z, worst = exponents(dtype, np.random.default_rng(33)), Worst()
-    worst.see(ulps(exponential(z), np.exp(z.astype(WIDER[dtype]))), z)
-    worst.check("exp", isa, dtype, wide_error(dtype))
+def test_exponential_of_a_loss(isa, dtype):
+    """Sweeps count the ulps of a δ_L of "poisson", which has these bits."""
+    z = stratified(dtype, 10_000, np.random.default_rng(33))
+    delta = fastbp.poisson_with_logits(z, np.zeros_like(z))[1]
+    assert np.array_equal(delta, exponential(z))
 
 
 def test_exponential_to_50_digits_where_it_is_hardest(isa, dtype):

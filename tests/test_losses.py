@@ -1,19 +1,18 @@
-"""Promise: δ_L and the loss of a sample are within a few units in the last place of what positives
-that count more, squared errors and counts make of the exact z given (E2, E3).
+"""Promise: δ_L and the loss of a sample are what squared errors and counts make of the exact z
+given, but for the roundings named (E2, E3).
 
-Errors are counted as in test_sigmoid.py, which has plain binary cross-entropy; test_softmax.py has
-its own. Then what follows from the definitions of all losses: δ is the derivative of the loss; and
-to the bit, smoothed labels are soft labels, weights of classes are weights of samples, powers of
-two shift, and a row knows nothing of the others.
+test_sweeps.py counts the ulps of binary cross-entropy and softmax. Then what follows from the
+definitions of all losses: δ is the derivative of the loss; and to the bit, smoothed labels are soft
+labels, weights of classes are weights of samples, powers of two shift, and a row knows nothing of
+the others.
 """
 
 import functools
-import math
 
 import numpy as np
 import oracle
 import pytest
-from ulps import LARGEST, Worst, adversarial, logits, sample_losses, stratified
+from ulps import LARGEST, adversarial, logits, sample_losses, stratified
 
 import fastbp
 from fastbp._kernels import dispatch
@@ -24,34 +23,6 @@ mp = oracle.mp
 
 
 # ---- positives that count p times
-
-
-@functools.cache
-def weighted_logits(dtype):
-    """z, y, p, exact δ and exact losses of hard labels, to 50 digits.
-
-    As long as σ(−|z|) is no subnormal number, whose rounding error p would magnify.
-    """
-    rng = np.random.default_rng(44)
-    z = np.concatenate([adversarial(dtype)[::7], stratified(dtype, 1000, rng)])
-    z = z[np.abs(z) < -math.log(np.finfo(dtype).smallest_normal)]
-    y = rng.integers(0, 2, z.size).astype(dtype)
-    p = 10 ** rng.uniform(-3, 3, z.size)
-    p[::3] = rng.choice([0.5, 1.0, 2.0, 3.0], z[::3].size)
-    factor = np.where(y == 1, p.astype(dtype), 1).astype(object)
-    return z, y, p, factor * oracle.exact_delta(z, y), factor * oracle.exact_loss(z, y)
-
-
-def test_positive_weights_of_hard_labels(isa, dtype):
-    z, y, p, exact_delta, exact_loss = weighted_logits(dtype)
-    delta, loss = Worst(), Worst()
-    _, found = fastbp.bce_with_logits(z[None], y[None], pos_weight=p)
-    delta.see(oracle.ulp_error(found[0], exact_delta), z, y, p)
-    losses = np.array([fastbp.bce_with_logits(*one, pos_weight=of_one)[0] for *one, of_one
-                       in zip(z[:, None], y[:, None], p, strict=True)], dtype)
-    loss.see(oracle.ulp_error(losses, exact_loss), z, y, p)
-    delta.check("delta", isa, dtype)
-    loss.check("loss", isa, dtype)
 
 
 def test_positive_weights_of_outputs(isa, dtype):
