@@ -205,8 +205,8 @@ def bce(do, z, t, p):
     if p is None:  # t z and max(z, 0) − t z round, neither larger than |z|
         terms = do.rounded(terms, e, do.c.loss)
         terms.e = terms.e + is_soft(t) * 2 * do.u * (z.size + z.e)
-    else:
-        terms = do.rounded(terms, e, do.c.loss * (1 + is_soft(t)))
+    else:  # the product with p t rounds, and without FMA that with log1p(E) does
+        terms = do.rounded(terms, e, (do.c.loss + 2) * (1 + is_soft(t)))
     return sigmoid(do, z)[0], delta, terms
 
 

@@ -175,6 +175,16 @@ def test_gradient_is_the_node_form_of_the_derivation(isa, dtype):
                              bound.dW[0], f"dW_1 of {sizes}")
 
 
+@pytest.mark.parametrize("z", ["-0x1.00aa98p-16", "-0x1.fdf2d2895aa2dp-16", "0x1.63f5fp-5"])
+def test_loss_of_a_positive_that_counts_thrice(isa, dtype, z):
+    """Next to nothing of the bound is e_z's: what is left are the roundings of the loss."""
+    arguments = [np.ones((1, 1), dtype)], [np.zeros(1, dtype)]
+    X, y = np.array([[float.fromhex(z)]], dtype), np.ones((1, 1), dtype)
+    loss, *_ = fastbp.backprop(*arguments, X, y, pos_weight=3.0)
+    exact, bound = oracle.error_bound(*arguments, X, y, pos_weight=3.0, u=U[dtype])
+    oracle.assert_within(np.array(loss, dtype), exact.loss, bound.loss, "loss")
+
+
 # ---- one equation each
 
 
