@@ -55,7 +55,8 @@ class Quantities(NamedTuple):
 
 
 def error_bound(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
-                reduction="sum", pos_weight=None, label_smoothing=0.0, u, rounding=FASTBP):
+                reduction="sum", pos_weight=None, label_smoothing=0.0, u, rounding=FASTBP,
+                wide=None):
     """Exact values of everything `backprop` computes, and the running error bound of each.
 
     Parameters
@@ -66,13 +67,15 @@ def error_bound(weights, biases, X, y, *, activation="sigmoid", loss="bce", samp
         Unit roundoff of the computation: 2**-24 (float32) or 2**-53 (float64).
     rounding : Rounding
         What the elementwise functions of the code under test are held to.
+    wide : running.Wide, optional
+        The format of the evaluation; by default one that is wide enough for ``u``, and fast.
 
     Returns
     -------
     exact, bound : Quantities
         dW, db and loss follow ``reduction``; z, h and delta are those of the sum.
     """
-    do = Arithmetic(u, rounding)
+    do = Arithmetic(u, rounding, wide)
     n, n_outputs = len(X), len(biases[-1])
     W, b = [do.given(a) for a in weights], [do.given(a) for a in biases]
     if loss == "softmax" and np.ndim(y) == 1:

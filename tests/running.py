@@ -48,7 +48,7 @@ mp.dps = 50
 
 
 class Wide(NamedTuple):
-    """A format with its elementwise functions: float64, an extended long double, or mpmath."""
+    """A format with its elementwise functions: float64, an extended long double, or 50 digits."""
 
     array: object
     exp: object
@@ -57,14 +57,17 @@ class Wide(NamedTuple):
     u: float
 
 
+DIGITS = Wide(*(np.frompyfunc(f, 1, 1) for f in (mp.mpf, mp.exp, mp.expm1, mp.log1p)),
+              float(mp.eps) / 2)
+
+
 def wider_than(u):
     """A format whose rounding is next to nothing beside the unit roundoff ``u``."""
     if u > 2.0**-40:
         return Wide(np.float64, np.exp, np.expm1, np.log1p, 2.0**-53)
     if np.finfo(np.longdouble).nmant >= 63:
         return Wide(np.longdouble, np.exp, np.expm1, np.log1p, 2.0**-64)
-    functions = mp.mpf, mp.exp, mp.expm1, mp.log1p
-    return Wide(*(np.frompyfunc(f, 1, 1) for f in functions), 2.0**-106)
+    return DIGITS
 
 
 def magnitude(x):
@@ -87,8 +90,8 @@ class Ball:
 class Arithmetic:
     """What all networks have in common, for one unit roundoff and `Rounding` c."""
 
-    def __init__(self, u, rounding):
-        self.u, self.c, self.wide = u, rounding, wider_than(u)
+    def __init__(self, u, rounding, wide=None):
+        self.u, self.c, self.wide = u, rounding, wide or wider_than(u)
         self.dtype, self.tiny = (
             (np.float32, 2.0**-149) if u > 2.0**-40 else (np.float64, 2.0**-1074))
 
