@@ -293,7 +293,7 @@ def layer_sizes(value):
                 raise ValueError(f"layer_sizes is {shown_value}; "
                                  f"its parameters should fit in {_SIZE_MAX} bytes")
             sizes.append(size)
-    except TypeError:
+    except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
         sizes = []
     if len(sizes) < 2:
         raise ValueError(f"layer_sizes is {shown_value}; "
@@ -361,10 +361,10 @@ def string(name, value):
 
 def strings(name, value):
     """A list of str; a str, which is a sequence of them, is none."""
-    if isinstance(value, str) or not hasattr(value, "__len__") or not all(
-            isinstance(each, str) for each in value):
+    found = None if isinstance(value, str) else sequence(name, value)
+    if found is None or not all(isinstance(each, str) for each in found):
         raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a sequence of str")
-    return list(value)
+    return found
 
 
 # ---- losses
@@ -484,7 +484,7 @@ def sequence(name, value):
     try:
         len(value)
         return list(value)
-    except TypeError:
+    except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
         raise TypeError(
             f"{name} is of type {type(value).__name__}; it should be a sequence") from None
 

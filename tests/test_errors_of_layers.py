@@ -127,7 +127,8 @@ def test_outputs_of_layers_that_overlap_an_input(written, read, layout):
     *[(k, {"betas": (-0.1, 0.9)}, ValueError, ["betas[0]", "[0, 1)"])
       for k in (Adam, reference.Adam)],
     *[(k, {"betas": (0.9,)}, ValueError, ["betas", "two"]) for k in (Adam, reference.Adam)],
-    *[(k, {"betas": 0.9}, TypeError, ["betas", "sequence"]) for k in (Adam, reference.Adam)],
+    *[(k, {"betas": bad}, TypeError, ["betas", "sequence"])
+      for k in (Adam, reference.Adam) for bad in (0.9, memoryview(half(2, 2)))],
     *[(k, {"eps": bad}, ValueError, ["eps", "above 0"])
       for k in (Adam, reference.Adam) for bad in (0, -1e-8, np.nan)],
     *[(k, {"eps_hat": 1}, TypeError, ["eps_hat", "True or False"])

@@ -14,6 +14,7 @@ from fastbp import MLP, SGD, Adam, Layers, reference
     ({"layer_sizes": [3]}, ValueError, ["layer_sizes", "two or more"]),
     ({"layer_sizes": 3}, ValueError, ["layer_sizes", "two or more"]),
     ({"layer_sizes": None}, ValueError, ["layer_sizes", "two or more"]),
+    ({"layer_sizes": memoryview(half(2, 2))}, ValueError, ["layer_sizes", "two or more"]),
     ({"layer_sizes": [3, 0]}, ValueError, ["layer_sizes", "[3, 0]", "at least 1"]),
     ({"layer_sizes": [3, -1]}, ValueError, ["layer_sizes", "at least 1"]),
     ({"layer_sizes": [3, 1.0]}, ValueError, ["layer_sizes", "integers"]),
