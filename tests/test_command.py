@@ -293,7 +293,7 @@ def test_metadata_that_are_damaged(tmp_path, entry, text, words):
     ({"feature_scale": ["a"] * 3}, TypeError, "feature_scale has dtype"),
     ({"feature_names": "abc"}, TypeError, "feature_names is 'abc'"),
     ({"feature_names": [1]}, TypeError, "feature_names is"),
-    ({"classes": 3}, TypeError, "classes is 3"),
+    ({"classes": 3}, TypeError, "classes is of type int"),
     ({"target_name": None}, TypeError, "target_name is None")])
 def test_what_cannot_be_saved(tmp_path, changes, kind, words):
     arguments = {"net": fastbp.MLP((3, 4, 1), seed=1), **changes}

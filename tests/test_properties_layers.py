@@ -34,7 +34,7 @@ from strategies import (
 
 from fastbp import Layers
 
-NO_SEQUENCE = [None, 3, object(), iter([])]
+NO_SEQUENCE = [None, 3, object(), iter([]), memoryview(b"1234").cast("B", (2, 2))]
 
 
 # ---- the recursion
