@@ -446,6 +446,8 @@ cdef class MLP:
         """
         cdef bint mean = is_mean(reduction)
         cdef double decay = penalty(l2)
+        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
+                 "net.grad": self.slope}
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         y = self._y(y, n)
@@ -454,9 +456,7 @@ cdef class MLP:
         if out is None:
             out = np.empty(self.n_params, self.dtype)
         else:
-            _checks.output("out", out, (self.n_params,), self.dtype, {
-                "X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
-                "net.grad": self.slope})
+            _checks.output("out", out, (self.n_params,), self.dtype, given)
         self._enter()
         try:
             if self.certificate is None:
@@ -585,6 +585,8 @@ cdef class MLP:
                             "it should be a fastbp.SGD or fastbp.Adam")
         batch_size = _checks.count("batch_size", batch_size)
         cdef double decay = penalty(l2)
+        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
+                 "net.grad": self.slope}
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), size = min(batch_size, max(n, 1))
         y = self._y(y, n)
@@ -592,8 +594,6 @@ cdef class MLP:
         if order is not None:
             order = _checks.order(order, n)
         if batch_losses is not None:
-            given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
-                     "net.grad": self.slope}
             _checks.output("batch_losses", batch_losses, ((n + size - 1) // size, 2), float, given)
         shuffled = _checks.boolean("shuffle", shuffle) and order is None
         rng = _random.bit_generator(rng) if shuffled or rng is not None else None

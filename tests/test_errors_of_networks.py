@@ -164,6 +164,22 @@ def test_out_of_a_network_that_overlaps(method):
     np.testing.assert_array_equal(net.params, before)
 
 
+@pytest.mark.parametrize("read", ["X", "y", "sample_weight"])
+def test_outputs_that_overlap_what_is_converted(read):
+    """The copy that is computed with lies elsewhere; what came in would be overwritten."""
+    net, memory = MLP(SIZES, seed=0), half(40)
+    arguments = {name: GOOD[name] for name in ("X", "y")} | {"sample_weight": half(N)}
+    for method, out in (("error_bound", "out"), ("train_epoch", "batch_losses")):
+        shape, dtype = ((net.n_params,), "f4") if out == "out" else ((N, 2), "f8")
+        shared = memory[:arguments[read].size].reshape(arguments[read].shape)
+        given = {**arguments, read: shared, out: memory.view(dtype)[:np.prod(shape)].reshape(shape)}
+        if out == "batch_losses":
+            given |= {"optimizer": SGD(), "batch_size": 1}
+        refused(lambda method=method, given=given: getattr(net, method)(**given),
+                ValueError, out, "overlaps", read)
+    assert (memory == 0.5).all()
+
+
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_nan_and_infinity_propagate(reduction, dtype):
     """They are no error, and they stay in their row."""
