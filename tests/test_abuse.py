@@ -177,6 +177,7 @@ UNMADE = {
     "pickle": pickle.dumps, "params": lambda net: setattr(net, "params", []),
     "grad": lambda net: setattr(net, "grad", []), "forward": lambda net: net.forward([[1]]),
     "backprop": lambda net: net.backprop([[1]], [1]),
+    "error_bound": lambda net: net.error_bound([[1]], [1]),
     "value_and_grad": lambda net: net.value_and_grad([], [[1]], [1]),
     "train_epoch": lambda net: net.train_epoch([[1]], [1], SGD()),
 }

@@ -91,6 +91,7 @@ def archives(draw):
     return draw(damaged(content)) if draw(st.booleans()) else content
 
 
+@pytest.mark.filterwarnings("ignore:Custom dtypes are saved as python objects")
 @given(content=archives(), target=st.sampled_from([None, None, "y", "X", "Xy"]))
 def test_any_npz(path, content, target):
     path.write_bytes(content)

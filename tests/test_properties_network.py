@@ -44,7 +44,7 @@ import fastbp
 from fastbp import MLP, SGD, Adam
 
 ROWS = SIZES | st.sampled_from([257, 600])  # one block of rows, and more
-GRADIENTS = ["loss_value", "backprop", "value_and_grad", "objective"]
+GRADIENTS = ["loss_value", "backprop", "error_bound", "value_and_grad", "objective"]
 
 
 # ---- the constructor
