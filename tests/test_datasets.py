@@ -209,3 +209,20 @@ def test_a_target_that_is_no_name(tmp_path):
     (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n")
     with pytest.raises(TypeError, match="target is 1; it should be a str"):
         read_table(tmp_path / "t.csv", 1)
+
+
+@pytest.mark.parametrize("part", [',"a', '"a,', 'a;""'])
+def test_a_header_that_is_hard_to_guess(tmp_path, part):
+    """The separator is found in a time that grows like the header; its square would be an hour."""
+    (tmp_path / "t.csv").write_text(part * 200_000 + "\n1,2\n")
+    with pytest.raises(DataError):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(("header", "names"), [
+    ('a,"b;c;d",y', ("a", "b;c;d")), ("a;b,c;y", ("a", "b,c")), ('"a,b,c"\ty', ("a,b,c",)),
+    ("a\tb\ty", ("a", "b"))])
+def test_the_separator_is_that_of_the_header(tmp_path, header, names):
+    rows = [header[-2].join(["1"] * len(names) + [label]) for label in "01"]
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows]) + "\n")
+    assert read_table(tmp_path / "t.csv").feature_names == names
