@@ -154,6 +154,8 @@ def delta_step(delta_next, W_next, h, out=None):
     cdef const char* s = data(h)
     cdef Py_ssize_t n = lead[0] if lead else 1
     cdef Py_ssize_t here = W_next.shape[0], above = W_next.shape[1]
+    if n == 0 or here == 0:             # nothing to do, however long the other axes are
+        return out
     cdef Scratch scratch = Scratch(k.scratch_bytes(n, here, above))
     cdef float_mode mode
     with nogil:
@@ -198,6 +200,8 @@ def weight_grad(h_prev, delta):
     cdef const char* d = data(delta)
     cdef Py_ssize_t n = h_prev.shape[0], fan_in = h_prev.shape[1], fan_out = delta.shape[1]
     cdef Py_ssize_t rows = 1 if fan_out == 1 else fan_in
+    if fan_out == 0:                    # as in `delta_step`
+        return dW, db
     cdef Scratch scratch = Scratch(k.scratch_bytes(n, fan_in, fan_out))
     cdef float_mode mode
     with nogil:
