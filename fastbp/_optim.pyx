@@ -36,8 +36,8 @@ cdef class Optimizer:
         if self.itemsize == 0:
             self._check_dtype(dtype)
             self.state = {name: np.zeros(size, dtype) for name in self._state_names()}
-            self.size, self.itemsize = size, dtype.itemsize
             self._point()
+            self.size, self.itemsize = size, dtype.itemsize
         else:
             _checks.optimizer_state(size, dtype, self.size, f"float{8 * self.itemsize}")
         return 0
@@ -138,7 +138,7 @@ cdef class Optimizer:
             raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
                              f"{', '.join(sorted(needed))}")
         options = {name: d[name] for name in self._options()}
-        fresh = type(self)(**options)
+        cdef Optimizer fresh = type(self)(**options)
         names = fresh._state_names()
         state = {name: _checks.real_array(name, d[name], ndim=1).copy()
                  for name in names if name in d}
@@ -149,18 +149,15 @@ cdef class Optimizer:
             raise ValueError(f"{' and '.join(names)} should have one size and dtype")
         for vector in state.values():
             fresh._check_dtype(vector.dtype)
-        progress = self._checked_progress(d)
+            fresh.size, fresh.itemsize = vector.size, vector.itemsize
+        fresh.state = state
+        fresh._continue(*self._checked_progress(d))
+        fresh._point()
         if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("optimizer"))
-        try:
-            self.__init__(**options)
-            self.state, self.size, self.itemsize = state, 0, 0
-            for vector in state.values():
-                self.size, self.itemsize = vector.size, vector.itemsize
-            self._continue(*progress)
-            self._point()
-        finally:
-            release(&self.busy)
+        self.rule, self.state = fresh.rule, state
+        self.size, self.itemsize = fresh.size, fresh.itemsize
+        release(&self.busy)
 
     def _progress(self):
         """What a step changes besides the vectors."""
