@@ -21,7 +21,7 @@ ctypedef void (*Part)(void* task, const Seat* seat) noexcept nogil
 
 # With the GIL: how many threads there are for a call, at most `size`; 1 when the team is busy.
 # What it returns goes to `conduct`, then to `dismiss`.
-cdef int recruit(int size) except -1
+cdef int recruit(int size) noexcept
 # work(task, seat) in every thread, this one's seat being 0; returns when all have ended
 cdef void conduct(Work work, void* task, int size) noexcept nogil
 cdef void dismiss(int size) noexcept nogil

@@ -5,19 +5,19 @@ has, until there is none, and then waits for those that others took. So a helper
 late costs nothing: the caller does its part, and all of the call if need be. A part is a piece
 of the output, never of a sum (N1): who computes it, and how many there are, changes no bit.
 
-Helpers are daemon threads that Python starts. After a call they look out for the next one
-for some 0.1 ms, then sleep on a lock. There is one team in a process, and it serves one call
-at a time: a call that finds it busy computes alone. No OpenMP, whose runtime hangs after a
-fork and collides with others in one process.
+Helpers are threads that know no Python: they start without an object of its, so that nothing
+fails once one runs. After a call they look out for the next one for some 0.1 ms, then sleep on
+a lock. There is one team in a process, and it serves one call at a time: a call that finds it
+busy computes alone. No OpenMP, whose runtime hangs after a fork and collides with others in one
+process.
 """
 
-import _thread
 import atexit
 import os
 
 from cpython.pythread cimport (
-    NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_release_lock,
-    PyThread_type_lock,
+    NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock,
+    PyThread_release_lock, PyThread_type_lock,
 )
 from posix.time cimport nanosleep, timespec
 
@@ -56,6 +56,9 @@ cdef extern from *:
     static void fastbp_keep_apart(int thread) { (void)thread; }
     #endif
     """
+    unsigned long NO_THREAD "PYTHREAD_INVALID_THREAD_ID"
+    unsigned long start_thread "PyThread_start_new_thread"(void (*work)(void*) noexcept nogil,
+                                                           void* argument)
     int ACQUIRE "__ATOMIC_ACQUIRE"
     int RELEASE "__ATOMIC_RELEASE"
     int ORDERED "__ATOMIC_SEQ_CST"
@@ -185,11 +188,11 @@ cdef bint called(Helper* me) noexcept nogil:
     return atomic_load(&me.post, ORDERED) == POSTED or atomic_load(&me.leave, ORDERED) != 0
 
 
-cdef void serve(int thread) noexcept nogil:
+cdef void serve(void* helper) noexcept nogil:
     """What a helper does until it should leave."""
-    cdef Helper* me = &helpers[thread]
+    cdef Helper* me = <Helper*> helper
     cdef Seat seat
-    cdef int spins
+    cdef int spins, thread = <int> (me - helpers)
     me.thread = thread_id()
     while True:
         spins = 0
@@ -219,26 +222,17 @@ cdef void rouse(Helper* helper) noexcept nogil:
         PyThread_release_lock(helper.wake)
 
 
-def _serve(int thread):
-    with nogil:
-        serve(thread)
-
-
-cdef int recruit(int size) except -1:
+cdef int recruit(int size) noexcept:
     """Take the team and see to it that it has size - 1 helpers, or as many as can be had."""
     if size <= 1 or acquire(&busy):
         return 1
-    try:
-        size = hire(min(size, <int> MOST_THREADS) - 1) + 1
-    except BaseException:
-        release(&busy)
-        raise
+    size = hire(min(size, <int> MOST_THREADS) - 1) + 1
     if size == 1:
         release(&busy)
     return size
 
 
-cdef int hire(int wanted) except -1:
+cdef int hire(int wanted) noexcept:
     """Helpers there are, at most `wanted`."""
     global hired
     cdef Helper* helper
@@ -249,9 +243,8 @@ cdef int hire(int wanted) except -1:
         if helper.wake == NULL:
             break
         PyThread_acquire_lock(helper.wake, NOWAIT_LOCK)
-        try:
-            _thread.start_new_thread(_serve, (hired + 1,))
-        except RuntimeError:            # no more threads to be had, or Python is ending
+        if start_thread(serve, helper) == NO_THREAD:    # no more to be had
+            PyThread_free_lock(helper.wake)
             break
         hired += 1
     return min(hired, wanted)
@@ -292,6 +285,7 @@ def _leave():
         rouse(&helpers[thread])
         with nogil:
             wait_while(&helpers[thread].leave, 1)
+        PyThread_free_lock(helpers[thread].wake)
     hired = 0
     release(&busy)
 

@@ -333,19 +333,23 @@ import fastbp
     assert in_process(script, OPENBLAS_NUM_THREADS="1") == ["4", "1"]
 
 
+@needs_proc
 def test_no_threads_to_be_had():
-    script = FORKS + """
-import _thread
+    script = COUNT + FORKS + """
+import resource
 expected = fastbp.MLP(sizes, seed=0, n_threads=1)
 loss = expected.backprop(X, X[:, 0] > 0)
-def refuse(*_):
-    raise RuntimeError("can't start new thread")
-start, _thread.start_new_thread = _thread.start_new_thread, refuse
-print(work() == (loss, expected.grad.tobytes()))
-_thread.start_new_thread = start
-print(work() == (loss, expected.grad.tobytes()))
+net.backprop(X, X[:, 0] > 0) if sys.argv[1] == "helped" else None
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**22, resource.RLIM_INFINITY))  # half a stack
+net.n_threads = 5
+print(work() == (loss, expected.grad.tobytes()), tasks())
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+print(work() == (loss, expected.grad.tobytes()), tasks())
 """
-    assert in_process(script) == ["True", "True"]
+    one = {"OPENBLAS_NUM_THREADS": "1"}
+    assert in_process(script, "alone", **one) == ["True", "1", "True", "5"]
+    assert in_process(script, "helped", **one) == ["True", "3", "True", "5"]
 
 
 # ---- their number
