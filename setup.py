@@ -56,6 +56,9 @@ DIRECTIVES = {
     "freethreading_compatible": True,
     "binding": True,
 }
+# Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
+# when memory runs out.
+MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
 MODULES = ("_kernels.dispatch", "_team", "_workspace", "_recursion", "_backward", "_gradient",
            "_loss", "_certificate", "_equations", "_arrays", "_layers", "_unchecked", "_optim",
            "_epoch", "_mlp")
@@ -76,7 +79,7 @@ def extension(name, flags=(), macros=()):
         f"fastbp.{name}",
         [f"fastbp/{name.replace('.', '/')}.pyx"],
         include_dirs=["fastbp/_kernels", numpy.get_include()],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), *macros],
+        define_macros=[*MACROS, *macros],
         extra_compile_args=[*FLAGS, *WARNINGS, *flags],
         extra_link_args=LINK,
         depends=DEPENDS,
