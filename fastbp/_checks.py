@@ -246,6 +246,8 @@ def real_dtype(value):
     """float32 or float64 in any spelling NumPy takes; but ``None``, its float64, is refused."""
     try:
         dtype = None if value is None else np.dtype(value)
+    except MemoryError:
+        raise
     except Exception:  # NumPy's parser of dtype strings raises more than TypeError
         dtype = None
     if dtype is None or dtype not in (np.float32, np.float64):
