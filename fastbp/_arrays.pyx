@@ -114,8 +114,7 @@ cdef class LayerArrays:
         weights, biases, others = inputs
         if dW is not None:
             fit = fit and self.all_fit(dW, 2, True) and self.all_fit(db, 1, True)
-            outputs += dW
-            outputs += db
+            outputs = outputs + dW + db
         if not fit or not self.apart([*weights, *biases, *others.values()], outputs):
             self.check_outputs(dW, db, dX, n, inputs)
         for l in range(self.shape.n_layers):

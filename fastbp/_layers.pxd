@@ -26,5 +26,5 @@ cdef class Layers:
     cdef int _pass(self, Workspace ws, const char* X, char* out, Py_ssize_t n) except -1
     cdef int _backward(self, grad_output, list dW, list db, dX) except -1
     cdef int _choose_loss(self, loss, pos_weight, class_weight, label_smoothing) except -1
-    cdef double _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
-                               double divisor) except? -1
+    cdef object _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
+                               double divisor)

@@ -12,7 +12,7 @@ from fastbp._backward cimport backward_all
 from fastbp._gradient cimport Batch, divide, loss_and_gradient, mean_of
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport Loss
-from fastbp._native cimport data
+from fastbp._native cimport data, filled, new_float
 from fastbp._recursion cimport asked_threads, forward_all, threads_for
 from fastbp._team cimport acquire, release
 from fastbp._workspace cimport Architecture, Workspace
@@ -286,8 +286,8 @@ cdef class Layers:
         self.asked_loss = asked if plain else None
         return 0
 
-    cdef double _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
-                               double divisor) except? -1:
+    cdef object _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
+                               double divisor):
         """A divisor of 0 stands for the mean."""
         cdef Workspace ws = self.workspace
         cdef bint mean = divisor == 0
@@ -295,11 +295,12 @@ cdef class Layers:
         sample_weight = self.measure.weights(sample_weight, y, n, mean)
         cdef Batch batch = self.measure.batch(None, y, sample_weight)
         batch.X = X
+        result = new_float()
         cdef double loss = loss_and_gradient(ws, &batch, n, True, mean, 0, self.asked)
         if not mean and divisor != 1:
             divide(&ws.sweep, divisor)
             loss = mean_of(loss, divisor)
-        return loss
+        return filled(result, loss)
 
 
 def _build_layers(layer_sizes, activations, dtype, layout, n_threads):

@@ -18,7 +18,7 @@ from fastbp._epoch cimport BatchLoss, permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport Loss
-from fastbp._native cimport data, ready
+from fastbp._native cimport data, filled, new_float, ready
 from fastbp._optim cimport Optimizer
 from fastbp._recursion cimport asked_threads, forward_all, threads_for
 from fastbp._team cimport acquire, release
@@ -144,29 +144,31 @@ cdef class MLP:
     def __init__(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
                  seed=None, n_threads=None, pos_weight=None, class_weight=None,
                  label_smoothing=0.0):
-        if self.flat is not None:
+        if self.shape != NULL:
             raise RuntimeError("this MLP is initialised already; make another")
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
         self.activation = _checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.dtype = _checks.real_dtype(dtype)
+        # first of all that is made of the sizes, and not yet touched: refused at once, if at all
+        size = sum([(fan_in + 1) * fan_out
+                    for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:])])
+        flat, slope = [aligned_zeros(size, self.dtype) for _ in range(2)]
         self.measure = Loss(loss, self.layer_sizes[-1], self.dtype, {
             "pos_weight": pos_weight, "class_weight": class_weight,
             "label_smoothing": label_smoothing})
         self.n_threads = n_threads
         self.typenum = self.dtype.num
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
-        initial = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
-        self.flat, self.slope = (aligned_zeros(initial.size, self.dtype) for _ in range(2))
-        self.flat[:] = initial
-        self.params_view, self.grad_view = self.flat[:], self.slope[:]
-        self.n_params = self.flat.size
-        self.weights, self.biases = self._views(self.flat)
-        self.weight_grads, self.bias_grads = self._views(self.slope)
+        flat[:] = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
+        self.params_view, self.grad_view = flat[:], slope[:]
+        self.n_params = flat.size
+        self.weights, self.biases = self._views(flat)
+        self.weight_grads, self.bias_grads = self._views(slope)
         hidden = [ACTIVATIONS[self.activation]] * (len(self.layer_sizes) - 2)
         self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
                                          self.dtype.itemsize, False)
-        self.shape = &self.architecture.shape
         self.workspace = Workspace(self.architecture, True)
+        self.flat, self.slope, self.shape = flat, slope, &self.architecture.shape
 
     cdef int _check_made(self) except -1:
         if self.shape == NULL:
@@ -412,10 +414,11 @@ cdef class MLP:
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         y = self._y(y, n)
         sample_weight = self._weights_of(sample_weight, y, n, mean)
+        loss = new_float()
         self._enter()
         try:
-            return self._gradient(X, y, sample_weight, n, mean, decay, data(self.flat),
-                                  data(self.slope))
+            return filled(loss, self._gradient(X, y, sample_weight, n, mean, decay,
+                                               data(self.flat), data(self.slope)))
         finally:
             release(&self.busy)
 
@@ -597,11 +600,13 @@ cdef class MLP:
             _checks.output("batch_losses", batch_losses, ((n + size - 1) // size, 2), float, given)
         shuffled = _checks.boolean("shuffle", shuffle) and order is None
         rng = _random.bit_generator(rng) if shuffled or rng is not None else None
+        loss = new_float()
         self._enter()
         try:
             if shuffled:
                 order = permutation(n, _random.raw_bits(rng, n - 1))
-            return self._epoch(X, y, sample_weight, order, optimizer, n, size, decay, batch_losses)
+            return filled(loss, self._epoch(X, y, sample_weight, order, optimizer, n, size, decay,
+                                            batch_losses))
         finally:
             release(&self.busy)
 
