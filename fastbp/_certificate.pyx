@@ -27,10 +27,9 @@ from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_floa
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 from fastbp._recursion cimport carry_out, interrupted, threads_for, weight_gradients
 from fastbp._team cimport Seat, do_phase, share
-from fastbp._workspace cimport BLOCK, Buffers, Sweep
+from fastbp._workspace cimport ALIGNMENT, BLOCK, Buffers, Sweep, aligned, check_room
 
 cdef enum:
-    ALIGNMENT = 64
     UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
 
 ctypedef struct Task:
@@ -41,7 +40,7 @@ ctypedef struct Task:
     Py_ssize_t n
     Totals totals
     const Length* lengths
-    Length samples      # of E6, with what is done to its sums afterwards
+    Length over_samples  # of E6, with what is done to its sums afterwards
     char* magnitudes
     char* inputs
     char* operand
@@ -65,18 +64,12 @@ cdef Length length_of(double K, double u, double more) noexcept nogil:
     cdef double k = (min(K, 256.0) + (K + 255.0) // 256.0 + 1) * u
     cdef Length length
     length.gamma = k / (1 - k) + more * u if k < 0.5 else INFINITY
-    length.scale = 1 + 4 * length.gamma + 16 * u
+    length.scale = 1 + 4 * length.gamma + 16 * u        # of two sums that are added, too
     length.lost = UNDERFLOWS * (K + 2)
     return length
 
 
 # ---- memory and arguments ---------------------------------------------------------------
-
-cdef Py_ssize_t aligned(double nbytes) except -1:
-    if nbytes >= 2.0 ** 62:
-        raise MemoryError(f"the error bound needs {nbytes:.3g} bytes")
-    return (<Py_ssize_t> nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-
 
 cdef class Certificate:
     def __cinit__(self, Architecture architecture):
@@ -96,17 +89,18 @@ cdef class Certificate:
 
     cdef int reserve(self, Py_ssize_t block, int threads) except -1:
         cdef const Shape* s = self.shape
-        cdef double weights = s.weights + s.units
         cdef Py_ssize_t params, units, inputs, operand, nbytes
         cdef char* at
         self.errors.reserve(block, threads)
-        block = self.errors.block
         if block <= self.block:
             return 0
-        params, units = aligned(weights * s.itemsize), aligned(s.units * s.itemsize)
-        inputs = aligned(<double> block * s.sizes[0] * s.itemsize)
-        operand = aligned(<double> block * self.widest * s.itemsize)
-        nbytes = aligned(2.0 * params + units + inputs + operand) + ALIGNMENT
+        check_room(s.itemsize * (2 * s.weights + 3 * s.units
+                                 + <double> block * (s.sizes[0] + self.widest)))
+        params = aligned(<Py_ssize_t> (s.weights + s.units) * s.itemsize)
+        units = aligned(<Py_ssize_t> s.units * s.itemsize)
+        inputs = aligned(block * s.sizes[0] * s.itemsize)
+        operand = aligned(block * self.widest * s.itemsize)
+        nbytes = 2 * params + units + inputs + operand + ALIGNMENT
         at = <char*> malloc(nbytes)
         if at == NULL:
             raise MemoryError(f"the error bound needs {nbytes} bytes")
@@ -142,17 +136,18 @@ cdef class Certificate:
         cdef Task t
         cdef float_mode mode
         values.reserve(block, threads)
-        self.reserve(values.block, threads)
+        self.reserve(block, threads)
         mode = enter_float_mode()
         self.bind(values)
         leave_float_mode(mode)
         t.values, t.errors, t.batch, t.output = &values.sweep, &self.errors.sweep, batch, output
-        t.n, t.widest, t.lengths, t.samples = n, self.widest, self.lengths, length_of(n, u, more)
+        t.n, t.widest, t.lengths = n, self.widest, self.lengths
+        t.over_samples = length_of(n, u, more)
         t.magnitudes, t.inputs, t.operand = self.magnitudes, self.inputs, self.operand
         start(&t.totals)
         carry_out(&values.sweep, pass_of_thread, &t, threads)
         with nogil:
-            settle(&t, l2 * more * u, t.totals.weight if mean else 1)
+            settle(&t, l2, more * u, t.totals.weight if mean else 1)
         return 0
 
 
@@ -258,8 +253,8 @@ cdef void delta_of_loss(Task* t, const Batch* block, Py_ssize_t at, Py_ssize_t n
         s.kernels.softmax(f, a.h + o, n, outputs)
     else:
         s.kernels.activate(f, NULL, a.h + o, t.output, n * outputs)
-    s.kernels.delta_within(e.delta + o, a.delta + o, f, e.h + o, y, weight, &block.target,
-                           t.output, n, outputs)
+    s.kernels.delta_within(e.delta + o, a.delta + o, f, a.h + o, e.h + o, y, weight,
+                           &block.target, t.output, n, outputs)
 
 
 cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
@@ -291,7 +286,7 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
                 e_below.dh + below if e_below.dh != NULL else NULL,
                 t.lengths[l + 1].lost, n * s.sizes[l])
             s.kernels.spread(a_below.h + below, a_below.h + below, NULL, 1, 1, 0, n * s.sizes[l])
-        s.kernels.spread_delta(a.delta + o, e.delta + o, t.samples.gamma, t.samples.scale,
+        s.kernels.spread_delta(a.delta + o, e.delta + o, t.over_samples.gamma, t.over_samples.scale,
                                n * s.sizes[l + 1])
         if interrupted(t.values, seat, 2.0 * n * s.sizes[l] * s.sizes[l + 1]):
             return
@@ -307,16 +302,16 @@ cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
     weight_gradients(t.errors, seat, NULL, 0, b.n, b.row > 0)   # X has no error
 
 
-cdef void settle(Task* t, double l2, double divisor) noexcept nogil:
+cdef void settle(Task* t, double l2, double rounding, double divisor) noexcept nogil:
     """Underflows, the roundings of the penalty, and the division of a mean."""
     cdef const Shape* s = t.values.shape
     cdef Buffers* a
     cdef Py_ssize_t l
-    cdef double lost = t.samples.lost
+    cdef double lost = t.over_samples.lost
     cdef float_mode mode = enter_float_mode()
     for l in range(s.n_layers):
         a = &t.values.layers[l]
-        s.kernels.settle_bound(a.dW, t.errors.layers[l].dW if l > 0 else NULL, a.W, l2, lost,
-                               divisor, s.sizes[l] * s.sizes[l + 1])
-        s.kernels.settle_bound(a.db, NULL, NULL, 0, lost, divisor, s.sizes[l + 1])
+        s.kernels.settle_bound(a.dW, t.errors.layers[l].dW if l > 0 else NULL, a.W, l2, rounding,
+                               lost, divisor, s.sizes[l] * s.sizes[l + 1])
+        s.kernels.settle_bound(a.db, NULL, NULL, 0, 0, lost, divisor, s.sizes[l + 1])
     leave_float_mode(mode)

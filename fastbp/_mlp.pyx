@@ -426,9 +426,9 @@ cdef class MLP:
         """How far rounding may have led the gradient of `backprop` from the true one.
 
         The running error bound of E1 to E6, for each parameter: with the same arguments,
-        |grad - true| <= bound, where `true` is the gradient in real arithmetic at the network's
-        params, at X and y in the network's dtype. It costs two to three gradients, and leaves
-        `grad` alone.
+        |grad - true| <= bound, where `true` is E1 to E6 in real arithmetic at the network's params.
+        X, y, pos_weight and what a sample counts are what they are in the network's dtype; delta_L
+        is h_L - t. It costs two to three gradients, and leaves `grad` alone.
 
         Parameters
         ----------
@@ -445,7 +445,7 @@ cdef class MLP:
         Raises
         ------
         ValueError, TypeError, MemoryError, RuntimeError
-            As `backprop`.
+            As `backprop`; `out` holds nothing of use after a MemoryError, nor after Ctrl-C.
         """
         cdef bint mean = is_mean(reduction)
         cdef double decay = penalty(l2)

@@ -5,6 +5,7 @@ from fastbp._kernels.table cimport Activation, KernelTable
 from fastbp._team cimport Meeting
 
 cdef enum:
+    ALIGNMENT = 64          # a line of the cache, and the widest vector
     BLOCK = 256             # rows of a part in one block of a pass: N1's block length
 
 ctypedef struct Clock:      # when a long native region last looked for Ctrl-C
@@ -63,3 +64,8 @@ cdef class Workspace:
     cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
                           int threads) noexcept
     cdef void bind(self, const char* params, char* grad) noexcept nogil
+
+
+cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil
+# MemoryError for more bytes than can be addressed
+cdef int check_room(double nbytes) except -1

@@ -8,9 +8,6 @@ from libc.stdlib cimport calloc, free, malloc
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport IDENTITY, Activation
 
-cdef enum:
-    ALIGNMENT = 64          # a line of the cache, and the widest vector
-
 
 cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil:
     return (nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT

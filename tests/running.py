@@ -201,7 +201,8 @@ def bce(do, z, t, p):
     M = magnitude((1 - t.x) * up + positive * down)
     e = np.fmin(M * np.expm1(z.e), most * z.e / 4) + most * t.e
     c = do.c.delta * (1 if p is None else 1 + is_soft(t))
-    delta = Ball((1 - t.x) * up - positive * down, do.rounded(M, e, c).e)
+    e = do.rounded(M, e, c).e + c * do.tiny * most  # a tail that underflows is multiplied by p
+    delta = Ball((1 - t.x) * up - positive * down, e)
     terms = (1 - t.x) * softplus[0] + positive * softplus[1]
     e = np.fmin(magnitude(terms) * np.expm1(z.e), most * z.e)
     e = e + most * t.e * (z.size + z.e + np.log(2))  # ln(1 + e^|z|) ≤ |z| + ln 2

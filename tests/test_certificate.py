@@ -192,6 +192,70 @@ def test_nothing_is_said_of_what_is_not_finite(isa, dtype):
         assert np.all(np.isinf(bound[~np.isfinite(net.grad)]))
 
 
+def of(sizes, parameters, dtype="float32", **kind):
+    """A network with these parameters."""
+    net = fastbp.MLP(sizes, dtype=dtype, seed=0, **kind)
+    net.params[:] = parameters
+    return net
+
+
+def test_sums_that_overflow_on_their_way(isa):
+    """z is −infinity and its unit dead, though the sum is 3e38."""
+    net = of([5, 1, 1], [-3e38, -3e38, 3e38, 3e38, 3e38, 0, 1e-38, 0], loss="squared_error",
+             activation="relu")
+    net.backprop(np.ones((1, 5)), [0.0])
+    assert np.isfinite(net.grad).all()
+    assert np.isinf(net.error_bound(np.ones((1, 5)), [0.0])).all()
+
+
+def test_a_softmax_of_what_is_not_known(isa):
+    rng = np.random.default_rng(0)
+    net = of([2, 40, 3], rng.uniform(-0.1, 0.1, 3 * 40 + 41 * 3), loss="softmax",
+             activation="relu")
+    net.weights[0][0, 0] = -1e10
+    X = np.array([[1e38, 1.1]])
+    bound = net.error_bound(X, [1])
+    net.backprop(X, [1])
+    assert np.all(np.isinf(bound[~np.isfinite(net.grad)])) and np.isinf(bound[-3:]).all()
+
+
+@pytest.mark.parametrize("n, l2, W, X, y", [
+    (1, 0.0, 1.0, 1e30, -1e10), (0, 3.5e38, 1e-3, 1.0, 0.0)])
+def test_gradients_that_overflow(isa, n, l2, W, X, y):
+    net = of([1, 1], [W, 0], loss="squared_error")
+    net.backprop(np.full((n, 1), X), np.full(n, y), l2=l2)
+    bound = net.error_bound(np.full((n, 1), X), np.full(n, y), l2=l2)
+    assert np.isinf(net.grad[0]) and np.isinf(bound[0])
+
+
+@pytest.mark.parametrize("dtype, l2, W", [("float32", 1e-46, 1e20), ("float64", 1.2e-310, 1.2e10)])
+def test_a_penalty_below_the_least_number(isa, dtype, l2, W):
+    net = of([1, 1], [W, 0], dtype)
+    net.backprop(np.empty((0, 1)), [], l2=l2)
+    bound = net.error_bound(np.empty((0, 1)), [], l2=l2)
+    true = oracle.mp.mpf(l2) * oracle.mp.mpf(float(net.params[0]))
+    assert abs(oracle.mp.mpf(float(net.grad[0])) - true) <= float(bound[0])
+
+
+@pytest.mark.parametrize("b, weight", [(97.983, 100.0), (103.0, 1e10)])
+def test_a_tail_that_underflows_is_multiplied(isa, b, weight):
+    """q is rounded to a multiple of 2⁻¹⁴⁹ before pos_weight multiplies it."""
+    net = of([1, 1], [0, b], pos_weight=weight)
+    net.backprop([[0.0]], [1.0])
+    bound = net.error_bound([[0.0]], [1.0])
+    true = -oracle.mp.mpf(weight) * oracle.exact_sigmoid(-float(net.params[1]))
+    assert abs(oracle.mp.mpf(float(net.grad[1])) - true) <= float(bound[1])
+
+
+@pytest.mark.parametrize("divisor", [1e-44, 1e38])
+def test_divisors_whose_inverse_is_no_normal_number(divisor):
+    net = of([1, 1], [0.5, 0.25], loss="squared_error")
+    w = np.full(3, divisor, "f")
+    bound = net.error_bound(np.ones((3, 1)), np.zeros(3), sample_weight=w, reduction="mean")
+    net.backprop(np.ones((3, 1)), np.zeros(3), sample_weight=w, reduction="mean")
+    assert np.all(np.abs(net.grad.astype(float) - 0.75) <= bound)
+
+
 def test_workspace_is_counted():
     net = fastbp.MLP([30, 64, 1], seed=0)
     X, y = np.ones((10, 30), "f"), np.ones(10, "f")

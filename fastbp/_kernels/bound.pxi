@@ -24,11 +24,13 @@ cdef extern from *:
     #define UP ((real)1 + 16 * UNIT)
     #if MANTISSA == 23
     #define TINY 0x1p-149f
+    #define LARGEST (0x1p127f * 4 * UNIT)
     #else
     #define TINY 0x1p-1074
+    #define LARGEST (0x1p1023 * 4 * UNIT)
     #endif
     """
-    const real UNIT, UP, TINY
+    const real UNIT, UP, TINY, LARGEST
 
 cdef enum:
     ROUNDINGS_OF_H = 2          # in units of u, as are the next
@@ -44,6 +46,12 @@ cdef inline vec smaller(vec a, vec b) noexcept nogil:
 cdef inline vec growth(vec e) noexcept nogil:
     """e^e - 1 is at most e + e^2 up to 1; beyond, nothing is claimed."""
     return choose(less(e, splat(1)), fma(e, e, e), splat(INFINITY))
+
+
+cdef inline vec claimed(vec e, vec x) noexcept nogil:
+    """e; infinite where it is NaN, or where x overflowed, on its way perhaps to a small sum."""
+    cdef vec infinity = splat(INFINITY)
+    return choose(less(magnitude(x), infinity), choose(less(e, infinity), e, infinity), infinity)
 
 
 cdef inline vec up(vec e, real tinies) noexcept nogil:
@@ -86,9 +94,10 @@ cdef void spread_delta(memory delta, memory e, double gamma, double scale,
 cdef inline void widen(vec* e, vec* e_dh, vec z, vec h, vec dh,
                        Activation activation) noexcept nogil:
     """e holds e_z, then e_h; e_dh is e_h'."""
-    cdef vec e_z = e[0], u = splat(UNIT), size = magnitude(h), bend
+    cdef vec e_z = claimed(e[0], z), u = splat(UNIT), size = magnitude(h), bend
     if activation == RELU:
-        e[0] = choose(less(z, splat(0)), at_least(e_z - magnitude(z), splat(0)), e_z)
+        bend = choose(less(z, splat(0)), at_least(e_z - magnitude(z), splat(0)), e_z)
+        e[0] = up(choose(less(e_z, splat(INFINITY)), bend, e_z), 0)
         e_dh[0] = choose(less(e_z, magnitude(z)), splat(0), splat(1))
         return
     if activation == TANH:
@@ -140,7 +149,8 @@ cdef inline vec gap_error(vec delta, vec f, vec t, vec p, vec w, vec e,
                           bint smoothed) noexcept nogil:
     """e_deltaL of two terms, delta / w = (1 - t) f - p t (1 - f); e bounds both logarithms' errors.
 
-    M is |delta| and twice the smaller term. A smoothed t is off by three roundings.
+    M is |delta| and twice the smaller term; 1 - f is off by what f is. A smoothed t is off by three
+    roundings, and what is lost below the least number is lost before p and w multiply it.
     """
     cdef vec u = splat(UNIT), one = splat(1), zero = splat(0), most = at_least(p, one)
     cdef vec rest = at_least(one - f, zero) + splat(8) * u
@@ -148,36 +158,46 @@ cdef inline vec gap_error(vec delta, vec f, vec t, vec p, vec w, vec e,
     cdef vec c = choose(less(zero, t * (one - t)), splat(2 * ROUNDINGS_OF_DELTA),
                         splat(ROUNDINGS_OF_DELTA))
     cdef vec out = smaller(M * growth(e), splat(<real> 0.25) * most * w * e)
-    out = fma(c * u, M, out) + splat(TINY) * fma(c, w, c)
+    out = fma(c * u, M, out) + splat(TINY) * fma(c, most * w, c)
     return fma(splat(3) * u * t, most * w, out) if smoothed else out
 
 
-cdef void delta_within(memory e_delta, source delta, source f, source e, source y,
+cdef inline real largest_error(const real* e, const real* z, Py_ssize_t n_outputs) noexcept nogil:
+    """max_k e_z_k of a row."""
+    cdef real top = 0
+    cdef Py_ssize_t j
+    for j in range(n_outputs):
+        if not (e[j] < INFINITY and -INFINITY < z[j] < INFINITY):
+            return INFINITY
+        top = max(top, e[j])
+    return top
+
+
+cdef void delta_within(memory e_delta, source delta, source f, source z, source e, source y,
                        source sample_weight, const Target* target, Activation output, Py_ssize_t n,
                        Py_ssize_t n_outputs) noexcept nogil:
     """e_deltaL from e_z; delta has the samples' weights in it."""
     cdef Py_ssize_t row, block, j, lanes, o
     cdef const real* p = <const real*> target.pos_weight
-    cdef vec e_z, d, x, t, w = splat(1), u = splat(UNIT)
-    cdef real top
+    cdef vec e_z, e_top = splat(0), d, x, t, w = splat(1), u = splat(UNIT)
     for row in range(n):
         if sample_weight != NULL:
             w = splat((<const real*> sample_weight)[row])
-        top = 0
         if output == SOFTMAX:
-            for j in range(n_outputs):
-                top = max(top, (<const real*> e)[row * n_outputs + j])
+            o = row * n_outputs
+            e_top = splat(2 * largest_error(<const real*> e + o, <const real*> z + o, n_outputs))
         for block in range((n_outputs + VL - 1) // VL):
             j = block * VL
             o = row * n_outputs + j
             lanes = min(<Py_ssize_t> VL, n_outputs - j)
-            e_z = load_lanes(<const real*> e + o, lanes)
+            e_z = claimed(load_lanes(<const real*> e + o, lanes),
+                          load_lanes(<const real*> z + o, lanes))
             d = load_lanes(<const real*> delta + o, lanes)
             x = load_lanes(<const real*> f + o, lanes)
             if output == SOFTMAX or output == SIGMOID:
                 t = labels(<const real*> y, target, row, j, lanes, n_outputs)
                 e_z = gap_error(d, x, t, load_lanes(p + j, lanes) if p != NULL else splat(1), w,
-                                splat(2 * top) if output == SOFTMAX else e_z, target.shift != 0)
+                                e_top if output == SOFTMAX else e_z, target.shift != 0)
             elif output == EXPONENTIAL:
                 e_z = w * fma(x, growth(e_z) + splat(ROUNDINGS_OF_H) * u, splat(2 * TINY))
             else:
@@ -208,18 +228,23 @@ cdef void multiply_within(memory delta, memory e, source dh, source e_dh, double
         store_lanes(<real*> e + i, up(e_g, 8), lanes)
 
 
-cdef void settle_bound(memory bound, source carried, source W, double l2, double lost,
-                       double divisor, Py_ssize_t size) noexcept nogil:
-    """bound <- (bound + carried + l2 |W| + lost underflows) / divisor; infinite where it is NaN."""
+cdef void settle_bound(memory bound, source carried, source W, double l2, double rounding,
+                       double lost, double divisor, Py_ssize_t size) noexcept nogil:
+    """bound <- (bound + carried + rounding l2 |W| + lost underflows) / divisor.
+
+    `bound` has `rounding`, 6 u and more, of the magnitudes that were summed: below LARGEST no sum
+    can have overflowed, and neither can a quotient. Above, nothing is claimed.
+    """
     cdef Py_ssize_t i, block, lanes
-    cdef vec e, infinity = splat(INFINITY), factor = splat(<real> (1.0 / divisor))
+    cdef vec e, w, infinity = splat(INFINITY), factor = splat(<real> (1.0 / divisor) + TINY)
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         e = load_lanes(<const real*> bound + i, lanes) + splat(<real> lost * TINY)
         if carried != NULL:
             e = e + load_lanes(<const real*> carried + i, lanes)
-        if l2 != 0:
-            e = fma(splat(<real> l2), magnitude(load_lanes(<const real*> W + i, lanes)), e)
-        e = up(factor * e, 4)
-        store_lanes(<real*> bound + i, choose(less(e, infinity), e, infinity), lanes)
+        if l2 != 0:         # which rounds, below the least number too
+            w = magnitude(load_lanes(<const real*> W + i, lanes))
+            e = fma(splat(<real> rounding), splat(<real> l2) * w, fma(splat(TINY), w, e))
+        e = choose(less(e, splat(LARGEST)), up(factor * e, 4), infinity)
+        store_lanes(<real*> bound + i, choose(less(e, splat(LARGEST)), e, infinity), lanes)

@@ -94,7 +94,7 @@ ctypedef struct KernelTable:
     # returns the floating-point operations done
     double (*fma_peak)(double* sink, Py_ssize_t rounds) noexcept nogil
 
-    # The running error bound: e_x beside x (bound.pxi).
+    # The running error bound: e_x beside x (bound.pxi)
     # out <- scale (gamma |x| + e) + `lost` underflows; e may be NULL
     void (*spread)(void* out, const void* x, const void* e, double gamma, double scale,
                    double lost, Py_ssize_t size) noexcept nogil
@@ -104,13 +104,16 @@ ctypedef struct KernelTable:
     # h, dh, e, e_dh <- act(z), act'(z) and their bounds from h = z, e = e_z
     void (*activate_within)(void* h, void* dh, void* e, void* e_dh, Activation activation,
                             Py_ssize_t size) noexcept nogil
-    # e_delta (n, n_outputs) of a loss whose outputs are `output`, from f = h_L and e = e_z
-    void (*delta_within)(void* e_delta, const void* delta, const void* f, const void* e,
-                         const void* y, const void* sample_weight, const Target* target,
-                         Activation output, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
+    # e_delta (n, n_outputs) of a loss whose outputs are `output`, from f = h_L, z and e = e_z
+    void (*delta_within)(void* e_delta, const void* delta, const void* f, const void* z,
+                         const void* e, const void* y, const void* sample_weight,
+                         const Target* target, Activation output, Py_ssize_t n,
+                         Py_ssize_t n_outputs) noexcept nogil
     # delta, e <- g * dh and its bound from delta = g, e = e_g without `lost` underflows
     void (*multiply_within)(void* delta, void* e, const void* dh, const void* e_dh, double lost,
                             Py_ssize_t size) noexcept nogil
-    # bound <- (bound + carried + l2 |W| + `lost` underflows) / divisor; carried may be NULL
-    void (*settle_bound)(void* bound, const void* carried, const void* W, double l2, double lost,
-                         double divisor, Py_ssize_t size) noexcept nogil
+    # bound <- (bound + carried + rounding l2 |W| + `lost` underflows) / divisor
+    #    carried may be NULL
+    void (*settle_bound)(void* bound, const void* carried, const void* W, double l2,
+                         double rounding, double lost, double divisor,
+                         Py_ssize_t size) noexcept nogil
