@@ -1,0 +1,141 @@
+"""Promise: a call whose memory is refused raises MemoryError, and all is as it was before.
+
+Each request that fastbp's compiled code makes, for memory, an object or an array, is refused once:
+the first, the second, ..., until a call has no more. Then a call that fits allocates nothing.
+"""
+
+import platform
+
+import numpy as np
+import pytest
+from allocator import Allocator, in_process
+from every_call import arguments, calls, one_of_each
+
+import fastbp
+from fastbp import _team
+from fastbp._optim import Optimizer
+
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc",
+                                 reason="the allocator calls glibc's")
+SIZES, N_SAMPLES = (16, 32, 8), 64
+ATTEMPTS = 10
+
+
+def bits(value):
+    """What a call returns or changes, comparable."""
+    if isinstance(value, Optimizer):
+        return bits([*value.state_dict().values()])
+    if isinstance(value, (tuple, list)):
+        return [bits(v) for v in value]
+    return None if value is None else np.asarray(value).tobytes()
+
+
+class Attempts:
+    """Calls that are refused something."""
+
+    def __init__(self, dtype):
+        self.dtype, self.allocator = dtype, Allocator()
+
+    def __call__(self, call, after):
+        """Whether request number `after` was made and refused; all that is promised is asserted."""
+        outputs = call.arrays(np.zeros, self.dtype)
+        run, held = call.prepare(**outputs)
+        held = [*held, *outputs.values()]
+        before = bits(held)
+        _team._leave()                          # so that the call has to start its threads
+        result, error, refused = self.allocator.refusing(run, after)
+        if error is not None:
+            assert isinstance(error, MemoryError) and refused, (call.name, after, error)
+            assert bits(held) == before, f"{call.name}: changed, and failed at request {after}"
+            result = run()
+        return refused, bits([result, held])
+
+    def all_of(self, call):
+        """Refuse every request of a call in turn."""
+        self(call, 10**6)                       # imports and caches
+        _, expected = self(call, 10**6)
+        after, refused = 0, True
+        while refused:
+            refused, found = self(call, after)
+            assert found == expected, f"{call.name}: other bits, refused request {after}"
+            if refused:
+                self.does_not_leak(call, after)
+            after += refused
+        return after
+
+    def does_not_leak(self, call, after):
+        """A leak is a block at every attempt."""
+        held = np.zeros(ATTEMPTS, int)
+        for i in range(ATTEMPTS):
+            self(call, after)
+            held[i] = self.allocator.settled_blocks()
+            if i and held[i] <= held[i - 1]:
+                return
+        raise AssertionError(f"{call.name}: holds {held} blocks, refused request {after}")
+
+
+def refuse(dtype, n_threads, which):
+    a = arguments(N_SAMPLES, SIZES, dtype)
+    attempts = Attempts(dtype)
+    found = list(calls(a, SIZES, dtype, int(n_threads)))
+    for call in found if which == "all" else one_of_each(found):
+        print(call.name, flush=True)
+        print(attempts.all_of(call), flush=True)
+
+
+@needs_glibc
+@pytest.mark.parametrize("which", ["one of each",
+                                   pytest.param("all", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("dtype, n_threads", [("float32", "1"), ("float64", "3")])
+def test_refused_memory(dtype, n_threads, which, tmp_path):
+    lines = in_process(tmp_path, "test_allocation.refuse", dtype, n_threads, which)
+    assert all(int(requests) > 0 for requests in lines[1::2])
+
+
+# ---- what a call that fits allocates
+
+
+def count(dtype, n_threads):
+    """Requests to the allocator by ten calls of each kind, small objects aside."""
+    allocations = Allocator().allocations
+    rng = np.random.default_rng(0)
+    X, y = rng.uniform(-1, 1, (1000, 20)).astype(dtype), rng.integers(0, 2, (1000, 1)).astype(dtype)
+    w = rng.random(1000).astype(dtype)
+    net = fastbp.MLP((20, 300, 64, 1), dtype=dtype, seed=0, n_threads=int(n_threads))
+    adam = fastbp.Adam()
+
+    def epoch(**options):
+        return lambda: net.train_epoch(X, y, adam, **options)
+
+    for name, call in {
+        "nothing": lambda: None,
+        "backprop": lambda: net.backprop(X, y),
+        "fewer rows": lambda: net.backprop(X[:100], y[:100]),
+        "weighted mean": lambda: net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.1),
+        "epoch": epoch(batch_size=50, shuffle=False, l2=0.1),
+        "step": lambda: adam.step(net.params, net.grad),
+        "another array": lambda: np.empty(300000, dtype),
+        "shuffled epoch": epoch(batch_size=50, rng=0),
+        "shuffled epoch of ten times the steps": epoch(batch_size=5, rng=0),
+        "value_and_grad": lambda: net.value_and_grad(net.params, X, y),
+    }.items():
+        for _ in range(5):
+            call()
+        before = allocations()
+        for _ in range(10):
+            call()
+        print(name, allocations() - before, sep=":")
+
+
+@needs_glibc
+@pytest.mark.parametrize("n_threads", ["1", "3"])
+def test_a_call_that_fits_allocates_nothing(dtype, n_threads, tmp_path):
+    """The epoch's shuffled order and gathered rows are allocated once, the new gradient too."""
+    lines = in_process(tmp_path, "test_allocation.count", dtype, n_threads,
+                       PYTHONMALLOC="pymalloc")
+    counts = {name: int(number) for name, number in (line.split(":") for line in lines)}
+    assert counts.pop("another array") == 10        # what the counter sees of ten arrays
+    ten_epochs = counts.pop("shuffled epoch")
+    assert counts.pop("shuffled epoch of ten times the steps") == ten_epochs
+    assert counts.pop("value_and_grad") == 10
+    assert not any(counts.values()), counts
