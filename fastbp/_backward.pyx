@@ -49,7 +49,9 @@ cdef void delta_part(void* task, const Seat* seat) noexcept nogil:
     cdef Py_ssize_t at = share(t.rows, seat.part, t.sweep.meeting.parts), row = t.row + at
     cdef Py_ssize_t n = share(t.rows, seat.part + 1, t.sweep.meeting.parts) - at
     cdef Buffers* last = &t.sweep.layers[s.n_layers - 1]
-    if last.dh == NULL:                     # h_L = z_L
+    if n == 0:
+        pass                                # an address of no samples may be NULL
+    elif last.dh == NULL:                   # h_L = z_L
         memcpy(last.delta + at * outputs, t.grad_output + row * outputs, n * outputs)
     else:
         s.kernels.multiply(last.delta + at * outputs, t.grad_output + row * outputs,
