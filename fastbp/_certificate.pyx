@@ -119,6 +119,7 @@ cdef class Certificate:
         cdef Buffers* e
         cdef char* b = self.biases
         self.errors.bind(self.magnitudes, self.carried)
+        self.errors.sweep.layers[0].dW = NULL       # X has no error
         self.errors.sweep.meeting, self.errors.sweep.clock = &values.meeting, &values.clock
         for l in range(s.n_layers):
             e = &self.errors.sweep.layers[l]
@@ -299,7 +300,7 @@ cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
     if seat.part == 0:
         add_weights(t.values.shape, &t.totals, b.samples.sample_weight, b.n)
     weight_gradients(t.values, seat, t.inputs, 0, b.n, b.row > 0)
-    weight_gradients(t.errors, seat, NULL, 0, b.n, b.row > 0)   # X has no error
+    weight_gradients(t.errors, seat, NULL, 0, b.n, b.row > 0)
 
 
 cdef void settle(Task* t, double l2, double rounding, double divisor) noexcept nogil:
@@ -311,7 +312,7 @@ cdef void settle(Task* t, double l2, double rounding, double divisor) noexcept n
     cdef float_mode mode = enter_float_mode()
     for l in range(s.n_layers):
         a = &t.values.layers[l]
-        s.kernels.settle_bound(a.dW, t.errors.layers[l].dW if l > 0 else NULL, a.W, l2, rounding,
-                               lost, divisor, s.sizes[l] * s.sizes[l + 1])
+        s.kernels.settle_bound(a.dW, t.errors.layers[l].dW, a.W, l2, rounding, lost, divisor,
+                               s.sizes[l] * s.sizes[l + 1])
         s.kernels.settle_bound(a.db, NULL, NULL, 0, 0, lost, divisor, s.sizes[l + 1])
     leave_float_mode(mode)

@@ -230,8 +230,8 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
                            Py_ssize_t n, bint accumulate) noexcept nogil:
     """E6: of all weights, one after the other, each part has an equal share in whole rows.
 
-    A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in). The first
-    layer is left out where X is NULL.
+    A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in). A layer
+    without dW is left out.
     """
     cdef const Shape* s = sweep.shape
     cdef Py_ssize_t low = share(<Py_ssize_t> s.weights, seat.part, sweep.meeting.parts)
@@ -247,7 +247,7 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
         first, last = rows_before(low, rows, width), rows_before(high, rows, width)
         low -= rows * width
         high -= rows * width
-        if first < last and h != NULL:
+        if first < last and a.dW != NULL:
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, first, last - first,
                                   sweep.scratch + seat.part * sweep.scratch_bytes)

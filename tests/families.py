@@ -179,7 +179,7 @@ def softmax_points(width, dtype, n, rng):
 
 OF_CLASSES = {name: Function(promise, lambda z, y, f=name: of_class(oracle.exact_softmax(z), y)[f])
               for name, promise in (("softmax p", "p"), ("softmax δ_L", "delta"),
-                                    ("softmax loss", "loss"))}
+                                    ("softmax loss", "softmax loss"))}
 
 
 FAMILIES = {

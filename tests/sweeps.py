@@ -20,7 +20,7 @@ from fastbp._kernels import dispatch
 
 CHUNK = 1 << 13  # the temporaries of a chunk stay in the cache
 INFINITE = {"float32": 0x7F800000, "float64": 0x7FF0 << 48}  # the pattern after the largest number
-POINTS = dict.fromkeys(FAMILIES, 2_000_000) | {"pos_weight": 10_000_000}  # of long sweeps
+POINTS = dict.fromkeys(FAMILIES, 8_000_000) | {"pos_weight": 12_000_000}  # of long sweeps
 POINTS |= dict.fromkeys(OF_ONE_NUMBER, 100_000_000)
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 # Largest errors promised, in ulps. Of a loss whose positives count p times, the product with p and
-# the sum it is in round beside log1p. The variant without FMA rounds the steps of a polynomial and
-# such products twice, which losses show; its residuals are exact by Dekker's splitting.
+# the sum it is in round beside log1p; of that of a softmax, the sum of its e^z. The variant without
+# FMA rounds the steps of a polynomial and such products twice, which losses show; its residuals are
+# exact by Dekker's splitting.
 PROMISED = {
     "sigma": 1.0, "tanh": 1.0, "exp": 1.0,  # h
     "slope": 4.0,  # act'(z)
     "p": 4.0,  # of a softmax
-    "delta": 4.0, "loss": 2.0, "weighted loss": 3.0,  # of hard labels
+    "delta": 4.0, "loss": 2.0, "weighted loss": 3.0, "softmax loss": 3.0,  # of hard labels
 }
 GENERIC = PROMISED | {"loss": 2.5, "weighted loss": 4.0}
 
