@@ -59,9 +59,9 @@ DIRECTIVES = {
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-MODULES = ("_kernels.dispatch", "_team", "_workspace", "_recursion", "_backward", "_gradient",
-           "_loss", "_certificate", "_equations", "_arrays", "_layers", "_unchecked", "_optim",
-           "_epoch", "_mlp")
+MODULES = ("_kernels.dispatch", "_signals", "_team", "_workspace", "_recursion", "_backward",
+           "_gradient", "_loss", "_certificate", "_equations", "_arrays", "_layers", "_unchecked",
+           "_optim", "_epoch", "_mlp")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

@@ -226,9 +226,10 @@ cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at
         o = at * s.sizes[l + 1] * s.itemsize
         spread(s, operand, h, e_h, t.lengths[l], 0, n * s.sizes[l])
         s.kernels.forward(a.h + o, NULL, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], False,
-                          IDENTITY, values_scratch)
+                          IDENTITY, 0, s.sizes[l + 1], values_scratch)
         s.kernels.forward(e.h + o, NULL, operand, e.W, e.b, n, s.sizes[l], s.sizes[l + 1], False,
-                          IDENTITY, t.errors.scratch + seat.part * t.errors.scratch_bytes)
+                          IDENTITY, 0, s.sizes[l + 1],
+                          t.errors.scratch + seat.part * t.errors.scratch_bytes)
         if s.activations[l] != IDENTITY:
             s.kernels.activate_within(a.h + o, a.dh + o, e.h + o, e.dh + o, s.activations[l],
                                       n * s.sizes[l + 1])
@@ -276,10 +277,10 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
             spread(s, operand, a.delta + o, e.delta + o, t.lengths[l + 1], 0,
                    n * s.sizes[l + 1])
             s.kernels.delta(a_below.delta + below, a.delta + o, a.W, NULL, n, s.sizes[l],
-                            s.sizes[l + 1], False,
+                            s.sizes[l + 1], False, 0, s.sizes[l],
                             t.values.scratch + seat.part * t.values.scratch_bytes)
             s.kernels.delta(e_below.delta + below, operand, e.W, NULL, n, s.sizes[l],
-                            s.sizes[l + 1], False,
+                            s.sizes[l + 1], False, 0, s.sizes[l],
                             t.errors.scratch + seat.part * t.errors.scratch_bytes)
             s.kernels.multiply_within(
                 a_below.delta + below, e_below.delta + below,

@@ -11,14 +11,15 @@ from fastbp._recursion import ACTIVATIONS
 
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from fastbp._gradient cimport Batch, Totals, loss_and_gradient, loss_of, start
 from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation, KernelTable
 from fastbp._loss cimport Loss
 from fastbp._native cimport data
-from fastbp._workspace cimport Architecture, Workspace
+from fastbp._signals cimport PIECE, UNIT_WORK, Clock, Piece, at_once, in_pieces, start_clock
+from fastbp._workspace cimport BLOCK, Architecture, Workspace
 
 cnp.import_array()
 
@@ -39,6 +40,100 @@ cdef class Scratch:
     def __dealloc__(self):
         free(self.memory)
 
+
+# ---- what a piece of each is ------------------------------------------------------------
+
+cdef enum:
+    ELEMENTS = 1 << 20          # of a piece of an elementwise function: some milliseconds
+    SAMPLES = 1 << 12           # of a piece of a product, in whole blocks (N1)
+
+ctypedef struct Equation:       # the operands of one call, in the order of the kernel
+    const KernelTable* kernels
+    char* out
+    char* second                # OUT, or NULL
+    const char* a
+    const char* b
+    const char* c
+    Activation activation
+    Py_ssize_t n
+    Py_ssize_t fan_in
+    Py_ssize_t fan_out
+    Py_ssize_t sample           # of a product, the first of a piece
+    Py_ssize_t samples
+    char* scratch
+    const Batch* batch
+    Totals* totals
+
+
+cdef Equation equation(const KernelTable* kernels, out, second=None, a=None, b=None, c=None):
+    cdef Equation task
+    memset(&task, 0, sizeof(Equation))
+    task.kernels, task.out, task.second = kernels, data(out), data(second)
+    task.a, task.b, task.c = data(a), data(b), data(c)
+    return task
+
+
+cdef int in_blocks(Piece piece, Equation* task, Py_ssize_t n, Py_ssize_t size,
+                   double work) except -1:
+    """`in_pieces` for one block of the n samples after the other."""
+    cdef Clock clock = start_clock()
+    cdef Py_ssize_t least = max(<Py_ssize_t> 1, min(size, <Py_ssize_t> PIECE))
+    cdef Py_ssize_t most = at_once(max(n, SAMPLES), work * least, task.kernels.itemsize)
+    most = min(<Py_ssize_t> SAMPLES, (most + BLOCK - 1) // BLOCK * BLOCK)
+    task.sample = 0
+    while task.sample < n or task.sample == 0:
+        task.samples = min(most, n - task.sample)
+        in_pieces(piece, task, &clock, size,
+                  at_once(size, work * task.samples, task.kernels.itemsize), work * task.samples)
+        task.sample += most
+    return 0
+
+
+cdef void activate_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    cdef Equation* t = <Equation*> task
+    cdef Py_ssize_t at = first * t.kernels.itemsize
+    t.kernels.activate(t.out + at, t.second + at if t.second != NULL else NULL, t.a + at,
+                       t.activation, count)
+
+
+cdef void slope_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    cdef Equation* t = <Equation*> task
+    cdef Py_ssize_t at = first * t.kernels.itemsize
+    t.kernels.sigmoid_backward(t.out + at, t.a + at, t.b + at, count)
+
+
+cdef void delta_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """Columns of delta for a block of samples; with the last ones the factor h (1 - h)."""
+    cdef Equation* t = <Equation*> task
+    cdef Py_ssize_t at = t.sample * t.kernels.itemsize
+    cdef char* delta = t.out + at * t.fan_in
+    t.kernels.delta(delta, t.a + at * t.fan_out, t.b, NULL, t.samples, t.fan_in, t.fan_out, False,
+                    first, count, t.scratch)
+    if first + count == t.fan_in:
+        t.kernels.sigmoid_backward(delta, delta, t.c + at * t.fan_in, t.samples * t.fan_in)
+
+
+cdef void weight_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """Rows of dW from a block of samples."""
+    cdef Equation* t = <Equation*> task
+    cdef Py_ssize_t at = t.sample * t.kernels.itemsize
+    t.kernels.weight_grad(t.out, t.second, t.a + at * t.fan_in, t.b + at * t.fan_out, t.samples,
+                          t.fan_in, t.fan_out, False, t.sample > 0, first, count, t.scratch)
+
+
+cdef void loss_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """Rows of delta and of the losses, and their sum so far."""
+    cdef Equation* t = <Equation*> task
+    cdef Py_ssize_t at = first * t.kernels.itemsize
+    cdef const char* weight = t.batch.sample_weight
+    weight = weight + at if weight != NULL else NULL
+    t.batch.criterion(t.out + at * t.fan_out, t.second + at * t.fan_out,
+                      t.batch.X + at * t.fan_out, t.batch.y + at * t.batch.y_width, weight,
+                      &t.batch.target, count, t.fan_out)
+    t.kernels.add_losses(t.totals.loss, t.out + at * t.fan_out, weight, count, t.fan_out)
+
+
+# ---- the functions ----------------------------------------------------------------------
 
 def sigmoid(z, out=None):
     """The logistic function, E1: h = 1 / (1 + e^-z).
@@ -65,15 +160,10 @@ def sigmoid(z, out=None):
     given = {"z": z}
     z = _checks.real_array("z", z)
     result = _checks.output("out", out, z.shape, z.dtype, given, in_place=("z",))
-    cdef const KernelTable* k = kernels_of(z)
-    cdef char* h = data(result)
-    cdef const char* x = data(z)
-    cdef Py_ssize_t size = z.size
-    cdef float_mode mode
-    with nogil:
-        mode = enter_float_mode()
-        k.activate(h, NULL, x, SIGMOID, size)
-        leave_float_mode(mode)
+    cdef Clock clock = start_clock()
+    cdef Equation task = equation(kernels_of(z), result, None, z)
+    task.activation = SIGMOID
+    in_pieces(activate_piece, &task, &clock, z.size, ELEMENTS, UNIT_WORK)
     return result[()] if out is None else out
 
 
@@ -103,16 +193,9 @@ def sigmoid_backward(grad, h, out=None):
     dtype = _checks.common_dtype(grad, h)
     grad, h = _checks.as_dtype([grad, h], dtype)
     result = _checks.output("out", out, grad.shape, dtype, given, in_place=("grad",))
-    cdef const KernelTable* k = kernels_of(grad)
-    cdef char* to = data(result)
-    cdef const char* g = data(grad)
-    cdef const char* s = data(h)
-    cdef Py_ssize_t size = grad.size
-    cdef float_mode mode
-    with nogil:
-        mode = enter_float_mode()
-        k.sigmoid_backward(to, g, s, size)
-        leave_float_mode(mode)
+    cdef Clock clock = start_clock()
+    cdef Equation task = equation(kernels_of(grad), result, None, grad, h)
+    in_pieces(slope_piece, &task, &clock, grad.size, ELEMENTS, UNIT_WORK)
     return result[()] if out is None else out
 
 
@@ -147,22 +230,14 @@ def delta_step(delta_next, W_next, h, out=None):
     dtype = _checks.common_dtype(delta_next, W_next, h)
     delta_next, W_next, h = _checks.as_dtype([delta_next, W_next, h], dtype)
     out = _checks.output("out", out, h.shape, dtype, given)
-    cdef const KernelTable* k = kernels_of(h)
-    cdef char* delta = data(out)
-    cdef const char* d = data(delta_next)
-    cdef const char* W = data(W_next)
-    cdef const char* s = data(h)
+    cdef Equation task = equation(kernels_of(h), out, None, delta_next, W_next, h)
     cdef Py_ssize_t n = lead[0] if lead else 1
-    cdef Py_ssize_t here = W_next.shape[0], above = W_next.shape[1]
-    if n == 0 or here == 0:             # nothing to do, however long the other axes are
+    task.fan_in, task.fan_out = W_next.shape[0], W_next.shape[1]
+    if n == 0 or task.fan_in == 0:      # nothing to do, however long the other axes are
         return out
-    cdef Scratch scratch = Scratch(k.scratch_bytes(n, here, above))
-    cdef float_mode mode
-    with nogil:
-        mode = enter_float_mode()
-        k.delta(delta, d, W, NULL, n, here, above, False, scratch.memory)
-        k.sigmoid_backward(delta, delta, s, n * here)
-        leave_float_mode(mode)
+    cdef Scratch scratch = Scratch(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
+    task.scratch = scratch.memory
+    in_blocks(delta_piece, &task, n, task.fan_in, task.fan_out)
     return out
 
 
@@ -193,21 +268,15 @@ def weight_grad(h_prev, delta):
     h_prev, delta = _checks.as_dtype([h_prev, delta], dtype)
     dW = np.empty((h_prev.shape[1], delta.shape[1]), dtype)
     db = np.empty(delta.shape[1], dtype)
-    cdef const KernelTable* k = kernels_of(delta)
-    cdef char* to_W = data(dW)
-    cdef char* to_b = data(db)
-    cdef const char* h = data(h_prev)
-    cdef const char* d = data(delta)
-    cdef Py_ssize_t n = h_prev.shape[0], fan_in = h_prev.shape[1], fan_out = delta.shape[1]
-    cdef Py_ssize_t rows = 1 if fan_out == 1 else fan_in
-    if fan_out == 0:                    # as in `delta_step`
+    cdef Equation task = equation(kernels_of(delta), dW, db, h_prev, delta)
+    cdef Py_ssize_t n = h_prev.shape[0], rows
+    task.fan_in, task.fan_out = h_prev.shape[1], delta.shape[1]
+    if task.fan_out == 0:               # as in `delta_step`
         return dW, db
-    cdef Scratch scratch = Scratch(k.scratch_bytes(n, fan_in, fan_out))
-    cdef float_mode mode
-    with nogil:
-        mode = enter_float_mode()
-        k.weight_grad(to_W, to_b, h, d, n, fan_in, fan_out, False, False, 0, rows, scratch.memory)
-        leave_float_mode(mode)
+    cdef Scratch scratch = Scratch(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
+    task.scratch = scratch.memory
+    rows = 1 if task.fan_out == 1 else task.fan_in      # of dW as it lies
+    in_blocks(weight_piece, &task, n, rows, task.fan_in if rows == 1 else task.fan_out)
     return dW, db
 
 
@@ -235,16 +304,10 @@ def activate(z, activation="sigmoid"):
         _checks.choice("activation", activation, _checks.ACTIVATIONS)]
     z = _checks.real_array("z", z)
     h, slope = np.empty_like(z), np.empty_like(z)
-    cdef const KernelTable* k = kernels_of(z)
-    cdef char* to = data(h)
-    cdef char* derivative = data(slope)
-    cdef const char* x = data(z)
-    cdef Py_ssize_t size = z.size
-    cdef float_mode mode
-    with nogil:
-        mode = enter_float_mode()
-        k.activate(to, derivative, x, which, size)
-        leave_float_mode(mode)
+    cdef Clock clock = start_clock()
+    cdef Equation task = equation(kernels_of(z), h, slope, z)
+    task.activation = which
+    in_pieces(activate_piece, &task, &clock, z.size, ELEMENTS, UNIT_WORK)
     return h[()], slope[()]
 
 
@@ -375,16 +438,14 @@ def _with_logits(name, z, y, sample_weight, options=None):
     sample_weight = loss.weights(sample_weight, y, n, False)
     delta, losses = np.empty_like(z), np.empty_like(z)
     cdef Batch batch = loss.batch(z, y, sample_weight)
-    cdef char* each = data(losses)
-    cdef char* d = data(delta)
     cdef Totals totals
-    cdef float_mode mode
+    cdef Clock clock = start_clock()
+    cdef Equation task = equation(loss.kernels, losses, delta)
+    task.batch, task.totals, task.fan_out = &batch, &totals, outputs
     start(&totals)
-    with nogil:
-        mode = enter_float_mode()
-        batch.criterion(each, d, batch.X, batch.y, batch.sample_weight, &batch.target, n, outputs)
-        loss.kernels.add_losses(totals.loss, each, batch.sample_weight, n, outputs)
-        leave_float_mode(mode)
+    # whole rows, and whole rounds of the eight partial sums of N3
+    in_pieces(loss_piece, &task, &clock, n, 8 * max(ELEMENTS // max(outputs, 1) // 8, 1),
+              UNIT_WORK * outputs)
     return loss_of(&totals), delta, losses
 
 

@@ -11,15 +11,14 @@ delta_1; in the second it has a share of every dW, from all rows of the block:
 
 from fastbp import _config
 
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation
+from fastbp._signals cimport UNIT_WORK, at_once, look, start_clock
 from fastbp._team cimport (
     MOST_THREADS, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
     share,
 )
-from fastbp._workspace cimport BLOCK, Buffers, Clock
+from fastbp._workspace cimport BLOCK, Buffers
 
 IN_USE = ("this {} is in use by another thread; give each thread its own, "
           "or wait for the call that is running")
@@ -28,61 +27,31 @@ IN_USE = ("this {} is in use by another thread; give each thread its own, "
 ACTIVATIONS = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "identity": IDENTITY}
 
 cdef enum:
-    LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
     # The crossover of the automatic number of threads, chosen by bench/crossover.py: bytes of
-    # multiply-adds that each should have, what a unit's sigmoid counts, rows for each.
+    # multiply-adds that each should have, rows for each.
     THREAD_WORK = 12_000_000
-    UNIT_WORK = 40
     THREAD_ROWS = 2
 
 cdef const char* FORKED = ("a handler of signals forked the process inside a call: "
                            "the child cannot go on with it")
 
 cdef extern from *:
-    int check_signals "PyErr_CheckSignals"() noexcept
     void set_error "PyErr_SetString"(object kind, const char* message) noexcept
 
 
 # ---- Ctrl-C -----------------------------------------------------------------------------
 
-cdef Clock start_clock() noexcept nogil:
-    cdef Clock clock
-    clock.last, clock.work, clock.mode = 0, 0, enter_float_mode()
-    leave_float_mode(clock.mode)
-    return clock
-
-
 cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogil:
-    """Thread 0 looks for signals every 20 ms of a long call, the others at what it found.
-
-    Handlers of signals run under the caller's float mode (N5).
-    """
-    cdef Clock* clock = sweep.clock
-    cdef timespec t
-    cdef double now
-    cdef float_mode mode
-    if seat.thread > 0:
-        return called_off(sweep.meeting)
-    clock.work += work
-    if clock.work < LONG:
-        return False
-    clock.work = 0
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    now = t.tv_sec + 1e-9 * t.tv_nsec
-    if clock.last == 0:
-        clock.last = now
-    elif now - clock.last > 0.02:
-        clock.last = now
-        mode = enter_float_mode()
-        leave_float_mode(clock.mode)
-        with gil:
-            if check_signals() < 0:
-                call_off(sweep.meeting, seat)
-            elif deserted(sweep.meeting):
+    """Thread 0 looks for signals, the others at what it found."""
+    cdef int found
+    if seat.thread == 0:
+        found = look(sweep.clock, work)
+        if found < 0:
+            call_off(sweep.meeting, seat)
+        elif found > 0 and deserted(sweep.meeting):
+            with gil:
                 set_error(RuntimeError, FORKED)
-                call_off(sweep.meeting, seat)
-        enter_float_mode()
-        leave_float_mode(mode)
+            call_off(sweep.meeting, seat)
     return called_off(sweep.meeting)
 
 
@@ -125,7 +94,8 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
     when the pass is called off.
     """
     cdef const Shape* s = sweep.shape
-    cdef Py_ssize_t l, offset
+    cdef Py_ssize_t l, first, count, offset
+    cdef double column
     cdef Buffers* a
     cdef const char* h = X
     cdef char* to
@@ -135,11 +105,16 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
         offset = row * s.sizes[l + 1] * s.itemsize
         to = output if output != NULL and l == s.n_layers - 1 else a.h + row * a.room
         dh = a.dh + offset if a.dh != NULL else NULL
-        s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], s.transposed,
-                          s.activations[l], sweep.scratch + seat.part * sweep.scratch_bytes)
+        first, column = 0, <double> n * s.sizes[l]
+        while first < s.sizes[l + 1]:
+            count = at_once(s.sizes[l + 1] - first, column, s.itemsize)
+            s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], s.transposed,
+                              s.activations[l], first, count,
+                              sweep.scratch + seat.part * sweep.scratch_bytes)
+            first += count
+            if interrupted(sweep, seat, column * count):
+                return NULL
         h = to
-        if interrupted(sweep, seat, <double> n * s.sizes[l] * s.sizes[l + 1]):
-            return NULL
     return h
 
 
@@ -196,24 +171,27 @@ cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
                   char* input_grad) noexcept nogil:
     """E5 from delta_L to delta_1, and to dL/dX unless `input_grad` is NULL."""
     cdef const Shape* s = sweep.shape
-    cdef Py_ssize_t step, l
+    cdef Py_ssize_t l, first, count
+    cdef double column
     cdef Buffers* a
     cdef char* to
     cdef const char* dh
-    for step in range(s.n_layers):
-        l = s.n_layers - 1 - step
+    for l in range(s.n_layers - 1, -1, -1):
         a = &sweep.layers[l]
         to, dh = input_grad, NULL
         if l > 0:
             to = sweep.layers[l - 1].delta + at * s.sizes[l] * s.itemsize
             if sweep.layers[l - 1].dh != NULL:
                 dh = sweep.layers[l - 1].dh + row * s.sizes[l] * s.itemsize
-        if to != NULL:
+        first, column = 0, <double> n * s.sizes[l + 1]
+        while to != NULL and first < s.sizes[l]:
+            count = at_once(s.sizes[l] - first, column, s.itemsize)
             s.kernels.delta(to, a.delta + at * s.sizes[l + 1] * s.itemsize, a.W, dh, n,
-                            s.sizes[l], s.sizes[l + 1], s.transposed,
+                            s.sizes[l], s.sizes[l + 1], s.transposed, first, count,
                             sweep.scratch + seat.part * sweep.scratch_bytes)
-        if interrupted(sweep, seat, <double> n * s.sizes[l] * s.sizes[l + 1]):
-            return
+            first += count
+            if interrupted(sweep, seat, column * count):
+                return
 
 
 cdef inline Py_ssize_t rows_before(Py_ssize_t weight, Py_ssize_t rows,
@@ -236,7 +214,7 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
     cdef const Shape* s = sweep.shape
     cdef Py_ssize_t low = share(<Py_ssize_t> s.weights, seat.part, sweep.meeting.parts)
     cdef Py_ssize_t high = share(<Py_ssize_t> s.weights, seat.part + 1, sweep.meeting.parts)
-    cdef Py_ssize_t l, rows, width, first, last
+    cdef Py_ssize_t l, rows, width, first, last, count
     cdef Buffers* a
     cdef const char* h = X
     for l in range(s.n_layers):
@@ -247,10 +225,12 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
         first, last = rows_before(low, rows, width), rows_before(high, rows, width)
         low -= rows * width
         high -= rows * width
-        if first < last and a.dW != NULL:
+        while first < last and a.dW != NULL:
+            count = at_once(last - first, <double> n * width, s.itemsize)
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
-                                  s.transposed, accumulate, first, last - first,
+                                  s.transposed, accumulate, first, count,
                                   sweep.scratch + seat.part * sweep.scratch_bytes)
-            if interrupted(sweep, seat, <double> n * (last - first) * width):
+            first += count
+            if interrupted(sweep, seat, <double> n * count * width):
                 return
         h = a.h + row * s.sizes[l + 1] * s.itemsize

@@ -1,17 +1,12 @@
 # What the passes over one network work on: its shape, each layer's arrays, and who takes part.
 
-from fastbp._kernels.float_mode cimport float_mode
 from fastbp._kernels.table cimport Activation, KernelTable
+from fastbp._signals cimport Clock
 from fastbp._team cimport Meeting
 
 cdef enum:
     ALIGNMENT = 64          # a line of the cache, and the widest vector
     BLOCK = 256             # rows of a part in one block of a pass: N1's block length
-
-ctypedef struct Clock:      # when a long native region last looked for Ctrl-C
-    double last
-    double work             # multiply-adds since
-    float_mode mode         # the caller's, for its signal handlers
 
 ctypedef struct Buffers:    # one layer's arrays during one pass
     const char* W           # IN  (fan_in, fan_out), or (fan_out, fan_in)

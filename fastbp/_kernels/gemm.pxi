@@ -83,7 +83,7 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
     cdef real* panel
     cdef real* behind = scratch + panel_room(p.M, p.N, p.K)
     cdef Py_ssize_t rows = block_rows(p.M, p.N, p.K)
-    cdef Py_ssize_t M, v, columns, vectors = (p.N + VL - 1) // VL
+    cdef Py_ssize_t M, v, columns
     cdef int NV
     b.i = 0
     while b.i < p.M:
@@ -94,9 +94,9 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
         else:
             b.A, b.row, b.step = p.A + b.i * p.row + k0 * p.step, p.row, p.step
         panel = scratch
-        v = 0
-        while v < vectors:
-            NV = panel_width(p, vectors - v, pack_A)
+        v = p.begin
+        while v < p.end:
+            NV = panel_width(p, p.end - v, pack_A)
             b.j = v * VL
             columns = min(<Py_ssize_t> NV * VL, p.N - b.j)
             b.lanes = columns - (NV - 1) * VL
@@ -112,7 +112,7 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
             else:
                 b.B, b.ldb, b.B_lanes = p.B + k0 * p.N + b.j, p.N, b.lanes
             b.ahead, b.ahead_step = b.A, 0
-            if pack_B and not p.transposed and b.i == 0 and v + 2 * NV <= vectors:
+            if pack_B and not p.transposed and b.i == 0 and v + 2 * NV <= p.end:
                 b.ahead, b.ahead_step = p.B + k0 * p.N + (v + NV) * VL, p.N
             if pack_A:
                 packed_panel(p, b, M, NV)
@@ -122,6 +122,11 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
                 row_major_panel(p, b, M, NV)
             v += NV
         b.i += rows
+
+
+cdef inline void choose_columns(Product* p, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """Those to compute: whole vectors, and perhaps the last ones."""
+    p.begin, p.end = first // VL, (first + count + VL - 1) // VL
 
 
 cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
@@ -154,8 +159,9 @@ cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_ou
 
 cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssize_t n,
                   Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                  Activation activation, memory scratch) noexcept nogil:
-    """E1: h = act(h_prev W + b).
+                  Activation activation, Py_ssize_t first, Py_ssize_t count,
+                  memory scratch) noexcept nogil:
+    """E1: h = act(h_prev W + b), `count` columns of it from `first` on.
 
     N4: a single output keeps the chains of N1. z^T = W^T h_prev^T has the samples as its
     columns, and h_prev^T is transposed in registers, so that every lane is in use.
@@ -164,9 +170,11 @@ cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssi
     p.swapped = fan_out == 1 and n > 1
     if p.swapped:
         p.M, p.N = 1, n
+        choose_columns(&p, 0, n)
         p.A, p.B, p.transposed = <const real*> W, <const real*> h_prev, True
     else:
         p.M, p.N = n, fan_out
+        choose_columns(&p, first, count)
         p.A, p.B, p.transposed = <const real*> h_prev, <const real*> W, transposed
     p.C, p.K, p.row, p.step = <real*> h, fan_in, fan_in, 1
     p.accumulate = False
@@ -176,11 +184,12 @@ cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssi
 
 
 cdef void delta_step(memory delta, source delta_next, source W, source dh, Py_ssize_t n,
-                     Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                     memory scratch) noexcept nogil:
-    """E5: delta = (delta_next W^T) * dh, or dL/dX without dh."""
+                     Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, Py_ssize_t first,
+                     Py_ssize_t count, memory scratch) noexcept nogil:
+    """E5: delta = (delta_next W^T) * dh, or dL/dX without dh; of its columns as in E1."""
     cdef Product p
     p.C, p.M, p.N, p.K = <real*> delta, n, fan_in, fan_out
+    choose_columns(&p, first, count)
     p.A, p.row, p.step = <const real*> delta_next, fan_out, 1
     p.B = <const real*> W
     p.transposed = fan_out > 1 and not transposed       # one column is its own transpose
@@ -217,6 +226,7 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
     cdef bint swap = transposed or fan_out == 1
     cdef Py_ssize_t i
     p.K, p.M, p.N = n, count, fan_in if swap else fan_out
+    choose_columns(&p, 0, p.N)
     p.row, p.step, p.transposed = 1, fan_out if swap else fan_in, False
     p.A, p.B = (<const real*> delta, <const real*> h_prev) if swap else (
         <const real*> h_prev, <const real*> delta)

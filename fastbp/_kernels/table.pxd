@@ -41,14 +41,17 @@ ctypedef struct KernelTable:
     Py_ssize_t (*scratch_bytes)(Py_ssize_t n, Py_ssize_t fan_in,
                                 Py_ssize_t fan_out) noexcept nogil
     # E1 h, dh (n, fan_out) <- act(h_prev (n, fan_in) W + b); dh may be NULL;
-    #    W is (fan_in, fan_out), or (fan_out, fan_in) when `transposed`
+    #    W is (fan_in, fan_out), or (fan_out, fan_in) when `transposed`. Of h and dh, the columns
+    #    [first, first + count), from a multiple of 64 to one or to the last
     void (*forward)(void* h, void* dh, const void* h_prev, const void* W, const void* b,
                     Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                    Activation activation, void* scratch) noexcept nogil
-    # E5 delta (n, fan_in) <- (delta_next (n, fan_out) W^T) * dh; dh may be NULL (dL/dX)
+                    Activation activation, Py_ssize_t first, Py_ssize_t count,
+                    void* scratch) noexcept nogil
+    # E5 delta (n, fan_in) <- (delta_next (n, fan_out) W^T) * dh; dh may be NULL (dL/dX);
+    #    columns as above
     void (*delta)(void* delta, const void* delta_next, const void* W, const void* dh,
                   Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                  void* scratch) noexcept nogil
+                  Py_ssize_t first, Py_ssize_t count, void* scratch) noexcept nogil
     # E6 dW (fan_in, fan_out) <- h_prev^T delta, db <- sum_i delta_i; `accumulate` adds the
     #    block results to what dW and db hold; dW is (fan_out, fan_in) when `transposed`.
     #    Of dW as it lies, the rows [first, first + count), a single output's being one row;

@@ -31,6 +31,8 @@ ctypedef struct Product:
     Py_ssize_t M
     Py_ssize_t N
     Py_ssize_t K
+    Py_ssize_t begin        # vectors of columns to compute, [begin, end)
+    Py_ssize_t end
     bint accumulate         # add the block results to what C holds
     Epilogue epilogue
     Activation activation

@@ -1,0 +1,72 @@
+"""Ctrl-C in native code: when to look for signals, and work in pieces so that one can.
+
+A piece is of the output (N1), or of whole blocks of a sum: how long it is changes no bit.
+"""
+
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode
+
+cdef enum:
+    LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
+
+cdef double PRODUCT = 2.0 ** 32     # bytes of multiply-adds: 20 ms of AVX-512 on one core
+
+cdef extern from *:
+    int check_signals "PyErr_CheckSignals"() noexcept
+
+
+cdef Clock start_clock() noexcept nogil:
+    cdef Clock clock
+    clock.last, clock.work, clock.mode = 0, 0, enter_float_mode()
+    leave_float_mode(clock.mode)
+    return clock
+
+
+cdef int look(Clock* clock, double work) noexcept nogil:
+    """Handlers of signals run under the caller's float mode (N5)."""
+    cdef timespec t
+    cdef double now
+    cdef float_mode mode
+    cdef int found
+    clock.work += work
+    if clock.work < LONG:
+        return 0
+    clock.work = 0
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    now = t.tv_sec + 1e-9 * t.tv_nsec
+    if clock.last == 0:
+        clock.last = now
+    if now - clock.last <= 0.02:
+        return 0
+    clock.last = now
+    mode = enter_float_mode()
+    leave_float_mode(clock.mode)
+    with gil:
+        found = check_signals()
+    enter_float_mode()
+    leave_float_mode(mode)
+    return -1 if found < 0 else 1
+
+
+cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t itemsize) noexcept nogil:
+    work *= itemsize
+    if n * work <= PRODUCT:
+        return n
+    return min(n, max(<Py_ssize_t> 1, <Py_ssize_t> (PRODUCT / (PIECE * work))) * PIECE)
+
+
+cdef int in_pieces(Piece piece, void* task, Clock* clock, Py_ssize_t size, Py_ssize_t most,
+                   double work) except -1:
+    cdef Py_ssize_t first = 0, n
+    cdef int found = 0
+    cdef float_mode mode
+    with nogil:
+        mode = enter_float_mode()
+        while found >= 0 and (first < size or first == 0):
+            n = min(most, size - first)
+            piece(task, first, n)
+            first += max(n, 1)
+            found = look(clock, n * work)
+        leave_float_mode(mode)
+    return min(found, 0)
