@@ -410,7 +410,7 @@ def _pos_weight(value, n_outputs, loss):
             f"pos_weight is {reprlib.repr(value)}; under loss={loss!r} it should be None")
     array = real_array("pos_weight", value, np.float64)
     if array.ndim == 0:
-        array = np.full(n_outputs, array)
+        return (positive("pos_weight", array.item()),) * n_outputs
     _check_shape("pos_weight", array, (n_outputs,))
     return tuple(positive(f"pos_weight[{j}]", p) for j, p in enumerate(array.tolist()))
 

@@ -205,3 +205,9 @@ def test_twins_say_the_same(name, changes):
             call(twin, name, **changes) if name in fitting() else getattr(twin, name)(**changes)
         found.append((caught.type, str(caught.value)))
     assert found[0] == found[1]
+
+
+@TWINS
+def test_a_weight_of_no_outputs(twin):
+    refused(lambda: twin.bce_with_logits(half(4, 0), half(4, 0), pos_weight=-1),
+            ValueError, "pos_weight is -1.0", "above 0")
