@@ -122,14 +122,23 @@ def weights(n):
 
 
 def pos_weights(n_outputs):
-    return st.just(ABSENT) | arrays("pos_weight", [(n_outputs,), ()],
-                                    lambda rng, shape: rng.integers(1, 9, shape) / 4).map(
+    """A number is one for each output; how it rounds is nobody's concern where there is none."""
+    def some(rng, shape):
+        return rng.integers(1, 9, shape) / 4
+
+    given = arrays("pos_weight", [(n_outputs,), ()], some).map(
         lambda p: p if p.value is not None else ABSENT)
+    return st.just(ABSENT) | given if n_outputs else st.just(ABSENT)
 
 
 def class_weights(n_classes):
-    given = arrays("class_weight", [(n_classes,)], "count").map(
-        lambda p: p if p.value is not None else ABSENT)
+    def read(argument):
+        if isinstance(argument.value, str):     # such as "balanced": the wrong one
+            return Argument(argument.value, None, (Fault(ValueError, "class_weight"),))
+        named = argument.value is None or isinstance(argument.value, dict)  # {} names no class
+        return Argument(argument.value, None) if named else argument
+
+    given = arrays("class_weight", [(n_classes,)], "count").map(read)
     by_class = st.dictionaries(st.integers(0, n_classes - 1), st.sampled_from([0, 0.5, 1, 3]))
     wrong = st.sampled_from([{n_classes: 1}, {-1: 1}, {0: -1}, {0: np.nan}, {"0": 1}, {True: 1},
                              {0.0: 1}, "balanced"])
