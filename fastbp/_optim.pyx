@@ -110,9 +110,19 @@ cdef class Optimizer:
         -------
         dict
             Numbers, and one ndarray for each state vector once there was a step.
+
+        Raises
+        ------
+        RuntimeError
+            When another thread is using this optimizer: half of a step is no state.
         """
-        return {**self._options(), **self._progress(),
-                **{name: vector.copy() for name, vector in self.state.items()}}
+        if acquire(&self.busy):
+            raise RuntimeError(IN_USE.format("optimizer"))
+        try:
+            return {**self._options(), **self._progress(),
+                    **{name: vector.copy() for name, vector in self.state.items()}}
+        finally:
+            release(&self.busy)
 
     def load_state_dict(self, d):
         """Continue where another optimizer of the same kind left off.

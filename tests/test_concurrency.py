@@ -3,6 +3,7 @@ nothing is left half done."""
 
 import contextlib
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -186,7 +187,8 @@ def test_one_optimizer_in_two_networks():
     def work():
         for call in (lambda: other.train_epoch(X, y, optimizer),
                      lambda: optimizer.step(other.params, other.grad),
-                     lambda: optimizer.load_state_dict(Adam().state_dict())):
+                     lambda: optimizer.load_state_dict(Adam().state_dict()),
+                     optimizer.state_dict, lambda: pickle.dumps(optimizer)):
             with pytest.raises(RuntimeError, match="optimizer is in use by another thread"):
                 call()
 

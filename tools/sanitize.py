@@ -81,7 +81,10 @@ SANITIZERS = {
         prefix=("setarch", "-R"),       # GCC 12's runtime wants addresses where they used to be
         # all variants have the same threads, and the slowest adds half an hour
         tests=("tests/test_threads.py", "tests/test_concurrency.py", "-k", "not generic"),
-        excluded={},
+        excluded={
+            "tests/test_concurrency.py::test_a_second_gradient_is_refused":
+                "looks at the parameters of a network while an epoch changes them, as it may",
+        },
         # the wait for the parts of a phase that other threads do
         plant=Plant("fastbp/_team.pyx", "while count(&meeting.done, ACQUIRE) < first "
                     "+ meeting.parts:", "while False:",
