@@ -65,10 +65,10 @@ ctypedef struct Equation:       # the operands of one call, in the order of the 
     Totals* totals
 
 
-cdef Equation equation(const KernelTable* kernels, out, second=None, a=None, b=None, c=None):
+cdef Equation equation(const KernelTable* table, out, second=None, a=None, b=None, c=None):
     cdef Equation task
     memset(&task, 0, sizeof(Equation))
-    task.kernels, task.out, task.second = kernels, data(out), data(second)
+    task.kernels, task.out, task.second = table, data(out), data(second)
     task.a, task.b, task.c = data(a), data(b), data(c)
     return task
 
