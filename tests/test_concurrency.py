@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from calling import in_threads, interrupted, keyboard_interrupt
 
 from fastbp import MLP, SGD, Adam, Layers
 
@@ -20,28 +21,6 @@ SIZES = (20, 64, 64, 1)
 def samples(n, sizes=SIZES, dtype="float32"):
     rng = np.random.default_rng(0)
     return rng.standard_normal((n, sizes[0])).astype(dtype), rng.random(n).astype(dtype)
-
-
-def in_threads(count, work):
-    """``work(i)`` in ``count`` threads that start together; their results."""
-    barrier, results = threading.Barrier(count), [None] * count
-
-    def run(i):
-        barrier.wait()
-        try:
-            results[i] = work(i)
-        except BaseException as error:
-            results[i] = error
-
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
 
 
 @contextlib.contextmanager
@@ -82,17 +61,6 @@ def steps(net, optimizer, count, batch_size=BATCH):
         rows = np.arange(step * batch_size, (step + 1) * batch_size) % 1000
         net.backprop(X[rows], y[rows], reduction="mean")
         optimizer.step(net.params, net.grad)
-
-
-@contextlib.contextmanager
-def keyboard_interrupt():
-    """The block ends in the KeyboardInterrupt of a SIGINT."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def during_an_epoch(net, optimizer, work):
@@ -265,26 +233,6 @@ def test_the_gil_is_released(call):
 
 
 # ---- Ctrl-C
-
-
-@contextlib.contextmanager
-def interrupted(after):
-    """SIGINT after so many seconds, which ends the block within 0.1 s of processor time."""
-    sent = []
-
-    def send():
-        sent.append(time.process_time())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Timer(after, send)
-    try:
-        with keyboard_interrupt():
-            timer.start()
-            yield
-        assert time.process_time() - sent[0] < 0.1
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 @pytest.mark.parametrize("batch_size", [4, 64, 1000])

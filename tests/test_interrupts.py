@@ -6,7 +6,7 @@ array, takes longer than that; whoever called goes on afterwards and gets the sa
 
 import numpy as np
 import pytest
-from test_concurrency import interrupted
+from calling import interrupted
 
 import fastbp
 
@@ -47,7 +47,7 @@ def test_one_wide_layer(n_threads):
     X, y = np.ones((512, WIDE), "f"), np.ones(512, "f")
     few = net.backprop(X[:3], y[:3])
     before = net.params.copy()
-    with interrupted(0.1):
+    with interrupted(0.1, n_threads=n_threads):
         forever(lambda: net.backprop(X, y))
     np.testing.assert_array_equal(net.params, before)
     assert net.backprop(X[:3], y[:3]) == few

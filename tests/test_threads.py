@@ -5,17 +5,13 @@ for them, which mixes their order as nothing else does. Left to fastbp, their nu
 work, the CPUs and the environment.
 """
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from calling import in_process, interrupted
 
 import fastbp
 from fastbp import MLP, SGD, Adam, Layers
@@ -37,18 +33,6 @@ def samples(sizes, n, dtype, seed=0):
     rng = np.random.default_rng(seed)
     return (rng.uniform(-1, 1, (n, sizes[0])).astype(dtype),
             rng.integers(0, 2, (n, sizes[-1])).astype(dtype), rng.random(n).astype(dtype))
-
-
-def in_process(script, *arguments, **variables):
-    """What a Python script prints in a process of its own."""
-    package = str(Path(fastbp.__file__).parents[1])
-    names = ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS")
-    env = {name: value for name, value in os.environ.items() if name not in names}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, (package, env.get("PYTHONPATH"))))
-    run = subprocess.run([sys.executable, "-c", script, *arguments], env=env | variables,
-                         capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0, run.stderr
-    return run.stdout.split()
 
 
 # ---- the bits of one thread
@@ -139,27 +123,6 @@ def test_epoch(isa, dtype, make, options):
         assert all(map(same_bits, results(threads), expected)), threads
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="sets the caller's mode through glibc")
-def test_mode_of_the_caller(dtype):
-    """Helpers compute in the mode of the contract, whatever the thread that made them was in."""
-    script = """
-import ctypes, sys
-import numpy as np
-import fastbp
-libm = ctypes.CDLL("libm.so.6")
-net = fastbp.MLP((30, 64, 1), dtype=sys.argv[1], seed=0, n_threads=3)
-X = np.arange(3000, dtype=sys.argv[1]).reshape(100, 30) % 17 / 8 - 1
-y = X[:, 0] > 0
-assert libm.fesetround(int(sys.argv[2])) == 0
-loss = net.backprop(X, y)
-assert libm.fegetround() == int(sys.argv[2])
-libm.fesetround(0)
-print(loss.hex(), net.grad.tobytes().hex())
-"""
-    upward = {"x86_64": "2048", "aarch64": "4194304"}[os.uname().machine]
-    assert in_process(script, dtype, "0") == in_process(script, dtype, upward)
-
-
 # ---- callers at once, interruptions, forks, the end
 
 
@@ -188,26 +151,6 @@ def test_one_team_and_many_callers():
     assert not wrong
 
 
-@contextlib.contextmanager
-def interrupted(after, once=lambda: True):
-    """SIGINT after so many seconds, or `once` something is so, which ends the block."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def send():
-        while not once():
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Timer(after, send)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            timer.start()
-            yield
-    finally:
-        timer.join()
-        signal.signal(signal.SIGINT, handler)
-
-
 @pytest.mark.parametrize("batch_size", [4, 64, 1000])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
@@ -216,7 +159,8 @@ def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
     net, optimizer = MLP(sizes, seed=0, n_threads=3), Adam()
     for repetition in range(3):
         before = net.params.copy()
-        with interrupted(0.05, once=lambda: not np.array_equal(net.params, before)):  # noqa: B023
+        with interrupted(0.05, lambda: not np.array_equal(net.params, before),  # noqa: B023
+                         n_threads=3):
             net.train_epoch(np.tile(X, (1000, 1)), np.tile(y, (1000, 1)), optimizer, l2=l2,
                             batch_size=batch_size, shuffle=False)
         if repetition == 0:
@@ -235,7 +179,7 @@ def test_a_wide_network_is_interrupted():
     X, y, _ = samples(sizes, 2048, "float32")
     net = MLP(sizes, seed=0, n_threads=2)
     expected = net.backprop(X[:300], y[:300])
-    with interrupted(0.1):
+    with interrupted(0.1, n_threads=2):
         while True:
             net.backprop(X, y)
     assert net.backprop(X[:300], y[:300]) == expected

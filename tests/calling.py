@@ -1,0 +1,91 @@
+"""Calls from many threads, in processes of their own, and under Ctrl-C; no test is here."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+
+def in_threads(count, work):
+    """``work(i)`` in ``count`` threads that start together; their results."""
+    barrier, results = threading.Barrier(count), [None] * count
+
+    def run(i):
+        barrier.wait()
+        try:
+            results[i] = work(i)
+        except BaseException as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+@contextlib.contextmanager
+def keyboard_interrupt():
+    """The block ends in the KeyboardInterrupt of a SIGINT."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def interrupted(after, once=lambda: True, n_threads=1):
+    """SIGINT after so many seconds and once something is so, which ends the block within 0.1 s.
+
+    Of processor time, of which every thread that computes has its own: others may have the CPUs.
+    """
+    sent = []
+
+    def send():
+        while not once():
+            time.sleep(0.001)
+        sent.append(time.process_time())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(after, send)
+    try:
+        with keyboard_interrupt():
+            timer.start()
+            yield
+        assert time.process_time() - sent[0] < 0.1 * n_threads
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def in_process(script, *arguments, **variables):
+    """What a Python script prints in a process of its own, which ends well and without a message.
+    """
+    ended = process(script, *arguments, **variables)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout.split()
+
+
+def process(script, *arguments, **variables):
+    """The end of a process that runs a Python script: its text, or where it is."""
+    script = ["-c", script] if isinstance(script, str) else [script]
+    package = str(Path(fastbp.__file__).parents[1])
+    names = ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS")
+    env = {name: value for name, value in os.environ.items() if name not in names}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (package, env.get("PYTHONPATH"))))
+    return subprocess.run([sys.executable, *script, *arguments], env=env | variables,
+                          capture_output=True, text=True, timeout=60)
