@@ -1,46 +1,15 @@
 """Promise N5: the same bits whatever rounding mode and flush-to-zero the caller has; it keeps them.
 
-Every public call runs under each mode of the processor. Which modes other libraries set, and when,
-is not looked at here.
+Every public call runs under each mode of the processor. Threads, exceptions and handlers of signals
+are looked at in test_float_mode_of_threads.py.
 """
-
-import contextlib
-import ctypes
-import platform
 
 import numpy as np
 import pytest
 from bits import network, recursion, same_bits, sample_weights
+from float_mode import MODES, caller_mode, needs_modes
 
 import fastbp
-
-# The C library's fenv_t as words: how many, which of them is the control register, its bits that
-# are no flags, and modes.
-FENV = {
-    "x86_64": (8, 7, 0xffc0, {"flush to zero": 0x8040, "round down": 0x2000, "round up": 0x4000,
-                              "truncate": 0x6000}),
-    "aarch64": (2, 0, 0x01c00000, {"flush to zero": 0x01000000, "round down": 0x00800000,
-                                   "round up": 0x00400000, "truncate": 0x00c00000}),
-}
-WORDS, CONTROL, SETTINGS, MODES = FENV.get(platform.machine(), (0, 0, 0, {}))
-
-
-@contextlib.contextmanager
-def caller_mode(bits):
-    """Run under these bits of the control register; they must still be there at the end."""
-    libm = ctypes.CDLL("libm.so.6")
-    saved, other = (ctypes.c_uint32 * WORDS)(), (ctypes.c_uint32 * WORDS)()
-    libm.fegetenv(saved)
-    libm.fegetenv(other)
-    other[CONTROL] |= bits
-    libm.fesetenv(other)
-    try:
-        yield
-        libm.fegetenv(other)
-    finally:
-        libm.fesetenv(saved)
-    assert other[CONTROL] & SETTINGS == saved[CONTROL] & SETTINGS | bits, (
-        "the caller's mode has changed")
 
 
 def every_call(dtype):
@@ -63,6 +32,7 @@ def every_call(dtype):
     h = fastbp.sigmoid(z)
     third, h_40 = h / 3, np.repeat(h, 40, axis=1)
     layers = fastbp.Layers(sizes, ["sigmoid"] * 2, dtype=dtype)
+    linear = fastbp.Layers(sizes, ["tanh", "identity"], dtype=dtype)
 
     def gradient(**options):
         return lambda: (net.backprop(X, y, **options), net.grad.copy())
@@ -74,6 +44,17 @@ def every_call(dtype):
             net.params[:] = start
             return loss, params
         return run
+
+    def steps(opt):
+        params = start.copy()
+        for _ in range(3):
+            opt.step(params, start)
+        return params
+
+    def loss_and_grad():
+        grads = [np.empty_like(a) for a in (*weights, *biases)]
+        loss = linear.loss_and_grad(weights, biases, X, y, grads[:2], grads[2:], reduction=3.0)
+        return (loss, *grads)
 
     def functions():
         loss, dW, db = fastbp.backprop(weights, biases, X, y, reduction="mean")
@@ -101,6 +82,9 @@ def every_call(dtype):
         "objective": lambda: net.value_and_grad(start, X, y, reduction="mean"),
         "epoch of SGD": epoch(fastbp.SGD(0.1, 0.9), order=order, l2=0.1),
         "epoch of Adam": epoch(fastbp.Adam(), shuffle=False, sample_weight=w),
+        "steps of SGD": lambda: steps(fastbp.SGD(0.1, 0.9, nesterov=True, weight_decay=0.1)),
+        "steps of Adam": lambda: steps(fastbp.Adam(weight_decay=0.1)),
+        "loss_and_grad": loss_and_grad,
         "Layers": lambda: tuple(recursion(layers, weights, biases, X)),
     }
 
@@ -108,9 +92,7 @@ def every_call(dtype):
 EVERY_CALL = list(every_call("float32"))
 
 
-@pytest.mark.skipif(
-    not MODES or platform.libc_ver()[0] != "glibc",
-    reason="the layouts of fenv_t are those of glibc")
+@needs_modes
 @pytest.mark.parametrize("call", EVERY_CALL)
 def test_mode_of_the_caller(isa, dtype, call):
     def results(bits):
