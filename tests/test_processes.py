@@ -1,0 +1,119 @@
+"""Promise: a process that used threads can fork, spawn others, and end at any moment.
+
+Forks by hand, and within a call, are in test_threads.py.
+"""
+
+import pytest
+from calling import in_process, process
+
+COMMON = """
+import atexit, os, signal, sys, threading, time
+import numpy as np
+def exits():                            # registered before fastbp's, called after it
+    if "at exit" in sys.argv:
+        print(gradient(3) == expected)
+atexit.register(exits)
+import fastbp
+X = np.arange(300 * 20, dtype="f").reshape(300, 20) % 7 / 3 - 1
+y = X[:, 0] > 0
+net = fastbp.MLP((20, 64, 64, 1), seed=0, n_threads=3)
+def gradient(n_threads):
+    net.n_threads = n_threads
+    return net.backprop(X, y), net.grad.tobytes()
+expected = gradient(3)
+"""
+POOL = """
+import multiprocessing, sys
+import numpy as np
+import fastbp
+X = np.arange(900 * 20, dtype="f").reshape(900, 20) % 7 / 3 - 1
+y = X[:, 0] > 0
+def gradient(net):
+    return net.backprop(X, y), net.grad.tobytes(), net.params.tobytes()
+def trained(net):
+    net.train_epoch(X, y, fastbp.Adam(), rng=0)
+    return gradient(net)
+if __name__ == "__main__":
+    nets = [fastbp.MLP((20, 64, 64, 1), seed=i, n_threads=1 + i % 3) for i in range(6)]
+    expected = [gradient(net) for net in nets]
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        print(pool.map(gradient, nets, chunksize=1) == expected)
+        print(pool.map(trained, nets, chunksize=1) == [trained(net) for net in nets])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_pools(method, tmp_path):
+    """Gradients and training in processes that are made while the parent has a team."""
+    script = tmp_path / "pool.py"       # from which those that are spawned import
+    script.write_text(POOL)
+    assert in_process(script, method) == ["True", "True"]
+
+
+# ---- the end
+
+
+ENDS = {
+    "daemon threads compute": """
+def forever(n_threads):
+    twin = fastbp.MLP((20, 64, 64, 1), seed=0, n_threads=n_threads)
+    big, targets = np.tile(X, (100, 1)), np.tile(y, 100)
+    optimizer = fastbp.Adam()
+    while True:
+        twin.backprop(big, targets)
+        twin.train_epoch(big, targets, optimizer)
+        fastbp.sigmoid(big)
+for n_threads in (1, 2, 3):
+    threading.Thread(target=forever, args=(n_threads,), daemon=True).start()
+time.sleep(0.2)
+""",
+    "a thread computes to its end": """
+def work():
+    for _ in range(50):
+        assert gradient(2) == expected
+    print("worked")
+threading.Thread(target=work).start()
+""",
+    "sys.exit in a thread": """
+def leave():
+    gradient(3)
+    sys.exit(5)                         # ends the thread alone
+threading.Thread(target=leave).start()
+""",
+    "os._exit": "os._exit(0)",
+    "os._exit beside a call": """
+threading.Timer(0.2, os._exit, (0,)).start()
+while True:
+    gradient(3)
+""",
+    "sys.exit in a handler of signals, within a call": """
+signal.signal(signal.SIGALRM, lambda *_: sys.exit(0))
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+big, targets = np.tile(X, (1000, 1)), np.tile(y, 1000)
+while True:
+    net.backprop(big, targets)
+""",
+    "nothing more": "",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("at_exit", ["at exit", ""])
+def test_the_end_of_the_interpreter(end, at_exit):
+    """Exit status 0, no message; a handler of `atexit` that comes after fastbp's can compute."""
+    printed = in_process(COMMON + ENDS[end], at_exit)
+    left = end.startswith("os._exit")
+    assert printed == ["worked"] * ("its end" in end) + ["True"] * (at_exit != "" and not left)
+
+
+def test_an_exit_status_is_kept():
+    script = COMMON + """
+def handler(*_):
+    sys.exit(3)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+while True:
+    net.train_epoch(np.tile(X, (1000, 1)), np.tile(y, 1000), fastbp.SGD())
+"""
+    ended = process(script)
+    assert (ended.returncode, ended.stderr) == (3, "")
