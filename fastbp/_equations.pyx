@@ -444,8 +444,8 @@ def _with_logits(name, z, y, sample_weight, options=None):
     task.batch, task.totals, task.fan_out = &batch, &totals, outputs
     start(&totals)
     # whole rows, and whole rounds of the eight partial sums of N3
-    in_pieces(loss_piece, &task, &clock, n, 8 * max(ELEMENTS // max(outputs, 1) // 8, 1),
-              UNIT_WORK * outputs)
+    in_pieces(loss_piece, &task, &clock, n if outputs > 0 else 0,
+              8 * max(ELEMENTS // max(outputs, 1) // 8, 1), UNIT_WORK * outputs)
     return loss_of(&totals), delta, losses
 
 
