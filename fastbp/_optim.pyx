@@ -142,13 +142,14 @@ cdef class Optimizer:
         """
         if not isinstance(d, dict):
             raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
-        needed = {*self._options(), *self._progress()}
+        cdef Optimizer fresh = type(self)()
+        needed = {*fresh._options(), *fresh._progress()}
         missing = sorted(needed - d.keys())
         if missing:
             raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
                              f"{', '.join(sorted(needed))}")
-        options = {name: d[name] for name in self._options()}
-        cdef Optimizer fresh = type(self)(**options)
+        options = {name: d[name] for name in fresh._options()}
+        fresh = type(self)(**options)
         names = fresh._state_names()
         state = {name: _checks.real_array(name, d[name], ndim=1).copy()
                  for name in names if name in d}
