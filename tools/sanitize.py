@@ -49,6 +49,7 @@ class Sanitizer(NamedTuple):
     plant: Plant
 
 
+COUNT = "counts threads, of which the runtime has one of its own"
 TIME = "has a limit on time that the instrumented code does not keep"
 SANITIZERS = {
     "address": Sanitizer(
@@ -70,6 +71,8 @@ SANITIZERS = {
             "tests/test_sklearn_upstream.py":
                 "starts a process with an empty environment, without the sanitizer's runtime",
             "tests/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/test_threads.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/test_interrupts.py": TIME,
         },
         plant=Plant("fastbp/_workspace.pyx", "malloc(nbytes)", "malloc(nbytes - 128)",
                     "tests/test_network.py"),
@@ -77,13 +80,20 @@ SANITIZERS = {
     "thread": Sanitizer(
         flags="thread",
         runtimes=("libtsan.so",),
-        options={"TSAN_OPTIONS": "ignore_noninstrumented_modules=1:history_size=4:log_path={log}"},
+        options={"TSAN_OPTIONS": "ignore_noninstrumented_modules=1:die_after_fork=0:"
+                                 "history_size=4:log_path={log}"},
         prefix=("setarch", "-R"),       # GCC 12's runtime wants addresses where they used to be
         # all variants have the same threads, and the slowest adds half an hour
         tests=("tests/test_threads.py", "tests/test_concurrency.py", "-k", "not generic"),
         excluded={
             "tests/test_concurrency.py::test_a_second_gradient_is_refused":
                 "looks at the parameters of a network while an epoch changes them, as it may",
+            "tests/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/test_threads.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/test_threads.py::test_helpers_are_gone_before_the_interpreter": COUNT,
+            "tests/test_threads.py::test_no_threads_to_be_had": COUNT,
+            "tests/test_threads.py::test_number_in_automatic_mode": COUNT,
+            "tests/test_threads.py::test_a_number_is_used_as_it_is": COUNT,
         },
         # the wait for the parts of a phase that other threads do
         plant=Plant("fastbp/_team.pyx", "while count(&meeting.done, ACQUIRE) < first "
