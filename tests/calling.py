@@ -87,5 +87,7 @@ def process(script, *arguments, **variables):
     names = ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS")
     env = {name: value for name, value in os.environ.items() if name not in names}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (package, env.get("PYTHONPATH"))))
+    # from 3.12 on Python says so of every fork beside threads, which is what is tested here
+    env["PYTHONWARNINGS"] = "ignore:This process:DeprecationWarning"
     return subprocess.run([sys.executable, *script, *arguments], env=env | variables,
                           capture_output=True, text=True, timeout=60)
