@@ -13,7 +13,7 @@ set -euo pipefail
 release=bookworm version=3.11
 mkdir -p "$1"
 cd "$1"
-mkdir -p apt/lists/partial apt/cache/archives/partial root site
+mkdir -p apt/lists/partial apt/cache/archives/partial sysroot site
 
 cat >apt/sources.list <<LIST
 deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main
@@ -36,7 +36,7 @@ apt-get -qq update
 apt-get -qq --yes --download-only --no-install-recommends install \
     "python$version" "libpython$version-dev" libstdc++6
 for package in apt/cache/archives/*.deb; do
-    dpkg --extract "$package" root
+    dpkg --extract "$package" sysroot
 done
 
 "${PYTHON:-python3}" -m pip install -q --upgrade --target site --python-version "$version" \
@@ -46,9 +46,9 @@ done
 
 cat >python <<PYTHON
 #!/bin/sh
-export PYTHONHOME=$PWD/root/usr PYTHONPATH="$PWD/site\${PYTHONPATH:+:\$PYTHONPATH}"
-# Of the root's headers only those the compiler lacks.
-export CFLAGS="-idirafter $PWD/root/usr/include"
-exec qemu-aarch64-static -0 "$PWD/python" -L $PWD/root $PWD/root/usr/bin/python$version "\$@"
+export PYTHONHOME=$PWD/sysroot/usr PYTHONPATH="$PWD/site\${PYTHONPATH:+:\$PYTHONPATH}"
+# Of the sysroot's headers only those the compiler lacks.
+export CFLAGS="-idirafter $PWD/sysroot/usr/include"
+exec qemu-aarch64-static -0 "$PWD/python" -L $PWD/sysroot $PWD/sysroot/usr/bin/python$version "\$@"
 PYTHON
 chmod +x python
