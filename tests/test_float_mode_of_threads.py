@@ -84,6 +84,7 @@ def test_after_an_error(name):
             assert current_mode() == before
 
 
+@pytest.mark.thread_unsafe(reason="signals come to the main thread")
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("call", ["backprop", "train_epoch", "sigmoid"])
 def test_ctrl_c(call, n_threads):

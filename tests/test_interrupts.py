@@ -10,6 +10,7 @@ from calling import interrupted
 
 import fastbp
 
+pytestmark = pytest.mark.thread_unsafe(reason="signals come to the main thread")
 WIDE = 8192
 ONE_CALL = 100_000_000
 

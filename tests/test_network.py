@@ -364,6 +364,7 @@ def test_an_objective_outlives_changes_of_the_network():
 # ---- memory
 
 
+@pytest.mark.thread_unsafe(reason="counts what the process allocates")
 def test_a_gradient_allocates_nothing(dtype):
     """All a call leaves behind, or holds while it runs, is less than the smallest of its arrays."""
     n, sizes = 64, (32, 64, 64, 32)

@@ -151,6 +151,7 @@ def test_one_team_and_many_callers():
     assert not wrong
 
 
+@pytest.mark.thread_unsafe(reason="signals come to the main thread")
 @pytest.mark.parametrize("batch_size", [4, 64, 1000])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
@@ -174,6 +175,7 @@ def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
         assert same_bits(net.params, twin.params)
 
 
+@pytest.mark.thread_unsafe(reason="signals come to the main thread")
 def test_a_wide_network_is_interrupted():
     sizes = (*[1024] * 6, 1)
     X, y, _ = samples(sizes, 2048, "float32")
@@ -334,6 +336,7 @@ def test_a_number_is_used_as_it_is():
     assert in_process(script, OPENBLAS_NUM_THREADS="1") == ["3"]
 
 
+@pytest.mark.thread_unsafe(reason="sets the number of threads of the process")
 def test_any_number_is_taken():
     """No more threads than rows, or than a team has, are made of it."""
     X, y, _ = samples((20, 64, 1), 3, "float32")
@@ -349,6 +352,7 @@ def test_any_number_is_taken():
     assert fastbp.get_num_threads() == before
 
 
+@pytest.mark.thread_unsafe(reason="takes the time of the process")
 def test_helpers_sleep_after_a_call():
     net = MLP((20, 64, 1), seed=0, n_threads=3)
     net.backprop(*samples((20, 64, 1), 100, "float32")[:2])
