@@ -76,7 +76,7 @@ def in_process(script, *arguments, **variables):
     """What a Python script prints in a process of its own, which ends well and without a message.
     """
     ended = process(script, *arguments, **variables)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.returncode == 0 and not ended.stderr, (ended.returncode, ended.stderr)
     return ended.stdout.split()
 
 
