@@ -580,7 +580,7 @@ cdef class MLP:
             As `backprop`; `TypeError` for an optimizer that is none; `ValueError` for no
             samples, batch_size below 1, an order of another length or with an index outside.
         KeyboardInterrupt
-            On Ctrl-C, after the product that is running; `params` are those after a whole
+            On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole
             number of steps.
         """
         if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:

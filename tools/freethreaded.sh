@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Make FOLDER/env: a virtual environment of a Python without the GIL, with what tests fastbp.
+#
+#     apt-get install build-essential zlib1g-dev libffi-dev libssl-dev debian-archive-keyring
+#     tools/freethreaded.sh FOLDER
+#     cd CHECKOUT && FOLDER/env/bin/python setup.py build_ext --inplace
+#     FOLDER/env/bin/python -m pytest -k 'not generic' --parallel-threads=4 \
+#         tests/test_{concurrency,threads,float_mode_of_threads,network,layers,epoch,optimisers}.py
+#
+# The last command runs each test in four threads at once; tests that cannot run so are marked
+# thread_unsafe. Without its option and files it runs them all, as anywhere. CPython is built from
+# the source package of Debian 13, fetched by a private apt; wheels come from PyPI. Some ten minutes.
+set -euo pipefail
+
+release=trixie version=3.13
+mkdir -p "$1"
+cd "$1"
+mkdir -p apt/lists/partial apt/cache/archives/partial source
+
+cat >apt/sources.list <<LIST
+deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main
+LIST
+cat >apt/conf <<CONF
+APT::Sandbox::User "";
+Acquire::Languages "none";
+Dir::Cache "$PWD/apt/cache";
+Dir::Etc::sourcelist "$PWD/apt/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "$PWD/apt/lists";
+CONF
+export APT_CONFIG=$PWD/apt/conf
+apt-get -qq update
+(cd source && apt-get -qq source --download-only "python$version" \
+    && tar --extract --strip-components=1 --file "python${version}"_*.orig.tar.xz)
+prefix=$PWD/python
+(cd source && ./configure -q --disable-gil --prefix="$prefix" \
+    && make -s -j "$(nproc)" && make -s install) >build.log 2>&1
+
+"$prefix/bin/python${version}t" -m venv env
+env/bin/pip install -q --only-binary=:all: 'numpy>=2' 'Cython>=3.1' 'setuptools>=77' 'pytest>=8' \
+    'pytest-benchmark>=5' 'pytest-run-parallel>=0.8' 'hypothesis>=6.100' 'mpmath>=1.3' \
+    'gmpy2>=2.1' 'rich>=13' 'matplotlib>=3.8' 'scipy>=1.13'
+env/bin/python -c 'import sys; sys.exit(sys._is_gil_enabled())'
