@@ -82,9 +82,7 @@ def in_process(script, *arguments, **variables):
 
 def process(script, *arguments, **variables):
     """The end of a process that runs a Python script: its text, or where it is."""
-    # from 3.12 on Python warns of every fork of a process with threads
-    script = ["-W", "ignore:This process:DeprecationWarning",
-              *(["-c", script] if isinstance(script, str) else [script])]
+    script = ["-c", script] if isinstance(script, str) else [script]
     package = str(Path(fastbp.__file__).parents[1])
     names = ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS")
     env = {name: value for name, value in os.environ.items() if name not in names}
