@@ -78,13 +78,13 @@ cdef int in_blocks(Piece piece, Equation* task, Py_ssize_t n, Py_ssize_t size,
     """`in_pieces` for one block of the n samples after the other."""
     cdef Clock clock = start_clock()
     cdef Py_ssize_t least = max(<Py_ssize_t> 1, min(size, <Py_ssize_t> PIECE))
-    cdef Py_ssize_t most = at_once(max(n, SAMPLES), work * least, task.kernels.itemsize)
+    cdef Py_ssize_t most = at_once(max(n, SAMPLES), work * least, task.kernels)
     most = min(<Py_ssize_t> SAMPLES, (most + BLOCK - 1) // BLOCK * BLOCK)
     task.sample = 0
     while task.sample < n or task.sample == 0:
         task.samples = min(most, n - task.sample)
         in_pieces(piece, task, &clock, size,
-                  at_once(size, work * task.samples, task.kernels.itemsize), work * task.samples)
+                  at_once(size, work * task.samples, task.kernels), work * task.samples)
         task.sample += most
     return 0
 

@@ -107,7 +107,7 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
         dh = a.dh + offset if a.dh != NULL else NULL
         first, column = 0, <double> n * s.sizes[l]
         while first < s.sizes[l + 1]:
-            count = at_once(s.sizes[l + 1] - first, column, s.itemsize)
+            count = at_once(s.sizes[l + 1] - first, column, s.kernels)
             s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], s.transposed,
                               s.activations[l], first, count,
                               sweep.scratch + seat.part * sweep.scratch_bytes)
@@ -185,7 +185,7 @@ cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
                 dh = sweep.layers[l - 1].dh + row * s.sizes[l] * s.itemsize
         first, column = 0, <double> n * s.sizes[l + 1]
         while to != NULL and first < s.sizes[l]:
-            count = at_once(s.sizes[l] - first, column, s.itemsize)
+            count = at_once(s.sizes[l] - first, column, s.kernels)
             s.kernels.delta(to, a.delta + at * s.sizes[l + 1] * s.itemsize, a.W, dh, n,
                             s.sizes[l], s.sizes[l + 1], s.transposed, first, count,
                             sweep.scratch + seat.part * sweep.scratch_bytes)
@@ -226,7 +226,7 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
         low -= rows * width
         high -= rows * width
         while first < last and a.dW != NULL:
-            count = at_once(last - first, <double> n * width, s.itemsize)
+            count = at_once(last - first, <double> n * width, s.kernels)
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, first, count,
                                   sweep.scratch + seat.part * sweep.scratch_bytes)

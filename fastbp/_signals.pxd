@@ -2,6 +2,7 @@
 # so that it can.
 
 from fastbp._kernels.float_mode cimport float_mode
+from fastbp._kernels.table cimport KernelTable
 
 cdef enum:
     UNIT_WORK = 40          # multiply-adds that a unit's sigmoid counts
@@ -17,9 +18,9 @@ cdef Clock start_clock() noexcept nogil
 # of one set, 0 otherwise
 cdef int look(Clock* clock, double work) noexcept nogil
 
-# Of n rows or columns of a product, of so many multiply-adds of so many bytes each, those between
-# two looks: all, or a multiple of PIECE
-cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t itemsize) noexcept nogil
+# Of n rows or columns of a product, of so many multiply-adds each, those between two looks: all, or
+# a multiple of PIECE
+cdef Py_ssize_t at_once(Py_ssize_t n, double work, const KernelTable* kernels) noexcept nogil
 
 ctypedef void (*Piece)(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil
 # With the GIL released and in the mode of N5: piece(task, first, count) for `size` items, at least

@@ -10,7 +10,7 @@ from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode
 cdef enum:
     LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
 
-cdef double PRODUCT = 2.0 ** 32     # bytes of multiply-adds: 20 ms of AVX-512 on one core
+cdef double PRODUCT = 2.0 ** 26     # vectors of multiply-adds: some 20 ms of AVX-512 on one core
 
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept
@@ -49,11 +49,12 @@ cdef int look(Clock* clock, double work) noexcept nogil:
     return -1 if found < 0 else 1
 
 
-cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t itemsize) noexcept nogil:
-    work *= itemsize
-    if n * work <= PRODUCT:
+cdef Py_ssize_t at_once(Py_ssize_t n, double work, const KernelTable* kernels) noexcept nogil:
+    cdef double most = PRODUCT * kernels.vector_bytes
+    work *= kernels.itemsize
+    if n * work <= most:
         return n
-    return min(n, max(<Py_ssize_t> 1, <Py_ssize_t> (PRODUCT / (PIECE * work))) * PIECE)
+    return min(n, max(<Py_ssize_t> 1, <Py_ssize_t> (most / (PIECE * work))) * PIECE)
 
 
 cdef int in_pieces(Piece piece, void* task, Clock* clock, Py_ssize_t size, Py_ssize_t most,

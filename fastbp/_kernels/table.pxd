@@ -27,6 +27,7 @@ ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void*
 ctypedef struct KernelTable:
     const char* isa
     Py_ssize_t itemsize
+    Py_ssize_t vector_bytes
 
     # E1, E4 h, dh <- act(z), act'(z), any shape, flat; dh may be NULL, h may be z
     void (*activate)(void* h, void* dh, const void* z, Activation activation,

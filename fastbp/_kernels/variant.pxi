@@ -14,6 +14,7 @@ cdef KernelTable TABLE
 
 TABLE.isa = ISA
 TABLE.itemsize = sizeof(real)
+TABLE.vector_bytes = sizeof(vec)
 TABLE.activate = activate
 TABLE.sigmoid_backward = sigmoid_backward
 TABLE.multiply = multiply
