@@ -300,7 +300,8 @@ print(work() == (loss, expected.grad.tobytes()), tasks())
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
 print(work() == (loss, expected.grad.tobytes()), tasks())
 """
-    one = {"OPENBLAS_NUM_THREADS": "1"}
+    # one arena: a helper's first malloc would reserve 64 MiB for one of its own, at any time
+    one = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     assert in_process(script, "alone", **one) == ["True", "1", "True", "5"]
     assert in_process(script, "helped", **one) == ["True", "3", "True", "5"]
 
