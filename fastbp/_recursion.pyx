@@ -13,7 +13,7 @@ from fastbp import _config
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation
-from fastbp._signals cimport UNIT_WORK, at_once, look, start_clock
+from fastbp._signals cimport UNIT_WORK, at_once, look, release_gil, start_clock, take_gil
 from fastbp._team cimport (
     MOST_THREADS, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
     share,
@@ -36,7 +36,9 @@ cdef const char* FORKED = ("a handler of signals forked the process inside a cal
                            "the child cannot go on with it")
 
 cdef extern from *:
-    void set_error "PyErr_SetString"(object kind, const char* message) noexcept
+    ctypedef struct PyObject
+    PyObject* RUNTIME_ERROR "PyExc_RuntimeError"
+    void set_error "PyErr_SetString"(PyObject* kind, const char* message) noexcept nogil
 
 
 # ---- Ctrl-C -----------------------------------------------------------------------------
@@ -49,8 +51,9 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
         if found < 0:
             call_off(sweep.meeting, seat)
         elif found > 0 and deserted(sweep.meeting):
-            with gil:
-                set_error(RuntimeError, FORKED)
+            take_gil(sweep.clock)
+            set_error(RUNTIME_ERROR, FORKED)
+            release_gil(sweep.clock)
             call_off(sweep.meeting, seat)
     return called_off(sweep.meeting)
 
@@ -78,9 +81,10 @@ cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1:
     cdef int size = recruit(threads)
     sweep.clock[0] = start_clock()
     convene(sweep.meeting, size)
-    with nogil:
-        conduct(work, task, size)
-        dismiss(size)
+    release_gil(sweep.clock)
+    conduct(work, task, size)
+    dismiss(size)
+    take_gil(sweep.clock)
     return -1 if called_off(sweep.meeting) else 0
 
 

@@ -4,6 +4,9 @@
 from fastbp._kernels.float_mode cimport float_mode
 from fastbp._kernels.table cimport KernelTable
 
+cdef extern from *:
+    ctypedef struct PyThreadState
+
 cdef enum:
     UNIT_WORK = 40          # multiply-adds that a unit's sigmoid counts
     PIECE = 64              # whole vectors and tiles of every variant
@@ -12,8 +15,15 @@ ctypedef struct Clock:      # when a region last looked
     double last
     double work             # multiply-adds since
     float_mode mode         # the caller's, for its handlers of signals
+    PyThreadState* thread   # without the GIL
 
 cdef Clock start_clock() noexcept nogil
+
+# Around a region, and within it around what needs the GIL. Not PyGILState, which a daemon thread
+# must not ask once the interpreter is gone; here it ends.
+cdef void release_gil(Clock* clock) noexcept nogil
+cdef void take_gil(Clock* clock) noexcept nogil
+
 # Every 20 ms of a long region handlers of signals run: 1 if they did now, -1 with the exception
 # of one set, 0 otherwise
 cdef int look(Clock* clock, double work) noexcept nogil

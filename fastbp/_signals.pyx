@@ -13,14 +13,25 @@ cdef enum:
 cdef double PRODUCT = 2.0 ** 26     # vectors of multiply-adds: some 20 ms of AVX-512 on one core
 
 cdef extern from *:
-    int check_signals "PyErr_CheckSignals"() noexcept
+    int check_signals "PyErr_CheckSignals"() noexcept nogil
+    PyThreadState* save_thread "PyEval_SaveThread"() noexcept nogil
+    void restore_thread "PyEval_RestoreThread"(PyThreadState* thread) noexcept nogil
 
 
 cdef Clock start_clock() noexcept nogil:
     cdef Clock clock
-    clock.last, clock.work, clock.mode = 0, 0, enter_float_mode()
+    clock.last, clock.work, clock.thread = 0, 0, NULL
+    clock.mode = enter_float_mode()
     leave_float_mode(clock.mode)
     return clock
+
+
+cdef void release_gil(Clock* clock) noexcept nogil:
+    clock.thread = save_thread()
+
+
+cdef void take_gil(Clock* clock) noexcept nogil:
+    restore_thread(clock.thread)
 
 
 cdef int look(Clock* clock, double work) noexcept nogil:
@@ -42,8 +53,9 @@ cdef int look(Clock* clock, double work) noexcept nogil:
     clock.last = now
     mode = enter_float_mode()
     leave_float_mode(clock.mode)
-    with gil:
-        found = check_signals()
+    take_gil(clock)
+    found = check_signals()
+    release_gil(clock)
     enter_float_mode()
     leave_float_mode(mode)
     return -1 if found < 0 else 1
@@ -62,12 +74,13 @@ cdef int in_pieces(Piece piece, void* task, Clock* clock, Py_ssize_t size, Py_ss
     cdef Py_ssize_t first = 0, n
     cdef int found = 0
     cdef float_mode mode
-    with nogil:
-        mode = enter_float_mode()
-        while found >= 0 and (first < size or first == 0):
-            n = min(most, size - first)
-            piece(task, first, n)
-            first += max(n, 1)
-            found = look(clock, n * work)
-        leave_float_mode(mode)
+    release_gil(clock)
+    mode = enter_float_mode()
+    while found >= 0 and (first < size or first == 0):
+        n = min(most, size - first)
+        piece(task, first, n)
+        first += max(n, 1)
+        found = look(clock, n * work)
+    leave_float_mode(mode)
+    take_gil(clock)
     return min(found, 0)

@@ -3,6 +3,8 @@
 Forks by hand, and within a call, are in test_threads.py.
 """
 
+import sys
+
 import pytest
 from calling import in_process, process
 
@@ -104,6 +106,27 @@ def test_the_end_of_the_interpreter(end, at_exit):
     printed = in_process(COMMON + ENDS[end], at_exit)
     left = end.startswith("os._exit")
     assert printed == ["worked"] * ("its end" in end) + ["True"] * (at_exit != "" and not left)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="on_exit is of the GNU C library")
+def test_threads_that_outlive_the_interpreter():
+    """Daemon threads are in their computations when it goes, and look for signals afterwards."""
+    script = COMMON + """
+import ctypes
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})     # theirs too: the main thread is faster
+def work(n_threads):
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    twin = fastbp.MLP((20, 64, 64, 1), seed=0, n_threads=n_threads)
+    twin.train_epoch(np.tile(X, (1000, 1)), np.tile(y, 1000), fastbp.Adam())
+for n_threads in (1, 2, 3) * 2:
+    threading.Thread(target=work, args=(n_threads,), daemon=True).start()
+time.sleep(0.2)
+libc = ctypes.CDLL(None)
+libc.on_exit(libc.sleep, None)      # is called with the exit status
+sys.exit(1)
+"""
+    ended = process(script)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_an_exit_status_is_kept():
