@@ -12,11 +12,11 @@ cdef class Certificate:
     """The memory for error bounds of one network's gradients, beside that of the gradients."""
     cdef const Shape* shape
     cdef Length* lengths        # n_layers + 1: of each width
-    cdef Workspace errors       # e_h, e_h', e_delta; |W| and the bound
+    cdef Workspace errors       # e_h, e_h', e_delta
     cdef char* memory
-    cdef char* magnitudes       # (n_params,)  |W_1|, |b_1|, ...
+    cdef char* columns          # |W| of each layer of one unit, at most the units and the input
     cdef char* biases           # (units,)     what |b| and underflows add to e_z
-    cdef char* carried          # (n_params,)  e_h^T (|delta| + e_delta)
+    cdef char* unused           # (units,)     where the second product of e_dW has its db
     cdef char* inputs           # (block, n_features)     |X|
     cdef char* operand          # (block, widest layer)   of the product that is next
     cdef Py_ssize_t nbytes, block

@@ -15,8 +15,9 @@ m is the number of samples. Beside the three products of a gradient two stand fo
 and two for dW where a layer's input has an error. The products are the gradient's own kernels; a
 `scale` just above 1 covers their roundings, which are relative because no term is negative.
 
-A pass has the blocks and phases of `_gradient`. Afterwards delta and e_delta hold the operands of
-e_dW, h its magnitude.
+A pass has the blocks and phases of `_gradient`. After the first phase delta and e_delta hold the
+operands of e_dW, h its magnitude. In the second the rows of e_dW are summed, and after the last
+block finished, a few at a time: those of a wide layer are read from memory once.
 """
 
 from libc.math cimport INFINITY
@@ -25,12 +26,15 @@ from libc.stdlib cimport free, malloc
 from fastbp._gradient cimport Totals, add_weights, samples, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
-from fastbp._recursion cimport carry_out, interrupted, threads_for, weight_gradients
+from fastbp._recursion cimport (
+    Stretch, carry_out, first_stretch, interrupted, next_stretch, threads_for,
+)
 from fastbp._team cimport Seat, do_phase, share
 from fastbp._workspace cimport ALIGNMENT, BLOCK, Buffers, Sweep, aligned, check_room
 
 cdef enum:
     UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
+    NEAR = 1 << 16      # bytes of e_dW that stay in the cache from its first sum to the last step
 
 ctypedef struct Task:
     Sweep* values
@@ -40,8 +44,10 @@ ctypedef struct Task:
     Py_ssize_t n
     Totals totals
     const Length* lengths
-    Length over_samples  # of E6, with what is done to its sums afterwards
-    char* magnitudes
+    Length over_samples     # of E6, with what is done to its sums afterwards
+    double rounding     # of that, relative
+    double l2
+    bint mean
     char* inputs
     char* operand
     Py_ssize_t widest
@@ -89,44 +95,47 @@ cdef class Certificate:
 
     cdef int reserve(self, Py_ssize_t block, int threads) except -1:
         cdef const Shape* s = self.shape
-        cdef Py_ssize_t params, units, inputs, operand, nbytes
+        cdef Py_ssize_t columns, units, inputs, operand, nbytes
         cdef char* at
         self.errors.reserve(block, threads)
         if block <= self.block:
             return 0
-        check_room(s.itemsize * (2 * s.weights + 3 * s.units
+        check_room(s.itemsize * (s.sizes[0] + 3 * s.units
                                  + <double> block * (s.sizes[0] + self.widest)))
-        params = aligned(<Py_ssize_t> (s.weights + s.units) * s.itemsize)
         units = aligned(<Py_ssize_t> s.units * s.itemsize)
+        columns = aligned((s.sizes[0] + <Py_ssize_t> s.units) * s.itemsize)
         inputs = aligned(block * s.sizes[0] * s.itemsize)
         operand = aligned(block * self.widest * s.itemsize)
-        nbytes = 2 * params + units + inputs + operand + ALIGNMENT
+        nbytes = columns + 2 * units + inputs + operand + ALIGNMENT
         at = <char*> malloc(nbytes)
         if at == NULL:
             raise MemoryError(f"the error bound needs {nbytes} bytes")
         free(self.memory)
         self.memory, self.block, self.nbytes = at, block, nbytes
         at += -<Py_ssize_t> at & (ALIGNMENT - 1)
-        self.magnitudes, self.carried, self.biases = at, at + params, at + 2 * params
-        self.inputs = self.biases + units
+        self.columns, self.biases, self.unused = at, at + columns, at + columns + units
+        self.inputs = self.unused + units
         self.operand = self.inputs + inputs
         return 0
 
     cdef void bind(self, Workspace values) noexcept nogil:
-        """Point the errors at |W|, at biases of their own, and at their part of the bound."""
+        """Point the errors at W, of one column at |W|, at their own biases, and at the bound."""
         cdef const Shape* s = self.shape
-        cdef Py_ssize_t l
+        cdef Py_ssize_t l, at = 0
+        cdef char* column = self.columns
+        cdef Buffers* a
         cdef Buffers* e
-        cdef char* b = self.biases
-        self.errors.bind(self.magnitudes, self.carried)
-        self.errors.sweep.layers[0].dW = NULL       # X has no error
         self.errors.sweep.meeting, self.errors.sweep.clock = &values.meeting, &values.clock
         for l in range(s.n_layers):
-            e = &self.errors.sweep.layers[l]
-            e.b = b
-            spread(s, b, values.sweep.layers[l].b, NULL, self.lengths[l], self.lengths[l].lost,
+            a, e = &values.sweep.layers[l], &self.errors.sweep.layers[l]
+            e.W, e.b, e.dW, e.db = a.W, self.biases + at, a.dW, self.unused + at
+            spread(s, self.biases + at, a.b, NULL, self.lengths[l], self.lengths[l].lost,
                    s.sizes[l + 1])
-            b += s.sizes[l + 1] * s.itemsize
+            if s.sizes[l + 1] == 1:
+                e.W = column
+                s.kernels.spread(column, a.W, NULL, 1, 1, 0, s.sizes[l])
+                column += s.sizes[l] * s.itemsize
+            at += s.sizes[l + 1] * s.itemsize
 
     cdef int write(self, Workspace values, const Batch* batch, Activation output, Py_ssize_t n,
                    bint mean, double l2, int asked) except -1:
@@ -144,12 +153,10 @@ cdef class Certificate:
         t.values, t.errors, t.batch, t.output = &values.sweep, &self.errors.sweep, batch, output
         t.n, t.widest, t.lengths = n, self.widest, self.lengths
         t.over_samples = length_of(n, u, more)
-        t.magnitudes, t.inputs, t.operand = self.magnitudes, self.inputs, self.operand
+        t.rounding, t.l2, t.mean = more * u, l2, mean
+        t.inputs, t.operand = self.inputs, self.operand
         start(&t.totals)
-        carry_out(&values.sweep, pass_of_thread, &t, threads)
-        with nogil:
-            settle(&t, l2, more * u, t.totals.weight if mean else 1)
-        return 0
+        return carry_out(&values.sweep, pass_of_thread, &t, threads)
 
 
 cdef double roundings(const Batch* batch, Py_ssize_t n, double u) noexcept nogil:
@@ -174,35 +181,25 @@ cdef void pass_of_thread(void* task, Seat* seat) noexcept nogil:
     cdef Py_ssize_t i, rows = <Py_ssize_t> BLOCK * t.values.meeting.parts
     cdef Block block
     block.task = t
-    if not do_phase(t.values.meeting, seat, magnitudes_part, t):
-        for i in range(max(1, (t.n + rows - 1) // rows)):
-            block.row = i * rows
-            block.n = min(rows, t.n - block.row)
-            block.samples = samples(t.values.shape, t.batch, block.row, block.n)
-            if (do_phase(t.values.meeting, seat, rows_part, &block)
-                    or do_phase(t.values.meeting, seat, sums_part, &block)):
-                break
+    for i in range(max(1, (t.n + rows - 1) // rows)):
+        block.row = i * rows
+        block.n = min(rows, t.n - block.row)
+        block.samples = samples(t.values.shape, t.batch, block.row, block.n)
+        if (do_phase(t.values.meeting, seat, rows_part, &block)
+                or do_phase(t.values.meeting, seat, sums_part, &block)):
+            break
     leave_float_mode(mode)
 
 
-cdef void magnitudes_part(void* task, const Seat* seat) noexcept nogil:
-    """|W| of a share of the parameters."""
-    cdef Task* t = <Task*> task
-    cdef const Shape* s = t.values.shape
-    cdef Py_ssize_t n = <Py_ssize_t> (s.weights + s.units)
-    cdef Py_ssize_t low = share(n, seat.part, t.values.meeting.parts)
-    cdef Py_ssize_t high = share(n, seat.part + 1, t.values.meeting.parts)
-    s.kernels.spread(t.magnitudes + low * s.itemsize, t.values.layers[0].W + low * s.itemsize,
-                     NULL, 1, 1, 0, high - low)
-
-
 cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
-    """E1, E3, E5 with their bounds for rows [at, at + n) of a block."""
+    """E1, E3, E5 with their bounds for rows [at, at + n) of a block; their weights are added up."""
     cdef Block* b = <Block*> task
     cdef Task* t = b.task
     cdef const Shape* s = t.values.shape
     cdef Py_ssize_t at = share(b.n, seat.part, t.values.meeting.parts)
     cdef Py_ssize_t n = share(b.n, seat.part + 1, t.values.meeting.parts) - at
+    if seat.part == 0:
+        add_weights(s, &t.totals, b.samples.sample_weight, b.n)
     if forward_within(t, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n):
         return
     delta_of_loss(t, &b.samples, at, n)
@@ -227,9 +224,8 @@ cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at
         spread(s, operand, h, e_h, t.lengths[l], 0, n * s.sizes[l])
         s.kernels.forward(a.h + o, NULL, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], False,
                           IDENTITY, 0, s.sizes[l + 1], values_scratch)
-        s.kernels.forward(e.h + o, NULL, operand, e.W, e.b, n, s.sizes[l], s.sizes[l + 1], False,
-                          IDENTITY, 0, s.sizes[l + 1],
-                          t.errors.scratch + seat.part * t.errors.scratch_bytes)
+        s.kernels.forward_magnitudes(e.h + o, operand, e.W, e.b, n, s.sizes[l], s.sizes[l + 1],
+                                     t.errors.scratch + seat.part * t.errors.scratch_bytes)
         if s.activations[l] != IDENTITY:
             s.kernels.activate_within(a.h + o, a.dh + o, e.h + o, e.dh + o, s.activations[l],
                                       n * s.sizes[l + 1])
@@ -279,9 +275,9 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
             s.kernels.delta(a_below.delta + below, a.delta + o, a.W, NULL, n, s.sizes[l],
                             s.sizes[l + 1], False, 0, s.sizes[l],
                             t.values.scratch + seat.part * t.values.scratch_bytes)
-            s.kernels.delta(e_below.delta + below, operand, e.W, NULL, n, s.sizes[l],
-                            s.sizes[l + 1], False, 0, s.sizes[l],
-                            t.errors.scratch + seat.part * t.errors.scratch_bytes)
+            s.kernels.delta_magnitudes(e_below.delta + below, operand, e.W, n, s.sizes[l],
+                                       s.sizes[l + 1],
+                                       t.errors.scratch + seat.part * t.errors.scratch_bytes)
             s.kernels.multiply_within(
                 a_below.delta + below, e_below.delta + below,
                 a_below.dh + below if a_below.dh != NULL else NULL,
@@ -295,25 +291,55 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
 
 
 cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
-    """e_dW, e_db of a share of the weights; the first part adds up the samples' weights."""
+    """e_dW, e_db of a share of the weights, a few rows after the other."""
     cdef Block* b = <Block*> task
     cdef Task* t = b.task
-    if seat.part == 0:
-        add_weights(t.values.shape, &t.totals, b.samples.sample_weight, b.n)
-    weight_gradients(t.values, seat, t.inputs, 0, b.n, b.row > 0)
-    weight_gradients(t.errors, seat, NULL, 0, b.n, b.row > 0)
+    cdef const Shape* s = t.values.shape
+    cdef Py_ssize_t l, count
+    cdef Stretch rows = first_stretch(t.values, seat)
+    for l in range(s.n_layers):
+        next_stretch(&rows, s, l)
+        while rows.first < rows.last:
+            count = min(max(1, NEAR // (rows.width * s.itemsize)), rows.last - rows.first)
+            sum_rows(b, seat, l, rows.first, count)
+            if b.row + b.n == t.n:
+                settle(t, l, rows.first, count, rows.width)
+            rows.first += count
+            if interrupted(t.values, seat, 2.0 * b.n * count * rows.width):
+                return
 
 
-cdef void settle(Task* t, double l2, double rounding, double divisor) noexcept nogil:
+cdef void sum_rows(const Block* b, const Seat* seat, Py_ssize_t l, Py_ssize_t first,
+                   Py_ssize_t count) noexcept nogil:
+    """Both products of e_dW, in turn for BLOCK samples (N1), and the sum that is e_db."""
+    cdef Task* t = b.task
+    cdef const Shape* s = t.values.shape
+    cdef const Buffers* a = &t.values.layers[l]
+    cdef const Buffers* e = &t.errors.layers[l]
+    cdef const char* h = t.values.layers[l - 1].h if l > 0 else t.inputs
+    cdef Py_ssize_t i, at, n, o
+    for i in range(max(1, (b.n + BLOCK - 1) // BLOCK)):
+        at = i * BLOCK
+        n, o = min(<Py_ssize_t> BLOCK, b.n - at), at * s.sizes[l + 1] * s.itemsize
+        s.kernels.weight_grad(a.dW, a.db, h + at * s.sizes[l] * s.itemsize, a.delta + o, n,
+                              s.sizes[l], s.sizes[l + 1], False, b.row + at > 0, first, count,
+                              t.values.scratch + seat.part * t.values.scratch_bytes)
+        if l > 0:           # X has no error
+            s.kernels.weight_grad(e.dW, e.db, t.errors.layers[l - 1].h + at * s.sizes[l]
+                                  * s.itemsize, e.delta + o, n, s.sizes[l], s.sizes[l + 1], False,
+                                  True, first, count,
+                                  t.errors.scratch + seat.part * t.errors.scratch_bytes)
+
+
+cdef void settle(const Task* t, Py_ssize_t l, Py_ssize_t first, Py_ssize_t count,
+                 Py_ssize_t width) noexcept nogil:
     """Underflows, the roundings of the penalty, and the division of a mean."""
     cdef const Shape* s = t.values.shape
-    cdef Buffers* a
-    cdef Py_ssize_t l
-    cdef double lost = t.over_samples.lost
-    cdef float_mode mode = enter_float_mode()
-    for l in range(s.n_layers):
-        a = &t.values.layers[l]
-        s.kernels.settle_bound(a.dW, t.errors.layers[l].dW, a.W, l2, rounding, lost, divisor,
-                               s.sizes[l] * s.sizes[l + 1])
-        s.kernels.settle_bound(a.db, NULL, NULL, 0, 0, lost, divisor, s.sizes[l + 1])
-    leave_float_mode(mode)
+    cdef const Buffers* a = &t.values.layers[l]
+    cdef Py_ssize_t o = first * width * s.itemsize
+    cdef double divisor = t.totals.weight if t.mean else 1
+    s.kernels.settle_bound(a.dW + o, a.W + o, t.l2, t.rounding, t.over_samples.lost, divisor,
+                           count * width)
+    if first == 0:
+        s.kernels.settle_bound(a.db, NULL, 0, 0, t.over_samples.lost, divisor,
+                               s.sizes[l + 1])

@@ -23,6 +23,17 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
 # E5 for the same rows, `at` in the block, from delta_L on
 cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
                   char* input_grad) noexcept nogil
+# The rows of dW that are a part's, layer after layer
+ctypedef struct Stretch:
+    Py_ssize_t first        # rows [first, last) of the layer, of so many weights
+    Py_ssize_t last
+    Py_ssize_t width
+    Py_ssize_t low          # the part has the weights [low, high), from the next layer's on
+    Py_ssize_t high
+
+cdef Stretch first_stretch(const Sweep* sweep, const Seat* seat) noexcept nogil
+cdef void next_stretch(Stretch* rows, const Shape* s, Py_ssize_t l) noexcept nogil
+
 # E6 for a part of every dW, from the n rows of a block
 cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
                            Py_ssize_t n, bint accumulate) noexcept nogil

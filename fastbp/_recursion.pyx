@@ -208,33 +208,45 @@ cdef inline Py_ssize_t rows_before(Py_ssize_t weight, Py_ssize_t rows,
     return (weight + width - 1) // width
 
 
+cdef Stretch first_stretch(const Sweep* sweep, const Seat* seat) noexcept nogil:
+    """Before any layer: the weights of all, one after the other, in equal shares."""
+    cdef Stretch rows
+    cdef Py_ssize_t weights = <Py_ssize_t> sweep.shape.weights
+    rows.first = rows.last = rows.width = 0
+    rows.low = share(weights, seat.part, sweep.meeting.parts)
+    rows.high = share(weights, seat.part + 1, sweep.meeting.parts)
+    return rows
+
+
+cdef void next_stretch(Stretch* rows, const Shape* s, Py_ssize_t l) noexcept nogil:
+    """A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in)."""
+    cdef Py_ssize_t count = s.sizes[l]
+    rows.width = s.sizes[l + 1]
+    if s.transposed or rows.width == 1:
+        count, rows.width = rows.width, count
+    rows.first = rows_before(rows.low, count, rows.width)
+    rows.last = rows_before(rows.high, count, rows.width)
+    rows.low -= count * rows.width
+    rows.high -= count * rows.width
+
+
 cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
                            Py_ssize_t n, bint accumulate) noexcept nogil:
-    """E6: of all weights, one after the other, each part has an equal share in whole rows.
-
-    A row of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in). A layer
-    without dW is left out.
-    """
+    """E6 for a part of every dW; a layer without dW is left out."""
     cdef const Shape* s = sweep.shape
-    cdef Py_ssize_t low = share(<Py_ssize_t> s.weights, seat.part, sweep.meeting.parts)
-    cdef Py_ssize_t high = share(<Py_ssize_t> s.weights, seat.part + 1, sweep.meeting.parts)
-    cdef Py_ssize_t l, rows, width, first, last, count
+    cdef Py_ssize_t l, count
+    cdef Stretch rows = first_stretch(sweep, seat)
     cdef Buffers* a
     cdef const char* h = X
     for l in range(s.n_layers):
         a = &sweep.layers[l]
-        rows, width = s.sizes[l], s.sizes[l + 1]
-        if s.transposed or width == 1:
-            rows, width = width, rows
-        first, last = rows_before(low, rows, width), rows_before(high, rows, width)
-        low -= rows * width
-        high -= rows * width
-        while first < last and a.dW != NULL:
-            count = at_once(last - first, <double> n * width, s.kernels)
+        next_stretch(&rows, s, l)
+        while rows.first < rows.last and a.dW != NULL:
+            count = at_once(rows.last - rows.first, <double> n * rows.width, s.kernels)
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
-                                  s.transposed, accumulate, first, count,
+                                  s.transposed, accumulate, rows.first, count,
                                   sweep.scratch + seat.part * sweep.scratch_bytes)
-            first += count
-            if interrupted(sweep, seat, <double> n * count * width):
+            rows.first += count
+            if interrupted(sweep, seat, <double> n * count * rows.width):
                 return
         h = a.h + row * s.sizes[l + 1] * s.itemsize

@@ -212,11 +212,11 @@ cdef void multiply_within(memory delta, memory e, source dh, source e_dh, double
     dh and e_dh may be NULL where act' is 1.
     """
     cdef Py_ssize_t i, block, lanes
-    cdef vec g, e_g, d, slope, e_slope
+    cdef vec g, e_g, d, slope, e_slope, underflows = splat(<real> lost * TINY)
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
-        e_g = load_lanes(<const real*> e + i, lanes) + splat(<real> lost * TINY)
+        e_g = load_lanes(<const real*> e + i, lanes) + underflows
         if dh != NULL:
             g = load_lanes(<const real*> delta + i, lanes)
             slope = load_lanes(<const real*> dh + i, lanes)
@@ -228,23 +228,22 @@ cdef void multiply_within(memory delta, memory e, source dh, source e_dh, double
         store_lanes(<real*> e + i, up(e_g, 8), lanes)
 
 
-cdef void settle_bound(memory bound, source carried, source W, double l2, double rounding,
-                       double lost, double divisor, Py_ssize_t size) noexcept nogil:
-    """bound <- (bound + carried + rounding l2 |W| + lost underflows) / divisor.
+cdef void settle_bound(memory bound, source W, double l2, double rounding, double lost,
+                       double divisor, Py_ssize_t size) noexcept nogil:
+    """bound <- (bound + rounding l2 |W| + lost underflows) / divisor.
 
     `bound` has `rounding`, 6 u and more, of the magnitudes that were summed: below LARGEST no sum
     can have overflowed, and neither can a quotient. Above, nothing is claimed.
     """
     cdef Py_ssize_t i, block, lanes
     cdef vec e, w, infinity = splat(INFINITY), factor = splat(<real> (1.0 / divisor) + TINY)
+    cdef vec largest = splat(LARGEST), underflows = splat(<real> lost * TINY)
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
-        e = load_lanes(<const real*> bound + i, lanes) + splat(<real> lost * TINY)
-        if carried != NULL:
-            e = e + load_lanes(<const real*> carried + i, lanes)
+        e = load_lanes(<const real*> bound + i, lanes) + underflows
         if l2 != 0:         # which rounds, below the least number too
             w = magnitude(load_lanes(<const real*> W + i, lanes))
             e = fma(splat(<real> rounding), splat(<real> l2) * w, fma(splat(TINY), w, e))
-        e = choose(less(e, splat(LARGEST)), up(factor * e, 4), infinity)
-        store_lanes(<real*> bound + i, choose(less(e, splat(LARGEST)), e, infinity), lanes)
+        e = choose(less(e, largest), up(factor * e, 4), infinity)
+        store_lanes(<real*> bound + i, choose(less(e, largest), e, infinity), lanes)

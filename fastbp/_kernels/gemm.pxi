@@ -19,21 +19,21 @@ include "packing.pxi"
 
 # ---- driver --------------------------------------------------------------------------
 
-cdef inline bint is_thin(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Whether writing C is most of the work."""
-    return K <= THIN and M * N * <Py_ssize_t> sizeof(real) > THIN_BYTES
+cdef inline bint is_thin(double size, Py_ssize_t K) noexcept nogil:
+    """Whether writing C, with the rows that others compute, is most of the work."""
+    return K <= THIN and size * sizeof(real) > THIN_BYTES
 
 
-cdef inline Py_ssize_t block_rows(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+cdef inline Py_ssize_t block_rows(const Product* p) noexcept nogil:
     """Rows of C that all panels walk down before the next ones."""
-    return ROWS_4 if is_thin(M, N, K) else MC
+    return ROWS_4 if p.thin else MC
 
 
 cdef inline int panel_width(const Product* p, Py_ssize_t vectors, bint pack_A) noexcept nogil:
     """How many vectors the next panel takes: pairs, three to end on, wide ones for few rows."""
     if p.M < 6 and p.transposed:
         return <int> min(<Py_ssize_t> WIDE_TRANSPOSED, vectors)
-    if p.M < 6 or is_thin(p.M, p.N, p.K):
+    if p.M < 6 or p.thin:
         return <int> min(<Py_ssize_t> WIDEST, vectors)
     if vectors == 3 and not pack_A:
         return 3
@@ -51,17 +51,18 @@ cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept
             or (not MASKED_LOADS and N % VL != 0))
 
 
-cdef inline bint in_chunks(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Whether reading B, as it lies, is most of the work."""
-    return M <= FEW and K > THIN and K * N * <Py_ssize_t> sizeof(real) > FEW_BYTES
+cdef inline bint in_chunks(const Product* p) noexcept nogil:
+    """Whether reading B, as it lies, is most of the work; or packing it alone."""
+    return (p.M <= FEW and p.K > THIN and not p.transposed
+            and (p.magnitudes or p.K * p.N * <Py_ssize_t> sizeof(real) > FEW_BYTES))
 
 
-cdef inline Py_ssize_t panel_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+cdef inline Py_ssize_t panel_room(const Product* p) noexcept nogil:
     """Reals of packed B held at a time: one panel, or all of them when A has more blocks."""
     cdef Py_ssize_t vectors = WIDEST
-    if M > block_rows(M, N, K):
-        vectors = max(vectors, (N + VL - 1) // VL)
-    return min(<Py_ssize_t> KC, K) * vectors * VL
+    if p.M > block_rows(p):
+        vectors = max(vectors, (p.N + VL - 1) // VL)
+    return min(<Py_ssize_t> KC, p.K) * vectors * VL
 
 
 cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
@@ -81,8 +82,8 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
                          real* scratch) noexcept nogil:
     """Columns [k0, k0 + b.K) of A times these rows of B."""
     cdef real* panel
-    cdef real* behind = scratch + panel_room(p.M, p.N, p.K)
-    cdef Py_ssize_t rows = block_rows(p.M, p.N, p.K)
+    cdef real* behind = scratch + panel_room(p)
+    cdef Py_ssize_t rows = block_rows(p)
     cdef Py_ssize_t M, v, columns
     cdef int NV
     b.i = 0
@@ -134,10 +135,11 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
     cdef Block b
     cdef Py_ssize_t kb, K, done, chunk
     cdef bint pack_A = packs_rows(p.M, p.N, p.K)
-    cdef bint pack_B = p.transposed or packs_panels(p.M, p.N, p.K)
+    cdef bint pack_B = p.transposed or p.magnitudes or packs_panels(p.M, p.N, p.K)
+    cdef bint few = in_chunks(p)
     for kb in range(max(1, (p.K + KC - 1) // KC)):
         K = min(<Py_ssize_t> KC, p.K - kb * KC)
-        chunk = CHUNK if in_chunks(p.M, p.N, p.K) and not pack_B else max(K, 1)
+        chunk = CHUNK if few else max(K, 1)
         b.first = kb == 0 and not p.accumulate
         b.last = kb * KC + K == p.K
         done = 0
@@ -157,11 +159,9 @@ cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_ou
 
 # ---- the three products --------------------------------------------------------------
 
-cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssize_t n,
-                  Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                  Activation activation, Py_ssize_t first, Py_ssize_t count,
-                  memory scratch) noexcept nogil:
-    """E1: h = act(h_prev W + b), `count` columns of it from `first` on.
+cdef inline Product layer(memory h, source h_prev, source W, source b, Py_ssize_t n,
+                          Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed) noexcept nogil:
+    """h = h_prev W + b.
 
     N4: a single output keeps the chains of N1. z^T = W^T h_prev^T has the samples as its
     columns, and h_prev^T is transposed in registers, so that every lane is in use.
@@ -170,31 +170,71 @@ cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssi
     p.swapped = fan_out == 1 and n > 1
     if p.swapped:
         p.M, p.N = 1, n
-        choose_columns(&p, 0, n)
         p.A, p.B, p.transposed = <const real*> W, <const real*> h_prev, True
     else:
         p.M, p.N = n, fan_out
-        choose_columns(&p, first, count)
         p.A, p.B, p.transposed = <const real*> h_prev, <const real*> W, transposed
+    choose_columns(&p, 0, p.N)
     p.C, p.K, p.row, p.step = <real*> h, fan_in, fan_in, 1
-    p.accumulate = False
-    p.epilogue, p.activation = ACTIVATE, activation
-    p.bias, p.derivative = <const real*> b, <real*> dh
+    p.accumulate = p.magnitudes = False
+    p.thin = is_thin(<double> n * fan_out, fan_in)
+    p.epilogue, p.activation = ACTIVATE, IDENTITY
+    p.bias, p.derivative = <const real*> b, NULL
+    return p
+
+
+cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssize_t n,
+                  Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                  Activation activation, Py_ssize_t first, Py_ssize_t count,
+                  memory scratch) noexcept nogil:
+    """E1: h = act(h_prev W + b), `count` columns of it from `first` on."""
+    cdef Product p = layer(h, h_prev, W, b, n, fan_in, fan_out, transposed)
+    if not p.swapped:
+        choose_columns(&p, first, count)
+    p.activation, p.derivative = activation, <real*> dh
     multiply_matrices(&p, <real*> scratch)
+
+
+cdef void forward_magnitudes(memory e_z, source operand, source W, source b, Py_ssize_t n,
+                             Py_ssize_t fan_in, Py_ssize_t fan_out,
+                             memory scratch) noexcept nogil:
+    """e_z = operand |W| + b; of one column, W must hold the magnitudes."""
+    cdef Product p = layer(e_z, operand, W, b, n, fan_in, fan_out, False)
+    p.magnitudes = not p.swapped
+    multiply_matrices(&p, <real*> scratch)
+
+
+cdef inline Product layer_below(memory delta, source delta_next, source W, Py_ssize_t n,
+                                Py_ssize_t fan_in, Py_ssize_t fan_out,
+                                bint transposed) noexcept nogil:
+    """delta = delta_next W^T."""
+    cdef Product p
+    p.C, p.M, p.N, p.K = <real*> delta, n, fan_in, fan_out
+    choose_columns(&p, 0, p.N)
+    p.A, p.row, p.step = <const real*> delta_next, fan_out, 1
+    p.B = <const real*> W
+    p.transposed = fan_out > 1 and not transposed       # one column is its own transpose
+    p.accumulate = p.magnitudes = False
+    p.thin = is_thin(<double> n * fan_in, fan_out)
+    p.epilogue = STORE
+    return p
 
 
 cdef void delta_step(memory delta, source delta_next, source W, source dh, Py_ssize_t n,
                      Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, Py_ssize_t first,
                      Py_ssize_t count, memory scratch) noexcept nogil:
     """E5: delta = (delta_next W^T) * dh, or dL/dX without dh; of its columns as in E1."""
-    cdef Product p
-    p.C, p.M, p.N, p.K = <real*> delta, n, fan_in, fan_out
+    cdef Product p = layer_below(delta, delta_next, W, n, fan_in, fan_out, transposed)
     choose_columns(&p, first, count)
-    p.A, p.row, p.step = <const real*> delta_next, fan_out, 1
-    p.B = <const real*> W
-    p.transposed = fan_out > 1 and not transposed       # one column is its own transpose
-    p.accumulate = False
     p.epilogue, p.factor = STORE if dh == NULL else SCALE, <const real*> dh
+    multiply_matrices(&p, <real*> scratch)
+
+
+cdef void delta_magnitudes(memory e_g, source operand, source W, Py_ssize_t n, Py_ssize_t fan_in,
+                           Py_ssize_t fan_out, memory scratch) noexcept nogil:
+    """e_g = operand |W^T|."""
+    cdef Product p = layer_below(e_g, operand, W, n, fan_in, fan_out, False)
+    p.magnitudes = True
     multiply_matrices(&p, <real*> scratch)
 
 
@@ -232,7 +272,8 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
         <const real*> h_prev, <const real*> delta)
     p.A += first
     p.C = <real*> dW + first * p.N
-    p.accumulate, p.epilogue = accumulate, STORE
+    p.accumulate, p.magnitudes, p.epilogue = accumulate, False, STORE
+    p.thin = is_thin(<double> fan_in * fan_out, n)
     multiply_matrices(&p, <real*> scratch)
     if first > 0:
         return

@@ -19,12 +19,13 @@ cdef void pack_panel(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K, P
                      Py_ssize_t columns, int NV) noexcept nogil:
     """B[k0:k0+K, j0:j0+columns] as (K, NV VL), zeros beside the last column."""
     cdef Py_ssize_t k, lanes
+    cdef vec x
     cdef int v
     for v in range(NV):
         lanes = min(<Py_ssize_t> VL, columns - v * VL)
         for k in range(K):
-            store(out + (k * NV + v) * VL,
-                  load_lanes(p.B + (k0 + k) * p.N + j0 + v * VL, lanes))
+            x = load_lanes(p.B + (k0 + k) * p.N + j0 + v * VL, lanes)
+            store(out + (k * NV + v) * VL, magnitude(x) if p.magnitudes else x)
 
 
 cdef void pack_transposed(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K,
@@ -45,7 +46,8 @@ cdef void pack_transposed(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t
             transpose(x)
             for c in range(VL):
                 if c < depth:
-                    store(out + ((k + c) * NV + v) * VL, x[c])
+                    store(out + ((k + c) * NV + v) * VL,
+                          magnitude(x[c]) if p.magnitudes else x[c])
 
 
 cdef inline void pack_tile(real* out, const real* A, Py_ssize_t row, Py_ssize_t step,

@@ -28,6 +28,8 @@ ctypedef struct Product:
     Py_ssize_t step
     const real* B           # IN  (K, N), or (N, K) when transposed
     bint transposed
+    bint magnitudes         # |B| in place of B, which is packed then
+    bint thin
     Py_ssize_t M
     Py_ssize_t N
     Py_ssize_t K

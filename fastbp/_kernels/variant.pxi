@@ -43,5 +43,7 @@ TABLE.activate_within = activate_within
 TABLE.delta_within = delta_within
 TABLE.multiply_within = multiply_within
 TABLE.settle_bound = settle_bound
+TABLE.forward_magnitudes = forward_magnitudes
+TABLE.delta_magnitudes = delta_magnitudes
 
 table = PyCapsule_New(&TABLE, "fastbp.KernelTable", NULL)
