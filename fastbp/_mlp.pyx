@@ -572,7 +572,7 @@ cdef class MLP:
         -------
         float
             Sum of the mini-batches' losses, each before its update and with its penalty,
-            over the sum of the weights: nats per sample.
+            over the sum of the weights: nats per sample; NaN if that sum is zero.
 
         Raises
         ------

@@ -10,6 +10,7 @@ import gc
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,20 @@ TESTS = Path(__file__).parent
 SET_HANDLER = 304  # of PyDataMem_SetHandler in NumPy's table of C functions
 
 
-def in_process(folder, function, *arguments, **variables):
-    """The lines that ``module.function(*arguments)`` of a test module prints there."""
+def in_process(folder, function, *arguments, objects="malloc"):
+    """The lines that ``module.function(*arguments)`` of a test module prints there.
+
+    ``objects`` is what Python allocates its objects with, unless it has no GIL and one way alone.
+    """
     library = str(folder / "allocator.so")
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, TESTS / "allocator.c"],
                    check=True)
     module = function.partition(".")[0]
     script = f"import sys, {module}; {function}(*sys.argv[1:])"
-    env = {**os.environ, "LD_PRELOAD": library, "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "165",
-           "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]), **variables}
+    env = {**os.environ, "LD_PRELOAD": library, "MALLOC_PERTURB_": "165",
+           "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        env["PYTHONMALLOC"] = objects
     run = subprocess.run([sys.executable, "-X", "faulthandler", "-c", script, *arguments], env=env,
                          text=True, capture_output=True, cwd=TESTS)
     assert run.returncode == 0, (run.returncode, run.stdout.splitlines()[-3:], run.stderr)

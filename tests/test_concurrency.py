@@ -109,7 +109,7 @@ def test_nobody_waits_for_a_long_call(method):
     may be, and then not before its end.
     """
     X, y = samples(1)
-    X, y = np.repeat(X, 200_000, axis=0), np.repeat(y, 200_000)
+    X, y = np.repeat(X, 10**6, axis=0), np.repeat(y, 10**6)
     net, other = MLP(SIZES, seed=0, n_threads=1), MLP(SIZES, seed=1, n_threads=1)
     calls = {"forward": (net.forward, net.forward), "logits": (net.logits, net.logits),
              "loss_value": (net.loss_value, net.loss_value),

@@ -182,6 +182,16 @@ def test_weights_of_zero(dtype, isa):
     assert optimizer.state_dict()["t"] == 5  # of 7
 
 
+def test_no_weight_at_all(dtype, isa):
+    """No step, and the mean of nothing."""
+    X, y, w = samples(dtype=dtype)
+    w[3] = 0
+    net, twin, optimizer, _ = copies(dtype, Adam())
+    assert np.isnan(net.train_epoch(X, y, optimizer, sample_weight=w, order=np.full(N, 3)))
+    np.testing.assert_array_equal(net.params, twin.params)
+    assert optimizer.state_dict()["t"] == 0
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_very_few_samples(n, dtype):
     X, y, _ = samples(n, dtype)

@@ -4,11 +4,10 @@
 #     apt-get install build-essential zlib1g-dev libffi-dev libssl-dev debian-archive-keyring
 #     tools/freethreaded.sh FOLDER
 #     cd CHECKOUT && FOLDER/env/bin/python setup.py build_ext --inplace
-#     FOLDER/env/bin/python -m pytest -k 'not generic' --parallel-threads=4 \
-#         tests/test_{concurrency,threads,float_mode_of_threads,network,layers,epoch,optimisers}.py
+#     FOLDER/env/bin/python tools/hardening.py free       # all tests, as anywhere
+#     FOLDER/env/bin/python tools/hardening.py parallel   # those of threads, in four threads at once
 #
-# The last command runs each test in four threads at once; tests that cannot run so are marked
-# thread_unsafe. Without its option and files it runs them all, as anywhere. CPython is built from
+# Tests that cannot run in several threads at once are marked thread_unsafe. CPython is built from
 # the source package of Debian 13, fetched by a private apt; wheels come from PyPI. Some ten minutes.
 set -euo pipefail
 

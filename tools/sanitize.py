@@ -3,9 +3,9 @@
     python tools/sanitize.py address            # AddressSanitizer and UndefinedBehaviorSanitizer
     python tools/sanitize.py thread             # ThreadSanitizer: the tests of threads
     python tools/sanitize.py address -k epoch   # what follows goes to pytest
-    python tools/sanitize.py thread --json bench/results/hardening.json     # records the result
 
 Needs GCC and the test extras; some 20 minutes of one CPU for the first, an hour for the second.
+Without options of pytest the result is a row of bench/results/hardening.json.
 Fails on a report or a failed test. Then it plants one error in the copy and fails if that is not
 reported: a sanitizer that sees nothing proves nothing.
 
@@ -14,17 +14,16 @@ the locks but not the memory: every access that it compares is one of fastbp's.
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
+
+from hardening import counts, record
 
 ROOT = Path(__file__).parents[1]
 REPORT = re.compile(r"ERROR: AddressSanitizer|runtime error:|WARNING: ThreadSanitizer")
@@ -147,9 +146,7 @@ def test(sanitizer, folder, tests, options=()):
             reports.append(text)
     if not results.exists():
         return None, reports, ended.stdout
-    suite = next(ElementTree.parse(results).iter("testsuite"))
-    return {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}, \
-        reports, ended.stdout
+    return counts(results), reports, ended.stdout
 
 
 def finds_planted_error(sanitizer, folder):
@@ -163,41 +160,28 @@ def finds_planted_error(sanitizer, folder):
     return bool(test(sanitizer, folder, [plant.test])[1])
 
 
-def record(path, name, row):
-    """Put the row in the file's table, in place of the last one of this sanitizer."""
-    sys.path.insert(0, str(ROOT))
-    from fastbp._bench.measure import machine
-
-    document = json.loads(path.read_text()) if path.exists() else {"machine": {}, "tables": {}}
-    document["machine"] = document["machine"] or machine()
-    rows = [r for r in document["tables"].get("sanitizers", []) if r["sanitizer"] != name]
-    document["tables"]["sanitizers"] = sorted([*rows, row], key=lambda r: r["sanitizer"])
-    path.write_text(json.dumps(document, indent=1) + "\n")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sanitizer", choices=SANITIZERS)
-    parser.add_argument("--json", type=Path)
     arguments, options = parser.parse_known_args()
     sanitizer = SANITIZERS[arguments.sanitizer]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         copy_of_tree(folder)
         build(sanitizer, folder)
-        counts, reports, output = test(sanitizer, folder, sanitizer.tests, options)
+        found, reports, output = test(sanitizer, folder, sanitizer.tests, options)
         print(output[-20000:], *reports, sep="\n")
-        if counts is None or counts["failures"] or counts["errors"] or reports:
-            sys.exit(f"{arguments.sanitizer}: {len(reports)} processes with reports, {counts}")
+        if found is None or found["failed"] or reports:
+            sys.exit(f"{arguments.sanitizer}: {len(reports)} processes with reports, {found}")
         if not finds_planted_error(sanitizer, folder):
             sys.exit(f"{arguments.sanitizer}: the planted error was not reported")
         compiler = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True)
-        row = {"sanitizer": sanitizer.flags, "tests": counts["tests"] - counts["skipped"],
-               "excluded": len(sanitizer.excluded), "reports": 0, "planted error": "reported",
-               "compiler": f"GCC {compiler.stdout.strip()}", "date": time.strftime("%Y-%m-%d")}
+        row = {"sanitizer": sanitizer.flags, **found, "excluded": len(sanitizer.excluded),
+               "reports": 0, "planted error": "reported",
+               "compiler": f"GCC {compiler.stdout.strip()}"}
         print(*row.items())
-        if arguments.json:
-            record(arguments.json, sanitizer.flags, row)
+        if not options:
+            record("sanitizers", "sanitizer", row)
 
 
 if __name__ == "__main__":
