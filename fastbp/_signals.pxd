@@ -16,16 +16,17 @@ ctypedef struct Clock:      # when a region last looked
     double work             # multiply-adds since
     float_mode mode         # the caller's, for its handlers of signals
     PyThreadState* thread   # without the GIL
+    bint main               # the thread of handlers
 
 cdef Clock start_clock() noexcept nogil
 
-# Around a region, and within it around what needs the GIL. Not PyGILState, which a daemon thread
-# must not ask once the interpreter is gone; here it ends.
+# Around a region; within it for the main thread alone: once the interpreter is gone, any other ends
+# as it takes the GIL, which it must not while others work on what is on its stack
 cdef void release_gil(Clock* clock) noexcept nogil
 cdef void take_gil(Clock* clock) noexcept nogil
 
-# Every 20 ms of a long region handlers of signals run: 1 if they did now, -1 with the exception
-# of one set, 0 otherwise
+# Every 20 ms of a long region of the main thread handlers of signals run: 1 if they did now, -1
+# with the exception of one set, 0 otherwise
 cdef int look(Clock* clock, double work) noexcept nogil
 
 # Of n rows or columns of a product, of so many multiply-adds each, those between two looks: all, or

@@ -3,6 +3,9 @@
 A piece is of the output (N1), or of whole blocks of a sum: how long it is changes no bit.
 """
 
+import os
+import threading
+
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode
@@ -14,13 +17,26 @@ cdef double PRODUCT = 2.0 ** 26     # vectors of multiply-adds: some 20 ms of AV
 
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept nogil
+    unsigned long this_thread "PyThread_get_thread_ident"() noexcept nogil
     PyThreadState* save_thread "PyEval_SaveThread"() noexcept nogil
     void restore_thread "PyEval_RestoreThread"(PyThreadState* thread) noexcept nogil
 
 
+cdef unsigned long main_thread = threading.main_thread().ident
+
+
+def _after_fork():
+    """In the child, the thread that forked is the main one."""
+    global main_thread
+    main_thread = this_thread()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 cdef Clock start_clock() noexcept nogil:
     cdef Clock clock
-    clock.last, clock.work, clock.thread = 0, 0, NULL
+    clock.last, clock.work, clock.thread, clock.main = 0, 0, NULL, this_thread() == main_thread
     clock.mode = enter_float_mode()
     leave_float_mode(clock.mode)
     return clock
@@ -41,7 +57,7 @@ cdef int look(Clock* clock, double work) noexcept nogil:
     cdef float_mode mode
     cdef int found
     clock.work += work
-    if clock.work < LONG:
+    if clock.work < LONG or not clock.main:
         return 0
     clock.work = 0
     clock_gettime(CLOCK_MONOTONIC, &t)

@@ -52,6 +52,34 @@ def test_pools(method, tmp_path):
     assert in_process(script, method) == ["True", "True"]
 
 
+def test_a_thread_that_forks_is_the_main_one_of_the_child():
+    """Handlers of signals run within its calls; of half a minute, this one."""
+    script = COMMON + """
+class Enough(Exception):
+    pass
+def handler(*_):
+    raise Enough
+def fork():
+    global ended
+    child = os.fork()
+    if child == 0:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        wide = fastbp.MLP((20, 1024, 1024, 1), seed=0, n_threads=1)
+        try:
+            wide.backprop(np.tile(X, (1000, 1)), np.tile(y, 1000))
+        except Enough:
+            os._exit(0 if time.process_time() < 2 else 2)
+        os._exit(1)
+    ended = os.waitpid(child, 0)[1]
+signal.signal(signal.SIGALRM, handler)
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+print(ended)
+"""
+    assert in_process(script) == ["0"]
+
+
 # ---- the end
 
 

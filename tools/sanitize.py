@@ -49,6 +49,7 @@ class Sanitizer(NamedTuple):
 
 
 COUNT = "counts threads, of which the runtime has one of its own"
+MALLOC = "preloads a malloc of its own before the sanitizer's"
 TIME = "has a limit on time that the instrumented code does not keep"
 SANITIZERS = {
     "address": Sanitizer(
@@ -63,8 +64,10 @@ SANITIZERS = {
         prefix=(),
         tests=(),
         excluded={
-            "tests/test_memory.py::test_a_call_that_fits_allocates_nothing":
-                "preloads a malloc of its own before the sanitizer's",
+            "tests/test_allocation.py": MALLOC,
+            "tests/test_leaks.py::test_nothing_is_kept": MALLOC,
+            "tests/test_threads.py::test_no_threads_to_be_had":
+                "limits memory, of which the sanitizer needs more",
             "tests/test_memory.py::test_peak_of_a_million_rows":
                 "measures memory, to which the sanitizer adds its own",
             "tests/test_sklearn_upstream.py":
