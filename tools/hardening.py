@@ -21,6 +21,8 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from cpuinfo import get_cpu_info
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results" / "hardening.json"
 THREADS = ("concurrency", "threads", "float_mode_of_threads", "network", "layers", "epoch",
@@ -50,11 +52,8 @@ def counts(results):
 
 def record(table, key, row, path=RESULTS):
     """Put the row in the table of the file, in place of the last one with this key."""
-    sys.path.insert(0, str(ROOT))
-    from fastbp._bench.measure import cpu_model
-
     document = json.loads(path.read_text()) if path.exists() else {"tables": {}}
-    row = row | {"CPU": cpu_model(), "date": time.strftime("%Y-%m-%d")}
+    row = row | {"CPU": get_cpu_info()["brand_raw"], "date": time.strftime("%Y-%m-%d")}
     rows = [r for r in document["tables"].get(table, []) if r[key] != row[key]]
     document["tables"][table] = sorted([*rows, row], key=lambda r: r[key])
     path.write_text(json.dumps(document, indent=1) + "\n")
