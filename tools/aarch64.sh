@@ -42,7 +42,8 @@ done
 "${PYTHON:-python3}" -m pip install -q --upgrade --target site --python-version "$version" \
     --only-binary=:all: --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
     --platform manylinux2014_aarch64 \
-    'numpy>=2' 'Cython>=3.1' 'setuptools>=77' 'pytest>=8' 'mpmath>=1.3' 'gmpy2>=2.1' 'hypothesis>=6.100'
+    'numpy>=2' 'Cython>=3.1' 'setuptools>=77' 'pytest>=8' 'mpmath>=1.3' 'gmpy2>=2.1' \
+    'hypothesis>=6.100'
 
 cat >python <<PYTHON
 #!/bin/sh
