@@ -111,7 +111,10 @@ def output(name, out, shape, dtype, inputs, in_place=()):
     _check_shape(name, out, shape)
     _check_writable(name, out)
     for other, value in inputs.items():
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):
+            continue                        # no memory of its own: said of it when it is converted
         itself = other in in_place and _same_memory(out, array)
         if not itself and np.may_share_memory(out, array, max_work=_OVERLAP_WORK):
             raise ValueError(f"{name} overlaps {other}; it should have memory of its own")

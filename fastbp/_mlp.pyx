@@ -554,7 +554,7 @@ cdef class MLP:
         X, y, sample_weight, l2
             As in `backprop`. A mini-batch whose weights sum to zero makes no step.
         optimizer : SGD or Adam
-            Its state belongs to this network's size and dtype from the first step on.
+            Its state belongs to this network's size and dtype from the first step or epoch on.
         batch_size : int
             The last mini-batch takes what is left.
         shuffle : bool

@@ -14,6 +14,9 @@ import pytest
 import fastbp
 
 
+takes_signals = pytest.mark.thread_unsafe(reason="signals come to the main thread")
+
+
 def in_threads(count, work):
     """``work(i)`` in ``count`` threads that start together; their results."""
     barrier, results = threading.Barrier(count), [None] * count

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from calling import in_threads, interrupted, keyboard_interrupt
+from calling import in_threads, interrupted, keyboard_interrupt, takes_signals
 
 from fastbp import MLP, SGD, Adam, Layers
 
@@ -159,6 +159,7 @@ def test_gradients_from_many_threads_are_right_or_refused():
     assert in_threads(4, work) == [10] * 4
 
 
+@takes_signals
 @pytest.mark.parametrize("method", ["backprop", "value_and_grad", "objective", "error_bound",
                                     "train_epoch"])
 def test_a_second_gradient_is_refused(method):
@@ -184,6 +185,7 @@ def test_a_second_gradient_is_refused(method):
     call()
 
 
+@takes_signals
 def test_one_optimizer_in_two_networks():
     """It belongs to the epoch that is running; whoever else wants it is refused, and stays."""
     net, other, optimizer = (*(MLP(WIDE, seed=0) for _ in range(2)), Adam())
@@ -273,6 +275,7 @@ def test_the_gil_is_released(call):
 # ---- Ctrl-C
 
 
+@takes_signals
 @pytest.mark.parametrize("batch_size", [4, 64, 1000])
 def test_an_epoch_is_interrupted_between_two_steps(batch_size):
     """The parameters are those after a whole number of steps, and all goes on from there."""
@@ -292,6 +295,7 @@ def test_an_epoch_is_interrupted_between_two_steps(batch_size):
     np.testing.assert_array_equal(net.params, twin.params)
 
 
+@takes_signals
 @pytest.mark.parametrize("method", ["backprop", "value_and_grad", "forward", "loss_value"])
 def test_a_long_call_is_interrupted(method):
     X, y = samples(1)
@@ -308,6 +312,7 @@ def test_a_long_call_is_interrupted(method):
     np.testing.assert_array_equal(net.grad, twin.grad)
 
 
+@takes_signals
 def test_a_wide_network_is_interrupted():
     """Within a block of 256 rows, too: of this network one takes some tenths of a second."""
     sizes = (*[1024] * 8, 1)
@@ -318,6 +323,7 @@ def test_a_wide_network_is_interrupted():
             net.backprop(X, y)
 
 
+@takes_signals
 def test_layers_are_interrupted():
     """`forward` that did not end leaves nothing to go back over."""
     X, _ = samples(500000, (20, 1))

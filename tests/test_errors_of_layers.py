@@ -44,6 +44,16 @@ def run_layers(layers, arguments):
     layers.backward(*(arguments[name] for name in BACKWARD))
 
 
+@pytest.mark.parametrize("argument", ["X", "y", "sample_weight"])
+def test_a_ragged_list_is_named(argument):
+    """Where it is first looked at, too: as what an array to write to might overlap."""
+    layers, a = Layers((3, 1), ["identity"]), layers_arguments()
+    given = {"weights": [half(3, 1)], "biases": [half(1)], "X": a["X"], "y": half(N, 1),
+             "weight_grads": [half(3, 1)], "bias_grads": [half(1)]}
+    refused(lambda: layers.loss_and_grad(**{**given, argument: [[1], [1, 2]]}), ValueError,
+            argument, "cannot be read")
+
+
 @pytest.mark.parametrize(("argument", "value", "kind", "words"), [
     *[(name, None, TypeError, [name, "sequence"])
       for name in ("weights", "biases", "weight_grads", "bias_grads")],

@@ -6,11 +6,11 @@ array, takes longer than that; whoever called goes on afterwards and gets the sa
 
 import numpy as np
 import pytest
-from calling import interrupted
+from calling import interrupted, takes_signals
 
 import fastbp
 
-pytestmark = pytest.mark.thread_unsafe(reason="signals come to the main thread")
+pytestmark = takes_signals
 WIDE = 8192
 ONE_CALL = 100_000_000
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import in_process, interrupted
+from calling import in_process, interrupted, takes_signals
 
 import fastbp
 from fastbp import MLP, SGD, Adam, Layers
@@ -151,7 +151,7 @@ def test_one_team_and_many_callers():
     assert not wrong
 
 
-@pytest.mark.thread_unsafe(reason="signals come to the main thread")
+@takes_signals
 @pytest.mark.parametrize("batch_size", [4, 64, 1000])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
@@ -175,7 +175,7 @@ def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
         assert same_bits(net.params, twin.params)
 
 
-@pytest.mark.thread_unsafe(reason="signals come to the main thread")
+@takes_signals
 def test_a_wide_network_is_interrupted():
     sizes = (*[1024] * 6, 1)
     X, y, _ = samples(sizes, 2048, "float32")

@@ -364,3 +364,9 @@ def test_what_cannot_be_read_is_a_type_error_by_name(name, change):
     arguments = {"X": torch.ones(4, 3), "y": torch.ones(4, 1), **change()}
     with pytest.raises(TypeError, match=f"^{name} is "):
         loss_and_grad_(fused, **arguments)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (2, 2, 3)])
+def test_a_sparse_tensor_is_named(shape):
+    with pytest.raises(TypeError, match="^X is of layout torch.sparse_coo"):
+        fuse(sequential((3, 5, 1)).float())(torch.ones(shape).to_sparse())

@@ -131,7 +131,7 @@ class FusedSequential(nn.Sequential):
         binding = self._bound()
         if any(binding.hooks):
             return super().forward(X)
-        if X.dim() != 2 and X.dim() > 0:
+        if X.dim() != 2 and X.dim() > 0 and X.layout is torch.strided:
             h = self.forward(X.reshape(math.prod(X.shape[:-1]), X.shape[-1]))
             return h.reshape(*X.shape[:-1], h.shape[-1])
         params, addresses = binding.params()
