@@ -13,7 +13,6 @@ import pytest
 
 import fastbp
 
-
 takes_signals = pytest.mark.thread_unsafe(reason="signals come to the main thread")
 
 
