@@ -29,12 +29,14 @@ from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 from fastbp._recursion cimport (
     Stretch, carry_out, first_stretch, interrupted, next_stretch, threads_for,
 )
+from fastbp._signals cimport at_once
 from fastbp._team cimport Seat, do_phase, share
 from fastbp._workspace cimport ALIGNMENT, BLOCK, Buffers, Sweep, aligned, check_room
 
 cdef enum:
     UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
-    NEAR = 1 << 16      # bytes of e_dW that stay in the cache from its first sum to the last step
+    NEAR = 1 << 16      # bytes of e_dW that stay in the cache from its first sum to the last step,
+    FEW = 8             # which is worth shorter products for so many samples
 
 ctypedef struct Task:
     Sweep* values
@@ -300,7 +302,9 @@ cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
     for l in range(s.n_layers):
         next_stretch(&rows, s, l)
         while rows.first < rows.last:
-            count = min(max(1, NEAR // (rows.width * s.itemsize)), rows.last - rows.first)
+            count = at_once(rows.last - rows.first, 2.0 * b.n * rows.width, s.kernels)
+            if b.n <= FEW:
+                count = min(count, max(1, NEAR // (rows.width * s.itemsize)))
             sum_rows(b, seat, l, rows.first, count)
             if b.row + b.n == t.n:
                 settle(t, l, rows.first, count, rows.width)
