@@ -70,6 +70,8 @@ SANITIZERS = {
                 "limits memory, of which the sanitizer needs more",
             "tests/test_memory.py::test_peak_of_a_million_rows":
                 "measures memory, to which the sanitizer adds its own",
+            "tests/test_processes.py::test_a_thread_that_forks_is_the_main_one_of_the_child":
+                "another thread may hold the lock of the sanitizer's allocator when it forks",
             "tests/test_sklearn_upstream.py":
                 "starts a process with an empty environment, without the sanitizer's runtime",
             "tests/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
