@@ -24,7 +24,7 @@ from libc.math cimport INFINITY
 from libc.stdlib cimport free, malloc
 
 from fastbp._gradient cimport Totals, add_weights, samples, start
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 from fastbp._recursion cimport (
     Stretch, carry_out, first_stretch, interrupted, next_stretch, threads_for,
@@ -69,11 +69,13 @@ cdef double roundoff(const Shape* s) noexcept nogil:
 
 cdef Length length_of(double K, double u, double more) noexcept nogil:
     """Of sums of K products, whose results undergo `more` roundings."""
-    cdef double k = (min(K, 256.0) + (K + 255.0) // 256.0 + 1) * u
+    cdef float_mode mode = enter_float_mode()
+    cdef double k = settled((min(settled(K), 256.0) + (settled(K) + 255.0) // 256.0 + 1) * u)
     cdef Length length
-    length.gamma = k / (1 - k) + more * u if k < 0.5 else INFINITY
-    length.scale = 1 + 4 * length.gamma + 16 * u        # of two sums that are added, too
+    length.gamma = settled(k / (1 - k) + settled(more) * u) if k < 0.5 else INFINITY
+    length.scale = settled(1 + 4 * length.gamma + 16 * u)       # of two sums that are added, too
     length.lost = UNDERFLOWS * (K + 2)
+    leave_float_mode(mode)
     return length
 
 
@@ -143,7 +145,7 @@ cdef class Certificate:
                    bint mean, double l2, int asked) except -1:
         cdef const Shape* s = self.shape
         cdef int threads = threads_for(s, n, 6, asked)
-        cdef double u = roundoff(s), more = roundings(batch, n, u)
+        cdef double u = roundoff(s), more
         cdef Py_ssize_t block = min(max(n, 1), <Py_ssize_t> BLOCK * threads)
         cdef Task t
         cdef float_mode mode
@@ -151,17 +153,19 @@ cdef class Certificate:
         self.reserve(block, threads)
         mode = enter_float_mode()
         self.bind(values)
+        more = settled(roundings(batch, settled(n), u))
+        t.rounding = settled(more * u)
         leave_float_mode(mode)
         t.values, t.errors, t.batch, t.output = &values.sweep, &self.errors.sweep, batch, output
         t.n, t.widest, t.lengths = n, self.widest, self.lengths
         t.over_samples = length_of(n, u, more)
-        t.rounding, t.l2, t.mean = more * u, l2, mean
+        t.l2, t.mean = l2, mean
         t.inputs, t.operand = self.inputs, self.operand
         start(&t.totals)
         return carry_out(&values.sweep, pass_of_thread, &t, threads)
 
 
-cdef double roundings(const Batch* batch, Py_ssize_t n, double u) noexcept nogil:
+cdef double roundings(const Batch* batch, double n, double u) noexcept nogil:
     """What follows a sum, in units of u: the penalty's product and sum, the quotient of a mean.
 
     The divisor is a float64 sum of n weights, and rounded to the dtype.

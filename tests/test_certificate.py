@@ -222,12 +222,23 @@ def test_a_softmax_of_what_is_not_known(isa):
 
 
 @pytest.mark.parametrize("n, l2, W, X, y", [
-    (1, 0.0, 1.0, 1e30, -1e10), (0, 3.5e38, 1e-3, 1.0, 0.0)])
+    (1, 0.0, 1.0, 1e30, -1e10), (0, 3.5e38, 1e-3, 1.0, 0.0), (1, 0.0, 1.0, 1e20, 0.0),
+    (2, 0.0, 1.0, 3e19, 0.0)])
 def test_gradients_that_overflow(isa, n, l2, W, X, y):
+    """Their bound does not: u times what was summed is a number still."""
     net = of([1, 1], [W, 0], loss="squared_error")
     net.backprop(np.full((n, 1), X), np.full(n, y), l2=l2)
     bound = net.error_bound(np.full((n, 1), X), np.full(n, y), l2=l2)
     assert np.isinf(net.grad[0]) and np.isinf(bound[0])
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_float64_gradients_that_overflow(isa, reduction):
+    net = of([1, 1], [1, 0], "float64", loss="squared_error")
+    given = np.full((1, 1), 1e160), np.zeros(1)
+    net.backprop(*given, reduction=reduction)
+    bound = net.error_bound(*given, reduction=reduction)
+    assert np.isinf(net.grad[0]) and np.isinf(bound[0]) and np.isfinite(bound[1])
 
 
 @pytest.mark.parametrize("dtype, l2, W", [("float32", 1e-46, 1e20), ("float64", 1.2e-310, 1.2e10)])

@@ -24,10 +24,10 @@ cdef extern from *:
     #define UP ((real)1 + 16 * UNIT)
     #if MANTISSA == 23
     #define TINY 0x1p-149f
-    #define LARGEST (0x1p127f * 4 * UNIT)
+    #define LARGEST (4 * UNIT * 0x1p127f)
     #else
     #define TINY 0x1p-1074
-    #define LARGEST (0x1p1023 * 4 * UNIT)
+    #define LARGEST (4 * UNIT * 0x1p1023)
     #endif
     """
     const real UNIT, UP, TINY, LARGEST
