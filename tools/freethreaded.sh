@@ -4,7 +4,7 @@
 #     apt-get install build-essential zlib1g-dev libffi-dev libssl-dev debian-archive-keyring
 #     tools/freethreaded.sh FOLDER
 #     cd CHECKOUT && FOLDER/env/bin/python setup.py build_ext --inplace
-#     FOLDER/env/bin/python tools/hardening.py free       # all tests, as anywhere
+#     FOLDER/env/bin/python tools/hardening.py free       # all that have wheels
 #     FOLDER/env/bin/python tools/hardening.py parallel   # those of threads, in four threads at once
 #
 # Tests that cannot run in several threads at once are marked thread_unsafe. CPython is built from
