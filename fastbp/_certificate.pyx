@@ -73,7 +73,7 @@ cdef Length length_of(double K, double u, double more) noexcept nogil:
     cdef double k = settled((min(settled(K), 256.0) + (settled(K) + 255.0) // 256.0 + 1) * u)
     cdef Length length
     length.gamma = settled(k / (1 - k) + settled(more) * u) if k < 0.5 else INFINITY
-    length.scale = settled(1 + 4 * length.gamma + 16 * u)       # of two sums that are added, too
+    length.scale = settled(1 + 4 * length.gamma + 16 * u)       # of a sum of two products, too
     length.lost = UNDERFLOWS * (K + 2)
     leave_float_mode(mode)
     return length
@@ -223,21 +223,28 @@ cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at
     cdef const char* e_h = NULL
     cdef char* operand = t.operand + at * t.widest * s.itemsize
     cdef char* values_scratch = t.values.scratch + seat.part * t.values.scratch_bytes
+    cdef char* errors_scratch = t.errors.scratch + seat.part * t.errors.scratch_bytes
+    cdef Py_ssize_t first, count
+    cdef double work
     s.kernels.spread(t.inputs + at * s.sizes[0] * s.itemsize, X, NULL, 1, 1, 0, n * s.sizes[0])
     for l in range(s.n_layers):
         a, e = &t.values.layers[l], &t.errors.layers[l]
         o = at * s.sizes[l + 1] * s.itemsize
         spread(s, operand, h, e_h, t.lengths[l], 0, n * s.sizes[l])
-        s.kernels.forward(a.h + o, NULL, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], False,
-                          IDENTITY, 0, s.sizes[l + 1], values_scratch)
-        s.kernels.forward_magnitudes(e.h + o, operand, e.W, e.b, n, s.sizes[l], s.sizes[l + 1],
-                                     t.errors.scratch + seat.part * t.errors.scratch_bytes)
+        first, work = 0, 2.0 * n * s.sizes[l]
+        while first < s.sizes[l + 1]:
+            count = at_once(s.sizes[l + 1] - first, work, s.kernels)
+            s.kernels.forward(a.h + o, NULL, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], False,
+                              IDENTITY, first, count, values_scratch)
+            s.kernels.forward_magnitudes(e.h + o, operand, e.W, e.b, n, s.sizes[l],
+                                         s.sizes[l + 1], first, count, errors_scratch)
+            first += count
+            if interrupted(t.values, seat, work * count):
+                return True
         if s.activations[l] != IDENTITY:
             s.kernels.activate_within(a.h + o, a.dh + o, e.h + o, e.dh + o, s.activations[l],
                                       n * s.sizes[l + 1])
         h, e_h = a.h + o, e.h + o
-        if interrupted(t.values, seat, 2.0 * n * s.sizes[l] * s.sizes[l + 1]):
-            return True
     return False
 
 
@@ -264,7 +271,8 @@ cdef void delta_of_loss(Task* t, const Batch* block, Py_ssize_t at, Py_ssize_t n
 cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """E5 and e_delta down to the first layer, leaving the operands of E6 behind."""
     cdef const Shape* s = t.values.shape
-    cdef Py_ssize_t step, l, o, below
+    cdef Py_ssize_t step, l, o, below, first, count
+    cdef double work
     cdef Buffers* a
     cdef Buffers* e
     cdef Buffers* a_below
@@ -278,12 +286,18 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
             a_below, e_below = &t.values.layers[l - 1], &t.errors.layers[l - 1]
             spread(s, operand, a.delta + o, e.delta + o, t.lengths[l + 1], 0,
                    n * s.sizes[l + 1])
-            s.kernels.delta(a_below.delta + below, a.delta + o, a.W, NULL, n, s.sizes[l],
-                            s.sizes[l + 1], False, 0, s.sizes[l],
-                            t.values.scratch + seat.part * t.values.scratch_bytes)
-            s.kernels.delta_magnitudes(e_below.delta + below, operand, e.W, n, s.sizes[l],
-                                       s.sizes[l + 1],
-                                       t.errors.scratch + seat.part * t.errors.scratch_bytes)
+            first, work = 0, 2.0 * n * s.sizes[l + 1]
+            while first < s.sizes[l]:
+                count = at_once(s.sizes[l] - first, work, s.kernels)
+                s.kernels.delta(a_below.delta + below, a.delta + o, a.W, NULL, n, s.sizes[l],
+                                s.sizes[l + 1], False, first, count,
+                                t.values.scratch + seat.part * t.values.scratch_bytes)
+                s.kernels.delta_magnitudes(e_below.delta + below, operand, e.W, n, s.sizes[l],
+                                           s.sizes[l + 1], first, count,
+                                           t.errors.scratch + seat.part * t.errors.scratch_bytes)
+                first += count
+                if interrupted(t.values, seat, work * count):
+                    return
             s.kernels.multiply_within(
                 a_below.delta + below, e_below.delta + below,
                 a_below.dh + below if a_below.dh != NULL else NULL,
@@ -292,8 +306,6 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
             s.kernels.spread(a_below.h + below, a_below.h + below, NULL, 1, 1, 0, n * s.sizes[l])
         s.kernels.spread_delta(a.delta + o, e.delta + o, t.over_samples.gamma, t.over_samples.scale,
                                n * s.sizes[l + 1])
-        if interrupted(t.values, seat, 2.0 * n * s.sizes[l] * s.sizes[l + 1]):
-            return
 
 
 cdef void sums_part(void* task, const Seat* seat) noexcept nogil:

@@ -196,10 +196,12 @@ cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssi
 
 
 cdef void forward_magnitudes(memory e_z, source operand, source W, source b, Py_ssize_t n,
-                             Py_ssize_t fan_in, Py_ssize_t fan_out,
-                             memory scratch) noexcept nogil:
+                             Py_ssize_t fan_in, Py_ssize_t fan_out, Py_ssize_t first,
+                             Py_ssize_t count, memory scratch) noexcept nogil:
     """e_z = operand |W| + b; of one column, W must hold the magnitudes."""
     cdef Product p = layer(e_z, operand, W, b, n, fan_in, fan_out, False)
+    if not p.swapped:
+        choose_columns(&p, first, count)
     p.magnitudes = not p.swapped
     multiply_matrices(&p, <real*> scratch)
 
@@ -231,9 +233,11 @@ cdef void delta_step(memory delta, source delta_next, source W, source dh, Py_ss
 
 
 cdef void delta_magnitudes(memory e_g, source operand, source W, Py_ssize_t n, Py_ssize_t fan_in,
-                           Py_ssize_t fan_out, memory scratch) noexcept nogil:
+                           Py_ssize_t fan_out, Py_ssize_t first, Py_ssize_t count,
+                           memory scratch) noexcept nogil:
     """e_g = operand |W^T|."""
     cdef Product p = layer_below(e_g, operand, W, n, fan_in, fan_out, False)
+    choose_columns(&p, first, count)
     p.magnitudes = True
     multiply_matrices(&p, <real*> scratch)
 

@@ -1,7 +1,7 @@
 # Panels of A and B side by side in memory, in the order in which a tile reads them.
 #
 # Nothing is padded along k, and zeros beside the last column only feed lanes that are never
-# stored: packing moves elements and changes no bit.
+# stored: packing moves elements, or takes their magnitudes, and rounds nothing.
 
 cdef inline void transpose(vec* x) noexcept nogil:
     """VL x VL in registers: log2(VL) rounds of perfect shuffles."""

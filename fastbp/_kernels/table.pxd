@@ -117,12 +117,13 @@ ctypedef struct KernelTable:
     void (*multiply_within)(void* delta, void* e, const void* dh, const void* e_dh, double lost,
                             Py_ssize_t size) noexcept nogil
     # The products of E1 and E5 with |W| in place of W. e_z <- operand |W| + b, where a W of one
-    #    column must hold its magnitudes; e_g <- operand |W^T|
+    #    column must hold its magnitudes; e_g <- operand |W^T|. Columns as in E1
     void (*forward_magnitudes)(void* e_z, const void* operand, const void* W, const void* b,
                                Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out,
-                               void* scratch) noexcept nogil
+                               Py_ssize_t first, Py_ssize_t count, void* scratch) noexcept nogil
     void (*delta_magnitudes)(void* e_g, const void* operand, const void* W, Py_ssize_t n,
-                             Py_ssize_t fan_in, Py_ssize_t fan_out, void* scratch) noexcept nogil
+                             Py_ssize_t fan_in, Py_ssize_t fan_out, Py_ssize_t first,
+                             Py_ssize_t count, void* scratch) noexcept nogil
     # bound <- (bound + rounding l2 |W| + `lost` underflows) / divisor
     void (*settle_bound)(void* bound, const void* W, double l2, double rounding, double lost,
                          double divisor, Py_ssize_t size) noexcept nogil

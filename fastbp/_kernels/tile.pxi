@@ -29,7 +29,7 @@ ctypedef struct Product:
     const real* B           # IN  (K, N), or (N, K) when transposed
     bint transposed
     bint magnitudes         # |B| in place of B, which is packed then
-    bint thin
+    bint thin               # writing C, perhaps a part of dW, is most of the work
     Py_ssize_t M
     Py_ssize_t N
     Py_ssize_t K
