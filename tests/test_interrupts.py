@@ -42,13 +42,14 @@ def test_one_product(name):
         forever(call)
 
 
+@pytest.mark.parametrize("method", ["backprop", "error_bound"])
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_one_wide_layer(n_threads):
+def test_one_wide_layer(n_threads, method):
     net = fastbp.MLP([WIDE, WIDE // 2, 1], seed=0, n_threads=n_threads)
     X, y = np.ones((512, WIDE), "f"), np.ones(512, "f")
     few = net.backprop(X[:3], y[:3])
     before = net.params.copy()
     with interrupted(0.1, n_threads=n_threads):
-        forever(lambda: net.backprop(X, y))
+        forever(lambda: getattr(net, method)(X, y))
     np.testing.assert_array_equal(net.params, before)
     assert net.backprop(X[:3], y[:3]) == few
