@@ -16,8 +16,8 @@ and two for dW where a layer's input has an error. The products are the gradient
 `scale` just above 1 covers their roundings, which are relative because no term is negative.
 
 A pass has the blocks and phases of `_gradient`. After the first phase delta and e_delta hold the
-operands of e_dW, h its magnitude. In the second the rows of e_dW are summed, and after the last
-block finished, a few at a time: those of a wide layer are read from memory once.
+operands of e_dW, h its magnitude. In the second the rows of e_dW are summed and, after the last
+block, finished; of few samples a few rows at a time, which are read from memory once.
 """
 
 from libc.math cimport INFINITY
@@ -35,8 +35,11 @@ from fastbp._workspace cimport ALIGNMENT, BLOCK, Buffers, Sweep, aligned, check_
 
 cdef enum:
     UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
-    NEAR = 1 << 16      # bytes of e_dW that stay in the cache from its first sum to the last step,
-    FEW = 8             # which is worth shorter products for so many samples
+    # Bytes of e_dW that stay in the cache from the first sum to the last step: 16 and 128 KiB took
+    # 1.1 times as long for one sample. Of more samples than these, products in such short runs
+    # pack delta again for each: 1.24 on 1024-1024-1024-1 (512).
+    NEAR = 1 << 16
+    FEW_SAMPLES = 8
 
 ctypedef struct Task:
     Sweep* values
@@ -309,7 +312,7 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
 
 
 cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
-    """e_dW, e_db of a share of the weights, a few rows after the other."""
+    """e_dW, e_db of a share of the weights, some rows after the other."""
     cdef Block* b = <Block*> task
     cdef Task* t = b.task
     cdef const Shape* s = t.values.shape
@@ -319,7 +322,7 @@ cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
         next_stretch(&rows, s, l)
         while rows.first < rows.last:
             count = at_once(rows.last - rows.first, 2.0 * b.n * rows.width, s.kernels)
-            if b.n <= FEW:
+            if b.n <= FEW_SAMPLES:
                 count = min(count, max(1, NEAR // (rows.width * s.itemsize)))
             sum_rows(b, seat, l, rows.first, count)
             if b.row + b.n == t.n:

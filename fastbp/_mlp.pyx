@@ -428,7 +428,7 @@ cdef class MLP:
         The running error bound of E1 to E6, for each parameter: with the same arguments,
         |grad - true| <= bound, where `true` is E1 to E6 in real arithmetic at the network's params.
         X, y, pos_weight and what a sample counts are what they are in the network's dtype; delta_L
-        is h_L - t. It costs two to three gradients, and leaves `grad` alone.
+        is h_L - t. It leaves `grad` alone; docs/accuracy.md has what it costs.
 
         Parameters
         ----------
