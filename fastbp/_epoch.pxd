@@ -12,4 +12,4 @@ ctypedef struct BatchLoss:      # of a mini-batch before its update, per unit of
 cdef double run_epoch(Workspace ws, const Batch* batch, Optimizer optimizer, Py_ssize_t n,
                       Py_ssize_t size, Py_ssize_t n_params, double l2, int threads,
                       BatchLoss* batch_losses) except? -1
-cdef object permutation(Py_ssize_t n, raw)
+cdef object permutation(Py_ssize_t n, source)

@@ -6,7 +6,10 @@ loss, and in another every part divides and updates some lines of the flat vecto
 
 import numpy as np
 
+from fastbp import _random
+
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 
 from fastbp._gradient cimport Totals, loss_of, mean_of, start, sweep_blocks, total_loss
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
@@ -111,15 +114,25 @@ cdef void update_part(void* task, const Seat* seat) noexcept nogil:
         first += count
 
 
-cdef object permutation(Py_ssize_t n, raw):
-    """N6: Fisher-Yates from raw 64-bit draws; `_random.permutation` is the specification."""
+cdef object permutation(Py_ssize_t n, source):
+    """N6: Fisher-Yates from raw 64-bit draws; `_random.permutation` is the specification.
+
+    It draws so many at a time, and handlers of signals run in between.
+    """
     order = np.arange(n, dtype=np.intp)
     cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
-    cdef const unsigned long long* bits = <const unsigned long long*> data(raw)
-    cdef Py_ssize_t i, j
-    for i in range(n - 1, 0, -1):
-        j = <Py_ssize_t> multiply_high(bits[n - 1 - i], i + 1)
-        a[i], a[j] = a[j], a[i]
+    cdef const unsigned long long* bits
+    cdef Py_ssize_t i = n - 1, j, drawn, count
+    while i > 0:
+        count = min(<Py_ssize_t> _random.AT_ONCE, i)
+        raw = _random.raw_bits(source, count)
+        bits = <const unsigned long long*> data(raw)
+        with nogil:
+            for drawn in range(count):
+                j = <Py_ssize_t> multiply_high(bits[drawn], i + 1)
+                a[i], a[j] = a[j], a[i]
+                i -= 1
+        PyErr_CheckSignals()
     return order
 
 

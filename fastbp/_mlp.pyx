@@ -604,7 +604,7 @@ cdef class MLP:
         self._enter()
         try:
             if shuffled:
-                order = permutation(n, _random.raw_bits(rng, n - 1))
+                order = permutation(n, rng)
             return filled(loss, self._epoch(X, y, sample_weight, order, optimizer, n, size, decay,
                                             batch_losses))
         finally:

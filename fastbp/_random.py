@@ -12,6 +12,7 @@ import numpy as np
 
 _TWO_32 = np.uint64(32)
 _TO_53_BITS = np.uint64(11)
+AT_ONCE = 1 << 16  # draws between two looks for Ctrl-C
 
 
 def bit_generator(rng, name="rng"):
@@ -60,10 +61,13 @@ def uniform_weights(sizes, seed, dtype):
     source = bit_generator(seed, "seed")
     parts = []
     for fan_in, fan_out in pairwise(sizes):
-        u = (raw_bits(source, fan_in * fan_out) >> _TO_53_BITS) * 2.0**-53
+        W = np.empty(fan_in * fan_out, dtype)
         limit = np.sqrt(6.0 / (fan_in + fan_out))
-        parts.append(((2.0 * u - 1.0) * limit).astype(dtype))
-        parts.append(np.zeros(fan_out, dtype))
+        for first in range(0, W.size, AT_ONCE):
+            some = W[first:first + AT_ONCE]
+            u = (raw_bits(source, some.size) >> _TO_53_BITS) * 2.0**-53
+            some[:] = (2.0 * u - 1.0) * limit
+        parts += [W, np.zeros(fan_out, dtype)]
     return np.concatenate(parts)
 
 

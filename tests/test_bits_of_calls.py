@@ -114,7 +114,7 @@ def test_epoch_is_a_sequence_of_steps(isa, dtype, optimizer, n, size, options):
 @pytest.mark.parametrize("generator", [
     lambda: 7, lambda: np.random.PCG64(7), lambda: np.random.Generator(np.random.PCG64(7)),
     lambda: np.random.Generator(np.random.MT19937(7)), lambda: np.random.Philox(7)])
-@pytest.mark.parametrize("n", [1, 2, 3, 255, 1000])
+@pytest.mark.parametrize("n", [1, 2, 3, 255, 1000, _random.AT_ONCE + 1, 70_000])
 def test_shuffle_is_the_specified_one(dtype, generator, n):
     net, X, y = network((3, 4, 1), n, dtype)
     start = net.params.copy()
@@ -124,6 +124,16 @@ def test_shuffle_is_the_specified_one(dtype, generator, n):
     order = _random.permutation(n, _random.raw_bits(generator(), n - 1))
     net.train_epoch(X, y, fastbp.SGD(0.5), batch_size=2, order=order)
     assert same_bits(net.params, shuffled)
+
+
+def test_initial_weights_are_the_specified_ones(dtype):
+    """As of one draw of all bits; 300 · 300 weights take two."""
+    net = fastbp.MLP([300, 300, 2], seed=7, dtype=dtype)
+    bits = _random.raw_bits(7, 300 * 302)
+    u = 2.0 * ((bits >> np.uint64(11)) * 2.0**-53) - 1.0
+    W_1, W_2 = np.split(u, [300 * 300])
+    expected = [W_1 * np.sqrt(6.0 / 600), np.zeros(300), W_2 * np.sqrt(6.0 / 302), np.zeros(2)]
+    assert same_bits(net.params, np.concatenate(expected).astype(dtype))
 
 
 def test_generator_moves_on_between_epochs(dtype):
