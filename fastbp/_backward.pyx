@@ -6,7 +6,7 @@ Block after block: delta_L = dL/dh_L * act'(z_L) and E5 in parts of rows, then E
 from libc.string cimport memcpy
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._recursion cimport carry_out, descend, threads_for, weight_gradients
+from fastbp._recursion cimport carry_out, descend, rows_at_once, threads_for, weight_gradients
 from fastbp._team cimport Seat, do_phase, share
 from fastbp._workspace cimport BLOCK, Buffers, Shape, Sweep
 
@@ -42,22 +42,31 @@ cdef void backward_of_thread(void* task, Seat* seat) noexcept nogil:
 
 
 cdef void delta_part(void* task, const Seat* seat) noexcept nogil:
+    """delta_L and E5 for the rows of a part."""
     cdef Backward* t = <Backward*> task
+    cdef Py_ssize_t at = share(t.rows, seat.part, t.sweep.meeting.parts), n
+    cdef Py_ssize_t end = share(t.rows, seat.part + 1, t.sweep.meeting.parts)
+    while at < end:
+        n = rows_at_once(t.sweep.shape, end - at)
+        if delta_rows(t, seat, at, n):
+            return
+        at += n
+
+
+cdef bint delta_rows(const Backward* t, const Seat* seat, Py_ssize_t at,
+                     Py_ssize_t n) noexcept nogil:
+    """delta_L and E5 for rows [at, at + n) of a block."""
     cdef const Shape* s = t.sweep.shape
     cdef Py_ssize_t features = s.sizes[0] * s.itemsize
-    cdef Py_ssize_t outputs = s.sizes[s.n_layers] * s.itemsize
-    cdef Py_ssize_t at = share(t.rows, seat.part, t.sweep.meeting.parts), row = t.row + at
-    cdef Py_ssize_t n = share(t.rows, seat.part + 1, t.sweep.meeting.parts) - at
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers] * s.itemsize, row = t.row + at
     cdef Buffers* last = &t.sweep.layers[s.n_layers - 1]
-    if n == 0:
-        pass                                # an address of no samples may be NULL
-    elif last.dh == NULL:                   # h_L = z_L
+    if last.dh == NULL:                     # h_L = z_L
         memcpy(last.delta + at * outputs, t.grad_output + row * outputs, n * outputs)
     else:
         s.kernels.multiply(last.delta + at * outputs, t.grad_output + row * outputs,
                            last.dh + row * outputs, n * s.sizes[s.n_layers])
-    descend(t.sweep, seat, row, at, n,
-            t.input_grad + row * features if t.input_grad != NULL else NULL)
+    return descend(t.sweep, seat, row, at, n,
+                   t.input_grad + row * features if t.input_grad != NULL else NULL)
 
 
 cdef void weights_part(void* task, const Seat* seat) noexcept nogil:

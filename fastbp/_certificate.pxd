@@ -20,7 +20,6 @@ cdef class Certificate:
     cdef char* inputs           # (block, n_features)     |X|
     cdef char* operand          # (block, widest layer)   of the product that is next
     cdef Py_ssize_t nbytes, block
-    cdef Py_ssize_t widest      # the input's width, too
 
     cdef int reserve(self, Py_ssize_t block, int threads) except -1
     cdef void bind(self, Workspace values) noexcept nogil

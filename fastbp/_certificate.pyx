@@ -27,9 +27,9 @@ from fastbp._gradient cimport Totals, add_weights, samples, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 from fastbp._recursion cimport (
-    Stretch, carry_out, first_stretch, interrupted, next_stretch, threads_for,
+    Stretch, carry_out, first_stretch, interrupted, next_stretch, rows_at_once, threads_for,
 )
-from fastbp._signals cimport at_once
+from fastbp._signals cimport PIECE, at_once
 from fastbp._team cimport Seat, do_phase, share
 from fastbp._workspace cimport ALIGNMENT, BLOCK, Buffers, Sweep, aligned, check_room
 
@@ -55,7 +55,6 @@ ctypedef struct Task:
     bint mean
     char* inputs
     char* operand
-    Py_ssize_t widest
 
 ctypedef struct Block:  # the task of a block's two phases
     Task* task
@@ -94,7 +93,6 @@ cdef class Certificate:
             raise MemoryError
         for l in range(self.shape.n_layers + 1):
             self.lengths[l] = length_of(self.shape.sizes[l], roundoff(self.shape), 0)
-            self.widest = max(self.widest, self.shape.sizes[l])
 
     def __dealloc__(self):
         free(self.lengths)
@@ -108,11 +106,11 @@ cdef class Certificate:
         if block <= self.block:
             return 0
         check_room(s.itemsize * (s.sizes[0] + 3 * s.units
-                                 + <double> block * (s.sizes[0] + self.widest)))
+                                 + <double> block * (s.sizes[0] + s.widest)))
         units = aligned(<Py_ssize_t> s.units * s.itemsize)
         columns = aligned((s.sizes[0] + <Py_ssize_t> s.units) * s.itemsize)
         inputs = aligned(block * s.sizes[0] * s.itemsize)
-        operand = aligned(block * self.widest * s.itemsize)
+        operand = aligned(block * s.widest * s.itemsize)
         nbytes = columns + 2 * units + inputs + operand + ALIGNMENT
         at = <char*> malloc(nbytes)
         if at == NULL:
@@ -160,7 +158,7 @@ cdef class Certificate:
         t.rounding = settled(more * u)
         leave_float_mode(mode)
         t.values, t.errors, t.batch, t.output = &values.sweep, &self.errors.sweep, batch, output
-        t.n, t.widest, t.lengths = n, self.widest, self.lengths
+        t.n, t.lengths = n, self.lengths
         t.over_samples = length_of(n, u, more)
         t.l2, t.mean = l2, mean
         t.inputs, t.operand = self.inputs, self.operand
@@ -201,18 +199,22 @@ cdef void pass_of_thread(void* task, Seat* seat) noexcept nogil:
 
 
 cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
-    """E1, E3, E5 with their bounds for rows [at, at + n) of a block; their weights are added up."""
+    """E1, E3, E5 with their bounds for the rows of a part; the first adds up the weights."""
     cdef Block* b = <Block*> task
     cdef Task* t = b.task
     cdef const Shape* s = t.values.shape
-    cdef Py_ssize_t at = share(b.n, seat.part, t.values.meeting.parts)
-    cdef Py_ssize_t n = share(b.n, seat.part + 1, t.values.meeting.parts) - at
+    cdef Py_ssize_t at = share(b.n, seat.part, t.values.meeting.parts), n
+    cdef Py_ssize_t end = share(b.n, seat.part + 1, t.values.meeting.parts)
     if seat.part == 0:
         add_weights(s, &t.totals, b.samples.sample_weight, b.n)
-    if forward_within(t, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n):
-        return
-    delta_of_loss(t, &b.samples, at, n)
-    descend_within(t, seat, at, n)
+    while at < end:
+        n = rows_at_once(s, end - at)
+        if forward_within(t, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n):
+            return
+        delta_of_loss(t, &b.samples, at, n)
+        if descend_within(t, seat, at, n):
+            return
+        at += n
 
 
 cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at,
@@ -224,7 +226,7 @@ cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at
     cdef Buffers* e
     cdef const char* h = X
     cdef const char* e_h = NULL
-    cdef char* operand = t.operand + at * t.widest * s.itemsize
+    cdef char* operand = t.operand + at * s.widest * s.itemsize
     cdef char* values_scratch = t.values.scratch + seat.part * t.values.scratch_bytes
     cdef char* errors_scratch = t.errors.scratch + seat.part * t.errors.scratch_bytes
     cdef Py_ssize_t first, count
@@ -236,7 +238,7 @@ cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at
         spread(s, operand, h, e_h, t.lengths[l], 0, n * s.sizes[l])
         first, work = 0, 2.0 * n * s.sizes[l]
         while first < s.sizes[l + 1]:
-            count = at_once(s.sizes[l + 1] - first, work, s.kernels)
+            count = at_once(s.sizes[l + 1] - first, work, PIECE, s.kernels)
             s.kernels.forward(a.h + o, NULL, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], False,
                               IDENTITY, first, count, values_scratch)
             s.kernels.forward_magnitudes(e.h + o, operand, e.W, e.b, n, s.sizes[l],
@@ -271,8 +273,8 @@ cdef void delta_of_loss(Task* t, const Batch* block, Py_ssize_t at, Py_ssize_t n
                            &block.target, t.output, n, outputs)
 
 
-cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
-    """E5 and e_delta down to the first layer, leaving the operands of E6 behind."""
+cdef bint descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """E5 and e_delta down to the first layer, leaving the operands of E6; as `forward_within`."""
     cdef const Shape* s = t.values.shape
     cdef Py_ssize_t step, l, o, below, first, count
     cdef double work
@@ -280,7 +282,7 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
     cdef Buffers* e
     cdef Buffers* a_below
     cdef Buffers* e_below
-    cdef char* operand = t.operand + at * t.widest * s.itemsize
+    cdef char* operand = t.operand + at * s.widest * s.itemsize
     for step in range(s.n_layers):
         l = s.n_layers - 1 - step
         a, e = &t.values.layers[l], &t.errors.layers[l]
@@ -291,7 +293,7 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
                    n * s.sizes[l + 1])
             first, work = 0, 2.0 * n * s.sizes[l + 1]
             while first < s.sizes[l]:
-                count = at_once(s.sizes[l] - first, work, s.kernels)
+                count = at_once(s.sizes[l] - first, work, PIECE, s.kernels)
                 s.kernels.delta(a_below.delta + below, a.delta + o, a.W, NULL, n, s.sizes[l],
                                 s.sizes[l + 1], False, first, count,
                                 t.values.scratch + seat.part * t.values.scratch_bytes)
@@ -300,7 +302,7 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
                                            t.errors.scratch + seat.part * t.errors.scratch_bytes)
                 first += count
                 if interrupted(t.values, seat, work * count):
-                    return
+                    return True
             s.kernels.multiply_within(
                 a_below.delta + below, e_below.delta + below,
                 a_below.dh + below if a_below.dh != NULL else NULL,
@@ -309,6 +311,7 @@ cdef void descend_within(Task* t, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
             s.kernels.spread(a_below.h + below, a_below.h + below, NULL, 1, 1, 0, n * s.sizes[l])
         s.kernels.spread_delta(a.delta + o, e.delta + o, t.over_samples.gamma, t.over_samples.scale,
                                n * s.sizes[l + 1])
+    return False
 
 
 cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
@@ -321,7 +324,7 @@ cdef void sums_part(void* task, const Seat* seat) noexcept nogil:
     for l in range(s.n_layers):
         next_stretch(&rows, s, l)
         while rows.first < rows.last:
-            count = at_once(rows.last - rows.first, 2.0 * b.n * rows.width, s.kernels)
+            count = at_once(rows.last - rows.first, 2.0 * b.n * rows.width, 1, s.kernels)
             if b.n <= FEW_SAMPLES:
                 count = min(count, max(1, NEAR // (rows.width * s.itemsize)))
             sum_rows(b, seat, l, rows.first, count)

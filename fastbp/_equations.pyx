@@ -73,18 +73,20 @@ cdef Equation equation(const KernelTable* table, out, second=None, a=None, b=Non
     return task
 
 
-cdef int in_blocks(Piece piece, Equation* task, Py_ssize_t n, Py_ssize_t size,
-                   double work) except -1:
-    """`in_pieces` for one block of the n samples after the other."""
+cdef int in_blocks(Piece piece, Equation* task, Py_ssize_t n, Py_ssize_t size, double work,
+                   bint sums) except -1:
+    """`in_pieces` for one block of the n samples after the other: columns, or rows of sums."""
     cdef Clock clock = start_clock()
-    cdef Py_ssize_t least = max(<Py_ssize_t> 1, min(size, <Py_ssize_t> PIECE))
-    cdef Py_ssize_t most = at_once(max(n, SAMPLES), work * least, task.kernels)
-    most = min(<Py_ssize_t> SAMPLES, (most + BLOCK - 1) // BLOCK * BLOCK)
+    cdef Py_ssize_t few = min(size, <Py_ssize_t> PIECE), least = 1 if sums else few
+    cdef Py_ssize_t most = at_once(max(n, SAMPLES), work * few, 1, task.kernels)
+    if sums:
+        most = (most + BLOCK - 1) // BLOCK * BLOCK
+    most = min(<Py_ssize_t> SAMPLES, most)
     task.sample = 0
     while task.sample < n or task.sample == 0:
         task.samples = min(most, n - task.sample)
         in_pieces(piece, task, &clock, size,
-                  at_once(size, work * task.samples, task.kernels), work * task.samples)
+                  at_once(size, work * task.samples, least, task.kernels), work * task.samples)
         task.sample += most
     return 0
 
@@ -237,7 +239,7 @@ def delta_step(delta_next, W_next, h, out=None):
         return out
     cdef Scratch scratch = Scratch(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
     task.scratch = scratch.memory
-    in_blocks(delta_piece, &task, n, task.fan_in, task.fan_out)
+    in_blocks(delta_piece, &task, n, task.fan_in, task.fan_out, False)
     return out
 
 
@@ -276,7 +278,7 @@ def weight_grad(h_prev, delta):
     cdef Scratch scratch = Scratch(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
     task.scratch = scratch.memory
     rows = 1 if task.fan_out == 1 else task.fan_in      # of dW as it lies
-    in_blocks(weight_piece, &task, n, rows, task.fan_in if rows == 1 else task.fan_out)
+    in_blocks(weight_piece, &task, n, rows, task.fan_in if rows == 1 else task.fan_out, True)
     return dW, db
 
 

@@ -7,7 +7,7 @@ their parts of dW, db and of the loss in ascending order (N1, N3).
 
 from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode, settled
 from fastbp._recursion cimport (
-    carry_out, descend, forward, interrupted, threads_for, weight_gradients,
+    carry_out, descend, forward, interrupted, rows_at_once, threads_for, weight_gradients,
 )
 from fastbp._team cimport do_phase, share
 from fastbp._workspace cimport BLOCK, Buffers
@@ -68,11 +68,21 @@ cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t 
 
 
 cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
-    """Gather, E1, E2 and E3, E5 for rows [at, at + n) of a block."""
+    """Gather, E1, E2 and E3, E5 for the rows of a part."""
     cdef Block* b = <Block*> task
+    cdef Py_ssize_t at = share(b.n, seat.part, b.sweep.meeting.parts), n
+    cdef Py_ssize_t end = share(b.n, seat.part + 1, b.sweep.meeting.parts)
+    while at < end:
+        n = rows_at_once(b.sweep.shape, end - at)
+        if descend_rows(b, seat, at, n):
+            return
+        at += n
+
+
+cdef bint descend_rows(const Block* b, const Seat* seat, Py_ssize_t at,
+                       Py_ssize_t n) noexcept nogil:
+    """Gather, E1, E2 and E3, E5 for rows [at, at + n) of a block."""
     cdef const Shape* s = b.sweep.shape
-    cdef Py_ssize_t at = share(b.n, seat.part, b.sweep.meeting.parts)
-    cdef Py_ssize_t n = share(b.n, seat.part + 1, b.sweep.meeting.parts) - at
     cdef Py_ssize_t outputs = s.sizes[s.n_layers], o = at * outputs * s.itemsize
     cdef const char* z
     cdef const char* weight = b.samples.sample_weight
@@ -81,16 +91,16 @@ cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
         gather(s, b.batch, &b.samples, b.row, at, n)
     z = forward(b.sweep, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n, NULL)
     if z == NULL:
-        return
+        return True
     if b.gradient:
         delta = b.sweep.layers[s.n_layers - 1].delta + o
     b.batch.criterion(b.sweep.losses + o, delta, z,
                       b.samples.y + at * b.batch.y_width * s.itemsize,
                       weight + at * s.itemsize if weight != NULL else NULL, &b.batch.target, n,
                       outputs)
-    if interrupted(b.sweep, seat, n * (64.0 * outputs + s.sizes[0])) or not b.gradient:
-        return
-    descend(b.sweep, seat, at, at, n, NULL)
+    if interrupted(b.sweep, seat, n * (64.0 * outputs + s.sizes[0])):
+        return True
+    return b.gradient and descend(b.sweep, seat, at, at, n, NULL)
 
 
 cdef void sums_part(void* task, const Seat* seat) noexcept nogil:

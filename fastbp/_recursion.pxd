@@ -17,12 +17,16 @@ cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1
 # Within a part, after so many multiply-adds: nonzero when the pass is called off
 cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogil
 
+# Of the n rows that are left of a part, how many to take before the next look
+cdef Py_ssize_t rows_at_once(const Shape* s, Py_ssize_t n) noexcept nogil
+
 # E1 for rows [row, row + n) of the workspace
 cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,
                          Py_ssize_t n, char* output) noexcept nogil
-# E5 for the same rows, `at` in the block, from delta_L on
-cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
+# E5 for the same rows, `at` in the block, from delta_L on; nonzero when the pass is called off
+cdef bint descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
                   char* input_grad) noexcept nogil
+
 # The rows of dW that are a part's, layer after layer
 ctypedef struct Stretch:
     Py_ssize_t first        # rows [first, last) of the layer, of so many weights

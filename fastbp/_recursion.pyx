@@ -13,7 +13,9 @@ from fastbp import _config
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation
-from fastbp._signals cimport UNIT_WORK, at_once, look, release_gil, start_clock, take_gil
+from fastbp._signals cimport (
+    PIECE, UNIT_WORK, at_once, look, release_gil, start_clock, take_gil,
+)
 from fastbp._team cimport (
     MOST_THREADS, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
     share,
@@ -56,6 +58,11 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
             release_gil(sweep.clock)
             call_off(sweep.meeting, seat)
     return called_off(sweep.meeting)
+
+
+cdef Py_ssize_t rows_at_once(const Shape* s, Py_ssize_t n) noexcept nogil:
+    """PIECE columns of any product, and one function of a whole layer, between two looks."""
+    return at_once(n, 2.0 * PIECE * s.widest, 1, s.kernels)
 
 
 # ---- threads ----------------------------------------------------------------------------
@@ -111,7 +118,7 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
         dh = a.dh + offset if a.dh != NULL else NULL
         first, column = 0, <double> n * s.sizes[l]
         while first < s.sizes[l + 1]:
-            count = at_once(s.sizes[l + 1] - first, column, s.kernels)
+            count = at_once(s.sizes[l + 1] - first, column, PIECE, s.kernels)
             s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], s.transposed,
                               s.activations[l], first, count,
                               sweep.scratch + seat.part * sweep.scratch_bytes)
@@ -154,24 +161,33 @@ cdef void forward_of_thread(void* task, Seat* seat) noexcept nogil:
 
 
 cdef void forward_part(void* task, const Seat* seat) noexcept nogil:
-    """E1 for rows [at, at + n) of a block; h of all blocks, or of this one, is in the workspace."""
+    """E1 for the rows of a part."""
     cdef Rows* r = <Rows*> task
+    cdef Py_ssize_t at = share(r.rows, seat.part, r.sweep.meeting.parts), n
+    cdef Py_ssize_t end = share(r.rows, seat.part + 1, r.sweep.meeting.parts)
+    while at < end:
+        n = rows_at_once(r.sweep.shape, end - at)
+        if forward_rows(r, seat, at, n):
+            return
+        at += n
+
+
+cdef bint forward_rows(const Rows* r, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """E1 for rows [at, at + n) of a block; h of all blocks, or of this one, is in the workspace."""
     cdef const Shape* s = r.sweep.shape
     cdef Py_ssize_t outputs = s.sizes[s.n_layers]
-    cdef Py_ssize_t at = share(r.rows, seat.part, r.sweep.meeting.parts)
-    cdef Py_ssize_t n = share(r.rows, seat.part + 1, r.sweep.meeting.parts) - at
     cdef char* h = r.output + (r.row + at) * outputs * s.itemsize
     if forward(r.sweep, seat, r.X + (r.row + at) * s.sizes[0] * s.itemsize,
                r.row + at if r.keep else at, n, h) == NULL:
-        return
+        return True
     if r.output_activation == SOFTMAX:
         s.kernels.softmax(h, h, n, outputs)
     elif r.output_activation != IDENTITY:
         s.kernels.activate(h, NULL, h, r.output_activation, n * outputs)
-    interrupted(r.sweep, seat, n * (1.0 + UNIT_WORK * outputs))
+    return interrupted(r.sweep, seat, n * (1.0 + UNIT_WORK * outputs))
 
 
-cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
+cdef bint descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at, Py_ssize_t n,
                   char* input_grad) noexcept nogil:
     """E5 from delta_L to delta_1, and to dL/dX unless `input_grad` is NULL."""
     cdef const Shape* s = sweep.shape
@@ -189,13 +205,14 @@ cdef void descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
                 dh = sweep.layers[l - 1].dh + row * s.sizes[l] * s.itemsize
         first, column = 0, <double> n * s.sizes[l + 1]
         while to != NULL and first < s.sizes[l]:
-            count = at_once(s.sizes[l] - first, column, s.kernels)
+            count = at_once(s.sizes[l] - first, column, PIECE, s.kernels)
             s.kernels.delta(to, a.delta + at * s.sizes[l + 1] * s.itemsize, a.W, dh, n,
                             s.sizes[l], s.sizes[l + 1], s.transposed, first, count,
                             sweep.scratch + seat.part * sweep.scratch_bytes)
             first += count
             if interrupted(sweep, seat, column * count):
-                return
+                return True
+    return False
 
 
 cdef inline Py_ssize_t rows_before(Py_ssize_t weight, Py_ssize_t rows,
@@ -242,7 +259,7 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
         a = &sweep.layers[l]
         next_stretch(&rows, s, l)
         while rows.first < rows.last and a.dW != NULL:
-            count = at_once(rows.last - rows.first, <double> n * rows.width, s.kernels)
+            count = at_once(rows.last - rows.first, <double> n * rows.width, 1, s.kernels)
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, rows.first, count,
                                   sweep.scratch + seat.part * sweep.scratch_bytes)

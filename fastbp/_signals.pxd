@@ -30,8 +30,9 @@ cdef void take_gil(Clock* clock) noexcept nogil
 cdef int look(Clock* clock, double work) noexcept nogil
 
 # Of n rows or columns of a product, of so many multiply-adds each, those between two looks: all, or
-# a multiple of PIECE
-cdef Py_ssize_t at_once(Py_ssize_t n, double work, const KernelTable* kernels) noexcept nogil
+# a multiple of PIECE, or fewer but for the `least`
+cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t least,
+                        const KernelTable* kernels) noexcept nogil
 
 ctypedef void (*Piece)(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil
 # With the GIL released and in the mode of N5: piece(task, first, count) for `size` items, at least

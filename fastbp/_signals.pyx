@@ -77,12 +77,15 @@ cdef int look(Clock* clock, double work) noexcept nogil:
     return -1 if found < 0 else 1
 
 
-cdef Py_ssize_t at_once(Py_ssize_t n, double work, const KernelTable* kernels) noexcept nogil:
+cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t least,
+                        const KernelTable* kernels) noexcept nogil:
     cdef double most = PRODUCT * kernels.vector_bytes
+    cdef Py_ssize_t count
     work *= kernels.itemsize
     if n * work <= most:
         return n
-    return min(n, max(<Py_ssize_t> 1, <Py_ssize_t> (most / (PIECE * work))) * PIECE)
+    count = <Py_ssize_t> (most / work)
+    return min(n, max(least, count // PIECE * PIECE if count >= PIECE else count))
 
 
 cdef int in_pieces(Piece piece, void* task, Clock* clock, Py_ssize_t size, Py_ssize_t most,

@@ -27,6 +27,7 @@ ctypedef struct Shape:      # sizes, activations, layout, kernels: fixed for a n
     Activation* activations  # n_layers
     double weights          # in all layers
     double units            # in all layers
+    Py_ssize_t widest       # of all sizes
 
 ctypedef struct Sweep:      # a pass over a batch: the arrays, and the threads that share it
     const Shape* shape

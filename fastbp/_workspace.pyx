@@ -34,6 +34,7 @@ cdef class Architecture:
             raise MemoryError
         for i, size in enumerate(sizes):
             self.shape.sizes[i] = size
+            self.shape.widest = max(self.shape.widest, self.shape.sizes[i])
         for l in range(n_layers):
             self.shape.activations[l] = activations[l]
             self.shape.weights += self.shape.sizes[l] * self.shape.sizes[l + 1]
