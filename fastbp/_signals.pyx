@@ -4,6 +4,7 @@ A piece is of the output (N1), or of whole blocks of a sum: how long it is chang
 """
 
 import os
+import signal
 import threading
 
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -22,7 +23,23 @@ cdef extern from *:
     void restore_thread "PyEval_RestoreThread"(PyThreadState* thread) noexcept nogil
 
 
-cdef unsigned long main_thread = threading.main_thread().ident
+cdef unsigned long thread_of_handlers() except? 0:
+    """Where the interpreter runs handlers of signals; 0, which is no thread, if it cannot be known.
+
+    Before Python 3.13 `threading` takes the thread that imports it first for the main one, which
+    in a program that embeds Python may be any. `signal` knows better, but only about the caller.
+    """
+    try:
+        signal.signal(signal.SIGINT, None)
+    except TypeError:                               # of None: the thread may set a handler
+        return this_thread()
+    except ValueError:
+        pass
+    main = threading.main_thread().ident
+    return 0 if main == this_thread() else main
+
+
+cdef unsigned long main_thread = thread_of_handlers()
 
 
 def _after_fork():

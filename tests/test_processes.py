@@ -52,6 +52,36 @@ def test_pools(method, tmp_path):
     assert in_process(script, method) == ["True", "True"]
 
 
+def test_the_main_thread_is_not_the_one_that_imports_threading():
+    """Before Python 3.13 `threading` takes that one for it; the call takes seconds."""
+    script = """
+import _thread, os, signal, sys, time
+sys.modules.pop("threading", None)
+imported, sent = _thread.allocate_lock(), []
+def first():
+    import threading
+    imported.release()
+def send():
+    time.sleep(0.5)
+    sent.append(time.process_time())
+    os.kill(os.getpid(), signal.SIGINT)
+imported.acquire()
+_thread.start_new_thread(first, ())
+imported.acquire()
+import numpy as np
+import fastbp
+net = fastbp.MLP((1000, 1000, 1), seed=0, n_threads=1)
+X = np.ones((200_000, 1000), "f")
+_thread.start_new_thread(send, ())
+try:
+    while True:
+        net.loss_value(X, X[:, 0])
+except KeyboardInterrupt:
+    print(time.process_time() - sent[0] < 0.1)
+"""
+    assert in_process(script) == ["True"]
+
+
 def test_a_thread_that_forks_is_the_main_one_of_the_child():
     """Handlers of signals run within its calls, of which this one is half a minute long."""
     script = COMMON + """
