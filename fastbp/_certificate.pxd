@@ -16,7 +16,6 @@ cdef class Certificate:
     cdef char* memory
     cdef char* columns          # |W| of each layer of one unit, at most the units and the input
     cdef char* biases           # (units,)     what |b| and underflows add to e_z
-    cdef char* unused           # (units,)     where the second product of e_dW has its db
     cdef char* inputs           # (block, n_features)     |X|
     cdef char* operand          # (block, widest layer)   of the product that is next
     cdef Py_ssize_t nbytes, block

@@ -105,21 +105,21 @@ cdef class Certificate:
         self.errors.reserve(block, threads)
         if block <= self.block:
             return 0
-        check_room(s.itemsize * (s.sizes[0] + 3 * s.units
+        check_room(s.itemsize * (s.sizes[0] + 2 * s.units
                                  + <double> block * (s.sizes[0] + s.widest)))
         units = aligned(<Py_ssize_t> s.units * s.itemsize)
         columns = aligned((s.sizes[0] + <Py_ssize_t> s.units) * s.itemsize)
         inputs = aligned(block * s.sizes[0] * s.itemsize)
         operand = aligned(block * s.widest * s.itemsize)
-        nbytes = columns + 2 * units + inputs + operand + ALIGNMENT
+        nbytes = columns + units + inputs + operand + ALIGNMENT
         at = <char*> malloc(nbytes)
         if at == NULL:
             raise MemoryError(f"the error bound needs {nbytes} bytes")
         free(self.memory)
         self.memory, self.block, self.nbytes = at, block, nbytes
         at += -<Py_ssize_t> at & (ALIGNMENT - 1)
-        self.columns, self.biases, self.unused = at, at + columns, at + columns + units
-        self.inputs = self.unused + units
+        self.columns, self.biases = at, at + columns
+        self.inputs = self.biases + units
         self.operand = self.inputs + inputs
         return 0
 
@@ -133,7 +133,7 @@ cdef class Certificate:
         self.errors.sweep.meeting, self.errors.sweep.clock = &values.meeting, &values.clock
         for l in range(s.n_layers):
             a, e = &values.sweep.layers[l], &self.errors.sweep.layers[l]
-            e.W, e.b, e.dW, e.db = a.W, self.biases + at, a.dW, self.unused + at
+            e.W, e.b, e.dW = a.W, self.biases + at, a.dW
             spread(s, self.biases + at, a.b, NULL, self.lengths[l], self.lengths[l].lost,
                    s.sizes[l + 1])
             if s.sizes[l + 1] == 1:
@@ -351,7 +351,7 @@ cdef void sum_rows(const Block* b, const Seat* seat, Py_ssize_t l, Py_ssize_t fi
                               s.sizes[l], s.sizes[l + 1], False, b.row + at > 0, first, count,
                               t.values.scratch + seat.part * t.values.scratch_bytes)
         if l > 0:           # X has no error
-            s.kernels.weight_grad(e.dW, e.db, t.errors.layers[l - 1].h + at * s.sizes[l]
+            s.kernels.weight_grad(e.dW, NULL, t.errors.layers[l - 1].h + at * s.sizes[l]
                                   * s.itemsize, e.delta + o, n, s.sizes[l], s.sizes[l + 1], False,
                                   True, first, count,
                                   t.errors.scratch + seat.part * t.errors.scratch_bytes)

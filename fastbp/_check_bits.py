@@ -133,7 +133,7 @@ def levels(networks):
 
 def _own(networks, dtype, first):
     """Yield (ok, line) for L0, L1 and L2 of the variant in use."""
-    yield _gradients(networks, dtype) == first.gradients, f"{first.gradients} in two runs"
+    yield _gradients(networks, dtype) == first.gradients, f"{first.gradients} in two calls"
     threads = {(_gradients(networks, dtype, n), _epochs(dtype, n)) for n in THREADS}
     yield threads == {(first.gradients, first.epochs)}, (
         f"{first.gradients} and {first.epochs} after {EPOCHS} epochs for {_list(THREADS)} threads")
@@ -151,10 +151,11 @@ def _verdict(holds, of_variants):
         ok, holds["L3"] = True, False
         text = "no variant with fused multiply-add, and nothing recorded for others"
     elif of_variants == expected:
-        ok, text = True, f"digest {here}, as recorded for contract {version}"
+        ok, text = True, f"digest {here} of the lines L3, as recorded for contract {version}"
     else:
         ok, holds["L3"] = False, False
-        text = f"digest {here}, but {_total(expected)} is recorded for contract {version}"
+        text = (f"digest {here} of the lines L3, but {_total(expected)} is recorded for "
+                f"contract {version}")
     confirmed = [level for i, level in enumerate(LEVELS) if all(map(holds.get, LEVELS[:i + 1]))]
     if confirmed[-1:] == ["L3"] and platform.machine() in ("aarch64", "arm64"):
         confirmed.append("L4")

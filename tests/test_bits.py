@@ -55,17 +55,19 @@ def gradient_digests(sizes, n, dtype):
     h = net.forward(X[:, :1] @ np.ones((1, sizes[0]), dtype))  # one feature everywhere
     below = fastbp.delta_step(delta, W, fastbp.sigmoid(z[:, :1] * np.ones(W.shape[0], dtype)))
     return {"loss": loss.hex(), "gradient": digest(net.grad), "delta": digest(delta, below),
-            "outputs": digest(z, net.forward(X), h)}
+            "outputs": digest(z, net.forward(X), h), "bound": digest(net.error_bound(X, y))}
 
 
 def digests_of_kind(kind, dtype):
-    """Of 17-33-16-5: outputs, and the gradient of the sum and of a weighted mean."""
+    """Of 17-33-16-5: outputs, and the gradient of the sum and of a weighted mean; its bound."""
     net, X, y = network_of(*kind, (17, 33, 16, 5), 300, dtype)
     w = sample_weights(np.random.PCG64(300), 300, dtype)
     loss, grad = net.backprop(X, y), net.grad.copy()
-    mean = net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.125)
+    options = {"sample_weight": w, "reduction": "mean", "l2": 0.125}
+    mean = net.backprop(X, y, **options)
     return {"loss": loss.hex(), "mean": mean.hex(), "gradient": digest(grad, net.grad),
-            "outputs": digest(net.logits(X), net.forward(X))}
+            "outputs": digest(net.logits(X), net.forward(X)),
+            "bound": digest(net.error_bound(X, y, **options))}
 
 
 def training_digests(dtype, n_threads=None):
@@ -113,7 +115,6 @@ def test_digests_of_a_fresh_process(isa):
 
 
 # ---- L0, L1: repeated runs, memory that lies elsewhere, threads
-
 
 
 @pytest.mark.parametrize("sizes, n", [((3, 5, 1), 300), ((17, 13, 11, 7), 100), ((33, 16, 1), 7)])

@@ -1,6 +1,7 @@
 """`fastbp check` holds on this machine, and fails for each kind of thing that can be off."""
 
 import json
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -87,6 +88,21 @@ def test_wrong_gradient(monkeypatch, capsys, change):
     assert all(" gradient " in line for line in lines)
     assert last.startswith("FAILED") == HAS_FMA and "L2 confirmed" in last
     assert dispatch.get_isa() == before
+
+
+@pytest.mark.parametrize("change", [
+    np.negative, lambda bound: bound / 10**6, lambda bound: bound * np.nan, np.zeros_like,
+    lambda bound: np.where(bound == bound.max(), np.nan, bound)])
+def test_wrong_certificate(monkeypatch, capsys, change):
+    class Wrong(fastbp.MLP):
+        def error_bound(self, *args, **options):
+            return change(super().error_bound(*args, **options))
+
+    monkeypatch.setattr(fastbp, "MLP", Wrong)
+    assert _check.run(None) == 1
+    lines, _ = verdict(capsys)
+    assert len(lines) == 2 * len(fastbp.available_isas())
+    assert all(" gradient " in line for line in lines)
 
 
 def test_wrong_sigma(monkeypatch, capsys):
@@ -200,6 +216,14 @@ def test_the_record(monkeypatch, tmp_path):
         assert json.loads(_check_bits.RECORD.read_text()) == kept
     _check_bits.RECORD.write_text(json.dumps({**kept, "contract_version": 0}))
     assert _check_bits.recorded() == {}
+
+
+def test_the_documented_digest(monkeypatch):
+    monkeypatch.undo()
+    of_variants = {dtype: [" ".join(bits)] for dtype, bits in _check_bits.recorded().items()}
+    page = Path(__file__).parents[1] / "docs" / "reproducibility.md"
+    text = f"for contract {dispatch.CONTRACT_VERSION} `{_check_bits._total(of_variants)}`"
+    assert text in " ".join(page.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.skipif("avx2" not in dispatch.available_isas()[1:], reason="one variant with FMA")

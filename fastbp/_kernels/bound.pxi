@@ -230,7 +230,7 @@ cdef void multiply_within(memory delta, memory e, source dh, source e_dh, double
 
 cdef void settle_bound(memory bound, source W, double l2, double rounding, double lost,
                        double divisor, Py_ssize_t size) noexcept nogil:
-    """bound <- (bound + rounding l2 |W| + lost underflows) / divisor.
+    """bound <- (bound + rounding l2 |W| + lost underflows) / divisor; W may be NULL where l2 is 0.
 
     `bound` has `rounding`, 6 u and more, of the magnitudes that were summed: below LARGEST no sum
     can have overflowed, and neither can a quotient. Above, nothing is claimed.
@@ -238,12 +238,13 @@ cdef void settle_bound(memory bound, source W, double l2, double rounding, doubl
     cdef Py_ssize_t i, block, lanes
     cdef vec e, w, infinity = splat(INFINITY), factor = splat(<real> (1.0 / divisor) + TINY)
     cdef vec largest = splat(LARGEST), underflows = splat(<real> lost * TINY)
+    cdef vec penalty = splat(<real> l2), rounded = splat(<real> rounding)
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         e = load_lanes(<const real*> bound + i, lanes) + underflows
         if l2 != 0:         # which rounds, below the least number too
             w = magnitude(load_lanes(<const real*> W + i, lanes))
-            e = fma(splat(<real> rounding), splat(<real> l2) * w, fma(splat(TINY), w, e))
+            e = fma(rounded, penalty * w, fma(splat(TINY), w, e))
         e = choose(less(e, largest), up(factor * e, 4), infinity)
         store_lanes(<real*> bound + i, choose(less(e, largest), e, infinity), lanes)

@@ -279,7 +279,7 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
     p.accumulate, p.magnitudes, p.epilogue = accumulate, False, STORE
     p.thin = is_thin(<double> fan_in * fan_out, n)
     multiply_matrices(&p, <real*> scratch)
-    if first > 0:
+    if first > 0 or db == NULL:
         return
     for i in range(max(1, (n + KC - 1) // KC)):
         column_sums(<real*> db, <const real*> delta + i * KC * fan_out,

@@ -1,7 +1,7 @@
 # Panels of A and B side by side in memory, in the order in which a tile reads them.
 #
 # Nothing is padded along k, and zeros beside the last column only feed lanes that are never
-# stored: packing moves elements, or takes their magnitudes, and rounds nothing.
+# stored. Elements are moved, or their magnitudes are: nothing is rounded.
 
 cdef inline void transpose(vec* x) noexcept nogil:
     """VL x VL in registers: log2(VL) rounds of perfect shuffles."""
@@ -17,7 +17,7 @@ cdef inline void transpose(vec* x) noexcept nogil:
 
 cdef void pack_panel(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K, Py_ssize_t j0,
                      Py_ssize_t columns, int NV) noexcept nogil:
-    """B[k0:k0+K, j0:j0+columns] as (K, NV VL), zeros beside the last column."""
+    """B[k0:k0+K, j0:j0+columns], or |B| there, as (K, NV VL); zeros beside the last column."""
     cdef Py_ssize_t k, lanes
     cdef vec x
     cdef int v

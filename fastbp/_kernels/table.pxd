@@ -56,7 +56,7 @@ ctypedef struct KernelTable:
     # E6 dW (fan_in, fan_out) <- h_prev^T delta, db <- sum_i delta_i; `accumulate` adds the
     #    block results to what dW and db hold; dW is (fan_out, fan_in) when `transposed`.
     #    Of dW as it lies, the rows [first, first + count), a single output's being one row;
-    #    db comes with the first
+    #    db, if not NULL, comes with the first
     void (*weight_grad)(void* dW, void* db, const void* h_prev, const void* delta,
                         Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
                         bint accumulate, Py_ssize_t first, Py_ssize_t count,
@@ -124,6 +124,6 @@ ctypedef struct KernelTable:
     void (*delta_magnitudes)(void* e_g, const void* operand, const void* W, Py_ssize_t n,
                              Py_ssize_t fan_in, Py_ssize_t fan_out, Py_ssize_t first,
                              Py_ssize_t count, void* scratch) noexcept nogil
-    # bound <- (bound + rounding l2 |W| + `lost` underflows) / divisor
+    # bound <- (bound + rounding l2 |W| + `lost` underflows) / divisor; W may be NULL where l2 is 0
     void (*settle_bound)(void* bound, const void* W, double l2, double rounding, double lost,
                          double divisor, Py_ssize_t size) noexcept nogil
