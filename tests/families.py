@@ -68,9 +68,15 @@ def wide_logistic(z):
 
 
 def logistic_points(dtype, n, rng):
-    """Every magnitude, and small logits: a loss of about ln 2 is the hardest."""
-    small = rng.choice([-1, 1], n // 4) * 2.0 ** rng.uniform(-np.finfo(dtype).nmant, 0, n // 4)
-    return (np.sort(np.concatenate([stratified(dtype, n - n // 4, rng), small.astype(dtype)])),)
+    """Every magnitude, and where errors are largest.
+
+    Those of losses of about ln 2, so of small logits; and those of e^r at the largest remainder
+    r = ln 2/2, which σ has at z = r and tanh, by the double of z, at its half.
+    """
+    small = 2.0 ** rng.uniform(-np.finfo(dtype).nmant, 0, n // 8)
+    reduced = rng.choice([0.25, 0.5], n // 8) * np.log(2) * rng.uniform(0.9, 1.05, n // 8)
+    near = rng.choice([-1, 1], 2 * (n // 8)) * np.concatenate([small, reduced])
+    return (np.sort(np.concatenate([stratified(dtype, n - near.size, rng), near.astype(dtype)])),)
 
 
 OF_LABELS = {
