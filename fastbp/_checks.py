@@ -56,6 +56,8 @@ def shown(shape):
 
 
 def _check_shape(name, array, shape):
+    if array.shape == shape:
+        return
     fits = array.ndim == len(shape) and all(
         isinstance(want, str) or have == want
         for have, want in zip(array.shape, shape, strict=True))
@@ -115,10 +117,14 @@ def output(name, out, shape, dtype, inputs, in_place=()):
             array = np.asarray(value)
         except (TypeError, ValueError):
             continue                        # no memory of its own: said of it when it is converted
-        itself = other in in_place and _same_memory(out, array)
-        if not itself and np.may_share_memory(out, array, max_work=_OVERLAP_WORK):
+        if _overlap(out, array) and not (other in in_place and _same_memory(out, array)):
             raise ValueError(f"{name} overlaps {other}; it should have memory of its own")
     return out
+
+
+def _overlap(a, b):
+    """Whether an element of one lies in the other; their ends tell of most, in half the time."""
+    return np.may_share_memory(a, b) and np.may_share_memory(a, b, max_work=_OVERLAP_WORK)
 
 
 def _same_memory(a, b):
@@ -507,7 +513,12 @@ def layer_arrays(weights, biases):
             raise ValueError(f"weights[{i}] has shape {weights[i].shape}; "
                              "its fan_in and fan_out should be at least 1")
         sizes[-1:] = weights[i].shape
-        biases[i] = real_array(f"biases[{i}]", biases[i], shape=(sizes[-1],))
+        biases[i] = real_array(f"biases[{i}]", biases[i])
+        if biases[i].shape != (sizes[-1],) and biases[i].shape == weights[i].shape[:1]:
+            raise ValueError(f"biases[{i}] has shape {biases[i].shape}; it should have shape "
+                             f"{shown(sizes[-1:])}, or weights[{i}], {weights[i].shape}, be "
+                             "transposed: it is (fan_in, fan_out)")
+        _check_shape(f"biases[{i}]", biases[i], (sizes[-1],))
     dtype = common_dtype(*weights, *biases)
     return as_dtype(weights, dtype), as_dtype(biases, dtype), tuple(sizes)
 

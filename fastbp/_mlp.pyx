@@ -405,8 +405,10 @@ cdef class MLP:
         MemoryError
             When the workspace cannot be had; the network is as it was.
         RuntimeError
-            When another thread is inside `backprop`, `value_and_grad` or `train_epoch` of
-            this network.
+            When another thread is inside `backprop`, `value_and_grad`, `error_bound` or
+            `train_epoch` of this network.
+        KeyboardInterrupt
+            On Ctrl-C, within 0.1 s of processor time; `grad` holds nothing of use then.
         """
         cdef bint mean = is_mean(reduction)
         cdef double decay = penalty(l2)
@@ -428,7 +430,9 @@ cdef class MLP:
         The running error bound of E1 to E6, for each parameter: with the same arguments,
         |grad - true| <= bound, where `true` is E1 to E6 in real arithmetic at the network's params.
         X, y, pos_weight and what a sample counts are what they are in the network's dtype; delta_L
-        is h_L - t. It leaves `grad` alone; docs/accuracy.md has what it costs.
+        is h_L - t. It is the worst case, orders of magnitude above the usual error; a relu whose z
+        may be on either side of 0, as exactly 0 is, counts as both. It leaves `grad` alone;
+        docs/accuracy.md has what it costs.
 
         Parameters
         ----------
@@ -560,10 +564,10 @@ cdef class MLP:
         shuffle : bool
             A Fisher-Yates permutation from `rng`; otherwise the rows in their order.
         order : (n,) array of int, optional
-            Row indices to take instead of shuffling.
+            Row indices to take instead of shuffling; one may come twice, or not at all.
         rng : int, numpy.random.Generator, BitGenerator or None
-            Source of the permutation. An int gives the same permutation at every call: pass
-            a Generator to several epochs.
+            Source of the permutation, unused where there is none. An int gives the same
+            permutation at every call: pass a Generator to several epochs.
         batch_losses : (n_batches, 2) ndarray of float64, optional
             C-contiguous; row i is set to the loss of mini-batch i before its update and to its
             penalty, each over the sum of the weights, and left alone if that is zero.

@@ -142,14 +142,15 @@ cdef class Optimizer:
         """
         if not isinstance(d, dict):
             raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
-        cdef Optimizer fresh = type(self)()
+        kind = next(kind for kind in (SGD, Adam, Optimizer) if isinstance(self, kind))
+        cdef Optimizer fresh = kind()           # a subclass may want other arguments
         needed = {*fresh._options(), *fresh._progress()}
         missing = sorted(needed - d.keys())
         if missing:
             raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
                              f"{', '.join(sorted(needed))}")
         options = {name: d[name] for name in fresh._options()}
-        fresh = type(self)(**options)
+        fresh = kind(**options)
         names = fresh._state_names()
         state = {name: _checks.real_array(name, d[name], ndim=1).copy()
                  for name in names if name in d}
@@ -184,7 +185,7 @@ cdef class Optimizer:
         self.rule.t = t
 
     def __reduce__(self):
-        return _restore, (type(self), self.state_dict())
+        return _restore, (type(self), self.state_dict()), getattr(self, "__dict__", None) or None
 
     def __repr__(self):
         options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
@@ -192,7 +193,7 @@ cdef class Optimizer:
 
 
 def _restore(kind, state):
-    optimizer = kind()
+    optimizer = kind.__new__(kind)
     optimizer.load_state_dict(state)
     return optimizer
 

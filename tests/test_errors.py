@@ -82,6 +82,7 @@ def test_arrays_of_another_kind(twin, name, argument, kind):
     ("backprop", "weights[0]", (3, 0), "at least 1"),
     ("backprop", "weights[1]", (3, 1), "(2, fan_out)"),
     ("backprop", "biases[0]", (1,), "(2,)"),
+    ("backprop", "biases[0]", (3,), "transposed"),
     ("backprop", "biases[0]", (1, 2), "(2,)"),
     ("backprop", "X", (4, 2), "(n_samples, 3)"),
     ("backprop", "X", (3,), "(n_samples, 3)"),

@@ -242,6 +242,29 @@ def loaded(optimizer):
     return other
 
 
+class Scheduled(Adam):
+    """With an argument that it needs, and something of its own."""
+
+    def __init__(self, rates):
+        super().__init__(rates[0])
+        self.rates = rates
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy,
+                                    lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+def test_a_subclass_goes_on(copied):
+    optimizer, params, grad = Scheduled([0.5, 0.25]), np.ones(5), np.arange(5.0)
+    optimizer.step(params, grad)
+    other, again = copied(optimizer), Scheduled([3.0])
+    again.load_state_dict(optimizer.state_dict())
+    assert type(other) is Scheduled and other.rates == [0.5, 0.25] and again.rates == [3.0]
+    after = [params.copy() for _ in range(3)]
+    for one, there in zip((optimizer, other, again), after, strict=True):
+        one.step(there, grad)
+        assert one.lr == 0.5 and one.t == 2
+        np.testing.assert_array_equal(there, after[0])
+
+
 @RULE
 @pytest.mark.parametrize("before", [0, 1, 7])
 @pytest.mark.parametrize("resume", [loaded, copy.copy, copy.deepcopy,

@@ -9,6 +9,7 @@ a row a dict with one value for each column: text, integers as they are, floats 
 below 1 with a mark if the column is the ratio of a peer (its heading begins with "/ ").
 """
 
+import argparse
 import json
 import re
 import sys
@@ -61,7 +62,9 @@ def stale():
 
 
 def main(arguments):
-    if arguments == ["--check"]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if one is stale")
+    if parser.parse_args(arguments).check:
         for page in stale():
             print(f"{page.relative_to(ROOT)} is stale: run `python tools/figures.py`")
         return 1 if stale() else 0

@@ -6,6 +6,7 @@
 The section lies between two HTML comments, of which the first names the file.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -128,7 +129,9 @@ def stale(text, images):
 
 
 def main(arguments):
-    if arguments == ["--check"]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if one is stale")
+    if parser.parse_args(arguments).check:
         found = stale(README.read_text(), [Path(name).read_bytes() for name in plots.names(STEM)])
         for name in found:
             print(f"{name} is stale: run `python tools/performance.py`")

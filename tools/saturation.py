@@ -8,6 +8,7 @@ through `BCEWithLogitsLoss`, and through `Sigmoid` with `BCELoss`. Results go to
 bench/results/saturation.json, from which tools/figures.py writes the tables.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -115,6 +116,7 @@ def gradients():
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     document = {"machine": machine(), "tables": {
         "outputs": list(outputs()), "slopes": list(slopes()), "gradients": list(gradients())}}
     FILE.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
