@@ -67,16 +67,16 @@ def wide_logistic(z):
             "loss, y = 0": np.maximum(x, 0) + log, "loss, y = 1": np.maximum(-x, 0) + log}
 
 
-def logistic_points(dtype, n, rng):
-    """Every magnitude, and where errors are largest.
+def exponents(dtype, n, rng):
+    """Every magnitude; and about ln 2/2, the largest remainder of e^z, where errors are largest."""
+    near = rng.choice([-1, 1], n // 8) * np.log(2) / 2 * rng.uniform(0.9, 1.05, n // 8)
+    return np.concatenate([stratified(dtype, n - near.size, rng), near.astype(dtype)])
 
-    Those of losses of about ln 2, so of small logits; and those of e^r at the largest remainder
-    r = ln 2/2, which σ has at z = r and tanh, by the double of z, at its half.
-    """
-    small = 2.0 ** rng.uniform(-np.finfo(dtype).nmant, 0, n // 8)
-    reduced = rng.choice([0.25, 0.5], n // 8) * np.log(2) * rng.uniform(0.9, 1.05, n // 8)
-    near = rng.choice([-1, 1], 2 * (n // 8)) * np.concatenate([small, reduced])
-    return (np.sort(np.concatenate([stratified(dtype, n - near.size, rng), near.astype(dtype)])),)
+
+def logistic_points(dtype, n, rng):
+    """Small logits, too: a loss of about ln 2 is the hardest."""
+    small = rng.choice([-1, 1], n // 8) * 2.0 ** rng.uniform(-np.finfo(dtype).nmant, 0, n // 8)
+    return (np.sort(np.concatenate([exponents(dtype, n - small.size, rng), small.astype(dtype)])),)
 
 
 OF_LABELS = {
@@ -195,10 +195,10 @@ FAMILIES = {
     "tanh": Family(
         {"tanh": Function("tanh", oracle.exact_tanh),
          "tanh′": Function("slope", oracle.exact_tanh_slope)}, hyperbolic, wide_hyperbolic,
-        lambda dtype, n, rng: (np.sort(stratified(dtype, n, rng) / 2),), ("tanh",)),
+        lambda dtype, n, rng: (np.sort(exponents(dtype, n, rng) / 2),), ("tanh",)),
     "exp": Family(
         {"e^z": Function("exp", exact_exponential)}, exponential, wide_exponential,
-        lambda dtype, n, rng: (np.sort(stratified(dtype, n, rng)),)),
+        lambda dtype, n, rng: (np.sort(exponents(dtype, n, rng)),)),
     "pos_weight": Family(
         {"δ_L, pos_weight": Function("delta", exactly_counted(oracle.exact_delta)),
          "loss, pos_weight": Function("weighted loss", exactly_counted(oracle.exact_loss))},
