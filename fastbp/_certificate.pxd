@@ -5,7 +5,7 @@ from fastbp._workspace cimport Architecture, Shape, Workspace
 ctypedef struct Length:         # of the sums of a product
     double gamma
     double scale                # a sum with that gamma, none negative, is above its true value then
-    double lost                 # underflows
+    double lost                 # to underflows, in units of the least normal number
 
 
 cdef class Certificate:

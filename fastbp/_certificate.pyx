@@ -1,6 +1,7 @@
 """The running error bound of a gradient: e_x beside every x of E1 to E6, in the network's dtype.
 
-u is the unit roundoff, K the length of a sum, |.| elementwise, tiny the least number. Every x is a
+u is the unit roundoff, K the length of a sum, |.| elementwise, tiny the least number, which
+is never counted as less than NORMAL, the least normal one (_kernels/bound.pxi). Every x is a
 computed one and e_x bounds its distance from the true one, for exact params, X and y:
 
     gamma(K) = k u / (1 - k u),  k = min(K, 256) + ceil(K / 256) + 1                    N1
@@ -76,7 +77,7 @@ cdef Length length_of(double K, double u, double more) noexcept nogil:
     cdef Length length
     length.gamma = settled(k / (1 - k) + settled(more) * u) if k < 0.5 else INFINITY
     length.scale = settled(1 + 4 * length.gamma + 16 * u)       # of a sum of two products, too
-    length.lost = UNDERFLOWS * (K + 2)
+    length.lost = settled(1 + settled(2 * u * UNDERFLOWS * (K + 2)))
     leave_float_mode(mode)
     return length
 

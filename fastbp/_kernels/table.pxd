@@ -99,7 +99,7 @@ ctypedef struct KernelTable:
     double (*fma_peak)(double* sink, Py_ssize_t rounds) noexcept nogil
 
     # The running error bound: e_x beside x (bound.pxi)
-    # out <- scale (gamma |x| + e) + `lost` underflows; e may be NULL
+    # `lost` counts least normal numbers. out <- scale (gamma |x| + e) + lost; e may be NULL
     void (*spread)(void* out, const void* x, const void* e, double gamma, double scale,
                    double lost, Py_ssize_t size) noexcept nogil
     # delta, e <- scale (gamma |delta| + e), scale (|delta| + e)
@@ -113,7 +113,7 @@ ctypedef struct KernelTable:
                          const void* e, const void* y, const void* sample_weight,
                          const Target* target, Activation output, Py_ssize_t n,
                          Py_ssize_t n_outputs) noexcept nogil
-    # delta, e <- g * dh and its bound from delta = g, e = e_g without `lost` underflows
+    # delta, e <- g * dh and its bound from delta = g, e = e_g without `lost`
     void (*multiply_within)(void* delta, void* e, const void* dh, const void* e_dh, double lost,
                             Py_ssize_t size) noexcept nogil
     # The products of E1 and E5 with |W| in place of W. e_z <- operand |W| + b, where a W of one
@@ -124,6 +124,6 @@ ctypedef struct KernelTable:
     void (*delta_magnitudes)(void* e_g, const void* operand, const void* W, Py_ssize_t n,
                              Py_ssize_t fan_in, Py_ssize_t fan_out, Py_ssize_t first,
                              Py_ssize_t count, void* scratch) noexcept nogil
-    # bound <- (bound + rounding l2 |W| + `lost` underflows) / divisor; W may be NULL where l2 is 0
+    # bound <- (bound + rounding l2 |W| + lost) / divisor; W may be NULL where l2 is 0
     void (*settle_bound)(void* bound, const void* W, double l2, double rounding, double lost,
                          double divisor, Py_ssize_t size) noexcept nogil
