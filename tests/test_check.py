@@ -1,6 +1,7 @@
 """`fastbp check` holds on this machine, and fails for each kind of thing that can be off."""
 
 import json
+import re
 from pathlib import Path
 
 import mpmath
@@ -237,6 +238,19 @@ def test_other_bits_of_a_variant(monkeypatch, capsys):
     lines, last = verdict(capsys)
     assert len(lines) == 2 and all(" L3 " in line for line in lines)
     assert last.startswith("FAILED") and "L2 confirmed" in last
+
+
+def test_the_recorded_errors_are_as_large(monkeypatch):
+    """What `fastbp check` finds among its points, docs/accuracy.md must not call larger than any."""
+    monkeypatch.undo()
+    results = Path(__file__).parents[1] / "bench" / "results" / "accuracy.json"
+    recorded = {(r["function"], r["dtype"], r["isa"]): r["ulp"]
+                for r in json.loads(results.read_text(encoding="utf-8"))["results"]}
+    for _, line in _check.functions():
+        name, dtype, isa, *_ = line.split()
+        if isa in dispatch.ISAS:
+            found = float(re.search(r"error ([\d.]+) ulp", line)[1])
+            assert found <= recorded[name.replace("sigma", "σ"), dtype, isa] + 0.01, line
 
 
 def test_variant_is_restored_after_an_error(monkeypatch):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from calling import in_threads, interrupted, keyboard_interrupt, takes_signals
 
-from fastbp import MLP, SGD, Adam, Layers
+from fastbp import MLP, SGD, Adam, Layers, get_num_threads
 
 SIZES = (20, 64, 64, 1)
 
@@ -281,7 +281,7 @@ def test_an_epoch_is_interrupted_between_two_steps(batch_size):
     """The parameters are those after a whole number of steps, and all goes on from there."""
     net, optimizer = MLP(WIDE, seed=0), Adam()
     before = net.params.copy()
-    with interrupted(0.1, once=lambda: not np.array_equal(net.params, before)):
+    with interrupted(0.1, lambda: not np.array_equal(net.params, before), get_num_threads()):
         long_epoch(net, optimizer, batch_size)
     twin, twin_optimizer, count = MLP(WIDE, seed=0), Adam(), optimizer.state_dict()["t"]
     steps(twin, twin_optimizer, count, batch_size)
@@ -303,7 +303,7 @@ def test_a_long_call_is_interrupted(method):
     net = MLP(SIZES, seed=0)
     before = net.params.copy()
     arguments = {"forward": (X,), "value_and_grad": (before, X, y)}.get(method, (X, y))
-    with interrupted(0.1):
+    with interrupted(0.1, n_threads=get_num_threads()):
         while True:
             getattr(net, method)(*arguments)
     np.testing.assert_array_equal(net.params, before)
@@ -318,7 +318,7 @@ def test_a_wide_network_is_interrupted():
     sizes = (*[1024] * 8, 1)
     X, y = samples(1024, sizes, "float64")
     net = MLP(sizes, dtype="float64", seed=0)
-    with interrupted(0.1):
+    with interrupted(0.1, n_threads=get_num_threads()):
         while True:
             net.backprop(X, y)
 
@@ -330,7 +330,7 @@ def test_layers_are_interrupted():
     layers = Layers((20, 64, 1), ["sigmoid"] * 2)
     arrays = [np.ones((20, 64), "f"), np.ones((64, 1), "f")], [np.ones(64, "f"), np.ones(1, "f")]
     expected = layers.forward(*arrays, X[:9])
-    with interrupted(0.1):
+    with interrupted(0.1, n_threads=get_num_threads()):
         while True:
             layers.forward(*arrays, X)
     np.testing.assert_array_equal(layers.forward(*arrays, X[:9]), expected)

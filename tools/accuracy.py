@@ -2,6 +2,7 @@
 
     python tools/accuracy.py            # every float32, 10^8 float64 and more: minutes
     python tools/accuracy.py --quick    # a few of them, in seconds; prints, and writes nothing
+    python tools/accuracy.py --sweep float64    # one sweep; the results of the others are kept
     python tools/accuracy.py --tables   # only the tables, from results that are there
 
 The sweeps are those of tests/sweeps.py, which `pytest -m exhaustive` runs too. Results go to
@@ -52,13 +53,15 @@ def cpu_minutes():
     return sum(os.times()[:4]) / 60
 
 
-def measure(quick=False, processes=1):
+def measure(quick=False, processes=1, sweep=None):
     """The machine, how long each sweep took, and the largest errors."""
     facts, results, runs = machine(), [], []
     for what, tasks in plan(quick).items():
+        if sweep not in (None, what):
+            continue
         start, cpu = time.perf_counter(), cpu_minutes()
         largest = sweeps.run(tasks, processes)
-        runs.append({"sweep": what, "processes": processes,
+        runs.append({"sweep": what, "CPU": facts["cpu"], "processes": processes,
                      "minutes": (time.perf_counter() - start) / 60,
                      "CPU minutes": cpu_minutes() - cpu})
         results += [{"function": function, "dtype": dtype, "isa": isa, "ulp": worst.error,
@@ -67,6 +70,15 @@ def measure(quick=False, processes=1):
                     for (function, dtype, isa), worst in largest.items()]
         print(runs[-1], flush=True)
     return {"machine": facts, "runs": runs, "results": results}
+
+
+def merged(old, new):
+    """The results of a sweep among those of others."""
+    seen = {(r["function"], r["dtype"]) for r in new["results"]}
+    kept = [r for r in old["results"] if (r["function"], r["dtype"]) not in seen]
+    runs = {run["sweep"]: run for run in old["runs"] + new["runs"]}
+    return {"machine": new["machine"], "runs": list(runs.values()),
+            "results": sorted(kept + new["results"], key=lambda r: r["dtype"])}
 
 
 # ---- tables
@@ -109,10 +121,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--sweep", choices=plan(quick=True))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    document = (json.loads(FILE.read_text()) if options.tables
-                else measure(options.quick, options.processes))
+    document = old = json.loads(FILE.read_text())
+    if not options.tables:
+        document = measure(options.quick, options.processes, options.sweep)
+        if options.sweep:
+            document = merged(old, document)
     document["tables"] = tables(document)
     if options.quick:
         for dtype in ("float32", "float64"):

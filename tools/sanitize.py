@@ -76,6 +76,8 @@ SANITIZERS = {
                 "starts a process with an empty environment, without the sanitizer's runtime",
             "tests/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
             "tests/test_threads.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/test_processes.py::test_the_main_thread_is_not_the_one_that_imports_threading":
+                TIME,
             "tests/test_interrupts.py": TIME,
         },
         plant=Plant("fastbp/_workspace.pyx", "malloc(nbytes)", "malloc(nbytes - 128)",
