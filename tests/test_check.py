@@ -15,6 +15,8 @@ from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, wider
 from fastbp._kernels import dispatch
 
 FULL = _check.NETWORKS
+POINTS = _check.POINTS
+HAS_X87 = np.finfo(np.longdouble).nmant == 63       # a wider long double is emulated, and slow
 HAS_FMA = dispatch.available_isas()[0] in _check_bits.FUSED
 with_fma = pytest.mark.skipif(not HAS_FMA, reason="no variant with FMA: nothing is recorded for it")
 
@@ -241,14 +243,16 @@ def test_other_bits_of_a_variant(monkeypatch, capsys):
 
 
 def test_the_recorded_errors_are_as_large(monkeypatch):
-    """What `fastbp check` finds among its points, docs/accuracy.md must not call larger than any."""
-    monkeypatch.undo()
+    """docs/accuracy.md has no largest error below what `fastbp check` finds at its points."""
     results = Path(__file__).parents[1] / "bench" / "results" / "accuracy.json"
     recorded = {(r["function"], r["dtype"], r["isa"]): r["ulp"]
                 for r in json.loads(results.read_text(encoding="utf-8"))["results"]}
+    if HAS_X87:
+        monkeypatch.setattr(_check, "POINTS", POINTS)
     for _, line in _check.functions():
         name, dtype, isa, *_ = line.split()
         if isa in dispatch.ISAS:
+            isa = "avx2" if isa == "neon" else isa      # the same bits
             found = float(re.search(r"error ([\d.]+) ulp", line)[1])
             assert found <= recorded[name.replace("sigma", "σ"), dtype, isa] + 0.01, line
 
