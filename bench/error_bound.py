@@ -56,6 +56,14 @@ def cost(net, X, y):
     return statistics.median(certificate) / statistics.median(gradient)
 
 
+def summary(rows):
+    """Of each dtype: the least, the median and the largest cost."""
+    for dtype in ("float32", "float64"):
+        costs = [row["cost in gradients"] for row in rows if row["dtype"] == dtype]
+        yield {"dtype": dtype, "networks": len(costs), "least": min(costs),
+               "median": statistics.median(costs), "most": max(costs)}
+
+
 def measure():
     for dtype in ("float32", "float64"):
         for sizes, batch, *kind in [*NETWORKS, *OTHERS]:
@@ -76,7 +84,8 @@ def main():
     with one_core():
         rows = list(measure())
     if path:
-        document = {"machine": machine(), "tables": {"certificates": rows}}
+        document = {"machine": machine(),
+                    "tables": {"certificates": rows, "costs": list(summary(rows))}}
         path.write_text(json.dumps(document, indent=1) + "\n")
     dear = [row for row in rows if row["cost in gradients"] > MOST]
     if dear:
