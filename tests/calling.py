@@ -50,7 +50,7 @@ def keyboard_interrupt():
 
 
 @contextlib.contextmanager
-def interrupted(after, once=lambda: True, n_threads=1):
+def interrupted(after, once=lambda: True, n_threads=1, within=0.1):
     """SIGINT after so many seconds and once something is so, which ends the block within 0.1 s.
 
     Of processor time, of which every thread that computes has its own: others may have the CPUs.
@@ -69,7 +69,7 @@ def interrupted(after, once=lambda: True, n_threads=1):
             timer.start()
             yield
         late = time.process_time() - sent[0]
-        assert late < 0.1 * n_threads, late
+        assert late < within * n_threads, late
     finally:
         timer.cancel()
         timer.join()
