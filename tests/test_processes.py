@@ -56,6 +56,7 @@ def test_the_main_thread_is_not_the_one_that_imports_threading():
     """Before Python 3.13 `threading` takes that one for it; the call takes seconds."""
     script = """
 import _thread, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)     # a parent may have it ignored
 sys.modules.pop("threading", None)
 imported, sent = _thread.allocate_lock(), []
 def first():
