@@ -6,8 +6,8 @@ Block after block: delta_L = dL/dh_L * act'(z_L) and E5 in parts of rows, then E
 from libc.string cimport memcpy
 
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._recursion cimport carry_out, descend, rows_at_once, threads_for, weight_gradients
-from fastbp._team cimport Seat, do_phase, share
+from fastbp._recursion cimport carry_out, descend, rows_in_turn, threads_for, weight_gradients
+from fastbp._team cimport Seat, do_phase
 from fastbp._workspace cimport BLOCK, Buffers, Shape, Sweep
 
 ctypedef struct Backward:       # the task of `backward_of_thread` and its phases
@@ -42,20 +42,13 @@ cdef void backward_of_thread(void* task, Seat* seat) noexcept nogil:
 
 
 cdef void delta_part(void* task, const Seat* seat) noexcept nogil:
-    """delta_L and E5 for the rows of a part."""
     cdef Backward* t = <Backward*> task
-    cdef Py_ssize_t at = share(t.rows, seat.part, t.sweep.meeting.parts), n
-    cdef Py_ssize_t end = share(t.rows, seat.part + 1, t.sweep.meeting.parts)
-    while at < end:
-        n = rows_at_once(t.sweep.shape, end - at)
-        if delta_rows(t, seat, at, n):
-            return
-        at += n
+    rows_in_turn(t.sweep, seat, t.rows, delta_rows, t)
 
 
-cdef bint delta_rows(const Backward* t, const Seat* seat, Py_ssize_t at,
-                     Py_ssize_t n) noexcept nogil:
+cdef bint delta_rows(void* task, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """delta_L and E5 for rows [at, at + n) of a block."""
+    cdef Backward* t = <Backward*> task
     cdef const Shape* s = t.sweep.shape
     cdef Py_ssize_t features = s.sizes[0] * s.itemsize
     cdef Py_ssize_t outputs = s.sizes[s.n_layers] * s.itemsize, row = t.row + at

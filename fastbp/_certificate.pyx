@@ -28,10 +28,10 @@ from fastbp._gradient cimport Totals, add_weights, samples, start
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 from fastbp._recursion cimport (
-    Stretch, carry_out, first_stretch, interrupted, next_stretch, rows_at_once, threads_for,
+    Stretch, carry_out, first_stretch, interrupted, next_stretch, rows_in_turn, threads_for,
 )
 from fastbp._signals cimport PIECE, at_once
-from fastbp._team cimport Seat, do_phase, share
+from fastbp._team cimport Seat, do_phase
 from fastbp._workspace cimport ALIGNMENT, BLOCK, Buffers, Sweep, aligned, check_room
 
 cdef enum:
@@ -200,22 +200,23 @@ cdef void pass_of_thread(void* task, Seat* seat) noexcept nogil:
 
 
 cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
-    """E1, E3, E5 with their bounds for the rows of a part; the first adds up the weights."""
+    """The first part adds up the weights."""
+    cdef Block* b = <Block*> task
+    cdef Task* t = b.task
+    if seat.part == 0:
+        add_weights(t.values.shape, &t.totals, b.samples.sample_weight, b.n)
+    rows_in_turn(t.values, seat, b.n, rows_within, b)
+
+
+cdef bint rows_within(void* task, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """E1, E3, E5 with their bounds for rows [at, at + n) of a block."""
     cdef Block* b = <Block*> task
     cdef Task* t = b.task
     cdef const Shape* s = t.values.shape
-    cdef Py_ssize_t at = share(b.n, seat.part, t.values.meeting.parts), n
-    cdef Py_ssize_t end = share(b.n, seat.part + 1, t.values.meeting.parts)
-    if seat.part == 0:
-        add_weights(s, &t.totals, b.samples.sample_weight, b.n)
-    while at < end:
-        n = rows_at_once(s, end - at)
-        if forward_within(t, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n):
-            return
-        delta_of_loss(t, &b.samples, at, n)
-        if descend_within(t, seat, at, n):
-            return
-        at += n
+    if forward_within(t, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n):
+        return True
+    delta_of_loss(t, &b.samples, at, n)
+    return descend_within(t, seat, at, n)
 
 
 cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at,

@@ -7,9 +7,9 @@ their parts of dW, db and of the loss in ascending order (N1, N3).
 
 from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode, settled
 from fastbp._recursion cimport (
-    carry_out, descend, forward, interrupted, rows_at_once, threads_for, weight_gradients,
+    carry_out, descend, forward, interrupted, rows_in_turn, threads_for, weight_gradients,
 )
-from fastbp._team cimport do_phase, share
+from fastbp._team cimport do_phase
 from fastbp._workspace cimport BLOCK, Buffers
 
 ctypedef struct Task:           # of `sweep_of_thread`
@@ -68,20 +68,13 @@ cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t 
 
 
 cdef void rows_part(void* task, const Seat* seat) noexcept nogil:
-    """Gather, E1, E2 and E3, E5 for the rows of a part."""
     cdef Block* b = <Block*> task
-    cdef Py_ssize_t at = share(b.n, seat.part, b.sweep.meeting.parts), n
-    cdef Py_ssize_t end = share(b.n, seat.part + 1, b.sweep.meeting.parts)
-    while at < end:
-        n = rows_at_once(b.sweep.shape, end - at)
-        if descend_rows(b, seat, at, n):
-            return
-        at += n
+    rows_in_turn(b.sweep, seat, b.n, descend_rows, b)
 
 
-cdef bint descend_rows(const Block* b, const Seat* seat, Py_ssize_t at,
-                       Py_ssize_t n) noexcept nogil:
+cdef bint descend_rows(void* task, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """Gather, E1, E2 and E3, E5 for rows [at, at + n) of a block."""
+    cdef Block* b = <Block*> task
     cdef const Shape* s = b.sweep.shape
     cdef Py_ssize_t outputs = s.sizes[s.n_layers], o = at * outputs * s.itemsize
     cdef const char* z

@@ -17,8 +17,11 @@ cdef int carry_out(Sweep* sweep, Work work, void* task, int threads) except -1
 # Within a part, after so many multiply-adds: nonzero when the pass is called off
 cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogil
 
-# Of the n rows that are left of a part, how many to take before the next look
-cdef Py_ssize_t rows_at_once(const Shape* s, Py_ssize_t n) noexcept nogil
+# some(task, seat, at, n) for the part's rows of a block, so many at a time that it can look for
+# signals; it returns whether the pass is called off
+ctypedef bint (*SomeRows)(void* task, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil
+cdef void rows_in_turn(const Sweep* sweep, const Seat* seat, Py_ssize_t rows, SomeRows some,
+                       void* task) noexcept nogil
 
 # E1 for rows [row, row + n) of the workspace
 cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize_t row,

@@ -60,12 +60,20 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
     return called_off(sweep.meeting)
 
 
-cdef Py_ssize_t rows_at_once(const Shape* s, Py_ssize_t n) noexcept nogil:
-    """PIECE columns of a product take a quarter of the time between two looks, at most.
+cdef void rows_in_turn(const Sweep* sweep, const Seat* seat, Py_ssize_t rows, SomeRows some,
+                       void* task) noexcept nogil:
+    """PIECE columns of a product take an eighth of the time between two looks, at most.
 
     Functions of a whole layer, which wait for memory, may take the rest.
     """
-    return at_once(n, 8.0 * PIECE * s.widest, 1, s.kernels)
+    cdef const Shape* s = sweep.shape
+    cdef Py_ssize_t at = share(rows, seat.part, sweep.meeting.parts), n
+    cdef Py_ssize_t end = share(rows, seat.part + 1, sweep.meeting.parts)
+    while at < end:
+        n = at_once(end - at, 8.0 * PIECE * s.widest, 1, s.kernels)
+        if some(task, seat, at, n):
+            return
+        at += n
 
 
 # ---- threads ----------------------------------------------------------------------------
@@ -164,19 +172,13 @@ cdef void forward_of_thread(void* task, Seat* seat) noexcept nogil:
 
 
 cdef void forward_part(void* task, const Seat* seat) noexcept nogil:
-    """E1 for the rows of a part."""
     cdef Rows* r = <Rows*> task
-    cdef Py_ssize_t at = share(r.rows, seat.part, r.sweep.meeting.parts), n
-    cdef Py_ssize_t end = share(r.rows, seat.part + 1, r.sweep.meeting.parts)
-    while at < end:
-        n = rows_at_once(r.sweep.shape, end - at)
-        if forward_rows(r, seat, at, n):
-            return
-        at += n
+    rows_in_turn(r.sweep, seat, r.rows, forward_rows, r)
 
 
-cdef bint forward_rows(const Rows* r, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+cdef bint forward_rows(void* task, const Seat* seat, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """E1 for rows [at, at + n) of a block; h of all blocks, or of this one, is in the workspace."""
+    cdef Rows* r = <Rows*> task
     cdef const Shape* s = r.sweep.shape
     cdef Py_ssize_t outputs = s.sizes[s.n_layers]
     cdef char* h = r.output + (r.row + at) * outputs * s.itemsize
