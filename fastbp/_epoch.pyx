@@ -16,7 +16,7 @@ from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_floa
 from fastbp._native cimport data
 from fastbp._optim cimport Rule
 from fastbp._recursion cimport carry_out
-from fastbp._team cimport Seat, do_phase, share
+from fastbp._team cimport Seat, called_off, do_phase, share
 from fastbp._workspace cimport Shape, Sweep
 
 cnp.import_array()
@@ -84,7 +84,9 @@ cdef void settle_part(void* task, const Seat* seat) noexcept nogil:
     e.step_weight = e.totals.weight
     if e.step_weight > 0:
         unpenalised = settled(loss_of(&e.totals))
-        loss = settled(total_loss(e.sweep, &e.totals, e.l2))
+        loss = settled(total_loss(e.sweep, seat, &e.totals, e.l2))
+        if called_off(e.sweep.meeting):
+            return
         e.loss = settled(settled(e.loss) + loss)
         e.weight = settled(settled(e.weight) + e.step_weight)
         e.rule.advance(e.rule)

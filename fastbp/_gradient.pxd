@@ -34,9 +34,11 @@ cdef double mean_of(double loss, double weight) noexcept nogil
 # The phases of a batch's sums and gradient; nonzero when called off
 cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t n, bint gradient,
                        Totals* totals) noexcept nogil
-# The loss summed, with its penalty, whose gradient is added to every dW
-cdef double total_loss(Sweep* sweep, const Totals* totals, double l2) noexcept nogil
-# Every dW and db over the divisor
-cdef void divide(Sweep* sweep, double divisor) noexcept nogil
+# Within a part, the loss summed, with its penalty, whose gradient is added to every dW; of no use
+# when the call is called off
+cdef double total_loss(Sweep* sweep, const Seat* seat, const Totals* totals,
+                       double l2) noexcept nogil
+# After a gradient, every dW and db over the divisor
+cdef int divide_by(Sweep* sweep, double divisor) except -1
 # bytes for the gathered samples of a block
 cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil

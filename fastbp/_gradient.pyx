@@ -9,8 +9,12 @@ from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode, sett
 from fastbp._recursion cimport (
     carry_out, descend, forward, interrupted, rows_in_turn, threads_for, weight_gradients,
 )
-from fastbp._team cimport do_phase
+from fastbp._signals cimport TOUCHED, release_gil, take_gil
+from fastbp._team cimport called_off, do_phase
 from fastbp._workspace cimport BLOCK, Buffers
+
+cdef enum:
+    AT_ONCE = 1 << 22           # weights of a penalty or a division between two looks for signals
 
 ctypedef struct Task:           # of `sweep_of_thread`
     Sweep* sweep
@@ -40,9 +44,7 @@ cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bi
     carry_out(&ws.sweep, sweep_of_thread, &task, threads)
     if l2 == 0 and not mean:
         return loss_of(&totals)
-    with nogil:
-        l2 = finish(&ws.sweep, &totals, gradient, mean, l2)
-    return l2
+    return finish(&ws.sweep, &totals, gradient, mean, l2)
 
 
 cdef void sweep_of_thread(void* task, Seat* seat) noexcept nogil:
@@ -183,45 +185,73 @@ cdef double mean_of(double loss, double weight) noexcept nogil:
     return loss
 
 
-cdef double total_loss(Sweep* sweep, const Totals* totals, double l2) noexcept nogil:
+cdef double total_loss(Sweep* sweep, const Seat* seat, const Totals* totals,
+                       double l2) noexcept nogil:
     """The loss summed, with its penalty, whose gradient is added to every dW."""
     cdef float_mode mode = enter_float_mode()
     cdef double loss = loss_of(totals)
     if l2 != 0:
-        loss = settled(loss + add_penalty(sweep, l2))
+        loss = settled(loss + add_penalty(sweep, seat, l2))
     leave_float_mode(mode)
     return loss
 
 
-cdef double add_penalty(Sweep* sweep, double l2) noexcept nogil:
+cdef double add_penalty(Sweep* sweep, const Seat* seat, double l2) noexcept nogil:
     """dW += l2 W for every layer; returns l2/2 times the sum of W^2."""
     cdef const Shape* s = sweep.shape
+    cdef const Buffers* a
     cdef Totals squares
-    cdef Py_ssize_t l
+    cdef Py_ssize_t l, first, count, size, at
     start(&squares)
     for l in range(s.n_layers):
-        s.kernels.penalise(sweep.layers[l].dW, squares.loss, sweep.layers[l].W, l2,
-                           s.sizes[l] * s.sizes[l + 1])
+        a = &sweep.layers[l]
+        first, size = 0, s.sizes[l] * s.sizes[l + 1]
+        while first < size:
+            count, at = min(<Py_ssize_t> AT_ONCE, size - first), first * s.itemsize
+            s.kernels.penalise(a.dW + at if a.dW != NULL else NULL, squares.loss, a.W + at, l2,
+                               count)
+            first += count
+            if interrupted(sweep, seat, <double> TOUCHED * count):
+                return 0
     return settled(0.5 * settled(l2) * loss_of(&squares))
 
 
-cdef double finish(Sweep* sweep, const Totals* totals, bint gradient, bint mean,
-                   double l2) noexcept nogil:
-    """Penalty and reduction: completes every dW and db; returns the loss."""
-    cdef double loss = total_loss(sweep, totals, l2)
-    if gradient and mean:
-        divide(sweep, totals.weight)
-    return mean_of(loss, totals.weight) if mean else loss
-
-
-cdef void divide(Sweep* sweep, double divisor) noexcept nogil:
+cdef void divide(Sweep* sweep, const Seat* seat, double divisor) noexcept nogil:
     """Every dW and db over the divisor."""
     cdef const Shape* s = sweep.shape
     cdef const Buffers* a
-    cdef Py_ssize_t l
+    cdef Py_ssize_t l, first, count, size
     cdef float_mode mode = enter_float_mode()
     for l in range(s.n_layers):
         a = &sweep.layers[l]
-        s.kernels.divide(a.dW, divisor, s.sizes[l] * s.sizes[l + 1])
         s.kernels.divide(a.db, divisor, s.sizes[l + 1])
+        first, size = 0, s.sizes[l] * s.sizes[l + 1]
+        while first < size and not called_off(sweep.meeting):
+            count = min(<Py_ssize_t> AT_ONCE, size - first)
+            s.kernels.divide(a.dW + first * s.itemsize, divisor, count)
+            first += count
+            interrupted(sweep, seat, <double> TOUCHED * count)
     leave_float_mode(mode)
+
+
+cdef double finish(Sweep* sweep, const Totals* totals, bint gradient, bint mean,
+                   double l2) except? -1:
+    """Penalty and reduction: completes every dW and db; returns the loss."""
+    cdef Seat alone = Seat(0, 0, 0)
+    cdef double loss
+    release_gil(sweep.clock)
+    loss = total_loss(sweep, &alone, totals, l2)
+    if gradient and mean:
+        divide(sweep, &alone, totals.weight)
+    take_gil(sweep.clock)
+    if called_off(sweep.meeting):
+        return -1
+    return mean_of(loss, totals.weight) if mean else loss
+
+
+cdef int divide_by(Sweep* sweep, double divisor) except -1:
+    cdef Seat alone = Seat(0, 0, 0)
+    release_gil(sweep.clock)
+    divide(sweep, &alone, divisor)
+    take_gil(sweep.clock)
+    return -1 if called_off(sweep.meeting) else 0

@@ -9,7 +9,7 @@ cimport numpy as cnp
 
 from fastbp._arrays cimport LayerArrays
 from fastbp._backward cimport backward_all
-from fastbp._gradient cimport Batch, divide, loss_and_gradient, mean_of
+from fastbp._gradient cimport Batch, divide_by, loss_and_gradient, mean_of
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport Loss
 from fastbp._native cimport data, filled, new_float
@@ -298,7 +298,7 @@ cdef class Layers:
         result = new_float()
         cdef double loss = loss_and_gradient(ws, &batch, n, True, mean, 0, self.asked)
         if not mean and divisor != 1:
-            divide(&ws.sweep, divisor)
+            divide_by(&ws.sweep, divisor)
             loss = mean_of(loss, divisor)
         return filled(result, loss)
 

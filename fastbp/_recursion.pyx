@@ -14,7 +14,7 @@ from fastbp import _config
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation
 from fastbp._signals cimport (
-    PIECE, UNIT_WORK, at_once, look, release_gil, start_clock, take_gil,
+    PIECE, TOUCHED, UNIT_WORK, at_once, look, release_gil, start_clock, take_gil,
 )
 from fastbp._team cimport (
     MOST_THREADS, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
@@ -76,6 +76,11 @@ cdef void rows_in_turn(const Sweep* sweep, const Seat* seat, Py_ssize_t rows, So
         at += n
 
 
+cdef inline double per_weight(Py_ssize_t n) noexcept nogil:
+    """What n samples do with a weight, in multiply-adds: of few samples, it comes from memory."""
+    return max(n, <Py_ssize_t> TOUCHED)
+
+
 # ---- threads ----------------------------------------------------------------------------
 
 cdef int asked_threads(object n_threads) except -1:
@@ -127,14 +132,14 @@ cdef const char* forward(Sweep* sweep, const Seat* seat, const char* X, Py_ssize
         offset = row * s.sizes[l + 1] * s.itemsize
         to = output if output != NULL and l == s.n_layers - 1 else a.h + row * a.room
         dh = a.dh + offset if a.dh != NULL else NULL
-        first, column = 0, <double> n * s.sizes[l]
+        first, column = 0, per_weight(n) * s.sizes[l]
         while first < s.sizes[l + 1]:
             count = at_once(s.sizes[l + 1] - first, column, PIECE, s.kernels)
             s.kernels.forward(to, dh, h, a.W, a.b, n, s.sizes[l], s.sizes[l + 1], s.transposed,
                               s.activations[l], first, count,
                               sweep.scratch + seat.part * sweep.scratch_bytes)
             first += count
-            if interrupted(sweep, seat, column * count):
+            if interrupted(sweep, seat, <double> n * s.sizes[l] * count):
                 return NULL
         h = to
     return h
@@ -208,14 +213,14 @@ cdef bint descend(Sweep* sweep, const Seat* seat, Py_ssize_t row, Py_ssize_t at,
             to = sweep.layers[l - 1].delta + at * s.sizes[l] * s.itemsize
             if sweep.layers[l - 1].dh != NULL:
                 dh = sweep.layers[l - 1].dh + row * s.sizes[l] * s.itemsize
-        first, column = 0, <double> n * s.sizes[l + 1]
+        first, column = 0, per_weight(n) * s.sizes[l + 1]
         while to != NULL and first < s.sizes[l]:
             count = at_once(s.sizes[l] - first, column, PIECE, s.kernels)
             s.kernels.delta(to, a.delta + at * s.sizes[l + 1] * s.itemsize, a.W, dh, n,
                             s.sizes[l], s.sizes[l + 1], s.transposed, first, count,
                             sweep.scratch + seat.part * sweep.scratch_bytes)
             first += count
-            if interrupted(sweep, seat, column * count):
+            if interrupted(sweep, seat, <double> n * s.sizes[l + 1] * count):
                 return True
     return False
 
@@ -264,7 +269,7 @@ cdef void weight_gradients(Sweep* sweep, const Seat* seat, const char* X, Py_ssi
         a = &sweep.layers[l]
         next_stretch(&rows, s, l)
         while rows.first < rows.last and a.dW != NULL:
-            count = at_once(rows.last - rows.first, <double> n * rows.width, 1, s.kernels)
+            count = at_once(rows.last - rows.first, per_weight(n) * rows.width, 1, s.kernels)
             s.kernels.weight_grad(a.dW, a.db, h, a.delta, n, s.sizes[l], s.sizes[l + 1],
                                   s.transposed, accumulate, rows.first, count,
                                   sweep.scratch + seat.part * sweep.scratch_bytes)

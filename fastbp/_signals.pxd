@@ -10,6 +10,7 @@ cdef extern from *:
 cdef enum:
     UNIT_WORK = 40          # multiply-adds that a unit's sigmoid counts
     PIECE = 64              # whole vectors and tiles of every variant
+    TOUCHED = 32            # multiply-adds in the time that a number takes from memory, at least
 
 ctypedef struct Clock:      # when a region last looked
     double last

@@ -27,7 +27,8 @@ cdef unsigned long thread_of_handlers() except? 0:
     """Where the interpreter runs handlers of signals; 0, which is no thread, if it cannot be known.
 
     Before Python 3.13 `threading` takes the thread that imports it first for the main one, which
-    in a program that embeds Python may be any. `signal` knows better, but only about the caller.
+    in a program that embeds Python may be any. `signal` knows better, but only about the caller:
+    where two other threads import threading and fastbp, handlers run when a call has ended.
     """
     try:
         signal.signal(signal.SIGINT, None)

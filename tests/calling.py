@@ -50,12 +50,12 @@ def keyboard_interrupt():
 
 
 @contextlib.contextmanager
-def interrupted(after, once=lambda: True, n_threads=1, within=0.1):
-    """SIGINT after so many seconds and once something is so, which ends the block within 0.1 s.
+def interrupted(after, once=lambda: True):
+    """SIGINT after so many seconds and once something is so, which ends the block.
 
-    Of processor time, of which every thread that computes has its own: others may have the CPUs.
+    Gives a list, then the seconds that it took: of processor time, since others may have the CPUs.
     """
-    sent = []
+    sent, late = [], []
 
     def send():
         while not once():
@@ -67,12 +67,26 @@ def interrupted(after, once=lambda: True, n_threads=1, within=0.1):
     try:
         with keyboard_interrupt():
             timer.start()
-            yield
-        late = time.process_time() - sent[0]
-        assert late < within * n_threads, late
+            yield late
+        late.append(time.process_time() - sent[0])
     finally:
         timer.cancel()
         timer.join()
+
+
+def ends_in_time(call, after=0.1, n_threads=1, within=0.1):
+    """SIGINT ends calls without end within 0.1 s, of processor time of each thread that computes.
+
+    A machine that stalls, or is slow to hand out memory, may make one end late, but not two of
+    three: a phase of a call that is too long does so whenever the signal meets it.
+    """
+    late = []
+    while not late or max(late) > within * n_threads and len(late) < 3:
+        with interrupted(after) as seconds:
+            while True:
+                call()
+        late += seconds
+    assert sorted(late)[len(late) // 2] < within * n_threads, late
 
 
 def in_process(script, *arguments, **variables):

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from calling import in_threads, interrupted, keyboard_interrupt, takes_signals
+from calling import ends_in_time, in_threads, interrupted, keyboard_interrupt, takes_signals
 
 from fastbp import MLP, SGD, Adam, Layers, get_num_threads
 
@@ -281,7 +281,7 @@ def test_an_epoch_is_interrupted_between_two_steps(batch_size):
     """The parameters are those after a whole number of steps, and all goes on from there."""
     net, optimizer = MLP(WIDE, seed=0), Adam()
     before = net.params.copy()
-    with interrupted(0.1, lambda: not np.array_equal(net.params, before), get_num_threads()):
+    with interrupted(0.1, lambda: not np.array_equal(net.params, before)):
         long_epoch(net, optimizer, batch_size)
     twin, twin_optimizer, count = MLP(WIDE, seed=0), Adam(), optimizer.state_dict()["t"]
     steps(twin, twin_optimizer, count, batch_size)
@@ -303,9 +303,7 @@ def test_a_long_call_is_interrupted(method):
     net = MLP(SIZES, seed=0)
     before = net.params.copy()
     arguments = {"forward": (X,), "value_and_grad": (before, X, y)}.get(method, (X, y))
-    with interrupted(0.1, n_threads=get_num_threads()):
-        while True:
-            getattr(net, method)(*arguments)
+    ends_in_time(lambda: getattr(net, method)(*arguments), n_threads=get_num_threads())
     np.testing.assert_array_equal(net.params, before)
     twin = MLP(SIZES, seed=0)
     assert net.backprop(X[:9], y[:9]) == twin.backprop(X[:9], y[:9])
@@ -318,9 +316,7 @@ def test_a_wide_network_is_interrupted():
     sizes = (*[1024] * 8, 1)
     X, y = samples(1024, sizes, "float64")
     net = MLP(sizes, dtype="float64", seed=0)
-    with interrupted(0.1, n_threads=get_num_threads()):
-        while True:
-            net.backprop(X, y)
+    ends_in_time(lambda: net.backprop(X, y), n_threads=get_num_threads())
 
 
 @takes_signals
@@ -330,9 +326,7 @@ def test_layers_are_interrupted():
     layers = Layers((20, 64, 1), ["sigmoid"] * 2)
     arrays = [np.ones((20, 64), "f"), np.ones((64, 1), "f")], [np.ones(64, "f"), np.ones(1, "f")]
     expected = layers.forward(*arrays, X[:9])
-    with interrupted(0.1, n_threads=get_num_threads()):
-        while True:
-            layers.forward(*arrays, X)
+    ends_in_time(lambda: layers.forward(*arrays, X), n_threads=get_num_threads())
     np.testing.assert_array_equal(layers.forward(*arrays, X[:9]), expected)
 
 

@@ -6,18 +6,14 @@ array, takes longer than that; whoever called goes on afterwards and gets the sa
 
 import numpy as np
 import pytest
-from calling import interrupted, takes_signals
+from calling import ends_in_time, takes_signals
 
 import fastbp
+from fastbp._kernels import dispatch
 
 pytestmark = takes_signals
 WIDE = 8192
 ONE_CALL = 100_000_000
-
-
-def forever(call):
-    while True:
-        call()
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "sigmoid_backward", "activate"])
@@ -27,19 +23,17 @@ def test_a_sweep_over_an_array(name):
     call = {"sigmoid": lambda: fastbp.sigmoid(z, out=out),
             "sigmoid_backward": lambda: fastbp.sigmoid_backward(z, z, out=out),
             "activate": lambda: fastbp.activate(z, "tanh")}[name]
-    with interrupted(0.1):
-        forever(call)
+    ends_in_time(call)
     assert (fastbp.sigmoid(z[:9]) == 0.5).all()
 
 
 @pytest.mark.parametrize("name", ["delta_step", "weight_grad"])
 def test_one_product(name):
     square = np.ones((WIDE, WIDE // 4), "f")
-    rows = np.ones((1024, WIDE // 4), "f")
-    call = {"delta_step": lambda: fastbp.delta_step(rows, square, np.ones((1024, WIDE), "f")),
+    rows, h = np.ones((1024, WIDE // 4), "f"), np.ones((1024, WIDE), "f")
+    call = {"delta_step": lambda: fastbp.delta_step(rows, square, h),
             "weight_grad": lambda: fastbp.weight_grad(square, square)}[name]
-    with interrupted(0.2):
-        forever(call)
+    ends_in_time(call, 0.2)
 
 
 @pytest.mark.parametrize("method", ["backprop", "error_bound"])
@@ -49,8 +43,7 @@ def test_one_wide_layer(n_threads, method):
     X, y = np.ones((512, WIDE), "f"), np.ones(512, "f")
     few = net.backprop(X[:3], y[:3])
     before = net.params.copy()
-    with interrupted(0.1, n_threads=n_threads):
-        forever(lambda: getattr(net, method)(X, y))
+    ends_in_time(lambda: getattr(net, method)(X, y), n_threads=n_threads)
     np.testing.assert_array_equal(net.params, before)
     assert net.backprop(X[:3], y[:3]) == few
 
@@ -60,33 +53,61 @@ def test_a_shuffle():
     net, optimizer = fastbp.MLP([1, 1], seed=0), fastbp.SGD()
     X, y = np.ones((20_000_000, 1), "f"), np.zeros(20_000_000, "f")
     before = net.params.copy()
-    with interrupted(0.3):
-        net.train_epoch(X, y, optimizer, batch_size=len(X))
+    ends_in_time(lambda: net.train_epoch(X, y, optimizer, batch_size=len(X)), 0.3)
     np.testing.assert_array_equal(net.params, before)
 
 
 def test_initial_weights():
-    with interrupted(0.3):
-        fastbp.MLP([WIDE, 4 * WIDE], seed=0)
+    ends_in_time(lambda: fastbp.MLP([WIDE, 4 * WIDE], seed=0), 0.3)
 
 
 WIDEST = 1 << 15
 
 
+def batch_call(net, method, X, y, **options):
+    if method == "train_epoch":
+        optimizer = fastbp.SGD(1e-9)
+        return lambda: net.train_epoch(X, y, optimizer, batch_size=len(X), **options)
+    return lambda: getattr(net, method)(X, y, **options)
+
+
 @pytest.mark.parametrize("method", ["backprop", "error_bound", "loss_value", "train_epoch"])
 @pytest.mark.parametrize("sizes", [(WIDEST, 64, 1), (64, WIDEST, 1), (1, WIDEST)])
 def test_one_layer_of_very_many_units(sizes, method):
-    """64 columns of 256 rows would take too long: the rows are taken some after the others."""
     net = fastbp.MLP(sizes, seed=0, n_threads=1)
     X, y = np.ones((256, sizes[0]), "f"), np.ones((256, sizes[-1]), "f")
-    if method == "train_epoch":
-        def call():
-            net.train_epoch(X, y, fastbp.SGD(1e-9), batch_size=len(X))
-    else:
-        def call():
-            getattr(net, method)(X, y)
-    with interrupted(0.4):
-        forever(call)
+    ends_in_time(batch_call(net, method, X, y), 0.4)
+
+
+def test_rows_are_taken_in_turn():
+    """Without it, 64 columns of 256 rows of this width take 0.3 s of the baseline."""
+    before = dispatch.get_isa()
+    if "generic" in dispatch.available_isas():
+        dispatch.set_isa("generic")
+    try:
+        net = fastbp.MLP((4 * WIDEST, 64), activation="identity", loss="squared_error", seed=0,
+                         n_threads=1)
+        X = np.ones((256, 4 * WIDEST), "f")
+        net.logits(X)                   # has its memory then
+        for after in (0.03, 0.06):
+            ends_in_time(lambda: net.logits(X), after)
+    finally:
+        dispatch.set_isa(before)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("method", ["backprop", "loss_value", "train_epoch"])
+@pytest.mark.parametrize("n", [1, 8])
+def test_few_samples_of_a_wide_layer(n, method):
+    """They wait for the weights, 2 GiB, and the penalty and "mean" go over all of them again."""
+    sizes = WIDEST, WIDEST // 2, 1
+    net = fastbp.MLP(sizes, seed=0, n_threads=1)
+    X, y = np.ones((n, WIDEST), "f"), np.ones(n, "f")
+    options = {"backprop": {"l2": 0.1, "reduction": "mean"}, "train_epoch": {"l2": 0.1}}
+    call = batch_call(net, method, X, y, **options.get(method, {}))
+    call()
+    for after in (0.05, 0.15, 0.35):
+        ends_in_time(call, after)
 
 
 @pytest.mark.parametrize("method", ["backprop", "error_bound"])
@@ -106,7 +127,7 @@ def test_rows_in_turn_give_the_same_bits(sizes, method):
 @pytest.mark.parametrize("name", ["delta_step", "weight_grad"])
 def test_one_product_of_very_many_units(name):
     wide, rows = np.ones((64, WIDEST), "f"), np.ones((256, WIDEST), "f")
-    call = {"delta_step": lambda: fastbp.delta_step(rows, wide, np.ones((256, 64), "f")),
-            "weight_grad": lambda: fastbp.weight_grad(np.ones((256, 64), "f"), rows)}[name]
-    with interrupted(0.2):
-        forever(call)
+    few = np.ones((256, 64), "f")
+    call = {"delta_step": lambda: fastbp.delta_step(rows, wide, few),
+            "weight_grad": lambda: fastbp.weight_grad(few, rows)}[name]
+    ends_in_time(call, 0.2)
