@@ -94,8 +94,8 @@ cdef class Layers:
 
     def __reduce__(self):
         self._check_made()
-        return _build_layers, (self.layer_sizes, self.activations, self.dtype.name, self.layout,
-                               self.n_threads)
+        return (_restore, (type(self), self.layer_sizes, self.activations, self.dtype.name,
+                           self.layout, self.n_threads), self.__getstate__())
 
     @property
     def n_threads(self):
@@ -303,5 +303,9 @@ cdef class Layers:
         return filled(result, loss)
 
 
-def _build_layers(layer_sizes, activations, dtype, layout, n_threads):
-    return Layers(layer_sizes, activations, dtype=dtype, layout=layout, n_threads=n_threads)
+def _restore(kind, layer_sizes, activations, dtype, layout, n_threads):
+    """Without the `__new__` and `__init__` of a subclass, which may want other arguments."""
+    layers = Layers.__new__(kind)
+    Layers.__init__(layers, layer_sizes, activations, dtype=dtype, layout=layout,
+                    n_threads=n_threads)
+    return layers

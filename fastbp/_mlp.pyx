@@ -195,7 +195,7 @@ cdef class MLP:
         options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
                    "n_threads": self.n_threads, "seed": 0, **self.measure.options}
         return (_restore, (type(self), self.layer_sizes, options, self.flat, self.slope),
-                getattr(self, "__dict__", None))
+                self.__getstate__())
 
     @property
     def loss(self):
@@ -558,7 +558,8 @@ cdef class MLP:
         X, y, sample_weight, l2
             As in `backprop`. A mini-batch whose weights sum to zero makes no step.
         optimizer : SGD or Adam
-            Its state belongs to this network's size and dtype from the first step or epoch on.
+            Or of a subclass that leaves `step` and the hyper-parameters' properties alone. Its
+            state belongs to this network's size and dtype from the first step or epoch on.
         batch_size : int
             The last mini-batch takes what is left.
         shuffle : bool
@@ -581,7 +582,8 @@ cdef class MLP:
         Raises
         ------
         ValueError, TypeError, MemoryError, RuntimeError
-            As `backprop`; `TypeError` for an optimizer that is none; `ValueError` for no
+            As `backprop`; `TypeError` for an optimizer that is none, or whose `step` is its
+            own; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
             samples, batch_size below 1, an order of another length or with an index outside.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole
@@ -590,6 +592,7 @@ cdef class MLP:
         if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:
             raise TypeError(f"optimizer is a {type(optimizer).__name__}; "
                             "it should be a fastbp.SGD or fastbp.Adam")
+        (<Optimizer> optimizer).check_native()
         batch_size = _checks.count("batch_size", batch_size)
         cdef double decay = penalty(l2)
         given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
@@ -642,7 +645,8 @@ cdef class MLP:
 
 
 def _restore(kind, layer_sizes, options, params, grad):
-    net = kind.__new__(kind)
+    """Without the `__new__` and `__init__` of a subclass, which may want other arguments."""
+    net = MLP.__new__(kind)
     MLP.__init__(net, layer_sizes, **options)
     net.params[:] = params
     net.grad[:] = grad

@@ -30,9 +30,7 @@ cdef class Optimizer:
 
     cdef int prepare(self, Py_ssize_t size, dtype) except -1:
         """Create the state at the first step; refuse another size or dtype afterwards."""
-        if self.rule.advance == NULL:
-            raise TypeError(f"optimizer is a {type(self).__name__}; "
-                            "it should be a fastbp.SGD or fastbp.Adam")
+        self._check_made()
         if self.itemsize == 0:
             self._check_dtype(dtype)
             self.state = {name: np.zeros(size, dtype) for name in self._state_names()}
@@ -40,6 +38,29 @@ cdef class Optimizer:
             self.size, self.itemsize = size, dtype.itemsize
         else:
             _checks.optimizer_state(size, dtype, self.size, f"float{8 * self.itemsize}")
+        return 0
+
+    cdef int _check_made(self) except -1:
+        if self.rule.advance == NULL:
+            raise TypeError(f"optimizer is a {type(self).__name__}; "
+                            "it should be a fastbp.SGD or fastbp.Adam")
+        if self.rule.lr == 0:               # of an optimizer that is made, lr is above 0
+            raise RuntimeError(f"{type(self).__name__} did not call {base_of(self).__name__}"
+                               ".__init__; its own __init__ should")
+        return 0
+
+    cdef int check_native(self) except -1:
+        """Refuse a subclass whose own `step`, or `lr`, a native epoch would not call."""
+        kind = base_of(self)
+        if type(self) is kind:
+            return 0
+        own = getattr(self, "__dict__", ())
+        for name in ("step", *self._options()):
+            if name in own or getattr(type(self), name) is not getattr(kind, name):
+                raise TypeError(
+                    f"optimizer is a {type(self).__name__}, whose {name} is its own; train_epoch "
+                    f"steps as {kind.__name__} does: it should be one that leaves {name} alone, "
+                    "or backprop and optimizer.step should take the place of train_epoch")
         return 0
 
     def _check_dtype(self, dtype):
@@ -116,6 +137,7 @@ cdef class Optimizer:
         RuntimeError
             When another thread is using this optimizer: half of a step is no state.
         """
+        self._check_made()
         if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("optimizer"))
         try:
@@ -142,7 +164,7 @@ cdef class Optimizer:
         """
         if not isinstance(d, dict):
             raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
-        kind = next(kind for kind in (SGD, Adam, Optimizer) if isinstance(self, kind))
+        kind = base_of(self)
         cdef Optimizer fresh = kind()           # a subclass may want other arguments
         needed = {*fresh._options(), *fresh._progress()}
         missing = sorted(needed - d.keys())
@@ -185,17 +207,25 @@ cdef class Optimizer:
         self.rule.t = t
 
     def __reduce__(self):
-        return _restore, (type(self), self.state_dict()), getattr(self, "__dict__", None) or None
+        return _restore, (type(self), self.state_dict()), self.__getstate__()
 
     def __repr__(self):
+        self._check_made()
         options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
         return f"{type(self).__name__}({options})"
 
 
 def _restore(kind, state):
-    optimizer = kind.__new__(kind)
-    optimizer.load_state_dict(state)
+    """Without the `__new__` and `__init__` of a subclass, which may want arguments."""
+    base = next(base for base in (SGD, Adam) if issubclass(kind, base))
+    optimizer = base.__new__(kind)
+    base.load_state_dict(optimizer, state)
     return optimizer
+
+
+def base_of(optimizer):
+    """Which of fastbp's optimizers it is, or derives from."""
+    return next(kind for kind in (SGD, Adam, Optimizer) if isinstance(optimizer, kind))
 
 
 cdef class SGD(Optimizer):

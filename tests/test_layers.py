@@ -266,6 +266,22 @@ def test_pickle_and_repr(layout, dtype):
         same((result[0], *result[1]), (expected[0], *expected[1]))
 
 
+class Named(Layers):
+    """With an argument of its own."""
+
+    def __init__(self, name):
+        super().__init__(SIZES, ["tanh"] * 3, layout="oi")
+        self.name = name
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy,
+                                    lambda layers: pickle.loads(pickle.dumps(layers))])
+def test_a_subclass_is_copied(copied):
+    layers = Named("encoder")
+    twin = copied(layers)
+    assert type(twin) is Named and twin.name == "encoder" and repr(twin) == repr(layers)
+
+
 def test_workspace(dtype):
     """It holds h and σ′ of the largest batch so far, and does not grow again for a smaller one."""
     layers = build(SIZES, dtype)

@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fastbp import SGD, Adam, reference
+from fastbp import MLP, SGD, Adam, reference
 
 RULES = {
     "sgd": (SGD, {"lr": 0.1}),
@@ -263,6 +263,87 @@ def test_a_subclass_goes_on(copied):
         one.step(there, grad)
         assert one.lr == 0.5 and one.t == 2
         np.testing.assert_array_equal(there, after[0])
+
+
+class Clipped(SGD):
+    def step(self, params, grad):
+        super().step(params, np.clip(grad, -1e-3, 1e-3))
+
+
+class Decaying(Adam):
+    lr = property(lambda self: 0.1 / (1 + self.t))
+
+
+class Forgetful(SGD):
+    def __init__(self, rate):
+        self.rate = rate
+
+
+def stepping_otherwise():
+    optimizer = Scheduled([0.1])
+    optimizer.step = print
+    return optimizer
+
+
+@pytest.mark.parametrize("make, message", [
+    (Clipped, "optimizer is a Clipped, whose step is its own; train_epoch steps as SGD does"),
+    (Decaying, "optimizer is a Decaying, whose lr is its own; train_epoch steps as Adam does"),
+    (stepping_otherwise, "optimizer is a Scheduled, whose step is its own")])
+def test_an_epoch_refuses_what_it_would_not_call(make, message):
+    net, optimizer = MLP([2, 1], seed=0), make()
+    before = net.params.copy()
+    with pytest.raises(TypeError, match=message):
+        net.train_epoch(np.ones((4, 2)), np.ones(4), optimizer)
+    assert optimizer.t == 0
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_an_epoch_takes_a_subclass_that_steps_alike():
+    parts = np.ones((4, 2)), np.ones(4)
+    net, twin = MLP([2, 1], seed=0), MLP([2, 1], seed=0)
+    assert net.train_epoch(*parts, Scheduled([0.5])) == twin.train_epoch(*parts, Adam(0.5))
+    np.testing.assert_array_equal(net.params, twin.params)
+
+
+@pytest.mark.parametrize("use", [
+    lambda o: o.step(np.ones(3), np.ones(3)), lambda o: o.state_dict(), repr, copy.copy,
+    lambda o: MLP([2, 1]).train_epoch(np.ones((4, 2)), np.ones(4), o)])
+def test_a_subclass_that_was_not_initialised(use):
+    with pytest.raises(RuntimeError, match=r"Forgetful did not call SGD.__init__"):
+        use(Forgetful(1))
+
+
+class Slotted(SGD):
+    __slots__ = ("rates",)
+
+
+class Frugal(SGD):
+    """Leaves a function of its own out, which cannot be pickled."""
+
+    def __getstate__(self):
+        return {"rates": self.rates}
+
+
+class Wanting(SGD):
+    def __new__(cls, rates):
+        return super().__new__(cls)
+
+    def __init__(self, rates):
+        super().__init__()
+        self.rates = rates
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy,
+                                    lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+@pytest.mark.parametrize("make", [Slotted, Frugal, lambda: Wanting(None)])
+def test_what_subclasses_carry_is_copied(make, copied):
+    optimizer = make()
+    optimizer.rates = [0.5]
+    if type(optimizer) is Frugal:
+        optimizer.schedule = lambda t: 0.5 ** t
+    other = copied(optimizer)
+    assert type(other) is type(optimizer) and other.rates == [0.5]
+    assert not hasattr(other, "schedule")
 
 
 @RULE
