@@ -8,10 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sweeps
-from families import FAMILIES, PROMISES, WIDTHS
+from families import PROMISES
 from ulps import GENERIC, PROMISED
 
 from fastbp._kernels import dispatch
@@ -22,17 +21,6 @@ accuracy = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(accuracy)
 DOCUMENT = json.loads(accuracy.FILE.read_text())
 RESULTS = DOCUMENT["results"]
-
-
-def inputs_of(record):
-    """The name of a family, and the recorded inputs of one sample, for its functions."""
-    rows = [[float.fromhex(x) for x in text.split()] for text in record["at"]]
-    if record["function"].startswith("softmax"):
-        (z, (y,)) = rows
-        assert len(z) in WIDTHS
-        return f"softmax of {len(z)}", (np.array([z], record["dtype"]), np.array([int(y)]))
-    name, = (name for name, family in FAMILIES.items() if record["function"] in family.functions)
-    return name, tuple(np.array(row, record["dtype"]) for row in rows)
 
 
 def test_every_function_is_recorded():
@@ -54,12 +42,23 @@ def test_recorded_errors_keep_the_promises():
                          ids=lambda r: f"{r['function']}-{r['dtype']}-{r['isa']}")
 def test_a_recorded_error_is_found_again(record):
     """By every variant that has its bits: all with FMA, or the one without, which is on x86."""
-    name, inputs = inputs_of(record)
+    name, inputs = accuracy.witness(record)
     without = {"generic"} if "avx2" in dispatch.built_isas() else set()
     for isa in dispatch.available_isas():
         if isa in without if record["isa"] == "generic" else isa != "generic":
             error, = sweeps.error_of(name, record["function"], isa, *inputs)
             assert error == record["ulp"], isa
+
+
+def test_a_run_counts_at_the_inputs_of_earlier_ones():
+    """Whether a point is drawn again or not, what was found larger stays so."""
+    record = next(r for r in RESULTS if not r["all"])
+    one = {**record, "ulp": 0.0, "at": ["0x1p0"] * len(record["at"])}
+    every, other = {**one, "all": True}, {**one, "isa": "another"}
+    accuracy.try_again(RESULTS, [one, other])
+    accuracy.try_again(RESULTS, [every])
+    assert (one["ulp"], one["at"]) == (record["ulp"], record["at"])
+    assert every["ulp"] == other["ulp"] == 0
 
 
 def test_tables_are_those_of_the_results():

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 import figures  # noqa: E402
+import numpy as np  # noqa: E402
 import sweeps  # noqa: E402
 from families import FAMILIES, OF_ONE_NUMBER, PROMISES  # noqa: E402
 from ulps import GENERIC, PROMISED  # noqa: E402
@@ -70,6 +71,28 @@ def measure(quick=False, processes=1, sweep=None):
                     for (function, dtype, isa), worst in largest.items()]
         print(runs[-1], flush=True)
     return {"machine": facts, "runs": runs, "results": results}
+
+
+def try_again(old, new):
+    """Count at the inputs of an earlier run, too; whatever is larger there is the largest found."""
+    found = {(r["function"], r["dtype"], r["isa"]): r for r in new}
+    for before in old:
+        now = found.get((before["function"], before["dtype"], before["isa"]))
+        if now is not None and not now["all"]:
+            family, inputs = witness(before)
+            error = float(sweeps.error_of(family, now["function"], now["isa"], *inputs)[0])
+            if error > now["ulp"]:
+                now |= {"ulp": error, "at": before["at"]}
+
+
+def witness(result):
+    """The family of a result's function, and the inputs that it names, of one sample."""
+    rows = [[float.fromhex(x) for x in entry.split()] for entry in result["at"]]
+    if result["function"].startswith("softmax"):
+        z, (y,) = rows
+        return f"softmax of {len(z)}", (np.array([z], result["dtype"]), np.array([int(y)]))
+    family, = (name for name, family in FAMILIES.items() if result["function"] in family.functions)
+    return family, [np.array(row, result["dtype"]) for row in rows]
 
 
 def merged(old, new):
@@ -124,9 +147,12 @@ def main():
     parser.add_argument("--sweep", choices=plan(quick=True))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    document = old = json.loads(FILE.read_text())
+    old = json.loads(FILE.read_text()) if FILE.exists() else None
+    document = old
     if not options.tables:
         document = measure(options.quick, options.processes, options.sweep)
+        if old:
+            try_again(old["results"], document["results"])
         if options.sweep:
             document = merged(old, document)
     document["tables"] = tables(document)
