@@ -110,7 +110,7 @@ def gradients():
                 net, X, y = case.problem(dtype)
                 net.backprop(X, y)
                 error = np.nan_to_num(np.abs(net.grad.astype(wide) - exact), nan=np.inf)
-                ratio = _ratio(error, np.minimum(bounds[isa], net.error_bound(X, y)))
+                ratio = max(_ratio(error, bounds[isa]), _ratio(error, net.error_bound(X, y)))
                 worst[isa] = max(worst[isa], (ratio / (1 + own_error(dtype, wide)), case.name))
         for isa, (ratio, network) in worst.items():
             yield ratio <= 1.0, (f"gradient  {dtype} {isa:8} largest |error| / error bound "
@@ -119,10 +119,11 @@ def gradients():
 
 
 def _ratio(error, bound):
-    """The largest error / bound; infinite where the bound is none: NaN, negative, 0 for an error.
+    """The largest error / bound; infinite where the bound is none: infinite, NaN, negative, or 0
+    for an error.
     """
     ratio = np.where((error == 0) & (bound == 0), error, np.inf)
-    return float(np.max(np.divide(error, bound, out=ratio, where=bound > 0)))
+    return float(np.max(np.divide(error, bound, out=ratio, where=(bound > 0) & (bound < np.inf))))
 
 
 def _format(wide):

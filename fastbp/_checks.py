@@ -46,7 +46,10 @@ def _read(name, value, kinds, wanted):
 
 def _plain(array, dtype):
     """``array`` C-contiguous, aligned, of the native ``dtype``; copied only if it is not."""
-    array = np.asarray(array, dtype=dtype, order="C")
+    if array.dtype != dtype:
+        with np.errstate(over="ignore"):    # an infinity is refused, or is as good as any
+            array = array.astype(dtype, order="C")
+    array = np.asarray(array, order="C")
     return array if array.flags.aligned else array.copy()
 
 
@@ -145,7 +148,8 @@ def _check_writable(name, array):
 def _refuse_row(name, array, bad, wanted):
     """Raise for the first entry of ``array`` that the mask ``bad`` marks."""
     where = tuple(np.argwhere(bad)[0])
-    raise ValueError(f"{name} has {array[where]!s} in row {where[0]}; it should be {wanted}")
+    read = f", as {array.dtype}" if np.isinf(array[where]) else ""
+    raise ValueError(f"{name} has {array[where]!s} in row {where[0]}{read}; it should be {wanted}")
 
 
 def unit_interval_rows(name, array):

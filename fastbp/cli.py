@@ -144,7 +144,8 @@ def _add_train(commands):
         help="rows per step; default %(default)s")
     add("--optimizer", choices=("adam", "sgd"), default="adam",
         help="sgd has momentum 0.9; default %(default)s")
-    add("--lr", type=_real, metavar="X", help="learning rate; default 0.005 for adam, 0.1 for sgd")
+    add("--lr", type=_positive, metavar="X",
+        help="learning rate; default 0.005 for adam, 0.1 for sgd")
     add("--l2", type=_real, default=0.1, metavar="X",
         help="half of X times the sum of squared weights is added to a batch's summed loss; "
         "default %(default)s")
@@ -200,11 +201,22 @@ def _whole(least):
     return parse
 
 
+def _positive(text):
+    number = _number(text)
+    if not 0.0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
 def _real(text):
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0.0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return number
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

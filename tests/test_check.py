@@ -95,7 +95,8 @@ def test_wrong_gradient(monkeypatch, capsys, change):
 
 @pytest.mark.parametrize("change", [
     np.negative, lambda bound: bound / 10**6, lambda bound: bound * np.nan, np.zeros_like,
-    lambda bound: np.where(bound == bound.max(), np.nan, bound)])
+    lambda bound: np.where(bound == bound.max(), np.nan, bound),
+    lambda bound: np.full_like(bound, np.inf)])
 def test_wrong_certificate(monkeypatch, capsys, change):
     class Wrong(fastbp.MLP):
         def error_bound(self, *args, **options):

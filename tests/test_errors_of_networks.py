@@ -222,3 +222,13 @@ def test_another_dtype_or_layout_is_converted(change):
     net.grad[:] = 7
     assert net.backprop(change(X), change(y), sample_weight=change(w)) == expected[0]
     np.testing.assert_array_equal(net.grad, expected[1])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name, values", [
+    ("sample_weight", {"sample_weight": [1, 1e300]}), ("y", {"y": [1, 1e300], "loss": "poisson"})])
+def test_what_is_infinite_in_float32(name, values):
+    net = MLP([2, 1], loss=values.pop("loss", "bce"))
+    arguments = {"X": np.ones((2, 2)), "y": np.ones(2), **values}
+    with pytest.raises(ValueError, match=f"^{name} has inf in row 1, as float32; it should be"):
+        net.backprop(**arguments)
