@@ -30,7 +30,7 @@ from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 from fastbp._recursion cimport (
     Stretch, carry_out, first_stretch, interrupted, next_stretch, rows_in_turn, threads_for,
 )
-from fastbp._signals cimport PIECE, at_once
+from fastbp._signals cimport PIECE, UNIT_WORK, at_once
 from fastbp._team cimport Seat, do_phase
 from fastbp._workspace cimport ALIGNMENT, BLOCK, Buffers, Sweep, aligned, check_room
 
@@ -216,6 +216,8 @@ cdef bint rows_within(void* task, const Seat* seat, Py_ssize_t at, Py_ssize_t n)
     if forward_within(t, seat, b.samples.X + at * s.sizes[0] * s.itemsize, at, n):
         return True
     delta_of_loss(t, &b.samples, at, n)
+    if interrupted(t.values, seat, 2.0 * UNIT_WORK * n * s.sizes[s.n_layers]):
+        return True
     return descend_within(t, seat, at, n)
 
 
@@ -251,6 +253,8 @@ cdef bint forward_within(Task* t, const Seat* seat, const char* X, Py_ssize_t at
         if s.activations[l] != IDENTITY:
             s.kernels.activate_within(a.h + o, a.dh + o, e.h + o, e.dh + o, s.activations[l],
                                       n * s.sizes[l + 1])
+            if interrupted(t.values, seat, <double> UNIT_WORK * n * s.sizes[l + 1]):
+                return True
         h, e_h = a.h + o, e.h + o
     return False
 

@@ -62,15 +62,15 @@ cdef bint interrupted(Sweep* sweep, const Seat* seat, double work) noexcept nogi
 
 cdef void rows_in_turn(const Sweep* sweep, const Seat* seat, Py_ssize_t rows, SomeRows some,
                        void* task) noexcept nogil:
-    """PIECE columns of a product take an eighth of the time between two looks, at most.
+    """PIECE columns of a product take a sixteenth of the time between two looks, at most.
 
-    Functions of a whole layer, which wait for memory, may take the rest.
+    Functions of a whole layer, which wait for memory and touch it first, may take the rest.
     """
     cdef const Shape* s = sweep.shape
     cdef Py_ssize_t at = share(rows, seat.part, sweep.meeting.parts), n
     cdef Py_ssize_t end = share(rows, seat.part + 1, sweep.meeting.parts)
     while at < end:
-        n = at_once(end - at, 8.0 * PIECE * s.widest, 1, s.kernels)
+        n = at_once(end - at, 16.0 * PIECE * s.widest, 1, s.kernels)
         if some(task, seat, at, n):
             return
         at += n
