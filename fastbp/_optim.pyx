@@ -50,7 +50,7 @@ cdef class Optimizer:
         return 0
 
     cdef int check_native(self) except -1:
-        """Refuse a subclass whose own `step`, or `lr`, a native epoch would not call."""
+        """Refuse a subclass whose own `step`, or hyper-parameter, an epoch would not ask for."""
         kind = base_of(self)
         if type(self) is kind:
             return 0

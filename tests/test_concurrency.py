@@ -281,8 +281,9 @@ def test_an_epoch_is_interrupted_between_two_steps(batch_size):
     """The parameters are those after a whole number of steps, and all goes on from there."""
     net, optimizer = MLP(WIDE, seed=0), Adam()
     before = net.params.copy()
-    with interrupted(0.1, lambda: not np.array_equal(net.params, before)):
+    with interrupted(0.1, lambda: not np.array_equal(net.params, before)) as late:
         long_epoch(net, optimizer, batch_size)
+    assert late[0] < 0.1 * get_num_threads()
     twin, twin_optimizer, count = MLP(WIDE, seed=0), Adam(), optimizer.state_dict()["t"]
     steps(twin, twin_optimizer, count, batch_size)
     np.testing.assert_array_equal(net.params, twin.params)
