@@ -61,7 +61,8 @@ DIRECTIVES = {
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
 MODULES = ("_kernels.dispatch", "_signals", "_team", "_workspace", "_recursion", "_backward",
            "_gradient", "_loss", "_certificate", "_equations", "_arrays", "_layers", "_unchecked",
-           "_optim", "_epoch", "_mlp")
+           "_optim", "_epoch", "_mlp", "torch._gate", "torch._watch",
+           "torch._parameters", "torch._gradients", "torch._binding")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

@@ -2,13 +2,14 @@
 
 To make an array of another library's tensor costs more than a pass of a small network. The caller
 vouches for each address: contiguous memory of the dtype and the size, alive until the call ends.
-Those of the parameters are a list, W_1, b_1, W_2, b_2, ...; what is computed is in new arrays.
+Those of the parameters are a list, W_1, b_1, W_2, b_2, ..., and so are those of the gradients of a
+loss; what a pass computes is in new arrays.
 """
 
 cimport numpy as cnp
 
 from fastbp._backward cimport backward_all
-from fastbp._layers cimport Layers, divisor_of
+from fastbp._layers cimport Layers
 from fastbp._native cimport data
 from fastbp._team cimport release
 from fastbp._workspace cimport Shape, Workspace
@@ -16,26 +17,30 @@ from fastbp._workspace cimport Shape, Workspace
 cnp.import_array()
 
 
-cdef void bind_params(Workspace ws, list params) except *:
+cdef int bind_params(Workspace ws, list params) except -1:
     cdef Py_ssize_t l
     if ws is None or len(params) != 2 * ws.shape.n_layers:
         raise ValueError("params should be the addresses of each layer's W and b")
     for l in range(ws.shape.n_layers):
         ws.sweep.layers[l].W = <char*> <Py_ssize_t> params[2 * l]
         ws.sweep.layers[l].b = <char*> <Py_ssize_t> params[2 * l + 1]
+    return 0
 
 
-cdef void bind_grads(Workspace ws, list grads) except *:
+cdef int bind_grads(Workspace ws, list grads) except -1:
     cdef Py_ssize_t l
+    if len(grads) != 2 * ws.shape.n_layers:
+        raise ValueError("grads should be the addresses of each layer's dW and db")
     for l in range(ws.shape.n_layers):
-        ws.sweep.layers[l].dW = NULL if grads is None else data(grads[2 * l])
-        ws.sweep.layers[l].db = NULL if grads is None else data(grads[2 * l + 1])
+        ws.sweep.layers[l].dW = <char*> <Py_ssize_t> grads[2 * l]
+        ws.sweep.layers[l].db = <char*> <Py_ssize_t> grads[2 * l + 1]
+    return 0
 
 
 cdef class UncheckedLayers(Layers):
     """The constructor is that of Layers; one object serves one thread at a time."""
 
-    def new_grads(self):
+    cpdef list new_grads(self):
         """Memory for dW_1, db_1, dW_2, ..., in the layout of the weights."""
         if self.workspace is None:
             raise RuntimeError("Layers.__init__ was not called")
@@ -54,7 +59,7 @@ cdef class UncheckedLayers(Layers):
         cdef cnp.npy_intp[2] shape = [rows, columns]
         return cnp.PyArray_EMPTY(ndim, shape, self.arrays.typenum, 0)
 
-    def forward_at(self, list params, Py_ssize_t X, Py_ssize_t n, bint keep):
+    cpdef object forward_at(self, list params, Py_ssize_t X, Py_ssize_t n, bint keep):
         """E1: h_L (n, n_outputs)."""
         cdef Workspace ws = self.workspace if keep else Workspace(self.architecture, False)
         out = self._empty(2, n, ws.shape.sizes[ws.shape.n_layers])
@@ -62,23 +67,26 @@ cdef class UncheckedLayers(Layers):
         self._pass(ws, <char*> X, data(out), n)
         return out
 
-    def backward_at(self, list params, Py_ssize_t X, Py_ssize_t grad_output, Py_ssize_t n,
-                    bint wants_X, bint wants_params):
+    cpdef tuple backward_at(self, list params, Py_ssize_t X, Py_ssize_t grad_output, Py_ssize_t n,
+                            bint wants_X, bint wants_params):
         """E5, E6 after a `forward_at` of the same that kept: dL/dX and [dW_1, db_1, ...], or None.
         """
         cdef Workspace ws = self.workspace
         dX = self._empty(2, n, ws.shape.sizes[0]) if wants_X else None
         grads = self.new_grads() if wants_params else None
         bind_params(ws, params)
-        bind_grads(ws, grads)
+        bind_grads(ws, [0 if grads is None else <Py_ssize_t> data(grads[i])
+                        for i in range(len(params))])
         backward_all(ws, <char*> X, <char*> grad_output, data(dX), n, self.asked)
         return dX, grads
 
-    def loss_and_grad_at(self, list params, Py_ssize_t X, Py_ssize_t n, y, list grads, *, loss,
-                         sample_weight=None, reduction="sum", pos_weight=None, class_weight=None,
-                         label_smoothing=0.0):
-        """`loss_and_grad` into what `new_grads` gave; y and the options are checked."""
-        cdef double divisor = divisor_of(reduction)
+    cpdef object loss_and_grad_at(self, list params, Py_ssize_t X, Py_ssize_t n, y, list grads,
+                                  loss, sample_weight=None, double divisor=1, pos_weight=None,
+                                  class_weight=None, label_smoothing=0.0):
+        """`loss_and_grad` into the addresses `grads`; y and the options are checked.
+
+        The divisor is 0 for "mean".
+        """
         self._enter()
         try:
             self._choose_loss(loss, pos_weight, class_weight, label_smoothing)

@@ -224,7 +224,8 @@ def losses_of_layers(a, sizes, y, options, dtype, layout, n_threads):
         recursion = UncheckedLayers(**made)
         params = [p.ctypes.data for pair in zip(weights, biases, strict=True) for p in pair]
         return partial(recursion.loss_and_grad_at, params, a.X.ctypes.data, len(a.X), y,
-                       [dW1, db1, dW2, db2], sample_weight=a.w, **options), ()
+                       [grad.ctypes.data for grad in (dW1, db1, dW2, db2)], sample_weight=a.w,
+                       **options), ()
 
     yield Call(f"{name}: loss_and_grad", grads, checked)
     yield Call(f"{name}: loss_and_grad unchecked", grads, unchecked)

@@ -272,13 +272,6 @@ def test_a_change_between_forward_and_backward():
     h.backward(g)
 
 
-def test_second_derivatives():
-    fused = fuse(sequential())
-    X = batch(5)[0].requires_grad_()
-    with pytest.raises(RuntimeError, match="first derivatives only"):
-        torch.autograd.grad(fused(X).sum(), X, create_graph=True)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64, torch.float32])
 def test_other_dtypes_of_X(dtype):
     fused = fuse(sequential())
@@ -286,29 +279,19 @@ def test_other_dtypes_of_X(dtype):
         fused(torch.zeros(2, 3, dtype=dtype))
 
 
-def test_other_dtypes_and_devices_of_parameters():
-    X = batch(2)[0]
-    for change in (lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m[0].float(),
-                   lambda m: m.to("meta")):
-        fused = fuse(sequential())
-        fused(X)
-        change(fused)
-        for module in (fused, copy.deepcopy(fused)):
-            with pytest.raises(TypeError, match="a weight is .*; every parameter should be"):
-                module(X)
+def test_other_devices_of_X():
     with pytest.raises(TypeError, match="X is torch.float64 on meta"):
-        fuse(sequential())(X.to("meta"))
+        fuse(sequential())(batch(2)[0].to("meta"))
 
 
-def test_parameters_of_another_layout():
+def test_parameters_of_another_shape():
     fused = fuse(sequential((3, 3, 3)))
     X = batch(2, (3, 3))[0]
     fused(X)
     weight = fused[0].weight
-    for data in (weight.data.T, weight.data[:2].clone(), weight.data.repeat(2, 1)[::2]):
-        weight.data = data
-        with pytest.raises(ValueError, match="a weight has shape .*and be contiguous"):
-            fused(X)
+    weight.data = weight.data[:2].clone()
+    with pytest.raises(ValueError, match=r"weight has shape \(2, 3\); .*have shape \(3, 3\)"):
+        fused(X)
     weight.data = torch.eye(3, dtype=torch.float64)
     fused(X)
 

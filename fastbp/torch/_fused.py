@@ -5,107 +5,36 @@ parameters are shared and never copied: the weight (fan_out, fan_in) of a Linear
 reads with layout="oi". A forward pass that will be gone back over has a Layers to itself until
 its graph is freed, so any number of passes may wait for their backward.
 
-It computes on the CPU, in float32 and float64, first derivatives. It knows no optimiser. Memory is
-the matter of `_binding`, losses are of `_losses`.
+It computes on the CPU, in float32 and float64. Where only PyTorch can compute, the children do. It
+knows no optimiser. Memory is the matter of `_binding`, the graph of `_passes`, losses are of
+`_losses`.
 """
 
-import math
-import operator
+import warnings
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from fastbp import _checks
 from fastbp.torch import _losses
-from fastbp.torch._binding import PLAIN, Binding, Grads, Lease, hooks_of, layers_of
+from fastbp.torch._binding import Binding
+from fastbp.torch._children import has_hooks, layers_of
+from fastbp.torch._passes import apply, apply_direct
+from fastbp.torch._tensors import PLAIN, give
 
-_address = torch.Tensor.data_ptr
-_requires_grad = operator.attrgetter("requires_grad")
-_version = operator.attrgetter("_version")
-
-
-# ---- the module
-
-
-def _forward(ctx, binding, addresses, X, params):
-    lease, n = Lease(binding), X.shape[0]
-    h = lease.layers.forward_at(addresses, X.data_ptr(), n, True)
-    read = binding.read_again((X, *params))
-    # a tensor of our own, of the same memory: X.data may be made another
-    ctx.kept = binding, lease, addresses, X.detach(), n, read, _state(read)
-    return torch.from_numpy(h)
-
-
-def _backward(ctx, grad_output, wants_X, wanted):
-    """dL/dX and the gradients of the parameters that are wanted; None for what is not."""
-    if torch.is_grad_enabled():
-        raise RuntimeError("a fused module has first derivatives only; for create_graph=True take "
-                           "the module that was fused, or nn.Sequential(*fused)")
-    binding, lease, addresses, X, n, read, state = ctx.kept
-    if _state(read) != state:
-        raise RuntimeError("X or a weight of a fused module was modified in place between its "
-                           "forward pass and the backward pass, which needs it as it was")
-    grad_output = grad_output.contiguous().resolve_neg()
-    with lease.lock:                # threads may go back over one graph at once
-        dX, grads = lease.layers.backward_at(addresses, X.data_ptr(), grad_output.data_ptr(), n,
-                                             wants_X, any(wanted))
-    return (None if dX is None else torch.from_numpy(dX),
-            [None] * len(wanted) if grads is None else binding.tensors(grads, wanted))
-
-
-class _Pass(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, binding, addresses, X, *params):
-        return _forward(ctx, binding, addresses, X, params)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        _, _, wants_X, *wanted = ctx.needs_input_grad
-        dX, grads = _backward(ctx, grad_output, wants_X, wanted)
-        return None, None, dX, *grads
-
-
-class _DirectPass(torch.autograd.Function):
-    """The parameters are no inputs of the graph; `anchor` is, so that there is one."""
-
-    @staticmethod
-    def forward(ctx, binding, addresses, params, X, anchor):
-        ctx.params = params
-        return _forward(ctx, binding, addresses, X, params)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        wanted = [*map(_requires_grad, ctx.params)]
-        dX, grads = _backward(ctx, grad_output, ctx.needs_input_grad[3], wanted)
-        _hand_over(ctx.params, grads, accumulate=True)
-        return None, None, None, dX, None
-
-
-def _state(tensors):
-    """What an assignment to one of the tensors changes, be it in place or of other memory."""
-    return [*map(_version, tensors), *map(_address, tensors)]
-
-
-# Function.apply less its unwrapping of functorch's tensors, which never come here
-_apply = super(torch.autograd.Function, _Pass).apply
-_apply_direct = super(torch.autograd.Function, _DirectPass).apply
-
-
-def _is_native(X):
-    """Whether a call computes, and is not one that a tool of PyTorch traces or transforms."""
-    return (type(X) in PLAIN and not torch.compiler.is_compiling()
-            and not torch._C._is_tracing() and forward_ad._current_level < 0
-            and not torch._C._are_functorch_transforms_active())
+# the leaf of a graph without parameters
+with torch.inference_mode(False):
+    _ANCHOR = torch.zeros((), dtype=torch.float32, device="cpu", requires_grad=True)
 
 
 class FusedSequential(nn.Sequential):
     """The nn.Sequential that `fuse` makes: forward and backward are one native call each.
 
     Children, parameters and the keys of its state_dict are those of the module that was fused. It
-    computes as its children would, one by one, inside torch.compile, torch.jit.trace, the
-    transforms of torch.func and forward-mode differentiation, and while a child has hooks.
+    computes as its children would, one by one, inside the tools of PyTorch that trace or transform
+    what is computed, while a child has hooks or a forward of its own, and with parameters that
+    fastbp cannot read; docs/torch.md has the list.
 
     `direct` says who fills the parameters' .grad: autograd, or the backward pass by itself.
     """
@@ -113,7 +42,11 @@ class FusedSequential(nn.Sequential):
     direct = False
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name != "_binding"}
+        return {name: value for name, value in self.__dict__.items()
+                if name not in ("_binding", "_warned")}
+
+    def __prepare_scriptable__(self):
+        return nn.Sequential(OrderedDict(self._modules))
 
     def _bound(self):
         binding = self.__dict__.get("_binding")
@@ -121,29 +54,31 @@ class FusedSequential(nn.Sequential):
             binding = self.__dict__["_binding"] = Binding(self)
         return binding
 
+    def _warn(self, reason):
+        """Say once that the children compute, where nothing of PyTorch asked for it."""
+        if reason is not None and "_warned" not in self.__dict__:
+            self.__dict__["_warned"] = True
+            warnings.warn(f"{reason}: PyTorch computes this fused module, child after child, which "
+                          "is slower (docs/torch.md, Limits)", RuntimeWarning, stacklevel=4)
+
     def forward(self, X: Tensor) -> Tensor:
         """h_L (..., n_outputs) of X (..., n_features), both in the dtype of the parameters.
 
         Raises TypeError for another dtype or device, ValueError for a shape that does not fit.
         """
-        if not _is_native(X):
+        if torch.compiler.is_compiling() or type(X) not in PLAIN:
             return super().forward(X)
         binding = self._bound()
-        if any(binding.hooks):
+        call = binding.call(X)
+        if call is None:
+            self._warn(binding.reason)
             return super().forward(X)
-        if X.dim() != 2 and X.dim() > 0 and X.layout is torch.strided:
-            h = self.forward(X.reshape(math.prod(X.shape[:-1]), X.shape[-1]))
-            return h.reshape(*X.shape[:-1], h.shape[-1])
-        params, addresses = binding.params()
-        X = binding.input(X)
         if torch.is_grad_enabled():
-            trained = any(map(_requires_grad, params))
-            if trained and self.direct:
-                return _apply_direct(binding, addresses, params, X, binding.anchor)
-            if trained or X.requires_grad:
-                return _apply(binding, addresses, X, *params)
-        return torch.from_numpy(
-            binding.one_pass.forward_at(addresses, X.data_ptr(), X.shape[0], False))
+            if call.trained and self.direct:
+                return apply_direct(call, X, _ANCHOR)
+            if call.trained or X.requires_grad:
+                return apply(call, X, *call.params)
+        return call.infer()
 
 
 # ---- what can be fused
@@ -196,7 +131,7 @@ def _fused(module, found, reasons):
     if type(module) is nn.Sequential:
         try:
             layers_of(module)
-            if any(hooks_of(module, *module)):
+            if has_hooks(module, *module):
                 raise TypeError("it or a child has hooks, which should be on the fused module")
             fused = found[module] = FusedSequential(OrderedDict(module._modules))
             fused.training = module.training
@@ -253,41 +188,25 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
         raise TypeError(f"module is of type {type(module).__name__}; it should be a "
                         "FusedSequential, which fuse returns of an nn.Sequential, or puts in its "
                         "place in a larger module")
-    for name, value in (("X", X), ("y", y)):
-        if type(value) not in PLAIN:
-            raise TypeError(f"{name} is of type {type(value).__name__}; it should be a Tensor")
     binding = module._bound()
-    params, addresses = binding.params()
-    X = binding.input(X)
-    n = X.shape[0]
-    options = _losses.keywords(loss, reduction, sample_weight, n, binding.sizes[-1],
-                               binding.activations[-1], y)
-    accumulate = _checks.boolean("accumulate", accumulate)
-    y = _losses.as_array("y", y)
-    wanted = [*map(_requires_grad, params)]
-    last = binding.last
-    again = not accumulate and last is not None and last.is_held(params, wanted)
-    grads = last if again else Grads(binding, wanted)
-    value = binding.logits.loss_and_grad_at(addresses, X.data_ptr(), n, y, grads.arrays, **options)
-    if not again:
-        _hand_over(params, grads.tensors, accumulate)
-        binding.last = grads
+    value = binding.loss_and_grad(X, y, loss, reduction, sample_weight,
+                                  _checks.boolean("accumulate", accumulate))
+    if value is None:
+        module._warn(binding.reason)
+        value = _through_children(module, X, y, loss, reduction, sample_weight, accumulate)
     return value
 
 
-def _hand_over(params, grads, accumulate):
-    """Gradients to what .grad holds, or as the tensor it lacks."""
-    written = set()
+def _through_children(module, X, y, loss, reduction, sample_weight, accumulate):
+    """`loss_and_grad_` of a module that only PyTorch can compute."""
+    with torch.inference_mode(False), torch.enable_grad():
+        value = _losses.in_pytorch(nn.Sequential.forward(module, X), y, loss, reduction,
+                                   sample_weight, module._bound().activations[-1])
+        params = [p for p in module.parameters() if p.requires_grad]
+        grads = torch.autograd.grad(value, params, allow_unused=True)
+    for p in module.parameters():
+        if not (p.requires_grad or accumulate):
+            p.grad = None
     for p, grad in zip(params, grads, strict=True):
-        if grad is None:                                # of a frozen parameter
-            if not accumulate:
-                p.grad = None
-        elif p.grad is None:
-            p.grad = grad
-        else:
-            with torch.no_grad():
-                if accumulate or p in written:          # a tied parameter comes again
-                    p.grad += grad
-                else:
-                    p.grad.copy_(grad)
-        written.add(p)
+        give(p, torch.zeros_like(p) if grad is None else grad, accumulate)
+    return value.item()

@@ -8,13 +8,15 @@
 | MSELoss           | identity        | "squared_error" | n n_outputs / 2                |
 | PoissonNLLLoss    | identity        | "poisson"       | n n_outputs                    |
 
-What a loss of PyTorch has and fastbp's has not is refused.
+What a loss of PyTorch has and fastbp's has not is refused. `in_pytorch` is the same by PyTorch's
+operations, for modules that fastbp cannot read.
 """
 
-import torch
 from torch import nn
+from torch.nn import functional
 
 from fastbp import _checks
+from fastbp.torch._tensors import array
 
 NAMES = {"bce": "bce", "cross_entropy": "softmax", "softmax": "softmax",
          "squared_error": "squared_error", "poisson": "poisson"}
@@ -39,22 +41,11 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
         options = {"loss": name,
                    "reduction": _checks.choice("reduction", reduction, ("mean", "sum"))}
         if sample_weight is not None:
-            options["sample_weight"] = as_array("sample_weight", sample_weight)
+            options["sample_weight"] = sample_weight
     if activation != wanted:
         raise ValueError(f"the module ends in {activation!r}; under this loss it should end in "
                          f"{wanted!r}")
     return options
-
-
-def as_array(name, tensor):
-    """A tensor as an ndarray of the same memory where there is one, without its graph."""
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"{name} is of type {type(tensor).__name__}; it should be a Tensor")
-    try:
-        return tensor.detach().resolve_neg().numpy()
-    except (RuntimeError, TypeError) as error:
-        raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}, {tensor.layout}; it should "
-                        "be dense, on the CPU, of a dtype that NumPy has") from error
 
 
 def _reduction(loss, elements):
@@ -78,7 +69,7 @@ def _bce(loss, n, n_outputs, y):
     _refuse(loss, weight=("None", loss.weight is None))
     pos_weight = getattr(loss, "pos_weight", None)
     if pos_weight is not None:
-        pos_weight = as_array("pos_weight", pos_weight)
+        pos_weight = array("pos_weight", pos_weight)
     return {"loss": "bce", "reduction": _reduction(loss, n * n_outputs), "pos_weight": pos_weight}
 
 
@@ -89,7 +80,7 @@ def _cross_entropy(loss, n, n_outputs, y):
                     weight is None or y.dim() == 1 and not loss.label_smoothing))
     _reduction(loss, n)
     return {"loss": "softmax", "reduction": loss.reduction,
-            "class_weight": None if weight is None else as_array("weight", weight),
+            "class_weight": None if weight is None else array("weight", weight),
             "label_smoothing": loss.label_smoothing}
 
 
@@ -107,3 +98,32 @@ def _poisson(loss, n, n_outputs, y):
 TRANSLATIONS = {nn.BCEWithLogitsLoss: _bce, nn.BCELoss: _bce,
                 nn.CrossEntropyLoss: _cross_entropy, nn.MSELoss: _squared_error,
                 nn.PoissonNLLLoss: _poisson}
+
+
+# ---- by PyTorch's operations
+
+_OF_LOGITS = {
+    "bce": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none"),
+    "softmax": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
+    "squared_error": lambda z, y: functional.mse_loss(z, y, reduction="none") / 2,
+    "poisson": lambda z, y: functional.poisson_nll_loss(z, y, reduction="none")}
+
+
+def in_pytorch(h, y, loss, reduction, sample_weight, activation):
+    """The loss of outputs h, a tensor with a graph; the arguments are those of `keywords`."""
+    options = keywords(loss, reduction, sample_weight, len(h), h.shape[-1], activation, y)
+    classes = options["loss"] == "softmax" and y.dim() == 1
+    if not classes:
+        y = y.reshape(h.shape).to(h.dtype)
+    if isinstance(loss, nn.Module):
+        return loss(h, y)
+    if activation == "sigmoid":
+        losses = functional.binary_cross_entropy(h, y, reduction="none")
+    else:
+        losses = _OF_LOGITS[options["loss"]](h, y.long() if classes else y)
+    losses = losses.reshape(len(h), -1).sum(dim=1)
+    if sample_weight is not None:
+        losses = losses * sample_weight
+    if options["reduction"] == "sum":
+        return losses.sum()
+    return losses.sum() / (len(h) if sample_weight is None else sample_weight.sum())

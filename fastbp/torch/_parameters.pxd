@@ -1,0 +1,29 @@
+# The parameters of a fused module, for one call and from call to call.
+
+from fastbp.torch._gate cimport View
+
+
+cdef class Operands:
+    """The parameters of one call, each looked at."""
+    cdef list params            # those that are there
+    cdef View* views            # of params
+    cdef list addresses         # of W_1, b_1, ...: of zeros for a b that is absent
+    cdef bint trained           # whether one of them requires a gradient
+
+
+cdef class Parameters:
+    """Where the Linears hold them, and which shape each should have."""
+    cdef list slots             # (dict of a Linear's parameters, "weight" or "bias")
+    cdef list present           # of W_1, b_1, ...: whether it is a parameter
+    cdef list absent            # slots of the others
+    cdef Py_ssize_t* shapes     # of each that is present: (fan_out, fan_in), or (fan_out, 0)
+    cdef object zeros           # for b that are absent
+    cdef str reason             # why the last `look_up` found None
+
+    # whether a Linear that had no bias has one
+    cdef bint has_new_bias(self)
+    # None where only PyTorch can read them; ValueError for a wrong shape or storage
+    cdef Operands look_up(self)
+    cdef int check_shapes(self, Operands found) except -1
+    # of lists like W_1, b_1, ... the entries of parameters that are there
+    cdef list of_present(self, list arrays)
