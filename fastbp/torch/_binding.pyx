@@ -222,6 +222,8 @@ cdef class Binding:
         call.binding, call.recursion = self, self.recursion
         call.operands, call.source = operands, X
         fault = look(X, &call.view)
+        if fault != FITS and X.is_nested:
+            return None
         if (fault != FITS or call.view.typenum != call.recursion.typenum) and (
                 X.dtype is not call.recursion.dtype and X.is_floating_point()
                 and torch.is_autocast_enabled("cpu")):

@@ -21,6 +21,8 @@ def layers_of(children):
     for i, child in enumerate(children):
         kind = parametrize.type_before_parametrizations(child)
         if kind is nn.Linear:
+            if not (child.in_features and child.out_features):
+                raise TypeError(f"child {i} is {child!r}, which has no units")
             linears.append(child)
             activations.append("identity")
         elif kind in ACTIVATIONS and linears and activations[-1] == "identity":

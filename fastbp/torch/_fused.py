@@ -197,6 +197,13 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     return value
 
 
+def _number(loss, reason):
+    try:
+        return loss.item()
+    except RuntimeError as error:           # meta and fake tensors
+        raise TypeError("the loss has no value" + (f": {reason}" if reason else "")) from error
+
+
 def _through_children(module, X, y, loss, reduction, sample_weight, accumulate):
     """`loss_and_grad_` of a module that only PyTorch can compute."""
     with torch.inference_mode(False), torch.enable_grad():
@@ -204,9 +211,10 @@ def _through_children(module, X, y, loss, reduction, sample_weight, accumulate):
                                    sample_weight, module._bound().activations[-1])
         params = [p for p in module.parameters() if p.requires_grad]
         grads = torch.autograd.grad(value, params, allow_unused=True)
+        loss_value = _number(value, module._bound().reason)
     for p in module.parameters():
         if not (p.requires_grad or accumulate):
             p.grad = None
     for p, grad in zip(params, grads, strict=True):
         give(p, torch.zeros_like(p) if grad is None else grad, accumulate)
-    return value.item()
+    return loss_value

@@ -70,7 +70,7 @@ cdef class Destination:
         grad = grad_of(p)
         if grad is None:
             return NEW
-        if (self.accumulate or look(grad, view, owned) != FITS
+        if (self.accumulate or wants_grad(grad) or look(grad, view, owned) != FITS
                 or view.typenum != self.operands.views[i].typenum
                 or not same_shape(view, &self.operands.views[i])):
             return ASIDE

@@ -12,7 +12,7 @@ from fastbp.torch import _tensors
 cimport numpy as cnp
 from libc.stdlib cimport calloc, free
 
-from fastbp.torch._gate cimport EMPTY, FITS, SHORT, STRIDED, SUBCLASS, Fault, look
+from fastbp.torch._gate cimport FITS, OPAQUE, STRIDED, SUBCLASS, Fault, look
 
 cnp.import_array()
 
@@ -76,7 +76,7 @@ cdef class Parameters:
                 return None
             view = &found.views[i]
             fault = look(p, view)
-            if fault == SHORT or fault == EMPTY:
+            if fault != FITS and fault != SUBCLASS and fault != OPAQUE:
                 _tensors.check_storage(f"a {name}", p)
             if fault != FITS or view.typenum != found.views[0].typenum or (
                     view.typenum != cnp.NPY_FLOAT32 and view.typenum != cnp.NPY_FLOAT64):

@@ -15,8 +15,9 @@ def readable(name, tensor):
     """
     if not isinstance(tensor, torch.Tensor) or type(tensor) not in PLAIN:
         raise TypeError(f"{name} is of type {type(tensor).__name__}; it should be a Tensor")
-    if tensor.is_nested:
-        raise TypeError(f"{name} is a nested tensor; it should be a dense one")
+    if tensor.is_nested or tensor.is_quantized:
+        kind = "nested" if tensor.is_nested else "quantized"
+        raise TypeError(f"{name} is a {kind} tensor; it should be a dense one of numbers")
     if tensor.layout is not torch.strided:
         raise TypeError(f"{name} is of layout {tensor.layout}; it should be torch.strided")
     if not tensor.is_cpu:
@@ -53,19 +54,42 @@ def array(name, tensor):
                         "that NumPy has") from error
 
 
+def is_plain(p, held):
+    """Whether a .grad that is held can be written by PyTorch, element by element, to be p's."""
+    return (type(held) in PLAIN and held.layout is torch.strided and held.shape == p.shape
+            and held.device == p.device and not held._is_zerotensor()
+            and (torch.is_inference_mode_enabled() or not held.is_inference())
+            and not _overlaps_itself(held) and _is_whole(held))
+
+
+def _overlaps_itself(tensor):
+    """Whether two elements may be at one address: each stride should step over all lesser ones."""
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += (size - 1) * stride
+    return False
+
+
+def _is_whole(tensor):
+    try:
+        check_storage("grad", tensor)
+    except ValueError:
+        return False
+    return True
+
+
 def give(p, grad, add):
-    """A gradient to what .grad holds, if that is a tensor like the parameter; else in its place."""
+    """A gradient to what .grad holds, if that can be written; else in its place."""
     held = p.grad
-    if held is None:
-        p.grad = grad
+    if held is None or not is_plain(p, held):
+        p.grad = grad if held is None or not add else held + grad
         return
     with torch.no_grad():
-        if (held.layout is torch.strided and held.shape == p.shape and held.dtype is p.dtype
-                and held.device == p.device and type(held) in PLAIN
-                and (torch.is_inference_mode_enabled() or not held.is_inference())):
-            if add:
-                held += grad
-            else:
-                held.copy_(grad)
-        else:
-            p.grad = held + grad if add else grad
+        if add:
+            held += grad
+            return
+        if held.grad_fn is not None:        # as zero_grad does
+            held.detach_()
+        held.requires_grad_(False).copy_(grad)
