@@ -101,8 +101,10 @@ def test_edits_of_a_fused_module():
         close([fused(X).detach()], [nn.Sequential(*fused)(X).detach()])
         assert not torch.equal(fused(X), before)
     fused[1] = nn.Softmax(dim=1)
+    with pytest.warns(RuntimeWarning, match=r"child 1 is Softmax\(dim=1\)"):
+        close([fused(X).detach()], [nn.Sequential(*fused)(X).detach()])
     with pytest.raises(TypeError, match=r"child 1 is Softmax\(dim=1\)"):
-        fused(X)
+        loss_and_grad_(fused, X, batch(4)[1], "squared_error")
 
 
 def test_to_another_dtype_and_back():

@@ -68,7 +68,11 @@ class FusedSequential(nn.Sequential):
         """
         if torch.compiler.is_compiling() or type(X) not in PLAIN:
             return super().forward(X)
-        binding = self._bound()
+        try:
+            binding = self._bound()
+        except TypeError as error:          # there are other children now
+            self._warn(str(error))
+            return super().forward(X)
         call = binding.call(X)
         if call is None:
             self._warn(binding.reason)

@@ -8,7 +8,7 @@ cdef class Children:
     """The children of one module, and all that must be as PyTorch made it."""
     cdef dict modules
     cdef tuple children
-    cdef list hooks, calls, attributes
+    cdef list hooks, calls, attributes, kinds
 
     cdef bint are_those_of_the_module(self)
     cdef bint have_hooks(self)

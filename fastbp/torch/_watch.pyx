@@ -41,13 +41,16 @@ cdef class Children:
         self.calls = [(namespace(owner), name, value, owner)
                       for owner, name, value in _children.calls_of(self.children)]
         self.attributes = [child.__dict__ for child in self.children]
+        self.kinds = [*map(type, self.children)]
 
     cdef bint are_those_of_the_module(self):
         cdef Py_ssize_t i = 0
         if len(self.modules) != len(self.children):
             return False
         for child in self.modules.values():
-            if <PyObject*> child != <PyObject*> self.children[i]:
+            kind = type(child)          # a parametrisation makes it another
+            if (<PyObject*> child != <PyObject*> self.children[i]
+                    or <PyObject*> kind != <PyObject*> self.kinds[i]):
                 return False
             i += 1
         return True
