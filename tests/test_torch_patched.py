@@ -1,5 +1,5 @@
-"""A fused module computes as nn.Sequential while a method of a child or of its class is replaced: the
-numbers are the children's, to the bit; afterwards they are those of one native call again.
+"""A fused module computes as nn.Sequential while a method of a child or of its class is replaced:
+the numbers are the children's, to the bit; afterwards they are those of one native call again.
 """
 
 import functools
@@ -51,7 +51,8 @@ def test_forward_of_a_child_is_replaced(child, called, direct):
     except TypeError as error:
         assert "forward" in str(error)
     else:
-        close([torch.tensor(value, dtype=torch.float64)], [nn.MSELoss()(unfused(fused)(X), g).detach()])
+        expected = nn.MSELoss()(unfused(fused)(X), g).detach()
+        close([torch.tensor(value, dtype=torch.float64)], [expected])
     del fused[child].forward
     same([fused(X)], [native])
 
