@@ -18,7 +18,7 @@ cimport numpy as cnp
 
 from fastbp._layers cimport divisor_of
 from fastbp._unchecked cimport UncheckedLayers
-from fastbp.torch._gate cimport FITS, SUBCLASS, Fault, View, as_array, look
+from fastbp.torch._gate cimport FITS, OPAQUE, SUBCLASS, Fault, View, as_array, look
 from fastbp.torch._gradients cimport Destination, Memory
 from fastbp.torch._parameters cimport Operands, Parameters
 from fastbp.torch._watch cimport Children, is_watched
@@ -29,7 +29,6 @@ cdef object Tensor = torch.Tensor
 cdef object from_numpy = torch.from_numpy
 cdef object version_of = torch.Tensor._version.__get__
 cdef object storage_of = torch.Tensor.untyped_storage
-cdef object in_transform = torch._C._are_functorch_transforms_active
 
 cdef dict DTYPES = {cnp.NPY_FLOAT32: torch.float32, cnp.NPY_FLOAT64: torch.float64}
 cdef dict NAMES = {cnp.NPY_FLOAT32: "float32", cnp.NPY_FLOAT64: "float64"}
@@ -135,11 +134,9 @@ cdef class Call:
         cdef View view
         cdef Fault fault = look(grad_output, &view)
         cdef Recursion recursion = self.recursion
-        if fault == SUBCLASS or not (grad_output.is_cpu and grad_output.dtype is recursion.dtype):
+        if fault == SUBCLASS or fault == OPAQUE or view.typenum != recursion.typenum:
             return None
         if fault != FITS:
-            if in_transform():
-                return None
             grad_output = _tensors.readable("grad_output", grad_output)
             look(grad_output, &view)
         if view.size != self.n * <Py_ssize_t> recursion.sizes[-1]:
@@ -178,16 +175,15 @@ cdef class Binding:
         """(Layers, lock) that no pass has."""
         return self.recursion.free
 
-    def is_current(self):
-        """Whether the module has the children, and they the parameters, that it had."""
-        return (self.children.are_those_of_the_module()
-                and not self.parameters.has_new_bias())
+    def is_current(self, dict modules):
+        """Whether these are the children, and they have the parameters, that there were."""
+        return self.children.are_those_of(modules) and not self.parameters.has_new_bias()
 
     def has_bias(self, Py_ssize_t l):
         """Whether layer l, counted from 0, has a bias among the parameters."""
         return self.parameters.present[2 * l + 1]
 
-    cdef Operands operands(self):
+    cdef Operands operands(self, bint copied):
         """The parameters of a call; None, and a reason or none, where the children compute."""
         cdef Operands found = None
         cdef int typenum
@@ -196,7 +192,7 @@ cdef class Binding:
             return None
         self.reason = self.children.replaced()
         if self.reason is None:
-            found = self.parameters.look_up()
+            found = self.parameters.look_up(copied)
             if found is None:
                 self.reason = self.parameters.reason
                 return None
@@ -216,7 +212,7 @@ cdef class Binding:
         self.reason = None
         if self.children.have_hooks():
             return None
-        cdef Operands operands = self.operands()
+        cdef Operands operands = self.operands(False)
         if operands is None:
             return None
         call.binding, call.recursion = self, self.recursion
@@ -255,7 +251,7 @@ cdef class Binding:
     def loss_and_grad(self, X, y, loss, reduction, sample_weight, bint accumulate):
         """The loss of a batch, its gradients in .grad; None where PyTorch must compute them."""
         cdef View of_X, of_y, of_weight
-        cdef Operands operands = self.operands()
+        cdef Operands operands = self.operands(True)
         if operands is None:
             return None
         X = self.readable_X(X, look(X, &of_X), &of_X)

@@ -10,6 +10,7 @@ knows no optimiser. Memory is the matter of `_binding`, the graph of `_passes`, 
 `_losses`.
 """
 
+import operator
 import warnings
 from collections import OrderedDict
 
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from fastbp import _checks
-from fastbp.torch import _losses
 from fastbp.torch._binding import Binding
 from fastbp.torch._children import has_hooks, layers_of
 from fastbp.torch._passes import apply, apply_direct
-from fastbp.torch._tensors import PLAIN, give
+from fastbp.torch._tensors import PLAIN
+
+_is_leaf = operator.attrgetter("is_leaf")
 
 # the leaf of a graph without parameters
 with torch.inference_mode(False):
@@ -46,11 +48,11 @@ class FusedSequential(nn.Sequential):
                 if name not in ("_binding", "_warned")}
 
     def __prepare_scriptable__(self):
-        return nn.Sequential(OrderedDict(self._modules))
+        return nn.Sequential(OrderedDict(self._modules)).train(self.training)
 
     def _bound(self):
         binding = self.__dict__.get("_binding")
-        if binding is None or not binding.is_current():
+        if binding is None or not binding.is_current(self._modules):
             binding = self.__dict__["_binding"] = Binding(self)
         return binding
 
@@ -78,7 +80,7 @@ class FusedSequential(nn.Sequential):
             self._warn(binding.reason)
             return super().forward(X)
         if torch.is_grad_enabled():
-            if call.trained and self.direct:
+            if call.trained and self.direct and all(map(_is_leaf, call.params)):
                 return apply_direct(call, X, _ANCHOR)
             if call.trained or X.requires_grad:
                 return apply(call, X, *call.params)
@@ -195,30 +197,10 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     binding = module._bound()
     value = binding.loss_and_grad(X, y, loss, reduction, sample_weight,
                                   _checks.boolean("accumulate", accumulate))
+    if value is None and binding.reason is None:
+        raise RuntimeError("loss_and_grad_ is one native call, which no tool of PyTorch can trace or "
+                           "transform: take module(X) and backward()")
     if value is None:
-        module._warn(binding.reason)
-        value = _through_children(module, X, y, loss, reduction, sample_weight, accumulate)
+        raise TypeError(f"{binding.reason}; loss_and_grad_ reads every weight and bias of a Linear "
+                        "by itself: take module(X) and backward()")
     return value
-
-
-def _number(loss, reason):
-    try:
-        return loss.item()
-    except RuntimeError as error:           # meta and fake tensors
-        raise TypeError("the loss has no value" + (f": {reason}" if reason else "")) from error
-
-
-def _through_children(module, X, y, loss, reduction, sample_weight, accumulate):
-    """`loss_and_grad_` of a module that only PyTorch can compute."""
-    with torch.inference_mode(False), torch.enable_grad():
-        value = _losses.in_pytorch(nn.Sequential.forward(module, X), y, loss, reduction,
-                                   sample_weight, module._bound().activations[-1])
-        params = [p for p in module.parameters() if p.requires_grad]
-        grads = torch.autograd.grad(value, params, allow_unused=True)
-        loss_value = _number(value, module._bound().reason)
-    for p in module.parameters():
-        if not (p.requires_grad or accumulate):
-            p.grad = None
-    for p, grad in zip(params, grads, strict=True):
-        give(p, torch.zeros_like(p) if grad is None else grad, accumulate)
-    return loss_value

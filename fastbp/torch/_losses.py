@@ -8,12 +8,10 @@
 | MSELoss           | identity        | "squared_error" | n n_outputs / 2                |
 | PoissonNLLLoss    | identity        | "poisson"       | n n_outputs                    |
 
-What a loss of PyTorch has and fastbp's has not is refused. `in_pytorch` is the same by PyTorch's
-operations, for modules that fastbp cannot read.
+What a loss of PyTorch has and fastbp's has not is refused.
 """
 
 from torch import nn
-from torch.nn import functional
 
 from fastbp import _checks
 from fastbp.torch._tensors import array
@@ -98,32 +96,3 @@ def _poisson(loss, n, n_outputs, y):
 TRANSLATIONS = {nn.BCEWithLogitsLoss: _bce, nn.BCELoss: _bce,
                 nn.CrossEntropyLoss: _cross_entropy, nn.MSELoss: _squared_error,
                 nn.PoissonNLLLoss: _poisson}
-
-
-# ---- by PyTorch's operations
-
-_OF_LOGITS = {
-    "bce": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none"),
-    "softmax": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
-    "squared_error": lambda z, y: functional.mse_loss(z, y, reduction="none") / 2,
-    "poisson": lambda z, y: functional.poisson_nll_loss(z, y, reduction="none")}
-
-
-def in_pytorch(h, y, loss, reduction, sample_weight, activation):
-    """The loss of outputs h, a tensor with a graph; the arguments are those of `keywords`."""
-    options = keywords(loss, reduction, sample_weight, len(h), h.shape[-1], activation, y)
-    classes = options["loss"] == "softmax" and y.dim() == 1
-    if not classes:
-        y = y.reshape(h.shape).to(h.dtype)
-    if isinstance(loss, nn.Module):
-        return loss(h, y)
-    if activation == "sigmoid":
-        losses = functional.binary_cross_entropy(h, y, reduction="none")
-    else:
-        losses = _OF_LOGITS[options["loss"]](h, y.long() if classes else y)
-    losses = losses.reshape(len(h), -1).sum(dim=1)
-    if sample_weight is not None:
-        losses = losses * sample_weight
-    if options["reduction"] == "sum":
-        return losses.sum()
-    return losses.sum() / (len(h) if sample_weight is None else sample_weight.sum())

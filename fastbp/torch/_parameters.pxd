@@ -7,6 +7,7 @@ cdef class Operands:
     """The parameters of one call, each looked at."""
     cdef list params            # those that are there
     cdef View* views            # of params
+    cdef list copies            # of those whose memory is not plain
     cdef list addresses         # of W_1, b_1, ...: of zeros for a b that is absent
     cdef bint trained           # whether one of them requires a gradient
 
@@ -22,8 +23,9 @@ cdef class Parameters:
 
     # whether a Linear that had no bias has one
     cdef bint has_new_bias(self)
-    # None where only PyTorch can read them; ValueError for a wrong shape or storage
-    cdef Operands look_up(self)
+    # None where only PyTorch can read them; ValueError for a wrong shape or storage. With `copied`,
+    # a copy is read of those whose memory is not plain.
+    cdef Operands look_up(self, bint copied)
     cdef int check_shapes(self, Operands found) except -1
     # of lists like W_1, b_1, ... the entries of parameters that are there
     cdef list of_present(self, list arrays)

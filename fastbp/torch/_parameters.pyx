@@ -21,7 +21,7 @@ cdef object wants_grad = torch.Tensor.requires_grad.__get__
 
 cdef class Operands:
     def __cinit__(self, Py_ssize_t n_params):
-        self.params, self.addresses = [], []
+        self.params, self.addresses, self.copies = [], [], []
         self.views = <View*> calloc(n_params, sizeof(View))
         if self.views == NULL:
             raise MemoryError
@@ -60,7 +60,7 @@ cdef class Parameters:
                 return True
         return False
 
-    cdef Operands look_up(self):
+    cdef Operands look_up(self, bint copied):
         """The parameters, as they are now; None, and `reason`, where only PyTorch can read them.
 
         Raises ValueError for one whose shape or storage is not what its Linear should have.
@@ -78,6 +78,10 @@ cdef class Parameters:
             fault = look(p, view)
             if fault != FITS and fault != SUBCLASS and fault != OPAQUE:
                 _tensors.check_storage(f"a {name}", p)
+                if copied:
+                    copy = _tensors.readable(f"a {name}", p)
+                    found.copies.append(copy)
+                    fault = look(copy, view)
             if fault != FITS or view.typenum != found.views[0].typenum or (
                     view.typenum != cnp.NPY_FLOAT32 and view.typenum != cnp.NPY_FLOAT64):
                 self.reason = (f"a {name} is a {type(p).__name__}" if fault == SUBCLASS else

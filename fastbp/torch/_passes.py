@@ -37,13 +37,14 @@ class DirectPass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_output):
+        if torch.is_grad_enabled():
+            raise RuntimeError("a module that was fused with direct=True has first derivatives "
+                               "only; for create_graph=True fuse it without")
         call, X, params = ctx.operands
         wanted = [ctx.needs_input_grad[1], *(p.requires_grad for p in params)]
         dX, *grads = _way_back(call, X, params, grad_output, wanted)
         for p, grad in zip(params, grads, strict=True):
-            if grad is not None and torch.is_grad_enabled():
-                p.grad = grad if p.grad is None else p.grad + grad
-            elif grad is not None:
+            if grad is not None:
                 give(p, grad, True)
         return None, dX, None
 

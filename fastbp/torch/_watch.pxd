@@ -6,11 +6,11 @@ cdef bint is_watched()
 
 cdef class Children:
     """The children of one module, and all that must be as PyTorch made it."""
-    cdef dict modules
     cdef tuple children
     cdef list hooks, calls, attributes, kinds
 
-    cdef bint are_those_of_the_module(self)
+    # whether a module's `_modules` are the very same, of the same classes
+    cdef bint are_those_of(self, dict modules)
     cdef bint have_hooks(self)
     # what a child would call in place of PyTorch's own, in words; None where nothing was replaced
     cdef str replaced(self)

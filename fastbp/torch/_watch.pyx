@@ -36,18 +36,18 @@ cdef dict namespace(owner):
 
 cdef class Children:
     def __init__(self, module):
-        self.modules, self.children = module._modules, tuple(module._modules.values())
+        self.children = tuple(module._modules.values())
         self.hooks = [*_children.hooks_of(*self.children), *_children.GLOBAL_HOOKS]
         self.calls = [(namespace(owner), name, value, owner)
                       for owner, name, value in _children.calls_of(self.children)]
         self.attributes = [child.__dict__ for child in self.children]
         self.kinds = [*map(type, self.children)]
 
-    cdef bint are_those_of_the_module(self):
+    cdef bint are_those_of(self, dict modules):
         cdef Py_ssize_t i = 0
-        if len(self.modules) != len(self.children):
+        if len(modules) != len(self.children):
             return False
-        for child in self.modules.values():
+        for child in modules.values():
             kind = type(child)          # a parametrisation makes it another
             if (<PyObject*> child != <PyObject*> self.children[i]
                     or <PyObject*> kind != <PyObject*> self.kinds[i]):
