@@ -198,8 +198,8 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     value = binding.loss_and_grad(X, y, loss, reduction, sample_weight,
                                   _checks.boolean("accumulate", accumulate))
     if value is None and binding.reason is None:
-        raise RuntimeError("loss_and_grad_ is one native call, which no tool of PyTorch can trace or "
-                           "transform: take module(X) and backward()")
+        raise RuntimeError("loss_and_grad_ is one native call, which no tool of PyTorch can trace "
+                           "or transform: take module(X) and backward()")
     if value is None:
         raise TypeError(f"{binding.reason}; loss_and_grad_ reads every weight and bias of a Linear "
                         "by itself: take module(X) and backward()")
