@@ -1,17 +1,16 @@
 """What this installation is and how many threads it may use."""
 
-import math
 import os
 import platform
 import re
 import reprlib
 import textwrap
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from fastbp import _checks
+from fastbp._cgroup import cpu_quota
 from fastbp._kernels import dispatch
 from fastbp._version import __version__
 
@@ -34,18 +33,9 @@ def _asked():
     return number
 
 
-def _quota():
-    """CPUs that the cgroup's quota grants, or None."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):       # no such file, or no quota: "max 100000"
-        return None
-
-
 # Read once: a gradient of a millisecond asks for the number of threads.
 _ASKED = _asked()
-_CAP = min(filter(None, (_quota(), _from_environment("OMP_NUM_THREADS"))), default=2**31)
+_CAP = min(filter(None, (cpu_quota(), _from_environment("OMP_NUM_THREADS"))), default=2**31)
 
 
 def get_num_threads():
@@ -55,9 +45,9 @@ def get_num_threads():
     -------
     int
         What `set_num_threads` was given; otherwise FASTBP_NUM_THREADS; otherwise the CPUs
-        this process may use (by its affinity now and the cgroup's quota), capped by
-        OMP_NUM_THREADS. The environment and the quota are read when fastbp is imported. No
-        result depends on the number.
+        this process may use (by its affinity now and the tightest quota of its control group and
+        of that group's parents), capped by OMP_NUM_THREADS. The environment and the quota are
+        read when fastbp is imported. No result depends on the number.
     """
     if _limit is not None or _ASKED is not None:
         return _limit or _ASKED
