@@ -21,6 +21,7 @@ from fastbp.sklearn._callbacks import Task
 from fastbp.sklearn._lbfgs import fit_lbfgs
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
+from fastbp.sklearn._weights import name_of, of_samples, require
 
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 LOSSES = {"logistic": "bce", "softmax": "softmax", "identity": "squared_error", "exp": "poisson"}
@@ -180,7 +181,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)
         sample_weight = self._checked(sample_weight, X)
         self._describe(y, sample_weight, fresh, incremental)
-        weight = self._times_class_weight(sample_weight, y, X.dtype)
+        of_class = self._weight_of_class(y)
+        weight = of_samples(sample_weight, of_class, X.dtype)
+        weight_name = name_of(sample_weight, of_class)
+        require(weight, weight_name, "")
         random_state = check_random_state(self.random_state)
         if fresh:
             sizes = [X.shape[1], *hidden, self.n_outputs_]
@@ -191,7 +195,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.solver in STOCHASTIC:
             if fresh or not hasattr(self, "loss_curve_"):
                 begin(self)
-            data, held_out = hold_out(self, (X, y, weight), held_out, random_state, incremental)
+            data, held_out = hold_out(self, (X, y, weight), held_out, random_state, incremental,
+                                      weight_name)
             fit_stochastic(self, net, self._samples(*data), held_out and self._samples(*held_out),
                            random_state, incremental, task)
         else:
@@ -225,15 +230,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         except (TypeError, ValueError) as error:    # of scikit-learn's, which know X and y
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"X_val, y_val or sample_weight_val does not fit: {error}") from error
-        return X, y, self._times_class_weight(sample_weight, y, X.dtype)
+        of_class, name = self._weight_of_class(y), "sample_weight_val"
+        weight = of_samples(sample_weight, of_class, X.dtype, name)
+        require(weight, name_of(sample_weight, of_class, name), " of X_val")
+        return X, y, weight
 
     def _checked(self, sample_weight, X):
         if sample_weight is None:
             return None
         return _check_sample_weight(sample_weight, X, dtype=X.dtype)
 
-    def _times_class_weight(self, weight, y, dtype):
-        return weight
+    def _weight_of_class(self, y):
+        """What each sample counts by its class, (n,), or None."""
+        return None
 
     # ---- predicting
 

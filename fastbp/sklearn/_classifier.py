@@ -5,7 +5,7 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples
+from fastbp.sklearn._weights import check_class_weight, of_classes
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -174,6 +175,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _describe(self, y, sample_weight, fresh, incremental):
         """Learn the classes, or check those of y; and the weights of classes."""
+        check_class_weight(self.class_weight)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -187,8 +189,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.out_activation_ = "softmax" if kind == "multiclass" else "logistic"
         self.n_outputs_ = 1 if kind == "binary" else len(self.classes_)
         if self.class_weight is not None and y.ndim == 1:
-            self.class_weight_ = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=y, sample_weight=sample_weight)
+            self.class_weight_ = of_classes(self.class_weight, self.classes_, y, sample_weight)
 
     def _check_like(self, y):
         found = unique_labels(y)
@@ -198,15 +199,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _class_indices(self, y):
         return np.searchsorted(self.classes_, y)
 
-    def _times_class_weight(self, weight, y, dtype):
+    def _weight_of_class(self, y):
         if self.class_weight is None:
-            return weight
+            return None
         if y.ndim == 1:
-            of_class = self.class_weight_[self._class_indices(y)]
-        else:
-            of_class = compute_sample_weight(self.class_weight, y)
-        of_class = of_class.astype(dtype)
-        return of_class if weight is None else weight * of_class
+            return self.class_weight_[self._class_indices(y)]
+        return compute_sample_weight(self.class_weight, y)
 
     def _samples(self, X, y, weight):
         if self.out_activation_ == "softmax":

@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._samples import outputs
+from fastbp.sklearn._weights import require_both
 
 USER = 5    # warnings name the caller of fit: above are its decorator, fit, _fit, fit_stochastic
 
@@ -26,7 +27,7 @@ def begin(model):
     model.__dict__.pop("_best_params", None)
 
 
-def hold_out(model, data, held_out, random_state, incremental):
+def hold_out(model, data, held_out, random_state, incremental, weight_name):
     """(X, y, weight) to train on, and the same to validate on or None."""
     if held_out is not None or not model.early_stopping:
         return data, held_out
@@ -38,8 +39,10 @@ def hold_out(model, data, held_out, random_state, incremental):
     if parts[1].shape[0] < 2:
         raise ValueError("The validation set is too small: it should have two samples or more. "
                          "Increase validation_fraction, or give X_val and y_val")
-    absent = [None] * (len(data) - len(present))
-    return (*parts[::2], *absent), (*parts[1::2], *absent)
+    if data[2] is None:
+        return (*parts[::2], None), (*parts[1::2], None)
+    require_both(*parts[4:], weight_name)
+    return parts[::2], parts[1::2]
 
 
 def fit_stochastic(model, net, samples, held_out, random_state, incremental, task):
