@@ -293,9 +293,12 @@ def n_threads(value):
     return None if value is None else count("n_threads", value)
 
 
-def layer_sizes(value):
-    """Two or more integers of at least 1 whose parameters can be addressed, as a tuple."""
-    shown_value = reprlib.repr(value)
+def layer_sizes(value, name="layer_sizes", given=None):
+    """Two or more integers of at least 1 whose parameters can be addressed, as a tuple.
+
+    ``given`` is what the caller has by that ``name``, if it is not ``value``.
+    """
+    shown_value = reprlib.repr(value if given is None else given)
     sizes, n_bytes = [], 0
     try:
         len(value)  # what has no length may have no end
@@ -305,13 +308,13 @@ def layer_sizes(value):
                 break
             n_bytes += 8 * (sizes[-1] + 1) * size if sizes else 0
             if n_bytes > _SIZE_MAX:
-                raise ValueError(f"layer_sizes is {shown_value}; "
+                raise ValueError(f"{name} is {shown_value}; "
                                  f"its parameters should fit in {_SIZE_MAX} bytes")
             sizes.append(size)
     except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
         sizes = []
     if len(sizes) < 2:
-        raise ValueError(f"layer_sizes is {shown_value}; "
+        raise ValueError(f"{name} is {shown_value}; "
                          "it should be two or more integers, each at least 1")
     return tuple(sizes)
 

@@ -7,18 +7,20 @@ next call that trains. A pickle holds the arrays and no network.
 The solvers are `_stochastic` and `_lbfgs`; what y is and what is predicted, the two estimators.
 """
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import fastbp
+from fastbp import _checks
 from fastbp.sklearn._callbacks import Task
 from fastbp.sklearn._lbfgs import fit_lbfgs
+from fastbp.sklearn._parameters import Number, at_least_one, hidden_sizes, positive
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
 from fastbp.sklearn._weights import name_of, of_samples, require
@@ -32,38 +34,34 @@ def is_stochastic(model):
     return model.solver in STOCHASTIC
 
 
-def positive(kind, closed="left"):
-    return Interval(kind, 1 if kind is Integral else 0, None, closed=closed)
-
-
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """The estimator without its targets; not for use by itself."""
 
     _parameter_constraints = {
-        "hidden_layer_sizes": ["array-like", positive(Integral)],
+        "hidden_layer_sizes": ["array-like", at_least_one()],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
-        "alpha": [positive(Real)],
-        "batch_size": [StrOptions({"auto"}), positive(Integral)],
+        "alpha": [positive()],
+        "batch_size": [StrOptions({"auto"}), at_least_one()],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [positive(Real, "neither")],
-        "power_t": [positive(Real)],
-        "max_iter": [positive(Integral)],
+        "learning_rate_init": [positive("neither")],
+        "power_t": [positive()],
+        "max_iter": [at_least_one()],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
-        "tol": [positive(Real)],
+        "tol": [positive()],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "momentum": [Number(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [positive(Real, "neither")],
-        "n_iter_no_change": [positive(Integral), Options(Real, {np.inf})],
-        "max_fun": [positive(Integral)],
-        "n_threads": [positive(Integral), None],
+        "validation_fraction": [Number(Real, 0, 1, closed="left")],
+        "beta_1": [Number(Real, 0, 1, closed="left")],
+        "beta_2": [Number(Real, 0, 1, closed="left")],
+        "epsilon": [positive("neither")],
+        "n_iter_no_change": [at_least_one(), Options(Real, {np.inf})],
+        "max_fun": [at_least_one()],
+        "n_threads": [at_least_one(), None],
         "dtype": [StrOptions({"float32", "float64"}), None],
     }
 
@@ -83,9 +81,29 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """The network that `coefs_` and `intercepts_` view, or one of the arrays put there."""
         net = getattr(self, "_net", None)
         if net is None or not self._is_current(net):
-            return self._assembled(self.coefs_, self.intercepts_)
+            return self._assembled()
         net.n_threads = self.n_threads
         return net
+
+    def _network_to_train(self, hidden, incremental):
+        """The one that a warm start or `partial_fit` goes on with.
+
+        The parameters that give its shape should be those it has. It takes over another `dtype`,
+        which rounds, and another `activation`.
+        """
+        net = self._network()
+        trained = net.layer_sizes[1:-1]
+        self._check_unchanged("hidden_layer_sizes", tuple(hidden), trained, incremental)
+        if self.dtype and net.dtype != self.dtype:
+            return self._assembled(self.dtype)
+        return net
+
+    def _check_unchanged(self, name, value, trained, incremental):
+        if value != trained:
+            where = "in partial_fit" if incremental else "under warm_start=True"
+            raise ValueError(
+                f"{name} is {getattr(self, name)!r}; {where} it should be {trained!r}, as in the "
+                "network that is trained further. fit under warm_start=False makes a new one")
 
     def _is_current(self, net):
         """Whether the lists are the network's views, and its functions those of the parameters."""
@@ -94,9 +112,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 and net.activation == ACTIVATIONS.get(self.activation)
                 and net.loss == LOSSES[self.out_activation_])
 
-    def _assembled(self, coefs, intercepts):
-        sizes = [np.shape(coefs[0])[0], *(np.size(b) for b in intercepts)]
-        net = self._new_network(sizes, np.result_type(np.float32, *coefs, *intercepts))
+    def _assembled(self, dtype=None):
+        """A network with copies of `coefs_` and `intercepts_`."""
+        coefs, intercepts = self.coefs_, self.intercepts_
+        if not 0 < len(coefs) == len(intercepts):
+            raise ValueError(f"coefs_ has {len(coefs)} arrays and intercepts_ has "
+                             f"{len(intercepts)}; there should be as many of one as of the other, "
+                             "at least one")
+        sizes = [self.n_features_in_, *map(np.size, intercepts[:-1]), self.n_outputs_]
+        net = self._new_network(sizes, dtype or np.result_type(np.float32, *coefs, *intercepts))
         for name, views, arrays in (("coefs_", net.weights, coefs),
                                     ("intercepts_", net.biases, intercepts)):
             for i, (view, array) in enumerate(zip(views, arrays, strict=True)):
@@ -107,6 +131,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return net
 
     def _new_network(self, sizes, dtype):
+        _checks.choice("activation", self.activation, ACTIVATIONS)
+        _checks.layer_sizes(sizes, "hidden_layer_sizes", self.hidden_layer_sizes)
         return fastbp.MLP(sizes, activation=ACTIVATIONS[self.activation],
                           loss=LOSSES[self.out_activation_], dtype=dtype, seed=0,
                           n_threads=self.n_threads)
@@ -136,7 +162,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if self.__dict__.pop("_bound"):
-            self._bind(self._assembled(self.coefs_, self.intercepts_))
+            self._bind(self._assembled())
 
     # ---- fitting
 
@@ -172,12 +198,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self
 
     def _fit(self, X, y, sample_weight, held_out, incremental, task):
-        hidden = list(np.atleast_1d(self.hidden_layer_sizes))
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}; each of them "
-                             "should be at least 1")
+        hidden = hidden_sizes(self.hidden_layer_sizes)
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        net = None if fresh else self._network()
+        net = None if fresh else self._network_to_train(hidden, incremental)
         X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)
         sample_weight = self._checked(sample_weight, X)
         self._describe(y, sample_weight, fresh, incremental)

@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
+from fastbp import _checks
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples
@@ -33,8 +34,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_threads : int or None
         As in `fastbp.MLP`; the result does not depend on it.
     dtype : {"float32", "float64"} or None
-        Of the network. None: float32 if X is, else float64. A network that is trained further
-        keeps its own.
+        Of the network. None: float32 if X is, else float64, and what it was where it is trained
+        further.
 
     Attributes
     ----------
@@ -179,11 +180,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-        elif self.warm_start and set(unique_labels(y)) != set(self.classes_):
-            raise ValueError("warm_start can only be used where `y` has the same classes as in the "
-                             f"previous call to fit. Previously got {self.classes_}, `y` has "
-                             f"{unique_labels(y)}")
         else:
+            self._check_shape(y)
+            if self.warm_start and set(unique_labels(y)) != set(self.classes_):
+                raise ValueError("warm_start can only be used where `y` has the same classes as in "
+                                 f"the previous call to fit. Previously got {self.classes_}, `y` "
+                                 f"has {unique_labels(y)}")
             self._check_like(y)
         kind = self._label_binarizer.y_type_
         self.out_activation_ = "softmax" if kind == "multiclass" else "logistic"
@@ -191,7 +193,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.class_weight is not None and y.ndim == 1:
             self.class_weight_ = of_classes(self.class_weight, self.classes_, y, sample_weight)
 
+    def _check_shape(self, y):
+        several = self._label_binarizer.y_type_.startswith("multilabel")
+        expected = ("n_samples", len(self.classes_)) if several else ("n_samples",)
+        if y.shape[1:] != expected[1:]:
+            raise ValueError(f"y has shape {y.shape}; it should have shape "
+                             f"{_checks.shown(expected)}, as at the first fit")
+
     def _check_like(self, y):
+        self._check_shape(y)
         found = unique_labels(y)
         if not set(found) <= set(self.classes_):
             raise ValueError(f"y has the classes {found}; they should be among {self.classes_}")

@@ -8,6 +8,8 @@ scikit-learn's velocity has the rate in it: v <- mu v - lr g, p <- p + v. fastbp
 V <- mu V + g, p <- p - lr V. So v = -lr V, and V is scaled when lr changes, that v may not.
 """
 
+import math
+
 import numpy as np
 
 import fastbp
@@ -25,6 +27,8 @@ class Optimizer:
     learning_rate : float
         Adam's with its bias corrections, as at the last step.
     """
+
+    network = None      # number and dtype of the parameters that `fits` saw last
 
     def __init__(self, model):
         self.initial, self.power_t = float(model.learning_rate_init), model.power_t
@@ -46,10 +50,22 @@ class Optimizer:
         beta_1, beta_2 = self.rule.betas
         return self.rule.lr * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
 
+    def fits(self, net):
+        """Whether the state is of as many parameters as `net` has; it is of their dtype then."""
+        if self.network != (net.n_params, net.dtype):
+            self.network = net.n_params, net.dtype
+            state = self.rule.state_dict()
+            vectors = {name: x for name, x in state.items() if isinstance(x, np.ndarray)}
+            if any(x.size != net.n_params for x in vectors.values()):
+                return False
+            self.rule.load_state_dict(
+                state | {name: x.astype(net.dtype) for name, x in vectors.items()})
+        return True
+
     def after_epoch(self, t):
         """`t` samples were seen in all."""
         if self.schedule == "invscaling":
-            self._change_rate(self.initial / (t + 1) ** self.power_t)
+            self._change_rate(slowed(self.initial, t + 1, self.power_t))
 
     def gives_up(self, reason, verbose):
         """Whether training stops after too many epochs without improvement."""
@@ -70,3 +86,9 @@ class Optimizer:
         if "v" in state:
             state["v"] *= self.rule.lr / rate
         self.rule.load_state_dict({**state, "lr": rate})
+
+
+def slowed(rate, t, power):
+    """rate / t^power, also where that power is not below 2^1023."""
+    bits = power * math.log2(t)
+    return rate / t**power if bits < 1023 else 2.0 ** (math.log2(rate) - bits)

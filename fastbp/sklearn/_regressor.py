@@ -31,8 +31,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     n_threads : int or None
         As in `fastbp.MLP`; the result does not depend on it.
     dtype : {"float32", "float64"} or None
-        Of the network. None: float32 if X is, else float64. A network that is trained further
-        keeps its own.
+        Of the network. None: float32 if X is, else float64, and what it was where it is trained
+        further.
 
     Attributes
     ----------
@@ -118,6 +118,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if fresh:
             self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
             self.n_outputs_ = n_columns(y)
+        trained = "poisson" if self.out_activation_ == "exp" else "squared_error"
+        self._check_unchanged("loss", self.loss, trained, incremental)
         self._check_like(y)
 
     def _check_like(self, y):

@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from fastbp import _checks
 from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._weights import require_both
@@ -34,8 +35,13 @@ def hold_out(model, data, held_out, random_state, incremental, weight_name):
     if incremental:
         raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
     present = [array for array in data if array is not None]
-    parts = train_test_split(*present, random_state=random_state,
-                             test_size=model.validation_fraction, stratify=model._strata(data[1]))
+    try:
+        parts = train_test_split(*present, random_state=random_state,
+                                 test_size=model.validation_fraction,
+                                 stratify=model._strata(data[1]))
+    except ValueError as error:         # which knows it as test_size
+        raise ValueError(f"validation_fraction is {model.validation_fraction!r}, which does not "
+                         f"split the {data[0].shape[0]} samples: {error}") from error
     if parts[1].shape[0] < 2:
         raise ValueError("The validation set is too small: it should have two samples or more. "
                          "Increase validation_fraction, or give X_val and y_val")
@@ -50,8 +56,10 @@ def fit_stochastic(model, net, samples, held_out, random_state, incremental, tas
 
     `samples` and `held_out` are `Samples`, the latter or None; `task` has the callbacks.
     """
-    if not incremental or not hasattr(model, "_optimizer"):
+    if not (incremental and hasattr(model, "_optimizer") and model._optimizer.fits(net)):
         model._optimizer = Optimizer(model)
+    if model.solver == "adam":
+        _checks.positive_array("epsilon", [model.epsilon], net.dtype)
     if model.early_stopping:
         model.best_loss_ = None
     elif getattr(model, "best_loss_", None) is None:
@@ -149,7 +157,8 @@ class Best:
             model.validation_scores_, model.validation_loss_curve_ = [], []
             model.best_validation_score_ = -np.inf
         kept = model.__dict__.pop("_best_params", None)
-        self.params = net.params.copy() if kept is None else kept
+        same = kept is not None and kept.shape == net.params.shape
+        self.params = kept if same else net.params.copy()
 
     def evaluate(self):
         """Whether the score is better than the best by `tol`; a NaN does not count as worse."""
