@@ -2,8 +2,8 @@
 collected.
 
 BLAS reads its number of threads when NumPy is loaded, so the environment is set here, before that;
-with two threads pinned to one CPU each would wait for the other. Peers are loaded by the benchmarks
-themselves, after the pinning.
+with two threads pinned to one CPU each would wait for the other. What slows a peer down is removed
+from it. Peers are loaded by the benchmarks themselves, after the pinning.
 
 `network`, `epoch`: those of `fastbp bench`. `peer`, `trainer`: what is installed of those that
 compute a gradient, or train an epoch. With `--benchmark-disable`, which only verifies, large
@@ -11,14 +11,17 @@ networks are left out, and torch.compile, which needs seconds for each, has one.
 """
 
 import os
+import runpy
 import sys
+from pathlib import Path
 
 import pytest
 
-for name in ("OMP", "OPENBLAS", "MKL", "BLIS", "FASTBP"):
-    os.environ[f"{name}_NUM_THREADS"] = "1"
-os.environ.update(VECLIB_MAXIMUM_THREADS="1", NPROC="1", JAX_PLATFORMS="cpu",
-                  XLA_FLAGS="--xla_cpu_multi_thread_eigen=false")
+# By its path: an import of fastbp would load NumPy.
+ENVIRONMENT = runpy.run_path(str(Path(__file__).parents[1] / "fastbp/_bench/environment.py"))
+for name in ENVIRONMENT["slowing"](os.environ):
+    del os.environ[name]
+os.environ.update(ENVIRONMENT["ONE_THREAD"])
 NUMPY_WAS_LOADED = "numpy" in sys.modules
 LARGE = 10**9       # operations; the bound of an error costs several times the gradient
 

@@ -11,10 +11,7 @@ float32, and X in float64 with `dtype="float32"`, beside scikit-learn's float64.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -27,11 +24,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 import fastbp.sklearn
+from fastbp._bench.environment import start_again
 from fastbp._bench.measure import machine
 from fastbp._bench.timing import one_core
 from fastbp.datasets import load_breast_cancer
 
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "FASTBP")}
 SIDES = {"fastbp": fastbp.sklearn, "scikit-learn": sklearn.neural_network}
 NOISE = 3               # standard errors of the mean difference of scores
 LEAST_DIFFERENCE = 1e-3     # of scores, where all seeds agree
@@ -141,9 +138,7 @@ def main():
     parser.add_argument("--json", type=Path)
     path = parser.parse_args().json
     with one_core():
-        if not ONE_THREAD.items() <= os.environ.items():    # a BLAS reads it when it is loaded
-            sys.exit(subprocess.run([sys.executable, *sys.argv],
-                                    env={**os.environ, **ONE_THREAD}).returncode)
+        start_again()
         warnings.simplefilter("ignore", ConvergenceWarning)
         document = {"machine": machine(), "tables": {"fit": list(measure())}}
     if path:

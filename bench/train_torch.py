@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 import fastbp
+from fastbp._bench.environment import start_again
 from fastbp._bench.measure import machine
 from fastbp._bench.networks import name
 from fastbp._bench.timing import interleave, one_core
@@ -182,6 +183,7 @@ def main():
     fastbp.set_num_threads(1)
     torch.set_num_threads(1)
     with one_core():
+        start_again()
         facts = machine()
         tables = zip(*measure(options.seconds, not options.without_compile), strict=True)
         document = {"machine": facts, "tables": dict(zip(("gradient", "overhead", "step"),

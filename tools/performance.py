@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fastbp._bench import plots
 from fastbp._bench.tables import (
+    DISTURBED,
     SLOWER,
     machine_lines,
     megabytes,
@@ -22,6 +23,7 @@ from fastbp._bench.tables import (
     short_dtype,
     startup_lines,
     three_digits,
+    time_cell,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -42,8 +44,10 @@ def section(document):
                                            f"measured {document['machine']['time'][:10]}")),
         "The figure of a peer is its time over fastbp's, of medians of rounds in which all sides "
         f"take\nturns on one core; {SLOWER} marks a figure below 1, where the other side is "
-        "faster.\n[bench/README.md](bench/README.md) defines every column and says how to measure "
-        f"it again.\nPlots: [speed-up over each peer]({speedup}), [roofline]({roofline}).",
+        f"faster, and {DISTURBED} one to a\ntime that other work disturbed.\n"
+        "[bench/README.md](bench/README.md) defines every column and says how to measure it "
+        "again.\n"
+        f"Plots: [speed-up over each peer]({speedup}), [roofline]({roofline}).",
         *(f"### One gradient, {dtype}\n\n" + gradient_table(
             [result for result in gradients if result["dtype"] == dtype]) for dtype in dtypes),
         "### One training step with Adam\n\n" + epoch_table(epochs),
@@ -68,12 +72,13 @@ def network(result):
 
 def ratios(result):
     """The columns of the peers and the least of them."""
-    cells = {name: ratio_cell(ratio) for name, ratio in result["ratios"].items()}
+    cells = {name: ratio_cell(ratio, result["times"][name])
+             for name, ratio in result["ratios"].items()}
     return {**cells, "least": three_digits(min(result["ratios"].values()))}
 
 
 def own(result):
-    return three_digits(next(iter(result["times"].values()))["median_us"])
+    return time_cell(next(iter(result["times"].values())))
 
 
 def gradient_table(results):
@@ -91,7 +96,8 @@ def epoch_table(results):
 def threads_table(results):
     return markdown([{"network (batch)": network(r), "dtype": r["dtype"],
                       "one thread µs": own(r),
-                      **{name: ratio_cell(x) for name, x in r["speedups"].items()}}
+                      **{name: ratio_cell(x, r["times"][name])
+                         for name, x in r["speedups"].items()}}
                      for r in results])
 
 

@@ -5,13 +5,14 @@
     epochs       the same for an epoch of training with Adam
     peers        which of them are installed, and which of those work here
     verify       what a side computes is held to what rounding explains
-    timing       rounds, medians, one core, the copy loop
+    environment  of the process that times peers: one thread, and nothing that slows one down
+    timing       rounds, medians, one core, other work on it, the copy loop
     measure      the measuring process: dicts on stdout
     startup      the time of the import and the size of the wheel
     command      options in, tables, JSON and plots out
     tables       what is printed
     plots        what is drawn
 
-`gradients` and `epochs` know the peers, `tables` knows rich; each imports them in the function that
-needs them.
+`gradients` and `epochs` know the peers, `tables` knows rich, `measure` threadpoolctl; each imports
+them in the function that needs them.
 """

@@ -14,6 +14,7 @@ from itertools import chain, groupby
 import fastbp
 from fastbp import _checks, io
 from fastbp._bench import tables
+from fastbp._bench.environment import measuring, slowing
 from fastbp._bench.networks import EPOCHS, NETWORKS
 from fastbp._bench.plots import draw, names
 from fastbp._bench.timing import one_core
@@ -26,13 +27,6 @@ SECONDS, QUICK_SECONDS = 1.0, 0.1   # of timing for each network and dtype
 DEFAULT_BATCH = 32                  # of a network that is not in the list
 STANDARD = {"activation": "sigmoid", "loss": "bce"}     # has epochs, and figures of record
 
-# NPROC and XLA_FLAGS are JAX's; it also looks at the affinity. No accelerator is to be looked for.
-ONE_THREAD = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                     "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "FASTBP_NUM_THREADS", "NPROC"),
-                    "1"),
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS": "cpu",
-}
 SECTIONS = {"gradient": "gradients", "epoch": "epochs", "threads": "threads"}
 
 
@@ -67,10 +61,8 @@ def run(args, measure=None):
     except Deviation as error:
         print(f"fastbp: {error}; it is not timed", file=sys.stderr)
         return 1
-    n_disturbed = tables.disturbed(chain(*(document[name] for name in SECTIONS.values())))
-    if n_disturbed:
-        print(f"fastbp: {n_disturbed} of the medians have more than ±{tables.DISTURBED}%: other "
-              "work ran on the core; measure again when it is idle", file=sys.stderr)
+    for line in tables.warnings(document):
+        print(f"fastbp: {line}", file=sys.stderr)
     if args.json:
         io.write_file(args.json, (json.dumps(document, indent=1) + "\n").encode())
     if args.plot:
@@ -124,7 +116,8 @@ def parse_networks(text):
 def spawn(task, **options):
     """Yield what a function of `measure` yields in a process of its own.
 
-    That of `measure` starts on one core and with one thread for every library; that of
+    That of `measure` starts on one core, with one thread for every library and without the
+    variables that slow one down, of which the machine's dict has an entry "unset"; that of
     `measure_threads` with the CPUs and the environment that this process has.
 
     Raises
@@ -137,7 +130,8 @@ def spawn(task, **options):
     alone = task == "measure"
     package = os.path.dirname(fastbp.__path__[0])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    env = {**os.environ, **(ONE_THREAD if alone else {}), "PYTHONPATH": path,
+    unset = slowing(os.environ) if alone else {}
+    env = {**(measuring(os.environ) if alone else os.environ), "PYTHONPATH": path,
            "FASTBP_ISA": fastbp.get_isa()}
     command = [sys.executable, "-P", "-m", "fastbp._bench.measure", json.dumps([task, options])]
     with one_core() if alone else nullcontext():     # what it starts is pinned from its first act
@@ -149,7 +143,7 @@ def spawn(task, **options):
                 result = json.loads(line)
                 if result["kind"] == "deviation":
                     raise Deviation(result["message"])
-                yield result
+                yield result | ({"unset": unset} if result["kind"] == "machine" else {})
             if process.wait() != 0:
                 raise ChildProcessError(f"the measuring process ended with {process.returncode}")
         finally:
@@ -173,6 +167,10 @@ def show(results):
             document[kind] = first
             lines = {"machine": tables.machine_lines, "startup": tables.startup_lines}[kind](first)
             print(*([""] if kind == "startup" else []), *lines, sep="\n", flush=True)
+    doubts = list(tables.doubts(document["gradients"]))
+    if doubts:
+        document["doubts"] = doubts
+        print("\nNot to be trusted:", *doubts, sep="\n", flush=True)
     return document
 
 

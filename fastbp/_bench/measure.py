@@ -30,7 +30,13 @@ import fastbp
 from fastbp._bench import networks
 from fastbp._bench.peers import compiles, installed, versions
 from fastbp._bench.startup import startup
-from fastbp._bench.timing import copy_loop, interleave, memory_bandwidth, summary
+from fastbp._bench.timing import (
+    copy_loop,
+    disturbance,
+    memory_bandwidth,
+    summary,
+    undisturbed,
+)
 from fastbp._bench.verify import Deviation, verify, verify_epoch
 from fastbp._kernels import dispatch
 
@@ -93,9 +99,11 @@ def _compared(sizes, batch, dtype, times):
             "ratios": ratios}
 
 
-def _summaries(names, samples, per=1):
+def _summaries(names, samples, per=1, alone=True):
     """Of seconds per call, in microseconds per unit of which a call has `per`."""
-    return {name: summary(taken, 1e6 / per) for name, taken in zip(names, samples, strict=True)}
+    return {name: {**summary(taken, 1e6 / per), **({"core_share": taken.share} if alone else {}),
+                   "disturbed": disturbance(taken, alone) > 1}
+            for name, taken in zip(names, samples, strict=True)}
 
 
 def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", loss="bce"):
@@ -105,18 +113,18 @@ def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", los
     of_bound = verify(net, X, y, sides)
     fma = partial(dispatch.fma_peak, dtype, FMA_ROUNDS)
     copy, copied = copy_loop(net.params.nbytes)
-    *samples, fmas, copies = interleave([*(side.call for side in sides.values()), fma, copy],
-                                        seconds)
+    calls = [*(side.call for side in sides.values()), fma, copy]
+    (*samples, fmas, copies), attempts = undisturbed(calls, seconds, len(sides))
     result = _compared(sizes, batch, dtype, _summaries(sides, samples))
     flops = networks.gradient_flops(sizes, batch)
     n_bytes = networks.least_bytes(sizes, batch, dtype)
     peak, bandwidth = fma() / min(fmas) * 1e-9, copied / min(copies) * 1e-9
     own_us = result["times"]["fastbp"]["median_us"]
     gflops, least_us = flops / own_us * 1e-3, max(flops / peak, n_bytes / bandwidth) * 1e-3
-    return {"kind": "gradient", **result, "difference_of_bound": of_bound, "flops": flops,
-            "least_bytes": n_bytes, "gflops": gflops, "fma_peak_gflops": peak,
-            "copy_gbytes_per_s": bandwidth, "fraction_of_peak": gflops / peak,
-            "fraction_of_roofline": least_us / own_us}
+    return {"kind": "gradient", **result, "attempts": attempts, "difference_of_bound": of_bound,
+            "flops": flops, "least_bytes": n_bytes, "gflops": gflops,
+            "fma_peak_gflops": peak, "copy_gbytes_per_s": bandwidth,
+            "fraction_of_peak": gflops / peak, "fraction_of_roofline": least_us / own_us}
 
 
 def time_epoch(sizes, batch, dtype, seconds, peers):
@@ -126,8 +134,9 @@ def time_epoch(sizes, batch, dtype, seconds, peers):
     sides = {peer.name: peer.epoch(*networks.problem(sizes, networks.EPOCH_ROWS, dtype), batch)
              for peer in peers}
     steps = -(-networks.EPOCH_ROWS // batch)
-    times = _summaries(sides, interleave([side.call for side in sides.values()], seconds), steps)
-    return {"kind": "epoch", **_compared(sizes, batch, dtype, times),
+    samples, attempts = undisturbed([side.call for side in sides.values()], seconds, len(sides))
+    times = _summaries(sides, samples, steps)
+    return {"kind": "epoch", **_compared(sizes, batch, dtype, times), "attempts": attempts,
             "difference_of_bound": of_bound, "steps": steps}
 
 
@@ -150,10 +159,11 @@ def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce")
             raise Deviation(f"{net!r}, batch {batch}: the gradient has other bits than on one "
                             "thread")
     calls = [call] * len(setups)        # one network: another would lie elsewhere in the caches
-    times = _summaries(setups, interleave(calls, seconds, setups.values()))
+    samples, attempts = undisturbed(calls, seconds, len(calls), setups.values(), alone=False)
+    times = _summaries(setups, samples, alone=False)
     result = _compared(sizes, batch, dtype, times)
     speedups = {name: 1 / ratio for name, ratio in result.pop("ratios").items()}
-    return {"kind": "threads", **result, "speedups": speedups}
+    return {"kind": "threads", **result, "attempts": attempts, "speedups": speedups}
 
 
 # ---- the machine
@@ -166,7 +176,21 @@ def machine():
     return {"kind": "machine", **fastbp.show_config("dict"), "cpu": cpu_model(),
             "cpus": os.cpu_count(), "affinity": affinity, "load": os.getloadavg()[0],
             "platform": platform.platform(), "blas": f"{blas.get('name')} {blas.get('version')}",
-            "versions": versions(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+            "blas_kernel": blas_kernel(), "versions": versions(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def blas_kernel():
+    """The CPU for which NumPy's BLAS has chosen its kernels; None where that cannot be known.
+
+    NumPy is loaded before every peer, and its BLAS comes first.
+    """
+    try:
+        from threadpoolctl import threadpool_info
+    except ModuleNotFoundError:
+        return None
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return found[0].get("architecture") if found else None
 
 
 def cpu_model():

@@ -8,19 +8,23 @@ import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from fastbp._bench.timing import SPREAD, spread
+
 WIDTH = 100
-DISTURBED = 10          # percent of spread that a reader is told about
 SLOWER = "!"            # after a ratio below 1
+DISTURBED = "?"         # after a ratio to a time that other work disturbed
+PEAKS = 0.1             # by which the FMA peaks may be off 2 : 1, or below the best of their dtype
 
 HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn"}
 TITLES = {
-    "gradient": "µs per gradient: fastbp's median, half the distance of its quartiles; the time of "
-                f"each peer\nover fastbp's ({SLOWER} where the peer is faster) and the least of "
-                "these; GFLOP/s of the products, their\nshare of the FMA peak, and the least time "
-                "of the roofline over fastbp's, in percent",
+    "gradient": "µs per gradient: fastbp's median; the time of each peer over fastbp's "
+                f"({SLOWER} where the peer is faster,\n{DISTURBED} where other work disturbed it) "
+                "and the least of these; GFLOP/s of the products, their share of the\nFMA peak, "
+                "and the least time of the roofline over fastbp's, in percent; below each time "
+                "half the\ndistance of its quartiles",
     "epoch": "µs per training step with Adam: the same columns",
     "threads": "µs per gradient on one thread; speed-up over it for each number of threads "
-               f"({SLOWER} below 1)",
+               f"({SLOWER} below 1,\n{DISTURBED} disturbed); half the distance of the quartiles",
 }
 
 
@@ -28,7 +32,10 @@ def machine_lines(machine):
     """What was measured on what, in lines of text."""
     cpus = machine["affinity"]
     where = "CPUs unknown" if cpus is None else f"CPU {', '.join(map(str, cpus))}"
-    versions = {"NumPy": machine["numpy"], machine["blas"]: "", "Python": machine["python"]}
+    kernel = machine.get("blas_kernel")
+    versions = {"NumPy": machine["numpy"],
+                machine["blas"]: f"with kernels for {kernel}" if kernel else "",
+                "Python": machine["python"]}
     versions |= {name: version for name, version in machine["versions"].items()
                  if version and name != "numpy"}
     yield f"{machine['cpu']}, {where} of {machine['cpus']}, load {machine['load']:.1f} before"
@@ -39,6 +46,8 @@ def machine_lines(machine):
         yield "{} units, loss {}".format(*kind)
     if "memory_gbytes_per_s" in machine:
         yield f"memory: {machine['memory_gbytes_per_s']:.1f} GB/s read and written by a large copy"
+    for name, value in machine.get("unset", {}).items():
+        yield f"measured without {name}={value}, which slows a peer down"
     for name, reason in machine.get("left_out", {}).items():
         yield f"{name} is left out: {reason}"
 
@@ -57,47 +66,78 @@ def megabytes(n_bytes):
 
 def columns(result):
     """Pairs of a heading and a width for rows like that of `result`."""
-    peers = [(HEADINGS.get(name, name), max(6, len(HEADINGS.get(name, name))))
-             for name in _compared(result)]
+    peers = [(HEADINGS.get(name, name), 7) for name in _compared(result)]
     last = {"gradient": [("least", 6), ("GFLOP/s", 7), ("peak", 4), ("roof", 4)],
             "epoch": [("least", 6)], "threads": []}[result["kind"]]
-    return [("network", 16), ("batch", 5), ("fp", 3), ("µs", 6), ("±%", 3), *peers, *last]
+    return [("network", 16), ("batch", 5), ("fp", 3), ("µs", 7), *peers, *last]
 
 
 def cells(result):
-    """One string for each of `columns`."""
-    own, *_ = result["times"].values()
-    ratios = _compared(result)
-    found = [result["network"], str(result["batch"]), short_dtype(result["dtype"]),
-             three_digits(own["median_us"]), f"{spread(own):.0f}",
-             *(ratio_cell(ratio) for ratio in ratios.values())]
-    if result["kind"] != "threads":
-        found.append(three_digits(min(ratios.values())))
+    """A pair of strings for each of `columns`, the second one below the first."""
+    times, ratios = result["times"], _compared(result)
+    own, *_ = times
+    found = [(result["network"], ""), (str(result["batch"]), ""),
+             (short_dtype(result["dtype"]), ""),
+             *((ratio_cell(ratios[name], times[name]) if name in ratios else time_cell(times[name]),
+                f"±{spread(times[name]):.0f}%") for name in (own, *ratios))]
+    last = [] if result["kind"] == "threads" else [three_digits(min(ratios.values()))]
     if result["kind"] == "gradient":
-        found += [three_digits(result["gflops"]), percent(result["fraction_of_peak"]),
-                  percent(result["fraction_of_roofline"])]
-    return found
+        last += [three_digits(result["gflops"]), percent(result["fraction_of_peak"]),
+                 percent(result["fraction_of_roofline"])]
+    return [*found, *((cell, "") for cell in last)]
 
 
 def _compared(result):
     return result["speedups" if result["kind"] == "threads" else "ratios"]
 
 
-def spread(times):
-    """Half the distance between the quartiles, in percent of the median."""
-    low, high = times["quartiles_us"]
-    return 50 * (high - low) / times["median_us"]
+def disturbed(times):
+    """Whether other work disturbed a time; in results of old, whether it spreads."""
+    return times.get("disturbed", spread(times) > SPREAD)
 
 
-def disturbed(results):
-    """How many medians of these results have a spread that a reader should know of."""
-    return sum(spread(times) > DISTURBED for result in results
-               for times in result["times"].values())
+def warnings(document):
+    """What a reader should know before the figures are used, in lines of text."""
+    unset = (document["machine"] or {}).get("unset")
+    if unset:
+        yield (f"{', '.join(unset)} would slow a peer down and was left out; what else you start "
+               "from here has it")
+    results = [*document["gradients"], *document["epochs"], *document["threads"]]
+    n_disturbed = sum(disturbed(times) for result in results for times in result["times"].values())
+    if n_disturbed:
+        yield (f"{n_disturbed} of the medians ({DISTURBED}) were disturbed: they have more than "
+               f"±{SPREAD}%, or other work had the core; measure again when it is idle")
 
 
-def ratio_cell(ratio):
-    """Three digits, and a mark where the other side is faster than what it is compared with."""
-    return three_digits(ratio) + SLOWER * (ratio < 1)
+def doubts(gradients):
+    """Why the FMA peaks of a run, and with them its shares, are not to be trusted.
+
+    The registers hold twice as many float32, so twice as many operations are done at a time; and
+    one core has the same peak beside each network.
+    """
+    peaks = {}
+    for result in gradients:
+        peaks.setdefault(result["dtype"], []).append(result["fma_peak_gflops"])
+    best = {dtype: max(found) for dtype, found in peaks.items()}
+    if len(best) == 2 and abs(best["float32"] / best["float64"] / 2 - 1) > PEAKS:
+        yield (f"the FMA peaks of float32 and float64 are {three_digits(best['float32'])} and "
+               f"{three_digits(best['float64'])} GFLOP/s, not near 2 : 1")
+    for dtype, found in peaks.items():
+        n_low = sum(peak < (1 - PEAKS) * best[dtype] for peak in found)
+        if n_low:
+            yield (f"beside {n_low} of {len(found)} networks the FMA peak of {dtype} was below "
+                   f"{percent(1 - PEAKS)} of {three_digits(best[dtype])} GFLOP/s, the best one")
+
+
+def ratio_cell(ratio, times=None):
+    """Three digits; marks where the other side is faster, and where its `times` are disturbed."""
+    marks = SLOWER * (ratio < 1) + DISTURBED * (times is not None and disturbed(times))
+    return three_digits(ratio) + marks
+
+
+def time_cell(times):
+    """Microseconds in three digits, and the mark of a disturbed time."""
+    return three_digits(times["median_us"]) + DISTURBED * disturbed(times)
 
 
 def short_dtype(dtype):
@@ -114,7 +154,7 @@ def three_digits(x):
 
 @contextmanager
 def table(result):
-    """Print the head of a table for rows like that of `result`; give a function that adds one."""
+    """Print the head of a table for rows like that of `result`; give what adds `cells` to it."""
     headings, widths = zip(*columns(result), strict=True)
     print(f"\n{TITLES[result['kind']]}")
     if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich") \
@@ -127,11 +167,12 @@ def table(result):
         for heading in headings:
             grid.add_column(heading, justify="right", no_wrap=True)
         with Live(grid, auto_refresh=False, vertical_overflow="visible") as live:
-            yield lambda row: (grid.add_row(*row), live.refresh())
+            yield lambda row: (grid.add_row(*map("\n".join, row)), live.refresh())
         return
 
-    def add(row):
-        print(*(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)), flush=True)
+    def line(row):
+        cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        print(" ".join(cells).rstrip(), flush=True)
 
-    add(headings)
-    yield add
+    line(headings)
+    yield lambda row: [line(part) for part in zip(*row, strict=True)]

@@ -3,6 +3,9 @@
 In a round every call has one sample: a number of calls that lasts `SAMPLE` seconds or more. So a
 drift of the machine meets all sides alike, and the medians of the samples are compared. The loops
 that give the machine's limits take part in the rounds, and their best sample counts.
+
+Other work on the core shows in two ways: samples spread, and this process has less of the core's
+time than went by. What is disturbed is measured again some times, and then marked.
 """
 
 import os
@@ -13,6 +16,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+ATTEMPTS = 3            # at a measurement that other work disturbs
+SPREAD = 10             # percent that a median may have
+SHARE = 0.9             # of the core's time that a process alone on it has at least
 SAMPLE = 0.005          # seconds a sample lasts at least
 LEAST_ROUNDS = 5
 LEAST_COPY = 2**16      # bytes; of fewer, the call of np.copyto would be most of the time
@@ -37,8 +43,25 @@ def one_core():
         os.sched_setaffinity(0, before)
 
 
+class Samples(list):
+    """Seconds per call of each sample, and how long all of them took by two clocks."""
+
+    wall = cpu = 0.0
+
+    def add(self, timer, count):
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.append(timer.timeit(count) / count)
+        self.cpu += time.process_time() - cpu
+        self.wall += time.perf_counter() - wall
+
+    @property
+    def share(self):
+        """The part of the time in which this process ran: less than 1 if others had the core."""
+        return self.cpu / self.wall
+
+
 def interleave(calls, seconds, setups=None, clock=time.perf_counter):
-    """Seconds per call, a list of samples for each of `calls`: rounds for `seconds` in all.
+    """Seconds per call, `Samples` of each of `calls`: rounds for `seconds` in all.
 
     `setups` has a call for each of them, made before each of its samples. `clock` may be
     `time.thread_time`, to which other programs add less.
@@ -46,12 +69,39 @@ def interleave(calls, seconds, setups=None, clock=time.perf_counter):
     timers = [timeit.Timer(call, setup, clock) for call, setup in
               zip(calls, setups or ["pass"] * len(calls), strict=True)]
     counts = [_calls_per_sample(timer) for timer in timers]
-    samples = [[] for _ in calls]
+    samples = [Samples() for _ in calls]
     end = time.perf_counter() + seconds
     while len(samples[0]) < LEAST_ROUNDS or time.perf_counter() < end:
         for timer, count, taken in zip(timers, counts, samples, strict=True):
-            taken.append(timer.timeit(count) / count)
+            taken.add(timer, count)
     return samples
+
+
+def undisturbed(calls, seconds, n_sides, setups=None, alone=True):
+    """`interleave`, again while one of the first `n_sides` calls is disturbed, and how often.
+
+    After `ATTEMPTS` the samples are those that were disturbed least. `alone`: on one core, of which
+    the process should have had all.
+    """
+    least, attempts = np.inf, 0
+    while least > 1 and attempts < ATTEMPTS:
+        samples, attempts = interleave(calls, seconds, setups), attempts + 1
+        worst = max(disturbance(taken, alone) for taken in samples[:n_sides])
+        if worst < least:
+            best, least = samples, worst
+    return best, attempts
+
+
+def disturbance(samples, alone):
+    """Above 1 if other work disturbed the samples: they spread, or others had the core."""
+    had_by_others = 1 - samples.share if alone else 0.0
+    return max(spread(summary(samples)) / SPREAD, had_by_others / (1 - SHARE))
+
+
+def spread(times):
+    """Of a `summary`: half the distance between the quartiles, in percent of the median."""
+    low, high = times["quartiles_us"]
+    return 50 * (high - low) / times["median_us"]
 
 
 def _calls_per_sample(timer):
