@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import _tables
+
 LOSSES = ("bce", "softmax", "squared_error", "poisson")
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
 UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or summed there
@@ -29,14 +31,18 @@ _OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as over
 
 def _read(name, value, kinds, wanted):
     """``value`` as an array whose dtype kind is one of ``kinds``, in whatever layout it has."""
-    if (isinstance(value, np.ndarray) and type(value) is not np.ndarray
-            and isinstance(value, np.ma.MaskedArray)):  # asked last: it imports numpy.ma
-        raise TypeError(f"{name} is a masked array of dtype {value.dtype}; it should be {wanted}")
+    if type(value) not in _tables.PLAIN:
+        if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
+            raise TypeError(  # asked in this order because np.ma imports numpy.ma
+                f"{name} is a masked array of dtype {value.dtype}; it should be {wanted}")
+        value = _tables.readable(name, value, wanted)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} cannot be read as {wanted}: {error}") from error
+    if array.dtype.kind not in kinds:
+        array = _tables.widened(array)
     if array.dtype.kind not in kinds:
         opaque = array.dtype == object and array.ndim == 0  # None, a sparse matrix
         has = f"is of type {type(value).__name__}," if opaque else "has"

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
+import polars
 from hypothesis import strategies as st
 
 GUARD = 64  # bytes on either side of an array that is written to
@@ -144,9 +145,17 @@ def column_major(a):
     return np.copy(a, order="F")
 
 
+def table(a):
+    """Of polars, which tells NaN from what is missing, and has no numbers of more than 8 bytes."""
+    if not a.size or not 1 <= a.ndim <= 2 or a.dtype.kind not in "biuf" or a.itemsize > 8:
+        return a
+    native = a.astype(a.dtype.newbyteorder("="))
+    return polars.Series(native) if a.ndim == 1 else polars.DataFrame(native)
+
+
 LAYOUTS = [np.copy, column_major, strided, reversed_, misaligned, read_only, subclass, matrix,
            mapped, part, nested, Becomes, lambda a: a.astype(a.dtype.newbyteorder()),
-           lambda a: np.broadcast_to(a, a.shape), memoryview]
+           lambda a: np.broadcast_to(a, a.shape), memoryview, table]
 
 
 def constant(a):

@@ -10,14 +10,14 @@ The solvers are `_stochastic` and `_lbfgs`; what y is and what is predicted, the
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, is_regressor
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import fastbp
-from fastbp import _checks
+from fastbp import _checks, _tables
 from fastbp.sklearn._callbacks import Task
 from fastbp.sklearn._lbfgs import fit_lbfgs
 from fastbp.sklearn._parameters import Number, at_least_one, hidden_sizes, positive
@@ -32,6 +32,12 @@ STOCHASTIC = ("sgd", "adam")
 
 def is_stochastic(model):
     return model.solver in STOCHASTIC
+
+
+def known(name, value):
+    """`value` for scikit-learn's checks: nothing is missing, and they know its dtype."""
+    _tables.refuse_missing(name, value)
+    return _tables.widened(value) if isinstance(value, np.ndarray) else value
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -234,6 +240,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Of a new network: that of X if it is one of these, else the first."""
         return self.dtype or (np.float64, np.float32)
 
+    def _read(self, X, y, dtype, reset):
+        """X and y as scikit-learn checks them; a y of one column is flat."""
+        y_numeric = is_regressor(self)
+        X, y = validate_data(self, known("X", X), known("y", y), accept_sparse="csr", dtype=dtype,
+                             order="C", multi_output=True, y_numeric=y_numeric, reset=reset)
+        if y_numeric:
+            assert_all_finite(y, input_name="y")    # a None among objects has become a NaN
+        return X, (column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y)
+
     def _read_held_out(self, held_out, dtype):
         """(X_val, y_val, sample_weight_val), checked, or None."""
         X, y, sample_weight = held_out
@@ -261,7 +276,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _checked(self, sample_weight, X):
         if sample_weight is None:
             return None
-        return _check_sample_weight(sample_weight, X, dtype=X.dtype)
+        return _check_sample_weight(known("sample_weight", sample_weight), X, dtype=X.dtype)
 
     def _weight_of_class(self, y):
         """What each sample counts by its class, (n,), or None."""
@@ -273,5 +288,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """h_L of checked rows: (n, n_outputs), in the dtype of the network."""
         check_is_fitted(self)
         net = self._network()
-        X = validate_data(self, X, accept_sparse="csr", dtype=net.dtype, order="C", reset=False)
+        X = validate_data(self, known("X", X), accept_sparse="csr", dtype=net.dtype, order="C",
+                          reset=False)
         return outputs(net, X)

@@ -3,12 +3,10 @@
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from fastbp import _checks
 from fastbp.sklearn._base import BaseMLP, is_stochastic
@@ -168,11 +166,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(probabilities, out=probabilities)
 
     # ---- what BaseMLP asks for
-
-    def _read(self, X, y, dtype, reset):
-        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=dtype,
-                             order="C", reset=reset)
-        return X, (column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y)
 
     def _describe(self, y, sample_weight, fresh, incremental):
         """Learn the classes, or check those of y; and the weights of classes."""

@@ -4,10 +4,8 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
@@ -108,11 +106,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._flat(self._outputs(X))
 
     # ---- what BaseMLP asks for
-
-    def _read(self, X, y, dtype, reset):
-        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, y_numeric=True,
-                             dtype=dtype, order="C", reset=reset)
-        return X, (column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y)
 
     def _describe(self, y, sample_weight, fresh, incremental):
         if fresh:
