@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
+from fastbp import _files
 from fastbp._bench.networks import problem
 from fastbp._kernels import dispatch
 
@@ -64,7 +65,7 @@ def record(networks):
     """Write what the variant in use finds."""
     bits = {dtype: found(networks, dtype)._asdict() for dtype in dispatch.DTYPES}
     document = {"contract_version": dispatch.CONTRACT_VERSION, **bits}
-    RECORD.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    _files.write_file(RECORD, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def _gradients(networks, dtype, n_threads=1):

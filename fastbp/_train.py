@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _random, io
+from fastbp import _files, _random, io
 from fastbp.cli import INTERRUPTED
 from fastbp.datasets import load_breast_cancer, read_table
 
@@ -92,7 +92,7 @@ def _check_outputs(args):
             if os.path.realpath(path) in taken:
                 raise ValueError(f"{option} {path} would overwrite another file of this command")
             taken.append(os.path.realpath(path))
-            io.check_writable(path)
+            _files.check_writable(path)
 
 
 def stratified_split(y, test_fraction, seed):
@@ -280,4 +280,4 @@ def _plot(path, fit):
     axes.set(xlabel="epoch", ylabel="loss (nats per sample)", ylim=(0.0, None))
     content = BytesIO()
     figure.savefig(content, dpi=150, format=os.path.splitext(path)[1][1:].lower())
-    io.write_file(path, content.getvalue())
+    _files.write_file(path, content.getvalue())

@@ -12,8 +12,6 @@ as JSON lists `layer_sizes`, `feature_names` and `classes`, and as a JSON object
 same bytes. The state of an optimizer is not stored.
 """
 
-import contextlib
-import errno
 import json
 import os
 from typing import NamedTuple
@@ -21,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _checks
+from fastbp import _checks, _files
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
@@ -72,7 +70,11 @@ def save_model(
 ):
     """Write a network to a safetensors file.
 
-    A file that is there is replaced only once the new one is complete.
+    Who reads a file that is there gets the old network or the new one, however many threads or
+    processes save it: the new content is on the disk before it takes the place of the old. Mode,
+    owner and group stay, as far as the system lets it, and links, symbolic or hard, go on leading
+    to the file. A file of several names (hard links) is written in place, while `load_model` waits;
+    there alone other readers, and a machine that stops, can meet a file of both.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def save_model(
     }
     if net.loss_options:
         metadata["loss_options"] = json.dumps(net.loss_options)
-    write_file(path, _sorted_header(safetensors.numpy.save(tensors, metadata)))
+    _files.write_file(path, _sorted_header(safetensors.numpy.save(tensors, metadata)))
 
 
 def load_model(path, *, n_threads=None):
@@ -153,11 +155,10 @@ def load_model(path, *, n_threads=None):
     """
     safetensors = import_safetensors()
     n_threads = _checks.n_threads(n_threads)
-    path = os.fspath(path)
-    with open(path, "rb"):  # a missing file becomes an OSError with its path
-        pass
+    path = os.fsdecode(path)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        # A missing file becomes an OSError with its path.
+        with _files.held(path), safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise ValueError("a safetensors file, but not one of a fastbp network")
@@ -240,29 +241,3 @@ def _sorted_header(content):
     encoded = header.encode()
     encoded += b" " * (-len(encoded) % 8)  # the format aligns the tensors to 8 bytes
     return len(encoded).to_bytes(8, "little") + encoded + content[8 + size :]
-
-
-def check_writable(path):
-    """Raise now the OSError that `write_file` would raise after a long computation."""
-    write_file(path, b"", replace=False)
-
-
-def write_file(path, content, *, replace=True):
-    """Write bytes to a file that appears complete or not at all."""
-    path = os.path.realpath(path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        # os.replace would put a file in the place of a device such as /dev/null
-        raise OSError(errno.EINVAL, "is not a regular file", path)
-    if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise OSError(errno.EACCES, "is write-protected", path)
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-        if replace:
-            os.replace(part, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
-    finally:
-        with contextlib.suppress(OSError):  # gone already after os.replace
-            os.remove(part)

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from itertools import chain, groupby
 
 import fastbp
-from fastbp import _checks, io
+from fastbp import _checks, _files
 from fastbp._bench import tables
 from fastbp._bench.environment import measuring, slowing
 from fastbp._bench.networks import EPOCHS, NETWORKS
@@ -51,7 +51,7 @@ def run(args, measure=None):
     if args.plot:
         import_figure()
     for path in (*([args.json] if args.json else []), *(names(args.plot) if args.plot else [])):
-        io.check_writable(path)
+        _files.check_writable(path)
     try:
         if args.from_file:
             document = show(replay(read(args)))
@@ -64,7 +64,7 @@ def run(args, measure=None):
     for line in tables.warnings(document):
         print(f"fastbp: {line}", file=sys.stderr)
     if args.json:
-        io.write_file(args.json, (json.dumps(document, indent=1) + "\n").encode())
+        _files.write_file(args.json, (json.dumps(document, indent=1) + "\n").encode())
     if args.plot:
         draw(document, args.plot)
     return 0

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from io import BytesIO
 
+from fastbp import _files
 from fastbp._train import import_figure
 
 DPI = 80
@@ -38,7 +40,9 @@ def draw(document, stem):
             axes.set_title(f"{dtype}, one core of {document['machine']['cpu']}", fontsize="medium")
             axes.grid(alpha=0.3)
         figure.legend(handles=lines, loc="outside right upper", fontsize="small")
-        figure.savefig(name, format="png", metadata={"Comment": digest(document)})
+        content = BytesIO()
+        figure.savefig(content, format="png", metadata={"Comment": digest(document)})
+        _files.write_file(name, content.getvalue())
 
 
 def _speedup(axes, results, memory):

@@ -1,0 +1,135 @@
+"""Files that are replaced as a whole: who reads one sees its old content or its new.
+
+The content goes to a new file in the same folder, reaches the disk, and then takes the place of
+the old file. It has the mode, owner, group and extended attributes of that (with them its access
+list), as far as the system lets this process give them. Symbolic links go on leading there.
+
+A new file would leave the other names of an old one, its hard links, with the old content. A file
+of several names is therefore written in place: once the new content is on the disk beside it, under
+a lock that `held` waits for, and back to the old content if that fails. Readers that do not ask for
+the lock, and a machine that stops within these moments, can meet a file of both.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from functools import partial
+
+
+def check_writable(path):
+    """Raise now the OSError that `write_file` would raise after a long computation."""
+    path, old = _regular(path)
+    with _part(path, old):
+        pass
+
+
+def write_file(path, content):
+    """Write bytes to a file that appears complete or not at all.
+
+    Raises OSError, with `path` in it; the file is as it was then, and no other is left.
+    """
+    path, old = _regular(path)
+    with _part(path, old) as part:
+        _fill(part, content)
+        if old is not None and old.st_nlink > 1:
+            _write_in_place(path, content)
+        else:
+            os.replace(part.name, path)
+            _sync_folder(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def held(path):
+    """The file, open for reading, while nothing is written to it in place."""
+    with open(path, "rb") as file:
+        _lock(file, fcntl.LOCK_SH)
+        yield file
+
+
+def _regular(path):
+    """What `path` leads to, and its status, None if nothing is there; a file that can be written.
+
+    os.replace would put a file in the place of a device such as /dev/null, or of a folder.
+    """
+    path = os.path.realpath(os.fsdecode(path))
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        return path, None
+    if not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", path)
+    if not os.access(path, os.W_OK):
+        raise OSError(errno.EACCES, "is write-protected", path)
+    return path, old
+
+
+@contextlib.contextmanager
+def _part(path, old):
+    """A new file in the folder of `path` that is gone in the end, unless it was renamed."""
+    # Its name is as short as any file system takes, and no other thread or process has it.
+    name = os.path.join(os.path.dirname(path), f".fastbp-{os.urandom(8).hex()}")
+    mode = 0o666 if old is None else 0o600  # until `_inherit`: the old one may be a secret
+    try:
+        with open(name, "xb", buffering=0, opener=partial(os.open, mode=mode)) as part:
+            if old is not None:
+                _inherit(part.fileno(), path, old)
+            yield part
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(name)
+
+
+def _inherit(descriptor, path, old):
+    """Give a file the owner, group, extended attributes and mode of another, if that is allowed."""
+    for owner, group in ((old.st_uid, -1), (-1, old.st_gid)):
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, owner, group)
+    with contextlib.suppress(OSError, AttributeError):  # the latter on macOS
+        for name in os.listxattr(path):
+            with contextlib.suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(path, name))
+    mode = stat.S_IMODE(old.st_mode)
+    if os.fstat(descriptor).st_gid != old.st_gid:
+        mode &= ~stat.S_IRWXG  # what its group might do is not for another
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, mode)
+
+
+def _fill(file, content):
+    """Make `content` all that a file holds, on the disk too."""
+    file.seek(0)
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest):]
+    file.truncate()
+    os.fsync(file.fileno())
+
+
+def _write_in_place(path, content):
+    with open(path, "r+b", buffering=0) as file:
+        _lock(file, fcntl.LOCK_EX)
+        before = file.read()
+        try:
+            _fill(file, content)
+        except BaseException:
+            _fill(file, before)
+            raise
+
+
+def _lock(file, kind):
+    with contextlib.suppress(OSError):  # of a file system without locks
+        fcntl.flock(file, kind)
+
+
+def _sync_folder(folder):
+    """Bring a rename to the disk; some file systems, and folders not to be read, do not let it."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
