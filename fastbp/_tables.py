@@ -49,7 +49,7 @@ def by_name(name, table, wanted):
         n = len(places.get(each, ()))
         if n != 1:
             raise ValueError(f"{name} has {f'{n} columns' if n else 'no column'} {each!r}; it "
-                             f"should have one of each of {reprlib.repr(list(wanted))}")
+                             f"should have each of {reprlib.repr(list(wanted))} once")
     return _stacked(name, table, names, [places[each][0] for each in wanted],
                     "an array of real numbers")
 

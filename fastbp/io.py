@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _checks, _files
+from fastbp import _checks, _files, _tables
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
@@ -36,8 +36,10 @@ class SavedModel(NamedTuple):
         The network; it expects standardised features.
     feature_mean, feature_scale : ndarray of shape (n_features,), float64
         The standardisation; zeros and ones if the file has none.
-    feature_names, classes : tuple of str
-        Column names and, for a classifier, the labels in the order of y; may be empty.
+    feature_names : tuple of str
+        The columns, by which `forward` reads a table; may be empty.
+    classes : tuple of str
+        For a classifier, the labels in the order of y; may be empty.
     target_name : str
         What is predicted; may be empty.
     """
@@ -50,7 +52,27 @@ class SavedModel(NamedTuple):
     target_name: str
 
     def forward(self, X):
-        """Standardise `X` (n, n_features) and return the network's outputs (n, n_outputs)."""
+        """Standardise X and return the network's outputs.
+
+        Parameters
+        ----------
+        X : array-like or table of shape (n, n_features)
+            A table (pandas, polars, Arrow, a structured array, whatever has `columns`) whose
+            columns have names is read by `feature_names`, if the model has them, in whatever order
+            its columns are; others are left out.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs)
+
+        Raises
+        ------
+        TypeError
+            X is no array of real numbers.
+        ValueError
+            X lacks a column, has two of its name, lacks a value, or has another shape.
+        """
+        X = _tables.by_name("X", X, self.feature_names)
         X = _checks.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
         return self.net.forward((X - self.feature_mean) / self.feature_scale)
 

@@ -1,0 +1,107 @@
+"""A model that was saved: tables are read by the names of its columns."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from errors import refused
+
+import fastbp
+from fastbp.io import load_model, save_model
+
+NAMES = ["a", "b", "c"]
+X = np.random.default_rng(0).standard_normal((5, 3))
+FRAME = pd.DataFrame(X, columns=NAMES)
+
+
+class Table:
+    """The least that has columns with names."""
+
+    def __init__(self, columns):
+        self.columns, self.held = [*columns], columns
+
+    def __getitem__(self, name):
+        return self.held[name]
+
+
+def structured(columns):
+    array = np.empty(5, [(name, np.asarray(c).dtype) for name, c in columns.items()])
+    for name, column in columns.items():
+        array[name] = column
+    return array
+
+
+TABLES = {
+    "pandas": pd.DataFrame, "nullable": lambda c: pd.DataFrame(c).convert_dtypes(),
+    "pandas on Arrow": lambda c: pd.DataFrame(c).convert_dtypes(dtype_backend="pyarrow"),
+    "polars": pl.DataFrame, "Arrow": pa.table, "a batch of Arrow": pa.record_batch,
+    "structured": structured, "records": lambda c: structured(c).view(np.recarray), "other": Table,
+}
+EACH_TABLE = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+
+
+def columns(order, **others):
+    return {name: FRAME[name].to_numpy() for name in order} | others
+
+
+@pytest.fixture(params=["float32", "float64"])
+def model(tmp_path, request):
+    net = fastbp.MLP([3, 4, 1], seed=0, dtype=request.param)
+    save_model(tmp_path / "m", net, feature_names=NAMES, feature_mean=[0.5, -1, 2],
+               feature_scale=[1, 2, 0.5])
+    return load_model(tmp_path / "m")
+
+
+@EACH_TABLE
+@pytest.mark.parametrize("order", ["abc", "cab", "cba"])
+def test_columns_are_found_by_name(model, table, order):
+    expected = model.forward(X)
+    assert model.forward(table(columns(order))).tobytes() == expected.tobytes()
+    others = {"id": np.arange(5), "text": np.array(["x"] * 5)}
+    assert model.forward(table({**others, **columns(order)})).tobytes() == expected.tobytes()
+
+
+@EACH_TABLE
+def test_a_column_that_is_missing(model, table):
+    for given in (columns("ac"), columns("ac", x=X[:, 1]), columns("", x=X[:, 1]),
+                  columns("ac", B=X[:, 1])):
+        name = "b" if "a" in given else "a"
+        refused(lambda given=given: model.forward(table(given)),
+                ValueError, f"X has no column '{name}'", "['a', 'b', 'c']")
+
+
+def test_columns_of_one_name(model):
+    for names, words in (["a", "b", "b"], "2 columns 'b'"), (["a", "a", "c"], "2 columns 'a'"):
+        twice = FRAME.set_axis(names, axis=1)
+        refused(lambda twice=twice: model.forward(twice), ValueError, f"X has {words}", "once")
+    twice = pd.concat([FRAME, FRAME[["b"]]], axis=1)
+    refused(lambda: model.forward(twice), ValueError, "X has 2 columns 'b'", "once")
+    others = pd.concat([FRAME, pd.DataFrame(np.ones((5, 2)), columns=["x", "x"])], axis=1)
+    assert model.forward(others).tobytes() == model.forward(X).tobytes()
+
+
+def test_what_is_in_the_columns(model):
+    """They are read as elsewhere, and only those that are used."""
+    lacking = FRAME.convert_dtypes()[::-1]
+    lacking.iloc[1, 1] = pd.NA
+    refused(lambda: model.forward(lacking[["c", "b", "a"]]),
+            ValueError, "X['b'] has no value in row 1")
+    refused(lambda: model.forward(FRAME.astype({"a": str})[["c", "b", "a"]]),
+            TypeError, "X['a'] has dtype")
+    wide = np.zeros(5, [("a", "f8", 2), ("b", "f8"), ("c", "f8")])
+    refused(lambda: model.forward(wide), ValueError, "X['a'] has shape (5, 2)")
+    hidden = np.ma.array(structured(columns("cba")), mask=False)
+    refused(lambda: model.forward(hidden), TypeError, "X is a masked array")
+
+
+def test_columns_without_names(model, tmp_path):
+    """By position: columns that are numbered, and a model without names."""
+    expected = model.forward(X)
+    for given in (X, X.tolist(), pd.DataFrame(X), pd.DataFrame(X).convert_dtypes()):
+        assert model.forward(given).tobytes() == expected.tobytes()
+    refused(lambda: model.forward(FRAME.set_axis(["b", 1, 2], axis=1)), ValueError, "no column 'a'")
+    save_model(tmp_path / "n", model.net)
+    unnamed = load_model(tmp_path / "n")
+    assert unnamed.forward(FRAME[["c", "a", "b"]]).tobytes() == unnamed.forward(
+        X[:, [2, 0, 1]]).tobytes()
