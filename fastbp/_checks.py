@@ -391,6 +391,29 @@ def strings(name, value):
     return found
 
 
+def standardisation(name, value, n_features):
+    """``feature_mean`` or ``feature_scale`` of a model, float64 ``(n_features,)``."""
+    array = real_array(name, value, np.float64, shape=(n_features,))
+    fits, wanted = np.isfinite(array), "finite"
+    if name == "feature_scale":
+        fits, wanted = fits & (array > 0), "finite and above 0"
+    if not fits.all():
+        i = int(np.argmin(fits))
+        raise ValueError(f"{name} has {array[i]} at position {i}; it should be {wanted}")
+    return array
+
+
+def labels(name, value, n):
+    """No names, or ``n`` different ones, as a tuple; any number of them if ``n`` is ``None``."""
+    names = tuple(strings(name, value))
+    if names and n is not None and len(names) != n:
+        raise ValueError(f"{name} has {len(names)} names; it should have {n}, or none")
+    if len(set(names)) != len(names):
+        twice = next(each for i, each in enumerate(names) if each in names[:i])
+        raise ValueError(f"{name} has {twice!r} twice; its names should differ")
+    return names
+
+
 # ---- losses
 
 
@@ -559,6 +582,23 @@ def optimizer_arrays(params, grad):
     if not _same_memory(params, grad) and np.may_share_memory(params, grad):
         raise ValueError("grad overlaps params; it should have memory of its own")
     return np.asarray(params), np.asarray(grad)
+
+
+def state_vector(name, vector, squares):
+    """Refuse what no step with finite numbers leaves in a state; a mean of squares may overflow."""
+    wanted = "at least 0" if squares else "finite"
+    bad = ~(vector >= 0 if squares else np.isfinite(vector))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(f"{name} has {vector[i]} at position {i}; it should be {wanted}")
+
+
+def beta_powers(powers, betas, t):
+    """Refuse powers that are not beta^t, which t roundings and subnormal numbers lead away from."""
+    for power, beta in zip(powers, betas, strict=True):
+        if abs(power - beta**t) > t * 2.0**-52 * beta**t + 2.0**-1022:
+            raise ValueError(f"beta_powers is {tuple(powers)}; after t = {t} steps with betas "
+                             f"{tuple(betas)} it should be {tuple(b**t for b in betas)}")
 
 
 def optimizer_state(n_params, dtype_of_params, size, dtype):

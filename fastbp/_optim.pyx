@@ -157,11 +157,15 @@ cdef class Optimizer:
         Raises
         ------
         TypeError, ValueError
-            For missing or unknown names, values out of range, state vectors of different
-            sizes or dtypes; the optimizer is as it was.
+            For missing or unknown names, values out of range or that no steps lead to, state
+            vectors of different sizes or dtypes, or that hold NaN; the optimizer is as it was.
         RuntimeError
             When another thread is using this optimizer.
         """
+        self._resume(d, True)
+
+    def _resume(self, d, bint checked):
+        """`load_state_dict`; a copy takes the vectors as they are, of a run that diverged too."""
         if not isinstance(d, dict):
             raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
         kind = base_of(self)
@@ -179,13 +183,21 @@ cdef class Optimizer:
         if d.keys() != needed | state.keys() or len(state) not in (0, len(names)):
             raise ValueError(f"state_dict has {', '.join(map(str, d))}; it should have "
                              f"{', '.join(sorted(needed))} and, after a step, {', '.join(names)}")
+        t, *powers = self._checked_progress(d)
+        if t and names and not state:
+            raise ValueError(f"state_dict has t = {t} and lacks {', '.join(names)}; it should have "
+                             "them after a step")
+        if checked:
+            for name in names if state else ():
+                _checks.state_vector(name, state[name], squares=kind is Adam and name == "v")
+            fresh._check_powers(t, powers)
         if len({(vector.size, vector.dtype) for vector in state.values()}) > 1:
             raise ValueError(f"{' and '.join(names)} should have one size and dtype")
         for vector in state.values():
             fresh._check_dtype(vector.dtype)
             fresh.size, fresh.itemsize = vector.size, vector.itemsize
         fresh.state = state
-        fresh._continue(*self._checked_progress(d))
+        fresh._continue(t, *powers)
         fresh._point()
         if acquire(&self.busy):
             raise RuntimeError(IN_USE.format("optimizer"))
@@ -203,6 +215,9 @@ cdef class Optimizer:
             raise ValueError(f"t is {t}; it should be at most {MOST_STEPS}")
         return (t,)
 
+    def _check_powers(self, t, powers):
+        """Refuse bias corrections of other steps."""
+
     def _continue(self, t):
         self.rule.t = t
 
@@ -219,7 +234,7 @@ def _restore(kind, state):
     """Without the `__new__` and `__init__` of a subclass, which may want arguments."""
     base = next(base for base in (SGD, Adam) if issubclass(kind, base))
     optimizer = base.__new__(kind)
-    base.load_state_dict(optimizer, state)
+    base._resume(optimizer, state, False)
     return optimizer
 
 
@@ -363,6 +378,9 @@ cdef class Adam(Optimizer):
             raise ValueError(f"beta_powers has {len(powers)} entries; it should have two")
         t, = Optimizer._checked_progress(self, d)
         return t, *(_checks.fraction("beta_powers", power) if t else 1.0 for power in powers)
+
+    def _check_powers(self, t, powers):
+        _checks.beta_powers(powers, self.betas, t)
 
     def _continue(self, t, power1, power2):
         self.rule.t, self.rule.power1, self.rule.power2 = t, power1, power2

@@ -105,9 +105,13 @@ def save_model(
     net : fastbp.MLP
         The network.
     feature_mean, feature_scale : array-like of shape (n_features,), optional
-        The standardisation `(X - feature_mean) / feature_scale` applied before the network.
-    feature_names, classes : sequence of str, optional
-        The columns of `X`; the labels in the order of y.
+        The standardisation `(X - feature_mean) / feature_scale` applied before the network: finite,
+        and `feature_scale` above 0.
+    feature_names : sequence of str, optional
+        The columns of `X`, each with a name of its own; `SavedModel.forward` looks for them.
+    classes : sequence of str, optional
+        The labels in the order of y; two for a "bce" of one output, one for each output of a
+        "softmax".
     target_name : str, optional
         What is predicted.
 
@@ -118,7 +122,8 @@ def save_model(
     TypeError
         net is no MLP, the standardisation no real numbers, a name no str.
     ValueError
-        The standardisation does not have the shape (n_features,).
+        The standardisation does not have the shape (n_features,) or cannot be divided by; names
+        are too many, too few, or the same.
     OSError
         The file cannot be written.
     """
@@ -132,7 +137,7 @@ def save_model(
     n_features = net.layer_sizes[0]
     for name, values in (("feature_mean", feature_mean), ("feature_scale", feature_scale)):
         if values is not None:
-            tensors[name] = _checks.real_array(name, values, np.float64, shape=(n_features,))
+            tensors[name] = _checks.standardisation(name, values, n_features)
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -140,8 +145,8 @@ def save_model(
         "activation": net.activation,
         "loss": net.loss,
         "dtype": np.dtype(net.dtype).name,
-        "feature_names": json.dumps(_checks.strings("feature_names", feature_names)),
-        "classes": json.dumps(_checks.strings("classes", classes)),
+        "feature_names": json.dumps(_checks.labels("feature_names", feature_names, n_features)),
+        "classes": json.dumps(_checks.labels("classes", classes, _n_classes(net))),
         "target_name": _checks.string("target_name", target_name),
     }
     if net.loss_options:
@@ -213,14 +218,24 @@ def _rebuild(metadata, tensors, n_threads):
     for i, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         W[...] = tensors[f"weights.{i}"]
         b[...] = tensors[f"biases.{i}"]
+    names, classes = (json.loads(metadata[name]) for name in ("feature_names", "classes"))
     return SavedModel(
         net,
-        tensors.get("feature_mean", np.zeros(sizes[0])),
-        tensors.get("feature_scale", np.ones(sizes[0])),
-        tuple(_checks.strings("feature_names", json.loads(metadata["feature_names"]))),
-        tuple(_checks.strings("classes", json.loads(metadata["classes"]))),
+        _checks.standardisation(
+            "feature_mean", tensors.get("feature_mean", np.zeros(sizes[0])), sizes[0]),
+        _checks.standardisation(
+            "feature_scale", tensors.get("feature_scale", np.ones(sizes[0])), sizes[0]),
+        _checks.labels("feature_names", names, sizes[0]),
+        _checks.labels("classes", classes, _n_classes(net)),
         metadata["target_name"],
     )
+
+
+def _n_classes(net):
+    """How many classes the outputs tell apart; None for several outputs of two classes each."""
+    if net.loss == "softmax":
+        return net.layer_sizes[-1]
+    return 2 if net.loss == "bce" and net.layer_sizes[-1] == 1 else None
 
 
 def _check_tensors(tensors, sizes, dtype):
@@ -239,6 +254,8 @@ def _check_tensors(tensors, sizes, dtype):
             raise ValueError(
                 f"damaged: {name} is {found.dtype}{found.shape}, expected {kind}{shape}"
             )
+    for name in sorted(tensors.keys() - expected.keys()):
+        raise ValueError(f"damaged: a network of sizes {list(sizes)} has no tensor {name!r}")
 
 
 def import_safetensors():

@@ -1,6 +1,7 @@
 """`Layers`, optimizers and the machine refuse what does not fit: the right exception, a message
 that names the argument and says what would fit, and nothing changed."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -187,7 +188,11 @@ def test_a_gradient_that_overlaps_the_parameters(kind_of_optimizer):
     {"lr": 0}, {"lr": "a"}, {"t": -1}, {"t": 1.5}, {"t": "a"}, {"t": 2**70}, {"betas": 3},
     {"m": half(2)}, {"m": half(3, dtype="float32")}, {"m": half(3, 1)}, {"m": None},
     {"m": np.zeros(3, complex)}, {"unknown": 1}, {"beta_powers": (0.5,)}, {"beta_powers": 0.5},
-    {"beta_powers": (0.5, 1.5)}, "lr", "v", SGD().state_dict(), None, 3])
+    {"beta_powers": (0.5, 1.5)}, "lr", "v", SGD().state_dict(), None, 3,
+    {"v": np.array([0, -0.5, 0])}, {"v": np.array([0, 0, np.nan])},
+    {"v": np.array([0, -np.inf, 0])}, {"m": np.array([0, np.nan, 0])},
+    {"m": np.array([np.inf, 0, 0])},
+    {"beta_powers": (0.0, 0.999)}, {"beta_powers": (0.9, 0.9989)}, {"t": 2}])
 def test_a_state_dict_that_does_not_fit(bad):
     optimizer, params = Adam(lr=0.5), np.ones(3)
     optimizer.step(params, half(3))
@@ -202,6 +207,50 @@ def test_a_state_dict_that_does_not_fit(bad):
     with pytest.raises((TypeError, ValueError), match="should"):
         optimizer.load_state_dict(given)
     assert repr((optimizer, optimizer.state_dict())) == before
+
+
+@pytest.mark.parametrize("name", ["momentum", "betas"])
+def test_a_state_whose_vectors_are_missing_after_a_step(name):
+    optimizer = SGD(0.5, momentum=0.5) if name == "momentum" else Adam(0.5)
+    optimizer.load_state_dict(optimizer.state_dict())       # before the first there are none
+    state = {**optimizer.state_dict(), "t": 1}
+    if name == "betas":
+        state["beta_powers"] = state["betas"]
+    refused(lambda: optimizer.load_state_dict(state),
+            ValueError, "state_dict has t = 1 and lacks", "v")
+    assert optimizer.t == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_velocities_that_are_not_finite(bad):
+    optimizer = SGD(0.5, momentum=0.5)
+    optimizer.step(np.ones(3), half(3))
+    given = {**optimizer.state_dict(), "v": np.array([0, 1, bad])}
+    refused(lambda: optimizer.load_state_dict(given), ValueError, f"v has {bad} at position 2")
+
+
+def test_states_that_steps_lead_to():
+    """Squares that overflow, powers of many roundings and down to what 0.5 and 0.9 end at."""
+    optimizer, grad = Adam(0.5, betas=(0.5, 0.9)), np.full(3, 1e30, "f4")
+    for n_steps in (1, 7, 1100, 8000):
+        for _ in range(n_steps):
+            optimizer.step(np.ones(3, "f4"), grad)
+        state = optimizer.state_dict()
+        assert (state["v"] == np.inf).all()
+        other = Adam()
+        other.load_state_dict(state)
+        assert repr(other.state_dict()) == repr(state)
+
+
+@pytest.mark.parametrize("kind", [lambda: SGD(0.5, momentum=0.5), lambda: Adam(0.5)])
+def test_an_optimizer_of_a_run_that_diverged_is_copied(kind):
+    """As it is; a state of NaN is refused only where it is loaded into another."""
+    optimizer = kind()
+    optimizer.step(np.ones(3), np.array([np.nan, 1, np.inf]))
+    for other in (copy.copy(optimizer), copy.deepcopy(optimizer),
+                  pickle.loads(pickle.dumps(optimizer))):
+        assert repr(other.state_dict()) == repr(optimizer.state_dict())
+    refused(lambda: kind().load_state_dict(optimizer.state_dict()), ValueError, "has nan at")
 
 
 @pytest.mark.parametrize(("bad", "kind"), [(0, ValueError), (-1, ValueError), (1.5, ValueError),

@@ -1,10 +1,14 @@
-"""A model that was saved: tables are read by the names of its columns."""
+"""A model that was saved: tables are read by the names of its columns, and a file or an argument
+that contradicts itself is refused with the name of the field."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import safetensors.numpy
 from errors import refused
 
 import fastbp
@@ -105,3 +109,62 @@ def test_columns_without_names(model, tmp_path):
     unnamed = load_model(tmp_path / "n")
     assert unnamed.forward(FRAME[["c", "a", "b"]]).tobytes() == unnamed.forward(
         X[:, [2, 0, 1]]).tobytes()
+
+
+# ---- fields that contradict
+
+
+ARGUMENTS = [
+    ({"feature_scale": [1, 0, 1]}, "feature_scale has 0.0 at position 1"),
+    ({"feature_scale": [1, 1, -2]}, "feature_scale has -2.0 at position 2"),
+    ({"feature_scale": [np.nan, 1, 1]}, "feature_scale has nan at position 0"),
+    ({"feature_scale": [1, np.inf, 1]}, "feature_scale has inf at position 1"),
+    ({"feature_mean": [0, np.nan, 1]}, "feature_mean has nan at position 1"),
+    ({"feature_mean": [0, 0, -np.inf]}, "feature_mean has -inf at position 2"),
+    ({"feature_names": ["a", "b"]}, "feature_names has 2 names; it should have 3"),
+    ({"feature_names": ["a", "b", "a"]}, "feature_names has 'a' twice"),
+    ({"classes": ["yes"]}, "classes has 1 names; it should have 2"),
+    ({"classes": ["x", "y", "z"]}, "classes has 3 names; it should have 2"),
+    ({"classes": ["no", "no"]}, "classes has 'no' twice"),
+]
+
+
+@pytest.mark.parametrize(("field", "words"), ARGUMENTS)
+def test_fields_that_contradict(tmp_path, field, words):
+    """They are neither saved nor loaded."""
+    net, path = fastbp.MLP([3, 1], seed=0), tmp_path / "m"
+    refused(lambda: save_model(path, net, **field), ValueError, words)
+    assert not path.exists()
+    tensors = {"weights.0": net.weights[0], "biases.0": net.biases[0]}
+    metadata = {"format": "fastbp-mlp", "format_version": "1", "layer_sizes": "[3, 1]",
+                "activation": "sigmoid", "loss": "bce", "dtype": "float32", "feature_names": "[]",
+                "classes": "[]", "target_name": ""}
+    path.write_bytes(safetensors.numpy.save(tensors, metadata))
+    assert load_model(path).net.params.tobytes() == net.params.tobytes()
+    (name, value), = field.items()
+    if isinstance(value[0], str):
+        metadata[name] = json.dumps(value)
+    else:
+        tensors[name] = np.array(value, "f8")
+    path.write_bytes(safetensors.numpy.save(tensors, metadata))
+    refused(lambda: load_model(path), ValueError, f"{path}: {words}")
+
+
+@pytest.mark.parametrize(("options", "fits", "words"), [
+    ({"layer_sizes": [3, 4], "loss": "softmax"}, "abcd", "classes has 3 names; it should have 4"),
+    ({"layer_sizes": [3, 4], "loss": "bce"}, "abcd", None),
+    ({"layer_sizes": [3, 1], "loss": "squared_error"}, "", None)])
+def test_classes_of_other_losses(tmp_path, options, fits, words):
+    net = fastbp.MLP(options.pop("layer_sizes"), seed=0, **options)
+    save_model(tmp_path / "m", net, classes=[*fits])
+    assert load_model(tmp_path / "m").classes == tuple(fits)
+    if words:
+        refused(lambda: save_model(tmp_path / "m", net, classes=["a", "b", "c"]), ValueError, words)
+
+
+def test_layers_that_the_sizes_leave_out(tmp_path):
+    path = tmp_path / "m"
+    save_model(path, fastbp.MLP([3, 4, 1], seed=0))
+    path.write_bytes(path.read_bytes().replace(b"[3, 4, 1]", b"[3, 4]   "))
+    with pytest.raises(ValueError, match=r"sizes \[3, 4\] has no tensor 'biases.1'"):
+        load_model(path)
