@@ -32,9 +32,9 @@ from fastbp._bench.networks import name
 from fastbp._bench.timing import interleave, one_core
 from fastbp.torch import fuse, loss_and_grad_
 
-NETWORKS = [((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((10, 32, 32, 1), 64), ((30, 64, 64, 1), 32),
-            ((30, 64, 64, 1), 64), ((784, 256, 128, 10), 128), ((784, 512, 512, 10), 256),
-            ((1024, 1024, 1024, 1), 512)]
+NETWORKS = [((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((4, 16, 1), 8), ((10, 32, 32, 1), 64),
+            ((12, 40, 40, 1), 50), ((30, 64, 64, 1), 32), ((30, 64, 64, 1), 64),
+            ((784, 256, 128, 10), 128), ((784, 512, 512, 10), 256), ((1024, 1024, 1024, 1), 512)]
 
 
 def problem(sizes, batch, dtype):
@@ -90,9 +90,33 @@ class Autograd(Side):
 
 
 class AtOnce(Side):
+    """`loss_and_grad_` into the .grad of its last call."""
+
     def __init__(self, module, criterion, X, y):
         super().__init__(module)
-        self.gradient = partial(loss_and_grad_, fuse(module), X, y, criterion)
+        self.call = self.gradient = partial(loss_and_grad_, fuse(module), X, y, criterion)
+
+
+class AtOnceAnew(AtOnce):
+    """.grad is None before each call, as `zero_grad` leaves it."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.gradient = self.zero_and_call
+
+    def zero_and_call(self):
+        for p in self.params:
+            p.grad = None
+        self.call()
+
+
+class AtOnceElsewhere(AtOnce):
+    """.grad is a tensor that PyTorch made."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        for p in self.params:
+            p.grad = torch.zeros_like(p)
 
 
 def sides(module, criterion, X, y, with_compile=True):
@@ -102,8 +126,10 @@ def sides(module, criterion, X, y, with_compile=True):
         return Autograd(twin, compiled(lambda X, y: criterion(forward(X), y)), X, y)
 
     found = {"eager": graph(), "fused": graph(fuse),
-             "fused, direct": graph(partial(fuse, direct=True)),
-             "loss_and_grad_": AtOnce(copy.deepcopy(module), criterion, X, y)}
+             "fused, direct": graph(partial(fuse, direct=True))}
+    for which, kind in (("loss_and_grad_", AtOnce), (".grad None", AtOnceAnew),
+                        (".grad elsewhere", AtOnceElsewhere)):
+        found[which] = kind(copy.deepcopy(module), criterion, X, y)
     if with_compile:
         torch.compiler.reset()
         found["torch.compile"] = graph(compiled=partial(torch.compile, dynamic=False))
@@ -165,7 +191,9 @@ def measure(seconds, with_compile):
         ratios = {f"/ {side}": us["eager"] / t for side, t in us.items() if side != "eager"}
         gradient = {**head, **ratios, "/ nothing": us["eager"] / none}
         overhead = {"network (batch)": head["network (batch)"], "MLP.backprop µs": own,
-                    "loss_and_grad_ µs": us["loss_and_grad_"], "nothing µs": none,
+                    "loss_and_grad_ µs": us["loss_and_grad_"],
+                    ".grad None µs": us[".grad None"],
+                    ".grad elsewhere µs": us[".grad elsewhere"], "nothing µs": none,
                     "fused, direct µs": us["fused, direct"], "fused µs": us["fused"]}
         us = dict(zip(found, times([side.step for side in found.values()], seconds), strict=True))
         ratios = {f"/ {side}": us["eager"] / t for side, t in us.items() if side != "eager"}

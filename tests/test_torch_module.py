@@ -169,6 +169,19 @@ def test_sequentials_inside_a_module():
     assert fuse(module) is module
 
 
+def test_a_lone_linear_is_fused_where_that_was_asked_for():
+    """Inside a larger module it gains nothing, and stays."""
+    def larger():
+        return nn.ModuleList([nn.Sequential(nn.Linear(3, 3)), sequential((3, 3), ["tanh"])])
+
+    module = fuse(larger())
+    assert [type(child) for child in module] == [nn.Sequential, FusedSequential]
+    assert all(type(child) is FusedSequential for child in fuse(larger(), direct=True))
+    assert type(fuse(nn.Sequential(nn.Linear(3, 3)))) is FusedSequential
+    with pytest.raises(TypeError, match="alone is as fast without fastbp"):
+        fuse(nn.ModuleList([nn.Sequential(nn.Linear(3, 3), nn.Identity())]))
+
+
 def test_identities_and_a_fused_module_are_fused():
     module = sequential()
     fused = fuse(nn.Sequential(nn.Identity(), *module, nn.Identity()))

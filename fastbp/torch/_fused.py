@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fastbp import _checks
 from fastbp.torch._binding import Binding
-from fastbp.torch._children import has_hooks, layers_of
+from fastbp.torch._children import check_gain, has_hooks, layers_of
 from fastbp.torch._passes import apply, apply_direct
 from fastbp.torch._tensors import PLAIN
 
@@ -97,7 +97,8 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     ----------
     module : torch.nn.Module
         An nn.Sequential of Linear, Sigmoid, Tanh, ReLU and Identity, which stays as it is; or a
-        module that has some inside, which are replaced there.
+        module that has some inside, which are replaced there, but for a Linear without an
+        activation, which gains nothing.
     direct : bool
         True: the backward pass adds to the parameters' .grad by itself, which saves autograd a
         node for each. `backward()` and optimisers work as ever; `torch.autograd.grad` with
@@ -118,7 +119,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
         raise TypeError(f"module is of type {type(module).__name__}; it should be an nn.Module")
     direct = _checks.boolean("direct", direct)
     found, reasons = {}, []
-    fused = _fused(module, found, reasons)
+    fused = _fused(module, found, reasons, direct, given=True)
     if not found:
         raise TypeError("module has no nn.Sequential that can be fused"
                         + "".join(f"; {reason}" for reason in reasons[:3]))
@@ -127,7 +128,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     return module if fused is None else fused
 
 
-def _fused(module, found, reasons):
+def _fused(module, found, reasons, direct, given=False):
     """The FusedSequential for a module, or None once those below it are in their places.
 
     `found` has one for each Sequential, `reasons` why there is none for others.
@@ -136,16 +137,18 @@ def _fused(module, found, reasons):
         return found.setdefault(module, module)
     if type(module) is nn.Sequential:
         try:
-            layers_of(module)
+            layers = layers_of(module)
             if has_hooks(module, *module):
                 raise TypeError("it or a child has hooks, which should be on the fused module")
+            if not (direct or given):
+                check_gain(*layers)
             fused = found[module] = FusedSequential(OrderedDict(module._modules))
             fused.training = module.training
             return fused
         except TypeError as error:
             reasons.append(f"of an nn.Sequential of {len(module)}: {error}")
     for name, child in module._modules.items():
-        fused = None if child is None else _fused(child, found, reasons)
+        fused = None if child is None else _fused(child, found, reasons, direct)
         if fused is not None:
             module._modules[name] = fused
     return None
