@@ -1,3 +1,4 @@
+from fastbp._kernels.table cimport Activation
 from fastbp._workspace cimport Architecture, Shape, Workspace
 
 ctypedef struct Span:           # the memory of an array
@@ -18,12 +19,34 @@ cdef class LayerArrays:
     cdef bint fits(self, array, int ndim, Py_ssize_t rows, Py_ssize_t columns, bint written)
     # `fits` for every layer's W (ndim 2) or b (ndim 1)
     cdef bint all_fit(self, list arrays, int ndim, bint written)
+    # whether weights, biases and X fit as they are
+    cdef bint inputs_fit(self, list weights, list biases, X)
     # whether contiguous arrays show at once that no output overlaps another one
     cdef bint apart(self, list inputs, list outputs)
     # lists of W and of b, and X, as the kernels use them
     cdef tuple inputs(self, list weights, list biases, X)
     cdef void bind_inputs(self, Workspace ws, list weights, list biases)
-    # the layers of `ws` to dW and db, or NULL without them, if these and dX can be written to and
-    # overlap neither each other nor `inputs`: (weights, biases, {name: array})
+    # the layers of `ws` to dW and db, or NULL without them
+    cdef void bind_grads(self, Workspace ws, list dW, list db)
+    # the same if these and dX can be written to and overlap neither each other nor `inputs`:
+    # (weights, biases, {name: array})
     cdef int bind_outputs(self, Workspace ws, list dW, list db, dX, Py_ssize_t n,
                           tuple inputs) except -1
+
+
+cdef class CachedLayers:
+    """Layers for a call on arrays of any owner, `taken` by one call at a time."""
+    cdef LayerArrays arrays
+    cdef Workspace workspace    # lent
+    cdef Activation hidden
+    cdef int taken
+
+    cdef bint take(self, list weights, list biases, X, Activation hidden)
+
+# One of an earlier call that these arrays fit as they are, taken; or None
+cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden)
+# Another, taken
+cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden)
+
+# A list of its own, which nobody else can change
+cdef list listed(name, arrays)

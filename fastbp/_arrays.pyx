@@ -9,12 +9,20 @@ from fastbp import _checks
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
 
-from fastbp._native cimport data, ready
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.table cimport IDENTITY
+from fastbp._native cimport data, shaped
+from fastbp._team cimport acquire, release
 
 cnp.import_array()
 
 cdef enum:
     OTHERS = 4                  # arrays of a call besides those of the layers: X, dX, y, weights
+    CACHE_SIZE = 8              # for as many threads, or shapes in turn
+
+
+cdef list listed(name, arrays):
+    return list(arrays) if type(arrays) in (list, tuple) else _checks.sequence(name, arrays)
 
 
 cdef class LayerArrays:
@@ -31,9 +39,7 @@ cdef class LayerArrays:
     # ---- at a glance
 
     cdef bint fits(self, array, int ndim, Py_ssize_t rows, Py_ssize_t columns, bint written):
-        return (ready(array, self.typenum) and cnp.PyArray_NDIM(array) == ndim
-                and cnp.PyArray_DIM(array, ndim - 1) == columns
-                and (ndim == 1 or rows < 0 or cnp.PyArray_DIM(array, 0) == rows)
+        return (shaped(array, self.typenum, ndim, rows, columns)
                 and (not written or cnp.PyArray_ISWRITEABLE(array)))
 
     cdef bint all_fit(self, list arrays, int ndim, bint written):
@@ -48,6 +54,10 @@ cdef class LayerArrays:
             if not self.fits(arrays[l], ndim, rows, columns, written):
                 return False
         return True
+
+    cdef bint inputs_fit(self, list weights, list biases, X):
+        return (self.all_fit(weights, 2, False) and self.all_fit(biases, 1, False)
+                and self.fits(X, 2, -1, self.shape.sizes[0], False))
 
     cdef bint apart(self, list inputs, list outputs):
         cdef Py_ssize_t i, j, n_inputs = len(inputs)
@@ -95,8 +105,7 @@ cdef class LayerArrays:
     # ---- what a call does
 
     cdef tuple inputs(self, list weights, list biases, X):
-        if (self.all_fit(weights, 2, False) and self.all_fit(biases, 1, False)
-                and self.fits(X, 2, -1, self.shape.sizes[0], False)):
+        if self.inputs_fit(weights, biases, X):
             return weights, biases, X
         return (self.converted("weights", weights, 2), self.converted("biases", biases, 1),
                 _checks.real_array("X", X, self.dtype, shape=("n_samples", self.shape.sizes[0])))
@@ -108,7 +117,6 @@ cdef class LayerArrays:
 
     cdef int bind_outputs(self, Workspace ws, list dW, list db, dX, Py_ssize_t n,
                           tuple inputs) except -1:
-        cdef Py_ssize_t l
         cdef list outputs = [] if dX is None else [dX]
         cdef bint fit = dX is None or self.fits(dX, 2, n, self.shape.sizes[0], True)
         weights, biases, others = inputs
@@ -117,7 +125,58 @@ cdef class LayerArrays:
             outputs = outputs + dW + db
         if not fit or not self.apart([*weights, *biases, *others.values()], outputs):
             self.check_outputs(dW, db, dX, n, inputs)
+        self.bind_grads(ws, dW, db)
+        return 0
+
+    cdef void bind_grads(self, Workspace ws, list dW, list db):
+        cdef Py_ssize_t l
         for l in range(self.shape.n_layers):
             ws.sweep.layers[l].dW = NULL if dW is None else data(dW[l])
             ws.sweep.layers[l].db = NULL if dW is None else data(db[l])
-        return 0
+
+
+# ---- layers of the last calls -----------------------------------------------------------
+
+cdef class CachedLayers:
+    cdef bint take(self, list weights, list biases, X, Activation hidden):
+        if acquire(&self.taken):
+            return False
+        cdef LayerArrays arrays = self.arrays
+        if (self.workspace is not None and self.hidden == hidden
+                and arrays.shape.kernels == kernels(arrays.shape.itemsize)
+                and arrays.inputs_fit(weights, biases, X)):
+            return True
+        release(&self.taken)
+        return False
+
+
+cdef tuple CACHE = tuple([CachedLayers() for _ in range(CACHE_SIZE)])
+cdef int replaced = 0
+
+
+cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden):
+    cdef CachedLayers layers
+    for layers in CACHE:
+        if layers.take(weights, biases, X, hidden):
+            return layers
+    return None
+
+
+cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden):
+    """In place of the one that was made first, of those that no call has."""
+    global replaced
+    cdef list activations = [hidden] * (len(sizes) - 2) + [IDENTITY]
+    cdef Architecture architecture = Architecture(sizes, activations, dtype.itemsize, False)
+    cdef LayerArrays arrays = LayerArrays(architecture, dtype)
+    cdef Workspace workspace = Workspace(architecture, True, True)
+    cdef CachedLayers layers, new = CachedLayers()
+    acquire(&new.taken)
+    for _ in range(CACHE_SIZE):
+        replaced = (replaced + 1) % CACHE_SIZE
+        layers = CACHE[replaced]
+        if acquire(&layers.taken) == 0:
+            new = layers
+            break
+    new.workspace = None            # whenever a fork comes, it is whole or it is none
+    new.hidden, new.arrays, new.workspace = hidden, arrays, workspace
+    return new

@@ -1,25 +1,28 @@
 """One public function for each equation, on arrays of any owner.
 
-Arguments are checked and converted by `_checks`; the arithmetic is the active variant's
-kernels. `fastbp.reference` holds the same functions in plain NumPy.
+Arrays that a look at their headers shows to fit are used as they are; others are checked and
+converted by `_checks`. The arithmetic is the active variant's kernels. `fastbp.reference` holds
+the same functions in plain NumPy.
 """
-
-import numpy as np
 
 from fastbp import _checks
 from fastbp._recursion import ACTIVATIONS
 
 cimport numpy as cnp
-from libc.stdlib cimport free, malloc
+from libc.float cimport DBL_MAX
 from libc.string cimport memset
 
+from fastbp._arrays cimport LayerArrays, CachedLayers, cached_layers, listed, new_layers
 from fastbp._gradient cimport Batch, Totals, loss_and_gradient, loss_of, start
 from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.table cimport IDENTITY, SIGMOID, Activation, KernelTable
-from fastbp._loss cimport Loss
-from fastbp._native cimport data
+from fastbp._kernels.table cimport SIGMOID, Activation, KernelTable
+from fastbp._loss cimport Loss, is_mean, loss_named
+from fastbp._native cimport (
+    alike, apart, data, new_like, new_matrix, new_vector, ready, real, shaped, writable,
+)
 from fastbp._signals cimport PIECE, UNIT_WORK, Clock, Piece, at_once, in_pieces, start_clock
-from fastbp._workspace cimport BLOCK, Architecture, Workspace
+from fastbp._team cimport release
+from fastbp._workspace cimport BLOCK, Memory, Workspace, borrow, put_back
 
 cnp.import_array()
 
@@ -28,17 +31,14 @@ cdef inline const KernelTable* kernels_of(object array):
     return kernels(cnp.PyArray_ITEMSIZE(array))
 
 
-cdef class Scratch:
-    """Memory for the packed panels of one product."""
-    cdef char* memory
+cdef inline Activation activation_of(object name) except *:
+    if type(name) is not str or name not in ACTIVATIONS:
+        name = _checks.choice("activation", name, _checks.ACTIVATIONS)
+    return ACTIVATIONS[name]
 
-    def __cinit__(self, Py_ssize_t nbytes):
-        self.memory = <char*> malloc(max(nbytes, 1))
-        if self.memory == NULL:
-            raise MemoryError(f"packed panels need {nbytes} bytes")
 
-    def __dealloc__(self):
-        free(self.memory)
+cdef inline object scalar_or_array(object array):
+    return array if cnp.PyArray_NDIM(array) > 0 else array[()]
 
 
 # ---- what a piece of each is ------------------------------------------------------------
@@ -76,18 +76,23 @@ cdef Equation equation(const KernelTable* table, out, second=None, a=None, b=Non
 cdef int in_blocks(Piece piece, Equation* task, Py_ssize_t n, Py_ssize_t size, double work,
                    bint sums) except -1:
     """`in_pieces` for one block of the n samples after the other: columns, or rows of sums."""
+    cdef Memory* panels = borrow(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
     cdef Clock clock = start_clock()
     cdef Py_ssize_t few = min(size, <Py_ssize_t> PIECE), least = 1 if sums else few
     cdef Py_ssize_t most = at_once(max(n, SAMPLES), work * few, 1, task.kernels)
     if sums:
         most = (most + BLOCK - 1) // BLOCK * BLOCK
     most = min(<Py_ssize_t> SAMPLES, most)
-    task.sample = 0
-    while task.sample < n or task.sample == 0:
-        task.samples = min(most, n - task.sample)
-        in_pieces(piece, task, &clock, size,
-                  at_once(size, work * task.samples, least, task.kernels), work * task.samples)
-        task.sample += most
+    task.sample, task.scratch = 0, panels.at
+    try:
+        while task.sample < n or task.sample == 0:
+            task.samples = min(most, n - task.sample)
+            in_pieces(piece, task, &clock, size,
+                      at_once(size, work * task.samples, least, task.kernels),
+                      work * task.samples)
+            task.sample += most
+    finally:
+        put_back(panels)
     return 0
 
 
@@ -135,6 +140,41 @@ cdef void loss_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept no
     t.kernels.add_losses(t.totals.loss, t.out + at * t.fan_out, weight, count, t.fan_out)
 
 
+# ---- arguments that fit as they are -----------------------------------------------------
+
+cdef inline bint in_place_or_apart(object out, object array) noexcept:
+    """Of two that are ready and alike."""
+    return cnp.PyArray_ISWRITEABLE(out) and (data(out) == data(array) or apart(out, array))
+
+
+cdef bint step_fits(object delta_next, object W_next, object h) noexcept:
+    cdef int ndim, kind
+    if not real(h):
+        return False
+    ndim, kind = cnp.PyArray_NDIM(h), cnp.PyArray_TYPE(h)
+    return (ready(delta_next, kind) and cnp.PyArray_NDIM(delta_next) == ndim
+            and (ndim == 1
+                 or ndim == 2 and cnp.PyArray_DIM(delta_next, 0) == cnp.PyArray_DIM(h, 0))
+            and shaped(W_next, kind, 2, cnp.PyArray_DIM(h, ndim - 1),
+                       cnp.PyArray_DIM(delta_next, ndim - 1)))
+
+
+cdef bint logits_fit(object z, object y, object sample_weight, bint softmax) noexcept:
+    """Whether they have one dtype, and weights are in range: y and the options are looked at later.
+    """
+    cdef int ndim, kind
+    cdef Py_ssize_t n
+    if not real(z):
+        return False
+    ndim, kind = cnp.PyArray_NDIM(z), cnp.PyArray_TYPE(z)
+    if ndim != 2 and (ndim != 1 or softmax):
+        return False
+    n = cnp.PyArray_DIM(z, 0)
+    return ((alike(y, z) or softmax and shaped(y, kind, 1, -1, n))
+            and (sample_weight is None or shaped(sample_weight, kind, 1, -1, n)
+                 and kernels_of(z).first_outside(data(sample_weight), DBL_MAX, False, n) < 0))
+
+
 # ---- the functions ----------------------------------------------------------------------
 
 def sigmoid(z, out=None):
@@ -159,14 +199,17 @@ def sigmoid(z, out=None):
     ValueError
         For `out` of another shape or layout, read-only, or overlapping `z` in part.
     """
-    given = {"z": z}
-    z = _checks.real_array("z", z)
-    result = _checks.output("out", out, z.shape, z.dtype, given, in_place=("z",))
+    given = z
+    if not real(z):
+        z = _checks.real_array("z", z)
+    result = new_like(z) if out is None else out
+    if out is not None and not (z is given and alike(out, z) and in_place_or_apart(out, z)):
+        _checks.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
     cdef Clock clock = start_clock()
     cdef Equation task = equation(kernels_of(z), result, None, z)
     task.activation = SIGMOID
-    in_pieces(activate_piece, &task, &clock, z.size, ELEMENTS, UNIT_WORK)
-    return result[()] if out is None else out
+    in_pieces(activate_piece, &task, &clock, cnp.PyArray_SIZE(z), ELEMENTS, UNIT_WORK)
+    return scalar_or_array(result) if out is None else out
 
 
 def sigmoid_backward(grad, h, out=None):
@@ -189,16 +232,21 @@ def sigmoid_backward(grad, h, out=None):
     TypeError, ValueError
         For shapes, dtypes or an `out` that does not fit; the message names the argument.
     """
-    given = {"grad": grad, "h": h}
-    grad = _checks.real_array("grad", grad)
-    h = _checks.real_array("h", h, shape=grad.shape)
-    dtype = _checks.common_dtype(grad, h)
-    grad, h = _checks.as_dtype([grad, h], dtype)
-    result = _checks.output("out", out, grad.shape, dtype, given, in_place=("grad",))
+    given = (grad, h)
+    cdef bint fit = real(grad) and alike(h, grad)
+    if not fit:
+        grad = _checks.real_array("grad", grad)
+        h = _checks.real_array("h", h, shape=grad.shape)
+        grad, h = _checks.as_dtype([grad, h], _checks.common_dtype(grad, h))
+    result = new_like(grad) if out is None else out
+    if out is not None and not (fit and alike(out, grad) and in_place_or_apart(out, grad)
+                                and apart(out, h)):
+        _checks.output("out", out, grad.shape, grad.dtype, {"grad": given[0], "h": given[1]},
+                       in_place=("grad",))
     cdef Clock clock = start_clock()
     cdef Equation task = equation(kernels_of(grad), result, None, grad, h)
-    in_pieces(slope_piece, &task, &clock, grad.size, ELEMENTS, UNIT_WORK)
-    return result[()] if out is None else out
+    in_pieces(slope_piece, &task, &clock, cnp.PyArray_SIZE(grad), ELEMENTS, UNIT_WORK)
+    return scalar_or_array(result) if out is None else out
 
 
 def delta_step(delta_next, W_next, h, out=None):
@@ -224,21 +272,24 @@ def delta_step(delta_next, W_next, h, out=None):
     MemoryError
         When the packed panels cannot be had.
     """
-    given = {"delta_next": delta_next, "W_next": W_next, "h": h}
-    delta_next = _checks.samples_or_one("delta_next", delta_next, "n_next")
-    lead = delta_next.shape[:-1]
-    W_next = _checks.real_array("W_next", W_next, shape=("n_here", delta_next.shape[-1]))
-    h = _checks.real_array("h", h, shape=(*lead, W_next.shape[0]))
-    dtype = _checks.common_dtype(delta_next, W_next, h)
-    delta_next, W_next, h = _checks.as_dtype([delta_next, W_next, h], dtype)
-    out = _checks.output("out", out, h.shape, dtype, given)
+    given = (delta_next, W_next, h)
+    cdef bint fit = step_fits(delta_next, W_next, h)
+    if not fit:
+        delta_next = _checks.samples_or_one("delta_next", delta_next, "n_next")
+        W_next = _checks.real_array("W_next", W_next, shape=("n_here", delta_next.shape[-1]))
+        h = _checks.real_array("h", h, shape=(*delta_next.shape[:-1], W_next.shape[0]))
+        delta_next, W_next, h = _checks.as_dtype(
+            [delta_next, W_next, h], _checks.common_dtype(delta_next, W_next, h))
+    if out is None:
+        out = new_like(h)
+    elif not (fit and alike(out, h) and writable(out, delta_next, W_next, h)):
+        _checks.output("out", out, h.shape, h.dtype,
+                       dict(zip(("delta_next", "W_next", "h"), given)))
     cdef Equation task = equation(kernels_of(h), out, None, delta_next, W_next, h)
-    cdef Py_ssize_t n = lead[0] if lead else 1
-    task.fan_in, task.fan_out = W_next.shape[0], W_next.shape[1]
+    cdef Py_ssize_t n = cnp.PyArray_DIM(h, 0) if cnp.PyArray_NDIM(h) == 2 else 1
+    task.fan_in, task.fan_out = cnp.PyArray_DIM(W_next, 0), cnp.PyArray_DIM(W_next, 1)
     if n == 0 or task.fan_in == 0:      # nothing to do, however long the other axes are
         return out
-    cdef Scratch scratch = Scratch(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
-    task.scratch = scratch.memory
     in_blocks(delta_piece, &task, n, task.fan_in, task.fan_out, False)
     return out
 
@@ -264,19 +315,20 @@ def weight_grad(h_prev, delta):
     MemoryError
         When the packed panels cannot be had.
     """
-    h_prev = _checks.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
-    delta = _checks.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
-    dtype = _checks.common_dtype(h_prev, delta)
-    h_prev, delta = _checks.as_dtype([h_prev, delta], dtype)
-    dW = np.empty((h_prev.shape[1], delta.shape[1]), dtype)
-    db = np.empty(delta.shape[1], dtype)
+    if not (real(h_prev) and cnp.PyArray_NDIM(h_prev) == 2
+            and ready(delta, cnp.PyArray_TYPE(h_prev)) and cnp.PyArray_NDIM(delta) == 2
+            and cnp.PyArray_DIM(delta, 0) == cnp.PyArray_DIM(h_prev, 0)):
+        h_prev = _checks.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
+        delta = _checks.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
+        h_prev, delta = _checks.as_dtype([h_prev, delta], _checks.common_dtype(h_prev, delta))
+    cdef Py_ssize_t n = cnp.PyArray_DIM(h_prev, 0), rows
+    cdef Py_ssize_t fan_in = cnp.PyArray_DIM(h_prev, 1), fan_out = cnp.PyArray_DIM(delta, 1)
+    dW = new_matrix(fan_in, fan_out, cnp.PyArray_TYPE(delta))
+    db = new_vector(fan_out, cnp.PyArray_TYPE(delta))
     cdef Equation task = equation(kernels_of(delta), dW, db, h_prev, delta)
-    cdef Py_ssize_t n = h_prev.shape[0], rows
-    task.fan_in, task.fan_out = h_prev.shape[1], delta.shape[1]
+    task.fan_in, task.fan_out = fan_in, fan_out
     if task.fan_out == 0:               # as in `delta_step`
         return dW, db
-    cdef Scratch scratch = Scratch(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
-    task.scratch = scratch.memory
     rows = 1 if task.fan_out == 1 else task.fan_in      # of dW as it lies
     in_blocks(weight_piece, &task, n, rows, task.fan_in if rows == 1 else task.fan_out, True)
     return dW, db
@@ -302,15 +354,15 @@ def activate(z, activation="sigmoid"):
     TypeError, ValueError
         For `z` that is not real, or another activation.
     """
-    cdef Activation which = ACTIVATIONS[
-        _checks.choice("activation", activation, _checks.ACTIVATIONS)]
-    z = _checks.real_array("z", z)
-    h, slope = np.empty_like(z), np.empty_like(z)
+    cdef Activation which = activation_of(activation)
+    if not real(z):
+        z = _checks.real_array("z", z)
+    h, slope = new_like(z), new_like(z)
     cdef Clock clock = start_clock()
     cdef Equation task = equation(kernels_of(z), h, slope, z)
     task.activation = which
-    in_pieces(activate_piece, &task, &clock, z.size, ELEMENTS, UNIT_WORK)
-    return h[()], slope[()]
+    in_pieces(activate_piece, &task, &clock, cnp.PyArray_SIZE(z), ELEMENTS, UNIT_WORK)
+    return scalar_or_array(h), scalar_or_array(slope)
 
 
 # ---- losses -----------------------------------------------------------------------------
@@ -433,12 +485,16 @@ def _with_logits(name, z, y, sample_weight, options=None):
 
     These are what tests count ulps of: a call for each sample would take longer than the counting.
     """
-    z, y, sample_weight = _checks.logits_and_targets(z, y, sample_weight, name)
-    cdef Py_ssize_t n = z.shape[0], outputs = z.shape[1] if z.ndim == 2 else 1
-    cdef Loss loss = Loss(name, outputs, z.dtype, options)
+    if not logits_fit(z, y, sample_weight, name == "softmax"):
+        z, y, sample_weight = _checks.logits_and_targets(z, y, sample_weight, name)
+    cdef Py_ssize_t n = cnp.PyArray_DIM(z, 0)
+    cdef Py_ssize_t outputs = cnp.PyArray_DIM(z, 1) if cnp.PyArray_NDIM(z) == 2 else 1
+    cdef dict given = options or {}
+    cdef Loss loss = loss_named(name, outputs, z.dtype, given.get("pos_weight"),
+                                given.get("class_weight"), given.get("label_smoothing", 0.0))
     y = loss.targets(y, n)
     sample_weight = loss.weights(sample_weight, y, n, False)
-    delta, losses = np.empty_like(z), np.empty_like(z)
+    delta, losses = new_like(z), new_like(z)
     cdef Batch batch = loss.batch(z, y, sample_weight)
     cdef Totals totals
     cdef Clock clock = start_clock()
@@ -487,25 +543,32 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     MemoryError
         When the workspace cannot be had.
     """
-    mean = _checks.choice("reduction", reduction, ("sum", "mean")) == "mean"
-    activation = _checks.choice("activation", activation, _checks.ACTIVATIONS)
-    weights, biases, sizes = _checks.layer_arrays(weights, biases)
-    X = _checks.real_array("X", X, shape=("n_samples", sizes[0]))
-    dtype = _checks.common_dtype(*weights, X)
-    cdef Loss measure = Loss(loss, sizes[-1], dtype, {
-        "pos_weight": pos_weight, "class_weight": class_weight,
-        "label_smoothing": label_smoothing})
-    weights, biases = _checks.as_dtype(weights, dtype), _checks.as_dtype(biases, dtype)
-    X = X.astype(dtype, copy=False)
-    cdef Py_ssize_t n = X.shape[0], l
-    y = measure.targets(y, n)
-    sample_weight = measure.weights(sample_weight, y, n, mean)
-    dW, db = [np.empty_like(W) for W in weights], [np.empty_like(b) for b in biases]
-    hidden = [ACTIVATIONS[activation]] * (len(sizes) - 2)
-    cdef Workspace ws = Workspace(
-        Architecture(sizes, [*hidden, IDENTITY], dtype.itemsize, False), True)
-    for l in range(len(weights)):
-        ws.sweep.layers[l].W, ws.sweep.layers[l].b = data(weights[l]), data(biases[l])
-        ws.sweep.layers[l].dW, ws.sweep.layers[l].db = data(dW[l]), data(db[l])
-    cdef Batch batch = measure.batch(X, y, sample_weight)
-    return loss_and_gradient(ws, &batch, n, True, mean, 0, 0), dW, db
+    cdef bint mean = is_mean(reduction)
+    cdef Activation hidden = activation_of(activation)
+    cdef list W = listed("weights", weights), b = listed("biases", biases)
+    cdef CachedLayers layers = cached_layers(W, b, X, hidden)
+    if layers is None:
+        W, b, sizes = _checks.layer_arrays(W, b)
+        X = _checks.real_array("X", X, shape=("n_samples", sizes[0]))
+        dtype = _checks.common_dtype(*W, X)
+        W, b = _checks.as_dtype(W, dtype), _checks.as_dtype(b, dtype)
+        X = X.astype(dtype, copy=False)
+        layers = cached_layers(W, b, X, hidden) or new_layers(sizes, dtype, hidden)
+    cdef LayerArrays arrays = layers.arrays
+    cdef Workspace ws = layers.workspace.lease()
+    cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+    cdef Loss measure
+    cdef Batch batch
+    try:
+        measure = loss_named(loss, ws.shape.sizes[ws.shape.n_layers], arrays.dtype, pos_weight,
+                             class_weight, label_smoothing)
+        y = measure.targets(y, n)
+        sample_weight = measure.weights(sample_weight, y, n, mean)
+        dW, db = [new_like(array) for array in W], [new_like(array) for array in b]
+        arrays.bind_inputs(ws, W, b)
+        arrays.bind_grads(ws, dW, db)
+        batch = measure.batch(X, y, sample_weight)
+        return loss_and_gradient(ws, &batch, n, True, mean, 0, 0), dW, db
+    finally:
+        ws.give_back()
+        release(&layers.taken)

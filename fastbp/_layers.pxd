@@ -13,8 +13,8 @@ cdef class Layers:
     cdef Architecture architecture
     cdef LayerArrays arrays
     cdef Workspace workspace
-    cdef Loss measure               # of the last `loss_and_grad`,
-    cdef tuple asked_loss           # and what it was made of
+    cdef Workspace passes           # lent: of passes that keep nothing
+    cdef Loss measure               # of the last `loss_and_grad`
     cdef tuple given                # weights, biases, X of the last forward, as they came
     cdef tuple held                 # the same, as the kernels use them
     cdef int asked, busy

@@ -7,22 +7,17 @@ from fastbp._recursion import ACTIVATIONS, IN_USE
 
 cimport numpy as cnp
 
-from fastbp._arrays cimport LayerArrays
+from fastbp._arrays cimport LayerArrays, listed
 from fastbp._backward cimport backward_all
 from fastbp._gradient cimport Batch, divide_by, loss_and_gradient, mean_of
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._loss cimport Loss
-from fastbp._native cimport data, filled, new_float
+from fastbp._loss cimport loss_named
+from fastbp._native cimport data, filled, new_float, new_matrix
 from fastbp._recursion cimport asked_threads, forward_all, threads_for
 from fastbp._team cimport acquire, release
 from fastbp._workspace cimport Architecture, Workspace
 
 cnp.import_array()
-
-
-cdef inline list listed(name, arrays):
-    """A list of its own, which nobody else can change."""
-    return (<list> arrays)[:] if type(arrays) is list else _checks.sequence(name, arrays)
 
 
 cdef double divisor_of(reduction) except -1:
@@ -80,6 +75,7 @@ cdef class Layers:
             self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
             self.dtype.itemsize, self.layout == "oi")
         self.arrays = LayerArrays(self.architecture, self.dtype)
+        self.passes = Workspace(self.architecture, False, True)
         self.workspace = Workspace(self.architecture, True)
 
     cdef int _check_made(self) except -1:
@@ -108,7 +104,7 @@ cdef class Layers:
 
     @property
     def workspace_bytes(self):
-        """Bytes held for the batch that `forward` saw and for scratch."""
+        """Bytes held for the batch that `forward` saw and for scratch; with ``keep=False`` none."""
         return 0 if self.workspace is None else self.workspace.nbytes
 
     cdef int _enter(self) except -1:
@@ -145,8 +141,13 @@ cdef class Layers:
         """
         given = (listed("weights", weights), listed("biases", biases), X)
         held = self._held(given)
+        cdef Workspace passes
         if keep is not True and not _checks.boolean("keep", keep):
-            return self._forward(Workspace(self.architecture, False), held)
+            passes = self.passes.lease()
+            try:
+                return self._forward(passes, held)
+            finally:
+                passes.give_back()
         self._enter()
         try:
             self.held = None            # a failure from here on leaves nothing to go back over
@@ -164,10 +165,10 @@ cdef class Layers:
 
     cdef object _forward(self, Workspace ws, tuple held):
         weights, biases, X = held
-        cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(X, 0), ws.shape.sizes[ws.shape.n_layers]]
-        out = cnp.PyArray_EMPTY(2, shape, self.arrays.typenum, 0)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
+        out = new_matrix(n, ws.shape.sizes[ws.shape.n_layers], self.arrays.typenum)
         self.arrays.bind_inputs(ws, weights, biases)
-        self._pass(ws, data(X), data(out), shape[0])
+        self._pass(ws, data(X), data(out), n)
         return out
 
     cdef int _pass(self, Workspace ws, const char* X, char* out, Py_ssize_t n) except -1:
@@ -271,19 +272,11 @@ cdef class Layers:
             release(&self.busy)
 
     cdef int _choose_loss(self, loss, pos_weight, class_weight, label_smoothing) except -1:
-        """Make `measure`, or leave it: weights, which their owner may change, are read again."""
-        asked = (loss, label_smoothing)
-        plain = (type(loss) is str and type(label_smoothing) is float and pos_weight is None
-                 and class_weight is None)
-        if plain and asked == self.asked_loss:
-            return 0
         if self.activations[-1] != "identity":
             raise ValueError(f"the last of activations is {self.activations[-1]!r}; it should be "
                              "'identity' for a loss, which brings its own output")
-        self.measure = Loss(loss, self.layer_sizes[-1], self.dtype, {
-            "pos_weight": pos_weight, "class_weight": class_weight,
-            "label_smoothing": label_smoothing})
-        self.asked_loss = asked if plain else None
+        self.measure = loss_named(loss, self.layer_sizes[-1], self.dtype, pos_weight, class_weight,
+                                  label_smoothing)
         return 0
 
     cdef object _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,

@@ -21,3 +21,7 @@ cdef class Loss:
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean)
     # checked samples, in an order or as they come
     cdef Batch batch(self, X, y, sample_weight, order=*)
+
+# A loss, made before if its options are numbers
+cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight, label_smoothing)
+cdef bint is_mean(object reduction) except -1

@@ -22,6 +22,35 @@ from fastbp._native cimport data, ready
 
 cnp.import_array()
 
+cdef enum:
+    MOST_MADE = 64
+
+cdef dict made = {}
+cdef str SUM = "sum"
+
+
+cdef bint is_mean(object reduction) except -1:
+    if reduction is SUM:
+        return False
+    return _checks.choice("reduction", reduction, ("sum", "mean")) == "mean"
+
+
+cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight, label_smoothing):
+    """Weights, which their owner may change, are read again."""
+    cdef bint plain = (type(name) is str and type(label_smoothing) is float
+                       and pos_weight is None and class_weight is None)
+    cdef tuple asked = (name, n_outputs, dtype.num, label_smoothing) if plain else None
+    cdef Loss loss = made.get(asked) if plain else None
+    if loss is None or loss.kernels != kernels(loss.kernels.itemsize):
+        loss = Loss(name, n_outputs, dtype, {
+            "pos_weight": pos_weight, "class_weight": class_weight,
+            "label_smoothing": label_smoothing})
+        if plain:
+            if len(made) >= MOST_MADE:
+                made.clear()
+            made[asked] = loss
+    return loss
+
 
 cdef class Loss:
     def __init__(self, name, n_outputs, dtype, options=None):

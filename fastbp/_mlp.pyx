@@ -17,8 +17,8 @@ from fastbp._certificate cimport Certificate
 from fastbp._epoch cimport BatchLoss, permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._loss cimport Loss
-from fastbp._native cimport data, filled, new_float, ready
+from fastbp._loss cimport Loss, is_mean
+from fastbp._native cimport apart, data, filled, new_float, new_matrix, shaped, writable
 from fastbp._optim cimport Optimizer
 from fastbp._recursion cimport asked_threads, forward_all, threads_for
 from fastbp._team cimport acquire, release
@@ -27,30 +27,14 @@ from fastbp._workspace cimport BLOCK, Architecture, Shape, Workspace
 cnp.import_array()
 
 CACHE_LINE = 64
-REDUCTIONS = ("sum", "mean")
 
 
 # ---- arguments --------------------------------------------------------------------------
-
-cdef inline bint overlap(object a, object b) noexcept:
-    """Whether two contiguous arrays share memory."""
-    return (data(a) < data(b) + cnp.PyArray_NBYTES(b)
-            and data(b) < data(a) + cnp.PyArray_NBYTES(a))
-
 
 cdef inline double penalty(object l2) except -1:
     if type(l2) is float and l2 >= 0 and isfinite(l2):
         return l2
     return _checks.non_negative("l2", l2)
-
-
-cdef inline bint is_mean(object reduction) except -1:
-    if reduction is SUM:
-        return False
-    return _checks.choice("reduction", reduction, REDUCTIONS) == "mean"
-
-
-cdef str SUM = "sum"
 
 
 def aligned_zeros(size, dtype):
@@ -137,6 +121,7 @@ cdef class MLP:
     cdef Architecture architecture
     cdef const Shape* shape
     cdef Workspace workspace
+    cdef Workspace passes               # lent: of what many threads may do at once
     cdef Certificate certificate        # once a bound was asked for
     cdef Py_ssize_t n_features, n_outputs
     cdef int typenum, asked, busy
@@ -168,6 +153,7 @@ cdef class MLP:
         self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
                                          self.dtype.itemsize, False)
         self.workspace = Workspace(self.architecture, True)
+        self.passes = Workspace(self.architecture, False, True)
         self.flat, self.slope, self.shape = flat, slope, &self.architecture.shape
 
     cdef int _check_made(self) except -1:
@@ -245,7 +231,9 @@ cdef class MLP:
         """Bytes of activations, derivatives, deltas and packed panels held for `backprop`.
 
         Grows to what 256 rows for each thread need and stays there, however long the batch;
-        `error_bound` needs as much again, and |params|.
+        `error_bound` needs as much again, and |params|. `forward`, `logits` and `loss_value` borrow
+        two layers of 256 rows for each thread from the process, which keeps up to 8 MiB of them for
+        each of at most 8 calls at once.
         """
         cdef Py_ssize_t nbytes = 0 if self.workspace is None else self.workspace.nbytes
         if self.certificate is not None:
@@ -256,8 +244,7 @@ cdef class MLP:
 
     cdef object _X(self, X):
         self._check_made()
-        if (ready(X, self.typenum) and cnp.PyArray_NDIM(X) == 2
-                and cnp.PyArray_DIM(X, 1) == self.n_features):
+        if shaped(X, self.typenum, 2, -1, self.n_features):
             return self._apart(X)
         return self._apart(_checks.real_array("X", X, self.dtype,
                                               shape=("n_samples", self.n_features)))
@@ -271,7 +258,7 @@ cdef class MLP:
 
     cdef object _apart(self, array):
         """The array, copied if it lies in params or grad, which a call may write."""
-        return array.copy() if overlap(array, self.flat) or overlap(array, self.slope) else array
+        return array if apart(array, self.flat) and apart(array, self.slope) else array.copy()
 
     cdef int _enter(self) except -1:
         if acquire(&self.busy):
@@ -281,14 +268,22 @@ cdef class MLP:
     # ---- forward
 
     cdef object _forward(self, X, out, bint logits):
-        given = {"X": X, "net.params": self.flat}
+        given = X
         X = self._X(X)
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
-        out = _checks.output("out", out, (n, self.n_outputs), self.dtype, given)
-        cdef Workspace ws = Workspace(self.architecture, False)
-        ws.bind(data(self.flat), NULL)
-        forward_all(ws, data(X), data(out), n,
-                    IDENTITY if logits else self.measure.output, self.asked)
+        if out is None:
+            out = new_matrix(n, self.n_outputs, self.typenum)
+        elif not (shaped(out, self.typenum, 2, n, self.n_outputs) and X is given
+                  and writable(out, X, self.flat)):
+            _checks.output("out", out, (n, self.n_outputs), self.dtype,
+                           {"X": given, "net.params": self.flat})
+        cdef Workspace ws = self.passes.lease()
+        try:
+            ws.bind(data(self.flat), NULL)
+            forward_all(ws, data(X), data(out), n,
+                        IDENTITY if logits else self.measure.output, self.asked)
+        finally:
+            ws.give_back()
         return out
 
     def forward(self, X, out=None):
@@ -358,10 +353,13 @@ cdef class MLP:
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         y = self._y(y, n)
         sample_weight = self._weights_of(sample_weight, y, n, mean)
-        cdef Workspace ws = Workspace(self.architecture, False)
-        ws.bind(data(self.flat), NULL)
         cdef Batch batch = self.measure.batch(X, y, sample_weight)
-        return loss_and_gradient(ws, &batch, n, False, mean, 0, self.asked)
+        cdef Workspace ws = self.passes.lease()
+        try:
+            ws.bind(data(self.flat), NULL)
+            return loss_and_gradient(ws, &batch, n, False, mean, 0, self.asked)
+        finally:
+            ws.give_back()
 
     cdef double _gradient(self, X, y, sample_weight, Py_ssize_t n, bint mean, double l2,
                           char* params, char* grad) except? -1:

@@ -61,10 +61,15 @@ cdef class UncheckedLayers(Layers):
 
     cpdef object forward_at(self, list params, Py_ssize_t X, Py_ssize_t n, bint keep):
         """E1: h_L (n, n_outputs)."""
-        cdef Workspace ws = self.workspace if keep else Workspace(self.architecture, False)
+        cdef Workspace ws = self.workspace
         out = self._empty(2, n, ws.shape.sizes[ws.shape.n_layers])
-        bind_params(ws, params)
-        self._pass(ws, <char*> X, data(out), n)
+        ws = ws if keep else self.passes.lease()
+        try:
+            bind_params(ws, params)
+            self._pass(ws, <char*> X, data(out), n)
+        finally:
+            if not keep:
+                ws.give_back()
         return out
 
     cpdef tuple backward_at(self, list params, Py_ssize_t X, Py_ssize_t grad_output, Py_ssize_t n,

@@ -29,6 +29,12 @@ ctypedef struct Shape:      # sizes, activations, layout, kernels: fixed for a n
     double units            # in all layers
     Py_ssize_t widest       # of all sizes
 
+ctypedef struct Memory:     # what one call at a time works in
+    char* start             # of the allocator
+    char* at                # where a line of the cache begins
+    Py_ssize_t nbytes       # from there
+    int taken
+
 ctypedef struct Sweep:      # a pass over a batch: the arrays, and the threads that share it
     const Shape* shape
     Buffers* layers         # n_layers
@@ -45,22 +51,35 @@ cdef class Architecture:
 
 
 cdef class Workspace:
-    """The memory and the array pointers of passes over one network."""
+    """The memory and the array pointers of passes over one network.
+
+    It keeps its memory; or, if it is `lent`, borrows some for one call at a time.
+    """
     cdef Architecture architecture
     cdef const Shape* shape
     cdef Sweep sweep
     cdef Meeting meeting
     cdef Clock clock
-    cdef char* memory
+    cdef Memory* memory                 # or NULL: none now
+    cdef char* placed                   # the memory that the pointers lead into
     cdef bint backward                  # keeps every h and dh, has room for every delta
+    cdef bint lent
     cdef readonly Py_ssize_t rows, block, nbytes
-    cdef int threads
+    cdef int threads, taken
 
+    # of a lent one: itself for a call, or one like it when another call has it, for `give_back`
+    cdef Workspace lease(self)
+    cdef void give_back(self) noexcept
     cdef int reserve(self, Py_ssize_t rows, int threads) except -1
+    cdef Py_ssize_t needed(self, Py_ssize_t rows, Py_ssize_t block, int threads) except -1
     cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
                           int threads) noexcept
     cdef void bind(self, const char* params, char* grad) noexcept nogil
 
+
+# So many bytes for one call, of what the process keeps for that if they fit there; with the GIL
+cdef Memory* borrow(Py_ssize_t nbytes) except NULL
+cdef void put_back(Memory* memory) noexcept
 
 cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil
 # MemoryError for more bytes than can be addressed

@@ -1,12 +1,19 @@
 """The memory of passes over one network: activations, derivatives, deltas, losses, scratch.
 
-It only grows, and not with the batch: `MLP` has room for one block of rows for each thread.
+It only grows, and not with the batch: `MLP` has room for one block of rows for each thread. What a
+call needs for itself alone it borrows from the pool, a few pieces that the process keeps, so that
+no small call waits for the allocator, and many networks hold no more than one.
 """
 
 from libc.stdlib cimport calloc, free, malloc
 
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport IDENTITY, Activation
+from fastbp._team cimport acquire, release
+
+cdef enum:
+    POOL = 8                    # pieces: for as many calls at once
+    POOL_BYTES = 1 << 23        # of a piece, at most: a call that needs more takes milliseconds
 
 
 cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil:
@@ -16,9 +23,66 @@ cdef Py_ssize_t aligned(Py_ssize_t nbytes) noexcept nogil:
 cdef int check_room(double nbytes) except -1:
     """Sizes are computed in float64 first: one that overflows 64 bits cannot be had."""
     if nbytes >= 2.0 ** 62:
-        raise MemoryError(f"the workspace needs {nbytes:.3g} bytes")
+        raise no_memory(nbytes)
     return 0
 
+
+cdef object no_memory(double nbytes):
+    return MemoryError(f"the workspace needs {nbytes:.3g} bytes")
+
+
+# ---- memory of a call -------------------------------------------------------------------
+
+cdef Memory[POOL] pool
+
+
+cdef Memory* borrow(Py_ssize_t nbytes) except NULL:
+    cdef int i
+    if nbytes <= POOL_BYTES:
+        for i in range(POOL):
+            if acquire(&pool[i].taken) == 0:
+                return fitted(&pool[i], nbytes)
+    return new_memory(nbytes)
+
+
+cdef Memory* fitted(Memory* piece, Py_ssize_t nbytes) except NULL:
+    """A piece of the pool that is taken, grown if need be; whenever a fork comes, it is whole."""
+    cdef char* old = piece.start
+    cdef char* start
+    if piece.nbytes < nbytes:
+        start = <char*> malloc(nbytes + ALIGNMENT)
+        if start == NULL:
+            release(&piece.taken)
+            raise no_memory(nbytes)
+        piece.nbytes = 0
+        piece.start, piece.at = start, line(start)
+        piece.nbytes = nbytes
+        free(old)
+    return piece
+
+
+cdef Memory* new_memory(Py_ssize_t nbytes) except NULL:
+    """For one owner: the bytes follow the description."""
+    cdef Memory* memory = <Memory*> malloc(sizeof(Memory) + nbytes + ALIGNMENT)
+    if memory == NULL:
+        raise no_memory(nbytes)
+    memory[0] = Memory(<char*> memory, line(<char*> (memory + 1)), nbytes, 1)
+    return memory
+
+
+cdef char* line(char* at) noexcept:
+    """The first line of the cache that begins there or later."""
+    return at + (-<Py_ssize_t> at & (ALIGNMENT - 1))
+
+
+cdef void put_back(Memory* memory) noexcept:
+    if memory >= &pool[0] and memory < &pool[0] + POOL:
+        release(&memory.taken)
+    else:
+        free(memory)
+
+
+# ---- a network's ------------------------------------------------------------------------
 
 cdef class Architecture:
     def __cinit__(self, tuple sizes, activations, Py_ssize_t itemsize, bint transposed):
@@ -46,8 +110,8 @@ cdef class Architecture:
 
 
 cdef class Workspace:
-    def __cinit__(self, Architecture architecture, bint backward):
-        self.architecture = architecture
+    def __cinit__(self, Architecture architecture, bint backward, bint lent=False):
+        self.architecture, self.lent = architecture, lent
         self.shape = self.sweep.shape = &architecture.shape
         self.sweep.meeting, self.sweep.clock = &self.meeting, &self.clock
         self.backward = backward
@@ -57,7 +121,20 @@ cdef class Workspace:
 
     def __dealloc__(self):
         free(self.sweep.layers)
-        free(self.memory)
+        put_back(self.memory)
+
+    cdef Workspace lease(self):
+        if acquire(&self.taken):
+            return Workspace(self.architecture, self.backward, True)
+        self.memory = NULL          # nor what a thread had that did not survive a fork
+        return self
+
+    cdef void give_back(self) noexcept:
+        put_back(self.memory)
+        self.memory = NULL
+        if self.nbytes > POOL_BYTES:        # not for the next, which may be small
+            self.rows = self.block = self.threads = 0
+        release(&self.taken)
 
     cdef int reserve(self, Py_ssize_t rows, int threads) except -1:
         """Room for `rows` samples, in blocks of BLOCK for each thread; it only grows.
@@ -66,27 +143,33 @@ cdef class Workspace:
         each thread. Without `backward` two buffers of a block serve all layers in turn.
         """
         rows, threads = max(rows, self.rows), max(threads, self.threads)
-        cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK * threads)
-        if rows == self.rows and block == self.block and threads == self.threads:
+        cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK * threads), nbytes = self.nbytes
+        cdef bint fits = rows == self.rows and block == self.block and threads == self.threads
+        cdef Memory* memory
+        if fits and self.memory != NULL:
             return 0
+        if not fits:
+            nbytes = self.needed(rows, block, threads)
+        memory = borrow(nbytes) if self.lent else new_memory(nbytes)
+        put_back(self.memory)
+        self.memory = memory
+        if not fits or self.placed != memory.at:
+            self.placed = NULL
+            self.place(memory.at, rows, block, threads)
+            self.nbytes, self.threads, self.block, self.rows = nbytes, threads, block, rows
+            self.placed = memory.at
+        return 0
+
+    cdef Py_ssize_t needed(self, Py_ssize_t rows, Py_ssize_t block, int threads) except -1:
         cdef const Shape* s = self.shape
         cdef double floor = 0
-        cdef Py_ssize_t l, nbytes
-        cdef char* at
+        cdef Py_ssize_t l
         for l in range(s.n_layers):
             # h, dh and delta of a layer, and panels of 256 by at most its wider side
             floor += (4.0 * (rows + 8.0 * BLOCK * threads)
                       * (<double> s.sizes[l] + s.sizes[l + 1]) * s.itemsize)
         check_room(floor)
-        nbytes = self.place(NULL, rows, block, threads) + ALIGNMENT
-        at = <char*> malloc(nbytes)
-        if at == NULL:
-            raise MemoryError(f"the workspace for {rows} rows needs {nbytes} bytes")
-        free(self.memory)
-        self.memory, self.nbytes = at, nbytes
-        self.rows, self.block, self.threads = rows, block, threads
-        self.place(at + (-<Py_ssize_t> at & (ALIGNMENT - 1)), rows, block, threads)
-        return 0
+        return self.place(NULL, rows, block, threads)
 
     cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
                           int threads) noexcept:
