@@ -34,7 +34,7 @@ def sequential(sizes=SIZES, activations=None, dtype=torch.float64, seed=0, bias=
     activations = activations or ["sigmoid"] * (len(sizes) - 2) + ["identity"]
     children = []
     for (i, o), name in zip(pairwise(sizes), activations, strict=True):
-        children.append(nn.Linear(i, o, bias=bias, dtype=dtype))
+        children.append(nn.Linear(i, o, bias=bias, dtype=dtype, device="cpu"))
         nn.init.normal_(children[-1].weight)
         if name != "identity":
             children.append(KINDS[name]())
@@ -42,9 +42,9 @@ def sequential(sizes=SIZES, activations=None, dtype=torch.float64, seed=0, bias=
 
 
 def batch(n, sizes=SIZES, dtype=torch.float64, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(n, sizes[0], dtype=dtype, generator=generator),
-            torch.randn(n, sizes[-1], dtype=dtype, generator=generator))
+    options = {"dtype": dtype, "device": "cpu",
+               "generator": torch.Generator("cpu").manual_seed(seed)}
+    return torch.randn(n, sizes[0], **options), torch.randn(n, sizes[-1], **options)
 
 
 def gradients(module, X, g):
@@ -108,8 +108,8 @@ def test_close_to_eager(sizes, activations, bias):
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 4, 3), (2, 0, 3)])
 def test_leading_axes(shape):
     module = sequential()
-    X = torch.randn(shape, dtype=torch.float64)
-    g = torch.randn(*shape[:-1], 2, dtype=torch.float64)
+    X = torch.randn(shape, dtype=torch.float64, device="cpu")
+    g = torch.randn(*shape[:-1], 2, dtype=torch.float64, device="cpu")
     expected = gradients(module, X, g)
     got = gradients(fuse(module), X, g)
     assert [a.shape for a in got] == [a.shape for a in expected]
@@ -131,7 +131,7 @@ def test_any_layout_of_X_and_of_a_gradient(change):
 
 def test_inside_a_larger_graph():
     """A module before, a module after, the same module twice, and a loss of PyTorch's."""
-    module, other = sequential((3, 5, 3)), nn.Linear(3, 3, dtype=torch.float64)
+    module, other = sequential((3, 5, 3)), sequential((3, 3))[0]
     X = batch(6)[0]
 
     def grads(middle):

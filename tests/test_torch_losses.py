@@ -17,10 +17,10 @@ from fastbp.torch import fuse, loss_and_grad_  # noqa: E402
 
 
 def targets(kind, n, n_outputs, seed=2):
-    generator = torch.Generator().manual_seed(seed)
+    options = {"device": "cpu", "generator": torch.Generator("cpu").manual_seed(seed)}
     if kind == "classes":
-        return torch.randint(n_outputs, (n,), generator=generator)
-    y = torch.rand(n, n_outputs, dtype=torch.float64, generator=generator)
+        return torch.randint(n_outputs, (n,), **options)
+    y = torch.rand(n, n_outputs, dtype=torch.float64, **options)
     return y / y.sum(1, keepdim=True) if kind == "probabilities" else y
 
 
@@ -41,7 +41,7 @@ def test_losses_by_name_are_those_of_a_network(name, loss, kind, reduction, weig
     sizes, dtype = (3, 5, 4, 2), getattr(torch, dtype)
     module = sequential(sizes, dtype=dtype)
     X, y = batch(40, sizes, dtype)[0], targets(kind, 40, 2)
-    weight = torch.rand(40) if weighted else None
+    weight = torch.rand(40, device="cpu") if weighted else None
     value = loss_and_grad_(fuse(module), X, y, name, reduction=reduction, sample_weight=weight)
     net = fastbp.MLP(sizes, loss=loss, dtype=str(dtype).removeprefix("torch."))
     params = list(module.parameters())
@@ -78,7 +78,7 @@ def test_losses_of_pytorch(criterion, kind, reduction):
     module.zero_grad()
     expected = criterion(module(X), y)
     expected.backward()
-    close([torch.tensor(value, dtype=torch.float64)], [expected.detach()])
+    close([torch.tensor(value, dtype=torch.float64, device="cpu")], [expected.detach()])
     close(got, grads(module))
 
 
@@ -164,8 +164,7 @@ def test_accumulation():
 
 
 def test_frozen_tied_and_absent_parameters():
-    linear = nn.Linear(3, 3, dtype=torch.float64)
-    last = nn.Linear(3, 1, bias=False, dtype=torch.float64)
+    linear, last = sequential((3, 3))[0], sequential((3, 1), bias=False)[0]
     module = nn.Sequential(linear, nn.Tanh(), linear, nn.Tanh(), last)
     fused, criterion = fuse(module), nn.BCEWithLogitsLoss()
     X, y = batch(20)[0], targets("unit", 20, 1)

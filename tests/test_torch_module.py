@@ -77,8 +77,7 @@ def test_no_grad_and_frozen_parameters():
 
 
 def test_tied_parameters():
-    linear = nn.Linear(3, 3, dtype=torch.float64)
-    other = nn.Linear(3, 3, dtype=torch.float64)
+    linear, other = sequential((3, 3))[0], sequential((3, 3), seed=1)[0]
     other.weight = linear.weight
     module = nn.Sequential(linear, nn.Tanh(), linear, nn.Tanh(), other)
     X, g = batch(5, (3, 3))
@@ -93,8 +92,8 @@ def test_edits_of_a_fused_module():
     edits = [lambda: fused.__setitem__(1, nn.ReLU()), lambda: fused.append(nn.Tanh()),
              lambda: setattr(fused[0], "weight", nn.Parameter(fused[0].weight.data.clone() * 2)),
              lambda: setattr(fused[0].weight, "data", fused[0].weight.data * 2),
-             lambda: fused.__setitem__(0, nn.Linear(3, 5, bias=False, dtype=torch.float64)),
-             lambda: setattr(fused[0], "bias", nn.Parameter(torch.ones(5, dtype=torch.float64)))]
+             lambda: fused.__setitem__(0, sequential((3, 5), bias=False)[0]),
+             lambda: setattr(fused[0], "bias", nn.Parameter(fused[0].weight.data[:, 0] * 2))]
     for edit in edits:
         before = fused(X).detach()
         edit()
@@ -346,7 +345,8 @@ def test_a_refused_call_leaves_the_gradient_of_the_other():
 
 
 def test_freezing_and_unfreezing_between_calls_without_zero_grad():
-    fused, X, y = fuse(sequential((3, 5, 1))), batch(9)[0], torch.rand(9, 1)
+    fused, X, y = fuse(sequential((3, 5, 1))), *batch(9, (3, 1))
+    y = torch.sigmoid(y)
     loss_and_grad_(fused, X, y)
     expected = [p.grad.clone() for p in fused.parameters()]
     weight = fused[0].weight
