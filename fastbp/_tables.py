@@ -9,7 +9,6 @@ they have.
 | names           | `columns`                | `columns` | `column_names` | `dtype.names` |
 | a column        | `iloc[:, j]`             | `[name]`  | `column(j)`    | `[name]`      |
 | what is missing | `dtype.na_value`, `isna` | `is_null` | `is_null`      |               |
-| its dtype       | `dtype.numpy_dtype`      |           |                |               |
 
 The NaN of a column of floats is a number, as everywhere. bfloat16, float8 and int4 of ml_dtypes are
 dtypes that are registered with NumPy, and known by what they can be cast to without loss.
@@ -100,6 +99,8 @@ def _column(name, table, names, j):
         if hasattr(table, "iloc"):  # a name may stand for several columns
             return table.iloc[:, j]
         return table.column(j) if hasattr(table, "column_names") else table[names[j]]
+    except MemoryError:
+        raise
     except Exception as error:  # a lazy frame, or what has `columns` and is no table
         raise TypeError(f"{name} is of type {type(table).__name__}, whose column {names[j]!r} "
                         f"cannot be read ({_line(error)}); it should be a table") from error
@@ -124,11 +125,12 @@ def _numbers(name, column, wanted):
     """A column as an array of real numbers, none of which may be missing."""
     _refuse_missing(name, column)
     dtype = getattr(column, "dtype", getattr(column, "type", None))
-    of_numpy = getattr(dtype, "numpy_dtype", np.dtype(object))
     try:
-        array = np.asarray(column) if of_numpy.kind == "O" else column.to_numpy(of_numpy)
+        array = np.asarray(column)
         if str(dtype).lower().startswith("decimal"):
             array = array.astype(np.float64)
+    except MemoryError:
+        raise
     except Exception as error:  # polars has one of its own for integers of 128 bits
         raise TypeError(f"{name} has dtype {dtype}, which NumPy cannot read ({_line(error)}); "
                         f"it should be {wanted}") from error

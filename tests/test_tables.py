@@ -179,6 +179,17 @@ def test_what_is_no_table():
     refused(lambda: read(pl.DataFrame({"a": [0.5]})), ValueError, "X has shape (1, 1)")
 
 
+@pytest.mark.parametrize("where", ["__getitem__", "__array__"])
+def test_memory_that_cannot_be_had(monkeypatch, where):
+    """While a column is taken out of a table, or converted: it is not the column's fault."""
+    def fail(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(pl.DataFrame if where == "__getitem__" else pl.Series, where, fail)
+    with pytest.raises(MemoryError):
+        read(pl.DataFrame(NUMBERS))
+
+
 @pytest.mark.parametrize("frame", [
     pd.DataFrame([[0.5, 1.0]], columns=["a", "a"]).convert_dtypes(),
     pd.DataFrame([[0.5, 1.0]]).convert_dtypes(), pd.DataFrame([[0.5, True]]),
