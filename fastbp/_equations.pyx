@@ -376,7 +376,7 @@ def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothin
     y : array like z
         Targets in [0, 1].
     sample_weight : (n,) array, optional
-        Not negative.
+        Not negative. A sample of weight 0 adds nothing, even to an infinite loss; NaN stays.
     pos_weight : float or (n_outputs,) array, optional
         Multiplies the part y log h of the loss.
     label_smoothing : float
@@ -385,7 +385,8 @@ def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothin
     Returns
     -------
     loss : float
-        Summed over samples and outputs, in nats.
+        Summed over samples and outputs, in nats. Of an infinite z its limit: 0 where the target
+        is that label, infinite elsewhere, as for every soft or smoothed target.
     delta : ndarray like z
         sample_weight * (sigma(z) - y), with its relative accuracy at saturation.
 
@@ -417,7 +418,9 @@ def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_sm
     Returns
     -------
     loss : float
-        Summed over samples, in nats.
+        Summed over samples, in nats. One z of +infinity in a row has the limit: 0 where that is
+        the class, infinite elsewhere. A row with two of them, or of -infinity alone, has none: its
+        loss and delta are NaN. A class at -infinity is not there: its own loss is infinite.
     delta : ndarray like z
         sample_weight * (softmax(z) - y); a class that is nearly certain keeps the relative
         accuracy of what is left to the others.
@@ -443,7 +446,7 @@ def squared_error(z, y, sample_weight=None):
     Returns
     -------
     loss : float
-        sum (z - y)^2 / 2 over samples and outputs.
+        sum (z - y)^2 / 2 over samples and outputs; NaN for z and y of the same infinity.
     delta : ndarray like z
         sample_weight * (z - y).
 
@@ -469,6 +472,7 @@ def poisson_with_logits(z, y, sample_weight=None):
     -------
     loss : float
         sum e^z - y z over samples and outputs, in nats; without log y!, which has no gradient.
+        Infinite where e^z is, and where z is -infinity, unless y is 0: then 0.
     delta : ndarray like z
         sample_weight * (e^z - y).
 

@@ -47,8 +47,19 @@ ACTIVATIONS = {"sigmoid": sigmoid, "tanh": tanh, "relu": relu, "identity": ident
 # ---- E1 of the outputs: h_L
 
 
+def below_largest(z):
+    """z_j − m, m = max_k z_k, which is 0 for one of the largest, +inf or not; and all but that one.
+
+    With two of +inf, or where all are −inf, the others have a NaN.
+    """
+    top = np.argmax(z.real, axis=-1)[..., None]
+    others = np.arange(z.shape[-1]) != top
+    m = np.take_along_axis(z, top, axis=-1)
+    return np.subtract(z, m, out=np.zeros_like(z), where=others), others
+
+
 def softmax(z):
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    e = np.exp(below_largest(z)[0])
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -59,16 +70,21 @@ OUTPUTS = {"bce": lambda z: sigmoid(z)[0], "softmax": softmax, "squared_error": 
 # ---- E2, E3: the terms of L, one for each sample and output, and δ_L = f − t
 
 
+def counted(w, x):
+    """w x, which is 0 where w is 0 and x infinite: the limit from finite x."""
+    return w * np.where((w == 0) & np.isinf(x), 0, x)
+
+
 def bce(z, t, p=None):
     """Binary cross-entropy; t = 1 counts ``p`` times."""
     e = np.exp(-_abs(z))
     q = e / (1 + e)
     negative = z.real < 0
+    linear = counted(np.where(negative, t, 1 - t), _abs(z))
     if p is None:
-        terms = np.where(negative, 0, z) - t * z + np.log1p(e)
-        return terms, np.where(negative, q - t, (1 - t) - q)
+        return linear + np.log1p(e), np.where(negative, q - t, (1 - t) - q)
     c = (1 - t) + p * t
-    terms = c * np.log1p(e) + np.where(negative, -p * t * z, (1 - t) * z)
+    terms = np.where(negative, p * linear, linear) + c * np.log1p(e)
     return terms, np.where(negative, c * q - p * t, (1 - t) - c * q)
 
 
@@ -78,29 +94,22 @@ def cross_entropy(z, t):
     R sums e^{z_j − m} over all j but one of the largest: log1p(R) and R/S keep what rounding takes
     from log S and 1 − p.
     """
-    rows = np.arange(len(z))
-    top = np.argmax(z.real, axis=1)
-    m = z[rows, top][:, None]
-    e = np.exp(z - m)
-    others = e.copy()
-    others[rows, top] = 0
-    R = others.sum(axis=1, keepdims=True)
+    a, others = below_largest(z)
+    e = np.exp(a)
+    R = np.where(others, e, 0).sum(axis=1, keepdims=True)
     S = 1 + R
-    terms = np.where(t == 0, 0, t * ((m - z) + np.log1p(R)))
-    delta = e / S - t
-    t_top = t[rows, top]
-    sure = t_top > 0.5
-    delta[rows[sure], top[sure]] = (1 - t_top[sure]) - (R / S)[sure, 0]
-    return terms, delta
+    terms = counted(t, -a + np.log1p(R))
+    return terms, np.where(others | (t <= 0.5), e / S - t, (1 - t) - R / S)
 
 
 def squared_error(z, t):
-    return (z - t) * (z - t) / 2, z - t
+    return (z - t) / 2 * (z - t), z - t
 
 
 def poisson(z, t):
+    """e^z − t z, which is e^z where that is infinite."""
     f = np.exp(z)
-    return f - t * z, f - t
+    return f - counted(t, np.where(np.isinf(f), 0, z)), f - t
 
 
 LOSSES = {"bce": bce, "softmax": cross_entropy, "squared_error": squared_error,
@@ -122,8 +131,7 @@ def weighted_loss(options, z, y, w=None):
     terms, delta = LOSSES[options.name](z, t, *counts)
     terms = terms.astype(np.promote_types(terms.dtype, np.float64), copy=False)
     if w is not None:
-        terms = terms * w
-        delta *= w
+        terms, delta = counted(w, terms), counted(w, delta)
     return terms.sum(), delta
 
 

@@ -204,7 +204,8 @@ def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothin
     Returns
     -------
     loss : float
-        In nats, summed in float64.
+        In nats, summed in float64. Of an infinite z its limit: 0 where the target is that label,
+        infinite elsewhere; a sample of weight 0 adds 0.
     delta : ndarray like `z`
 
     Raises
@@ -237,7 +238,8 @@ def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_sm
     Returns
     -------
     loss : float
-        In nats, summed in float64.
+        In nats, summed in float64. One z of +inf in a row has the limit: 0 where that is the class,
+        infinite elsewhere. A row with two of them, or of −inf alone, has none: loss and δ are NaN.
     delta : ndarray like `z`
 
     Raises
@@ -263,7 +265,7 @@ def squared_error(z, y, sample_weight=None):
     Returns
     -------
     loss : float
-        Summed in float64.
+        Summed in float64; NaN for z and y of the same infinity.
     delta : ndarray like `z`
 
     Raises
@@ -288,7 +290,8 @@ def poisson_with_logits(z, y, sample_weight=None):
     Returns
     -------
     loss : float
-        In nats, summed in float64; without log y!, which has no gradient.
+        In nats, summed in float64; without log y!, which has no gradient. Infinite where e^z is,
+        and where z is −inf, unless y is 0: then 0.
     delta : ndarray like `z`
 
     Raises

@@ -12,6 +12,11 @@
 # Squared error:  loss = (z - t)^2 / 2,  delta = z - t
 # Poisson:        loss = e^z - t z,      delta = e^z - t
 #
+# An infinite z has the limit of each loss. Where a formula misses it, by 0 times infinity or a
+# difference of infinities, it gives NaN, which is looked for once, behind the loop: to choose the
+# limit within it costs 5 % of a call (4096 float32 with AVX-512: 14.1 -> 14.8 us). z - t of two
+# infinities has none, and stays NaN.
+#
 # The loss is summed in float64 (N3): element i of the batch goes to partial sum i mod 8,
 # whatever the vector width or the number of threads; blocks of 256 rows keep that phase.
 
@@ -32,15 +37,14 @@ cdef inline vec log1p_of(vec x, vec x_low) noexcept nogil:
 
 cdef inline Terms bce_terms(vec z, vec t) noexcept nogil:
     """E2, E3 of binary cross-entropy."""
-    cdef vec zero = splat(0), infinity = splat(INFINITY)
+    cdef vec zero = splat(0)
     cdef Logistic tail = logistic(z)
     cdef vec linear = fma(-t, z, choose(less(zero, z), z, zero))
     cdef vec s = linear + tail.E, back = s - linear
     cdef vec rest = (linear - (s - back)) + (tail.E - back)         # s + rest = linear + E
     cdef Terms out
-    rest = choose(less(magnitude(s), infinity), rest, zero)
-    out.loss = s + log1p_of(tail.E, fma(tail.E_tail, tail.inverse, rest))
     out.delta = choose(less(z, zero), tail.q - t, (splat(1) - t) - tail.q)
+    out.loss = s + log1p_of(tail.E, fma(tail.E_tail, tail.inverse, rest))
     return out
 
 
@@ -71,6 +75,27 @@ cdef inline Terms terms_of(Kind kind, vec z, vec t) noexcept nogil:
     return out
 
 
+cdef inline vec counted(vec x, vec w) noexcept nogil:
+    """w x, which is 0 where w is 0 and x infinite."""
+    cdef vec least = splat(-1), bounded = at_least(-at_least(-x, least), least)
+    return w * choose(less(splat(0), w), x, bounded)
+
+
+cdef inline void put_limits(Kind kind, real* losses, const real* z, source y,
+                            const Target* target, Py_ssize_t size) noexcept nogil:
+    """E2 where a loss is NaN and z is not: 0 if the target agrees with z, infinity if not."""
+    cdef real t[16]
+    cdef Py_ssize_t i
+    cdef vec scale = splat(<real> target.scale), shift = splat(<real> target.shift)
+    cdef bint agrees
+    for i in range(size):
+        if losses[i] == losses[i] or z[i] != z[i]:
+            continue
+        store(t, fma(scale, splat((<const real*> y)[i]), shift))
+        agrees = t[0] == 0 if z[i] < 0 else kind == BCE and t[0] == 1
+        losses[i] = 0 if agrees else INFINITY
+
+
 cdef inline vec of_rows(const real* values, Py_ssize_t i, Py_ssize_t lanes,
                         Py_ssize_t n_outputs) noexcept nogil:
     """The value of the row that each of the elements from i on lies in."""
@@ -96,7 +121,8 @@ cdef inline void each_output(Kind kind, memory losses, memory delta, source z, s
                              Py_ssize_t n_outputs) noexcept nogil:
     """E2 of each output, not weighted, into losses, E3 into delta, both (n, n_outputs)."""
     cdef Py_ssize_t size = n * n_outputs, block, i, lanes
-    cdef vec x, t, scale = splat(<real> target.scale), shift = splat(<real> target.shift)
+    cdef vec x, t, w, scale = splat(<real> target.scale), shift = splat(<real> target.shift)
+    cdef vec seen = splat(0)
     cdef Terms out
     for block in range((size + VL - 1) // VL):
         i = block * VL
@@ -109,11 +135,15 @@ cdef inline void each_output(Kind kind, memory losses, memory delta, source z, s
         else:
             out = terms_of(kind, x, t)
         store_lanes(<real*> losses + i, out.loss, lanes)
+        seen = seen + out.loss
         if delta == NULL:
             continue
         if sample_weight != NULL:
-            out.delta = out.delta * of_rows(<const real*> sample_weight, i, lanes, n_outputs)
+            w = of_rows(<const real*> sample_weight, i, lanes, n_outputs)
+            out.delta = w * out.delta if kind == BCE else counted(out.delta, w)
         store_lanes(<real*> delta + i, out.delta, lanes)
+    if kind != SQUARED_ERROR and any_nan(seen):
+        put_limits(kind, <real*> losses, <const real*> z, y, target, size)
 
 
 cdef void bce_with_logits(memory losses, memory delta, source z, source y,
@@ -138,16 +168,19 @@ cdef void poisson_with_logits(memory losses, memory delta, source z, source y,
 
 cdef void add_losses(double* sums, source losses, source sample_weight, Py_ssize_t n,
                      Py_ssize_t n_outputs) noexcept nogil:
-    """E2: the weighted losses, element i into partial sum i mod 8 (N3)."""
+    """E2: the weighted losses, element i into partial sum i mod 8 (N3); 0 times infinity is 0."""
     cdef const real* loss = <const real*> losses
     cdef const real* w = <const real*> sample_weight
     cdef Py_ssize_t i
+    cdef double x
     if w == NULL:
         for i in range(n * n_outputs):
             sums[i & 7] += <double> loss[i]
     else:
         for i in range(n * n_outputs):
-            sums[i & 7] += <double> w[i // n_outputs] * <double> loss[i]
+            x = <double> w[i // n_outputs] * <double> loss[i]
+            if x == x or loss[i] != loss[i]:
+                sums[i & 7] += x
 
 
 cdef Py_ssize_t first_outside(source y, double most, bint integral,

@@ -32,6 +32,7 @@ cdef extern from "simd.h" nogil:
     vec signed_as(vec x, vec y) noexcept
     const real SHIFTER
     vec scale2(vec x, vec sum) noexcept
+    bint any_nan(vec x) noexcept
     vec zip_lo(vec a, vec b) noexcept
     vec zip_hi(vec a, vec b) noexcept
 

@@ -11,6 +11,7 @@
  *   residual                          a - q*d, exact when q is close to a/d
  *   root                              square root, correctly rounded
  *   less, choose                      a < b ? x : y per lane, NaN compares false
+ *   any_nan                           whether a lane is NaN
  *   at_least                          x < low ? low : x
  *   magnitude, descent, signed_as     |x|, -|x|, x >= 0 with the sign of y
  *   scale2                            x * 2^n, one rounding, for integral n
@@ -176,11 +177,13 @@ PRIMITIVE vec signed_as(vec x, vec y) { return (vec)((ivec)x | ((ivec)y & ~(bits
 #if defined(FASTBP_AVX512) && defined(FASTBP_FLOAT32)
 typedef __mmask16 truth;
 PRIMITIVE truth less(vec a, vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+PRIMITIVE int any_nan(vec x) { return _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q) != 0; }
 PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm512_mask_blend_ps(t, (__m512)y, (__m512)x); }
 PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm512_max_ps((__m512)low, (__m512)x); }
 #elif defined(FASTBP_AVX512)
 typedef __mmask8 truth;
 PRIMITIVE truth less(vec a, vec b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ); }
+PRIMITIVE int any_nan(vec x) { return _mm512_cmp_pd_mask((__m512d)x, (__m512d)x, _CMP_UNORD_Q) != 0; }
 PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm512_mask_blend_pd(t, (__m512d)y, (__m512d)x); }
 PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm512_max_pd((__m512d)low, (__m512d)x); }
 #else
@@ -189,12 +192,19 @@ PRIMITIVE truth less(vec a, vec b) { return (ivec)(a < b); }
 #if defined(FASTBP_AVX2) && defined(FASTBP_FLOAT32)
 PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm256_blendv_ps((__m256)y, (__m256)x, (__m256)t); }
 PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm256_max_ps((__m256)low, (__m256)x); }
+PRIMITIVE int any_nan(vec x) { return _mm256_movemask_ps(_mm256_cmp_ps((__m256)x, (__m256)x, _CMP_UNORD_Q)); }
 #elif defined(FASTBP_AVX2)
 PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm256_blendv_pd((__m256d)y, (__m256d)x, (__m256d)t); }
 PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm256_max_pd((__m256d)low, (__m256d)x); }
+PRIMITIVE int any_nan(vec x) { return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)x, (__m256d)x, _CMP_UNORD_Q)); }
 #else
 PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)((t & (ivec)x) | (~t & (ivec)y)); }
 PRIMITIVE vec at_least(vec x, vec low) { return choose(less(x, low), low, x); }
+PRIMITIVE int any_nan(vec x) {
+    int any = 0;
+    for (int i = 0; i < VL; i++) any |= x[i] != x[i];
+    return any;
+}
 #endif
 #endif
 

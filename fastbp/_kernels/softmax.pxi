@@ -8,6 +8,10 @@
 # log S is log1p(R) there, and 1 - p is R / S. The rounding error of z_j - m is an argument of
 # its own: e^a has an error of |a| times that of a. R is summed in float64 with its rounding
 # errors, ascending, whatever the vector width.
+#
+# One z_j of +infinity has the limit: p_j = 1, and a loss of infinity where t is not 0 elsewhere.
+# With two of them, or where all are -infinity, there is none, and all three are NaN: e^(z - m) of
+# the others brings it into R.
 
 cdef inline Py_ssize_t largest(const real* z, Py_ssize_t n) noexcept nogil:
     """Index of the first of the largest."""
@@ -59,10 +63,9 @@ ctypedef struct Sum:        # high + low, low being a rounding error of high
 
 
 cdef inline Sum rest_of(real* E, Py_ssize_t n_outputs, Py_ssize_t top) noexcept nogil:
-    """R of one sample: the sum of all E_j but the largest, which is taken out meanwhile."""
+    """R of one sample: the sum of all E_j but the largest, which is left as 1 for any m."""
     cdef Sum rest
     cdef double s, x, back
-    cdef real E_top = E[top]
     cdef Py_ssize_t j
     rest.high, rest.low, E[top] = 0, 0, 0
     for j in range(n_outputs):
@@ -71,7 +74,7 @@ cdef inline Sum rest_of(real* E, Py_ssize_t n_outputs, Py_ssize_t top) noexcept 
         back = s - rest.high
         rest.low += (rest.high - (s - back)) + (x - back)
         rest.high = s
-    E[top] = E_top
+    E[top] = 1
     return rest
 
 
