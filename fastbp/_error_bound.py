@@ -10,7 +10,8 @@ Beside every array x of a network stands e_x, what a computation with unit round
     e_dW     = gamma(m) |h^T| |delta| + e_h^T |delta| + |h^T| e_delta + e_h^T e_delta + eta(m)
 
 m is the number of samples, and db is dW with h = 1. A computed factor is at most |x| + e_x. Where
-W and b are known to e_W and e_b only, e_z and e_g have |h| e_W, e_b and |delta| e_W^T more.
+W and b are known to e_W and e_b only, e_z and e_g have |h| e_W, e_b and |delta| e_W^T more. e_x is
+infinite where x may overflow, or a sum on its way to x.
 
 Each function moves with z by no more than this, and has c u of its value, or of M, beside it:
 
@@ -38,6 +39,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+
+from . import _mathematics
 
 
 class Rounding(NamedTuple):
@@ -96,10 +99,12 @@ class Rules:
     def __init__(self, dtype, rounding):
         info = np.finfo(dtype)
         self.u, self.tiny, self.c = float(info.eps) / 2, float(info.smallest_subnormal), rounding
+        self.largest = float(info.max)
 
     def rounded(self, size, e, c):
-        """e_x of values off by e after roundings of c u in all."""
-        return e + c * (self.u * (size + e) + self.tiny)
+        """e_x of values off by e after roundings of c u in all; infinite where they overflow."""
+        e = e + c * (self.u * (size + e) + self.tiny)
+        return np.where(size + e < self.largest, e, np.inf)
 
     def ball(self, x, e, c):
         """The same with its values."""
@@ -115,7 +120,8 @@ class Rules:
         e += gamma * _size(b.x) + (1 + gamma) * b.e
         if B.e.ndim:
             e += (1 + gamma) * (size_A + A.e) @ B.e
-        return Ball(A.x @ B.x + b.x, e)
+        # e has gamma of all magnitudes: no partial sum overflows below that of the largest number
+        return Ball(A.x @ B.x + b.x, np.where(e < gamma * self.largest, e, np.inf))
 
     def times(self, A, B):
         """The product of single elements: delta of E5."""
@@ -195,11 +201,11 @@ def bce(do, z, y):
 
 
 def softmax(do, z, y):
-    top = z.x.max(axis=1, keepdims=True)
-    E = np.exp(z.x - top)
+    a, _ = _mathematics.below_largest(z.x)
+    E = np.exp(a)
     others = E @ (1 - np.eye(E.shape[1], dtype=E.dtype))    # 1 - p without a cancellation
     S = E.sum(axis=1, keepdims=True)
-    e = 2 * (z.e + do.c.shift * do.u * _size(z.x - top)).max(axis=1, keepdims=True)
+    e = 2 * (z.e + do.c.shift * do.u * _size(a)).max(axis=1, keepdims=True)
     return _gap(do, E / S, others / S, y, e, do.c.softmax)
 
 

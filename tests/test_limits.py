@@ -7,12 +7,14 @@ The tables hold the right values; "most" stands for the largest number of the dt
 from itertools import product
 
 import numpy as np
+import oracle
 import pytest
 from families import WIDTHS
 
 import fastbp
 from fastbp import reference
 from fastbp._equations import _with_logits
+from fastbp._error_bound import error_bound
 
 INF, NAN = np.inf, np.nan
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
@@ -239,6 +241,24 @@ def test_networks_whose_logits_overflow(isa, dtype, loss, sign, y, right):
             reference.backprop(net.weights, net.biases, X, y, loss=loss)[0]]
     assert found == [right] * len(found)
     assert not np.isnan(net.grad).any() and net.grad.any() == (right != 0)
+
+
+@pytest.mark.parametrize("loss, sign, y, right", NETWORKS)
+def test_bounds_beside_infinite_logits(isa, dtype, loss, sign, y, right):
+    """Nothing is claimed where the gradient of the true, finite z may be another."""
+    net, X = overflowing(loss, sign, dtype)
+    y = np.array([y], dtype)
+    net.backprop(X, y)
+    wide = np.longdouble if dtype == "float64" else np.float64
+    true, twin = error_bound(net.weights, net.biases, X, y if loss == "softmax" else y[:, None],
+                             wide=wide, loss=loss)
+    for bound in (net.error_bound(X, y), twin):
+        assert not np.isnan(bound).any()
+        with np.errstate(all="ignore"):
+            assert np.all((bound == INF) | (np.abs(net.grad - true) <= bound))
+    if right == 0:
+        exact, bound = oracle.error_bound(net.weights, net.biases, X, y, loss=loss, u=U[dtype])
+        oracle.assert_within(net.loss_value(X, y), exact.loss, bound.loss, "loss")
 
 
 def test_samples_without_weight_that_overflow(isa, dtype):
