@@ -10,6 +10,7 @@ from fastbp import _random
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport isinf
 
 from fastbp._gradient cimport Totals, loss_of, mean_of, start, sweep_blocks, total_loss
 from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
@@ -78,7 +79,7 @@ cdef void epoch_of_thread(void* task, Seat* seat) noexcept nogil:
 cdef void settle_part(void* task, const Seat* seat) noexcept nogil:
     """The loss with its penalty; a batch without weight makes no step."""
     cdef Epoch* e = <Epoch*> task
-    cdef double unpenalised, loss
+    cdef double unpenalised, loss, penalty
     if seat.part > 0:
         return
     e.step_weight = e.totals.weight
@@ -92,7 +93,10 @@ cdef void settle_part(void* task, const Seat* seat) noexcept nogil:
         e.rule.advance(e.rule)
         if e.batch_loss != NULL:
             e.batch_loss.loss = mean_of(unpenalised, e.step_weight)
-            e.batch_loss.penalty = mean_of(settled(loss - unpenalised), e.step_weight)
+            penalty = settled(loss - unpenalised)       # as it counts in the sum
+            if isinf(unpenalised):
+                penalty = e.totals.penalty
+            e.batch_loss.penalty = mean_of(penalty, e.step_weight)
     if e.batch_loss != NULL:
         e.batch_loss += 1
     start(&e.totals)

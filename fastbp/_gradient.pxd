@@ -16,6 +16,7 @@ ctypedef struct Batch:          # the samples of one gradient
 ctypedef struct Totals:         # float64 sums over the samples (N3)
     double loss[8]              # element i of the batch in partial sum i mod 8
     double weight
+    double penalty              # l2/2 times the sum of W^2, from `total_loss`
 
 
 # The loss of a batch, and with `gradient` its gradient into what `ws` is bound to
@@ -36,8 +37,7 @@ cdef bint sweep_blocks(Sweep* sweep, Seat* seat, const Batch* batch, Py_ssize_t 
                        Totals* totals) noexcept nogil
 # Within a part, the loss summed, with its penalty, whose gradient is added to every dW; of no use
 # when the call is called off
-cdef double total_loss(Sweep* sweep, const Seat* seat, const Totals* totals,
-                       double l2) noexcept nogil
+cdef double total_loss(Sweep* sweep, const Seat* seat, Totals* totals, double l2) noexcept nogil
 # After a gradient, every dW and db over the divisor
 cdef int divide_by(Sweep* sweep, double divisor) except -1
 # bytes for the gathered samples of a block

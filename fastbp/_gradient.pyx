@@ -164,7 +164,7 @@ cdef void start(Totals* totals) noexcept nogil:
     cdef int i
     for i in range(8):
         totals.loss[i] = 0
-    totals.weight = 0
+    totals.weight = totals.penalty = 0
 
 
 cdef double loss_of(const Totals* totals) noexcept nogil:
@@ -185,13 +185,13 @@ cdef double mean_of(double loss, double weight) noexcept nogil:
     return loss
 
 
-cdef double total_loss(Sweep* sweep, const Seat* seat, const Totals* totals,
-                       double l2) noexcept nogil:
+cdef double total_loss(Sweep* sweep, const Seat* seat, Totals* totals, double l2) noexcept nogil:
     """The loss summed, with its penalty, whose gradient is added to every dW."""
     cdef float_mode mode = enter_float_mode()
     cdef double loss = loss_of(totals)
     if l2 != 0:
-        loss = settled(loss + add_penalty(sweep, seat, l2))
+        totals.penalty = add_penalty(sweep, seat, l2)
+        loss = settled(loss + totals.penalty)
     leave_float_mode(mode)
     return loss
 
@@ -234,7 +234,7 @@ cdef void divide(Sweep* sweep, const Seat* seat, double divisor) noexcept nogil:
     leave_float_mode(mode)
 
 
-cdef double finish(Sweep* sweep, const Totals* totals, bint gradient, bint mean,
+cdef double finish(Sweep* sweep, Totals* totals, bint gradient, bint mean,
                    double l2) except? -1:
     """Penalty and reduction: completes every dW and db; returns the loss."""
     cdef Seat alone = Seat(0, 0, 0)

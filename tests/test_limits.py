@@ -244,6 +244,18 @@ def test_networks_whose_logits_overflow(isa, dtype, loss, sign, y, right):
 
 
 @pytest.mark.parametrize("loss, sign, y, right", NETWORKS)
+def test_epochs_of_infinite_losses(isa, dtype, loss, sign, y, right):
+    """The penalty is ½ l2 W², whatever the loss; a step at infinite loss may lead anywhere."""
+    net, X = overflowing(loss, sign, dtype)
+    losses = np.full((1, 2), NAN)
+    total = net.train_epoch(X, np.array([y]), fastbp.SGD(lr=1e-3), l2=2**-5, batch_losses=losses)
+    assert total == right + 1 and losses.tolist() == [[right, 1]]
+    net, _ = overflowing(loss, sign, dtype)
+    total = net.train_epoch(X, np.array([y]), fastbp.SGD(lr=1e-3), batch_losses=losses)
+    assert total == right and losses.tolist() == [[right, 0]]
+
+
+@pytest.mark.parametrize("loss, sign, y, right", NETWORKS)
 def test_bounds_beside_infinite_logits(isa, dtype, loss, sign, y, right):
     """Nothing is claimed where the gradient of the true, finite z may be another."""
     net, X = overflowing(loss, sign, dtype)
