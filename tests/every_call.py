@@ -223,9 +223,13 @@ def losses_of_layers(a, sizes, y, options, dtype, layout, n_threads):
     def unchecked(dW1, db1, dW2, db2):
         recursion = UncheckedLayers(**made)
         params = [p.ctypes.data for pair in zip(weights, biases, strict=True) for p in pair]
-        return partial(recursion.loss_and_grad_at, params, a.X.ctypes.data, len(a.X), y,
-                       [grad.ctypes.data for grad in (dW1, db1, dW2, db2)], sample_weight=a.w,
-                       **options), ()
+        written = [dW1, db1, dW2, db2]
+
+        def run():
+            return recursion.loss_and_grad_at(
+                params, a.X.ctypes.data, len(a.X), y, [grad.ctypes.data for grad in written],
+                sample_weight=a.w, **options)
+        return run, ()
 
     yield Call(f"{name}: loss_and_grad", grads, checked)
     yield Call(f"{name}: loss_and_grad unchecked", grads, unchecked)
