@@ -3,6 +3,7 @@ the children's, to the bit; when the hooks are gone, they are those of one nativ
 """
 
 import warnings
+from collections import OrderedDict
 
 import pytest
 
@@ -12,6 +13,7 @@ from torch import nn  # noqa: E402
 from torch.nn.modules import module as modules  # noqa: E402
 
 from fastbp.torch import FusedSequential, fuse  # noqa: E402
+from fastbp.torch._children import HOOKS  # noqa: E402
 
 DIRECT = pytest.mark.parametrize("direct", [False, True])
 
@@ -206,6 +208,21 @@ def test_hooks_of_a_child(hook, child):
     same(gradients(fused, X, g), gradients(unfused(fused), X, g))
     assert len(seen) == 2
     handle.remove()
+    same(gradients(fused, X, g), expected)
+
+
+@pytest.mark.parametrize("hook", ONE)
+def test_hooks_in_another_dict(hook):
+    """`module._forward_hooks = OrderedDict()` is how programs remove all hooks at once."""
+    fused, (X, g) = fuse(layers()), batch(4)
+    expected, seen = gradients(fused, X, g), []
+    for name in HOOKS:
+        setattr(fused[0], name, OrderedDict())
+    ONE[hook](fused[0], MAKE[hook](seen, lambda module: True))
+    same(gradients(fused, X, g), gradients(unfused(fused), X, g))
+    assert len(seen) == 2
+    for name in HOOKS:
+        setattr(fused[0], name, OrderedDict())
     same(gradients(fused, X, g), expected)
 
 

@@ -106,6 +106,16 @@ def test_edits_of_a_fused_module():
         loss_and_grad_(fused, X, batch(4)[1], "squared_error")
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_parameters_in_another_dict(bias):
+    """`__setstate__` gives a Linear the very dict of parameters that another has."""
+    fused, X = fuse(nn.Sequential(nn.Linear(3, 4, bias=bias), nn.Tanh())), torch.ones(2, 3)
+    fused(X)
+    other = nn.Linear(3, 4)
+    fused[0].__setstate__(other.__dict__.copy())
+    assert torch.equal(fused(X), fuse(nn.Sequential(other, nn.Tanh()))(X))
+
+
 def test_to_another_dtype_and_back():
     """Between forward and backward it is a change like any other."""
     fused = fuse(sequential())

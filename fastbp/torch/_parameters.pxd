@@ -14,7 +14,7 @@ cdef class Operands:
 
 cdef class Parameters:
     """Where the Linears hold them, and which shape each should have."""
-    cdef list slots             # (dict of a Linear's parameters, "weight" or "bias")
+    cdef list slots             # (attributes of a Linear, "weight" or "bias")
     cdef list present           # of W_1, b_1, ...: whether it is a parameter
     cdef list absent            # slots of the others
     cdef Py_ssize_t* shapes     # of each that is present: (fan_out, fan_in), or (fan_out, 0)

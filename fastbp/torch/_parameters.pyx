@@ -19,6 +19,12 @@ cnp.import_array()
 cdef object wants_grad = torch.Tensor.requires_grad.__get__
 
 
+cdef inline object parameter(slot):
+    """The parameter in a slot; None where there is none."""
+    attributes, name = slot
+    return (<dict> (<dict> attributes)["_parameters"]).get(name)
+
+
 cdef class Operands:
     def __cinit__(self, Py_ssize_t n_params):
         self.params, self.addresses, self.copies = [], [], []
@@ -33,9 +39,9 @@ cdef class Operands:
 cdef class Parameters:
     def __init__(self, linears):
         cdef Py_ssize_t i = 0, l
-        slots = [(linear._parameters, name) for linear in linears for name in ("weight", "bias")]
-        # a bias that is no parameter now may be remade by a parametrisation, and not be absent
-        self.present = [name == "weight" or held.get(name, linears) is not None
+        slots = [(linear.__dict__, name) for linear in linears for name in ("weight", "bias")]
+        # absent is a bias of None; one that is no parameter may be remade by a parametrisation
+        self.present = [name == "weight" or held["_parameters"].get(name, ...) is not None
                         for held, name in slots]
         self.slots = [slot for slot, there in zip(slots, self.present) if there]
         self.absent = [slot for slot, there in zip(slots, self.present) if not there]
@@ -55,8 +61,8 @@ cdef class Parameters:
         free(self.shapes)
 
     cdef bint has_new_bias(self):
-        for held, name in self.absent:
-            if (<dict> held).get(name) is not None:
+        for slot in self.absent:
+            if parameter(slot) is not None:
                 return True
         return False
 
@@ -69,8 +75,8 @@ cdef class Parameters:
         cdef Py_ssize_t i
         cdef View* view
         cdef Fault fault
-        for i, (held, name) in enumerate(self.slots):
-            p = (<dict> held).get(name)
+        for i, slot in enumerate(self.slots):
+            p, name = parameter(slot), slot[1]
             if p is None:
                 self.reason = f"a Linear has no {name} of its own"
                 return None

@@ -7,7 +7,7 @@ cdef bint is_watched()
 cdef class Children:
     """The children of one module, and all that must be as PyTorch made it."""
     cdef tuple children
-    cdef list hooks, calls, attributes, kinds
+    cdef list calls, attributes, kinds
 
     # whether a module's `_modules` are the very same, of the same classes
     cdef bint are_those_of(self, dict modules)

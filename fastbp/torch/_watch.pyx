@@ -12,6 +12,9 @@ from fastbp.torch import _children
 
 from cpython.object cimport PyObject, PyTypeObject
 
+cdef list GLOBAL_HOOKS = _children.GLOBAL_HOOKS
+cdef tuple HOOKS = _children.HOOKS
+
 cdef object is_tracing = torch._C._is_tracing
 cdef object in_transform = torch._C._are_functorch_transforms_active
 cdef object dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -37,7 +40,6 @@ cdef dict namespace(owner):
 cdef class Children:
     def __init__(self, module):
         self.children = tuple(module._modules.values())
-        self.hooks = [*_children.hooks_of(*self.children), *_children.GLOBAL_HOOKS]
         self.calls = [(namespace(owner), name, value, owner)
                       for owner, name, value in _children.calls_of(self.children)]
         self.attributes = [child.__dict__ for child in self.children]
@@ -56,9 +58,13 @@ cdef class Children:
         return True
 
     cdef bint have_hooks(self):
-        for hooks in self.hooks:
+        for hooks in GLOBAL_HOOKS:
             if hooks:
                 return True
+        for attributes in self.attributes:
+            for name in HOOKS:        # a dict of hooks may be replaced by another
+                if (<dict> attributes)[name]:
+                    return True
         return False
 
     cdef str replaced(self):
