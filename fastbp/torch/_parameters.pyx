@@ -12,7 +12,7 @@ from fastbp.torch import _tensors
 cimport numpy as cnp
 from libc.stdlib cimport calloc, free
 
-from fastbp.torch._gate cimport FITS, OPAQUE, STRIDED, SUBCLASS, Fault, look
+from fastbp.torch._gate cimport EMPTY, FITS, NEGATIVE, OPAQUE, STRIDED, SUBCLASS, Fault, look
 
 cnp.import_array()
 
@@ -92,7 +92,9 @@ cdef class Parameters:
                     view.typenum != cnp.NPY_FLOAT32 and view.typenum != cnp.NPY_FLOAT64):
                 self.reason = (f"a {name} is a {type(p).__name__}" if fault == SUBCLASS else
                                f"a {name} is {p.dtype} on {p.device}"
-                               + ", not contiguous" * (fault == STRIDED))
+                               + ", not contiguous" * (fault == STRIDED)
+                               + ", with the negative bit" * (fault == NEGATIVE)
+                               + ", without memory" * (fault == EMPTY))
                 return None
             found.params.append(p)
             found.addresses.append(<Py_ssize_t> view.data)
