@@ -97,6 +97,17 @@ def test_hidden_layers(value):
     assert model(MLPRegressor, REAL, hidden_layer_sizes=value).coefs_[0].shape == (4, 3)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "invscaling", "adaptive"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_rate_at_which_training_diverges(schedule, momentum):
+    """The rate is changed after an epoch that left a velocity of NaN; the error is scikit-learn's.
+    """
+    diverging = model(MLPRegressor, solver="sgd", learning_rate=schedule, momentum=momentum,
+                      learning_rate_init=1e30, activation="identity", max_iter=20)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=TOO_LARGE):
+        diverging.fit(X, REAL)
+
+
 def test_a_rate_that_falls_beyond_the_range_of_floats():
     """t^power_t may be infinite; then the quotient is that of logarithms."""
     assert slowed(0.1, 61, 0.5) == 0.1 / 61**0.5

@@ -58,8 +58,7 @@ class Optimizer:
             vectors = {name: x for name, x in state.items() if isinstance(x, np.ndarray)}
             if any(x.size != net.n_params for x in vectors.values()):
                 return False
-            self.rule.load_state_dict(
-                state | {name: x.astype(net.dtype) for name, x in vectors.items()})
+            self._resume(state | {name: x.astype(net.dtype) for name, x in vectors.items()})
         return True
 
     def after_epoch(self, t):
@@ -85,7 +84,11 @@ class Optimizer:
         state = self.rule.state_dict()
         if "v" in state:
             state["v"] *= self.rule.lr / rate
-        self.rule.load_state_dict({**state, "lr": rate})
+        self._resume({**state, "lr": rate})
+
+    def _resume(self, state):
+        """Of a run that diverged too: the parameters, which have then too, are looked at later."""
+        self.rule._resume(state, False)
 
 
 def slowed(rate, t, power):
