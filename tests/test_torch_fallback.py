@@ -223,6 +223,19 @@ def test_a_fallback_that_was_not_asked_for_is_told_once(change, dtype, word):
     assert not told(lambda: fused(X.float() if not dtype.is_complex else X.real))
 
 
+def test_what_is_told_names_the_line_of_the_call():
+    """By it Python's filters tell one call from another."""
+    modules, X = [fuse(layers()), fuse(layers())], batch(4)[0].float()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for fused in modules:
+            strided(fused)
+        modules[0](X)
+        modules[1](X)
+    assert [each.filename for each in caught] == [__file__] * 2
+    assert caught[0].lineno + 1 == caught[1].lineno
+
+
 def test_an_error_that_a_warning_becomes_is_none_twice():
     """With warnings as errors the module computes from the next call on."""
     fused, X = fuse(layers()), batch(4)[0].float()

@@ -60,8 +60,10 @@ class FusedSequential(nn.Sequential):
         """Say once that the children compute, where nothing of PyTorch asked for it."""
         if reason is not None and "_warned" not in self.__dict__:
             self.__dict__["_warned"] = True
+            # to the caller of the module: two frames above `forward` are nn.Module's
             warnings.warn(f"{reason}: PyTorch computes this fused module, child after child, which "
-                          "is slower (docs/torch.md, Limits)", RuntimeWarning, stacklevel=4)
+                          "is slower (docs/torch.md, When the children compute)", RuntimeWarning,
+                          stacklevel=5)
 
     def forward(self, X: Tensor) -> Tensor:
         """h_L (..., n_outputs) of X (..., n_features), both in the dtype of the parameters.
