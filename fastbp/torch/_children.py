@@ -72,8 +72,7 @@ def has_hooks(*modules):
 
 
 def _as_made(kind):
-    """The forward of a class of PyTorch; no function where one has already
-    replaced it."""
+    """The forward that a class of PyTorch came with; "replaced" if it has another by now."""
     forward = kind.__dict__["forward"]
     made = inspect.isfunction(forward) and forward.__code__.co_filename == inspect.getfile(kind)
     return forward if made else "replaced"

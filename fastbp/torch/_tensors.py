@@ -13,7 +13,7 @@ def readable(name, tensor):
     Raises TypeError for a tensor that is not dense on the CPU, ValueError for one whose storage
     has become too small.
     """
-    if not isinstance(tensor, torch.Tensor) or type(tensor) not in PLAIN:
+    if type(tensor) not in PLAIN:
         raise TypeError(f"{name} is of type {type(tensor).__name__}; it should be a Tensor")
     if tensor.is_nested or tensor.is_quantized:
         kind = "nested" if tensor.is_nested else "quantized"
