@@ -87,7 +87,7 @@ class Optimizer:
         self._resume({**state, "lr": rate})
 
     def _resume(self, state):
-        """Of a run that diverged too: the parameters, which have then too, are looked at later."""
+        """Unchecked: a run that diverged is told of by its parameters, after the epoch."""
         self.rule._resume(state, False)
 
 
