@@ -4,6 +4,9 @@ or it raises an error that says grad, and leaves the others as they were.
 (Memory that .grad shares with what is read is in test_torch_overlap.py.)
 """
 
+import ctypes
+
+import numpy as np
 import pytest
 from apart import apart
 
@@ -197,6 +200,39 @@ def test_a_refused_call_leaves_all_gradients(made):
     with pytest.raises(TypeError, match="^y is "):
         loss_and_grad_(fused, X, None, nn.MSELoss())
     close([p.grad for p in fused.parameters()], before)
+
+
+HOLDS = {"tensor": lambda grad: grad, "detached": torch.Tensor.detach,
+         "view": lambda grad: grad[1:], "storage": torch.Tensor.untyped_storage,
+         "typed storage": torch.Tensor.storage, "array": torch.Tensor.numpy,
+         "array by DLPack": np.from_dlpack,
+         "buffer": lambda grad: memoryview(grad.numpy()),
+         "graph": lambda grad: (grad * torch.ones(4, requires_grad=True, dtype=grad.dtype)).sum()}
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("hold", HOLDS)
+def test_memory_of_a_gradient_that_is_held(hold):
+    """After zero_grad it is taken again if nobody has it in any way, and left to who has."""
+    fused, X, y = case(20)
+    p = fused[0].bias
+
+    def step():
+        fused.zero_grad()
+        loss_and_grad_(fused, X, y, nn.MSELoss())
+        return p.grad.data_ptr()
+
+    at = step()
+    assert step() == at
+    holder = HOLDS[hold](p.grad)
+    before = plain(p.grad)
+    X *= 2
+    assert step() != at
+    fused.zero_grad()
+    loss_and_grad_(fused, X, y, nn.MSELoss())
+    memory = np.ctypeslib.as_array(ctypes.cast(at, ctypes.POINTER(ctypes.c_double)), (4,))
+    assert np.array_equal(memory, before.numpy())
+    del holder
 
 
 @apart

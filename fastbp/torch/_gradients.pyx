@@ -158,13 +158,14 @@ cdef object new_tensor(array):
 cdef bint is_free(tuple handed, const View* of_p, View* view) except -1:
     """Whether nobody else holds a tensor or its memory, and it is as it was made for a parameter.
 
-    One reference to the tensor is that of `handed`; one to its storage is the tensor's, and one
-    that of the storage in `handed`.
+    Of the references to the tensor one is that of `handed`, and one that of a name here; so it is
+    with the object of its storage, of which the storage has one too. Of those to the storage itself
+    one is the tensor's, and one the object's.
     """
     if handed is None:
         return False
     tensor, storage, array = handed
-    return (Py_REFCNT(tensor) == 2 and uses_of(tensor) == 1
+    return (Py_REFCNT(tensor) == 2 and uses_of(tensor) == 1 and Py_REFCNT(storage) == 3
             and uses_of_storage(storage._cdata) == 2 and not wants_grad(tensor)
             and look(tensor, view, <const char*> cnp.PyArray_DATA(array)) == FITS
             and view.data == <char*> cnp.PyArray_DATA(array) and view.typenum == of_p.typenum
