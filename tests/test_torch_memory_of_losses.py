@@ -158,7 +158,6 @@ def test_a_tensor_that_has_a_graph(name):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("slot", SLOTS)
 def test_any_parameter(slot, way):
-    """The right gradient; or an error that names it where it has strides of its own."""
     (i, name), t = slot, tensors(300)
     for called in (False, True):
         fused = fuse(sequential(SIZES))
@@ -170,15 +169,8 @@ def test_any_parameter(slot, way):
                 setattr(fused[i], name, nn.Parameter(p.data.clone()))
         else:
             p.data = WAYS[way](p.data)
-        p = getattr(fused[i], name)
         want = expected(fused, squared_error, t)
-        if not p.is_contiguous() or p.is_neg() or p._is_zerotensor():
-            try:
-                close(got(fused, squared_error, t), want)
-            except (TypeError, ValueError) as error:
-                assert name in str(error) and "should" in str(error)
-        else:
-            close(got(fused, squared_error, t), want)
+        close(got(fused, squared_error, t), want)
 
 
 # ---- memory that is not there
