@@ -80,7 +80,8 @@ def _as_made(kind):
 
 # (owner, name, value); a class of PyTorch's has no `__call__` or `_call_impl` but nn.Module's
 _CALLS = [(nn.Module, "__call__", nn.Module.__call__),
-          (nn.Module, "_call_impl", nn.Module._call_impl)]
+          (nn.Module, "_call_impl", nn.Module._call_impl),
+          (nn.Sequential, "forward", _as_made(nn.Sequential))]
 _CALLS += [(kind, name, value) for kind in (nn.Linear, *ACTIVATIONS) for name, value in
            (("forward", _as_made(kind)), ("__call__", None), ("_call_impl", None))]
 _FUNCTIONS = {nn.Linear: [(functional, "linear")], nn.Sigmoid: [(torch, "sigmoid")],
@@ -92,7 +93,7 @@ _CALLS += [(owner, name, getattr(owner, name))
 def calls_of(children):
     """(owner, name, value) of all that the children call, as PyTorch made it; None: not there."""
     kinds = {parametrize.type_before_parametrizations(child) for child in children}
-    owners = [nn.Module, *kinds]
+    owners = [nn.Module, nn.Sequential, *kinds]
     functions = [each for kind in kinds for each in _FUNCTIONS[kind]]
     return [(owner, name, value) for owner, name, value in _CALLS
             if owner in owners or (owner, name) in functions]
