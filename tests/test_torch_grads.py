@@ -1,5 +1,4 @@
-"""loss_and_grad_ writes the right gradient into .grad, whatever became of it since the last call;
-or it raises an error that says grad, and leaves the others as they were.
+"""loss_and_grad_ leaves the right gradient in .grad, whatever became of that since the last call.
 
 (Memory that .grad shares with what is read is in test_torch_overlap.py.)
 """
@@ -154,22 +153,13 @@ def test_a_gradient_that_can_be_written(change, slot, made):
 @pytest.mark.parametrize("slot", SLOTS)
 @pytest.mark.parametrize("change", OTHERS)
 def test_a_gradient_that_cannot_be_written(change, slot, made):
-    """A new one in its place, or an error after which the others are as they were, and which
-    zero_grad() ends."""
+    """A new one comes in its place."""
     i, name = SLOTS[slot]
     for n in (4, 300):
         fused, X, y = case(n)
         p, expected = getattr(fused[i], name), eager(fused, X, y)
         changed(fused, X, y, made, p, OTHERS[change])
-        others = [(q, q.grad.clone()) for q in fused.parameters() if q is not p]
-        try:
-            loss_and_grad_(fused, X, y, nn.MSELoss())
-        except (TypeError, ValueError, RuntimeError) as error:
-            assert "grad" in str(error)
-            for q, grad in others:
-                assert torch.equal(q.grad, grad)
-            fused.zero_grad()
-            loss_and_grad_(fused, X, y, nn.MSELoss())
+        loss_and_grad_(fused, X, y, nn.MSELoss())
         right(fused, expected)
 
 

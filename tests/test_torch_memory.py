@@ -172,19 +172,15 @@ def test_any_parameter(slot, way):
 
 @apart
 def test_a_parameter_that_is_turned_while_a_pass_waits():
-    """The pass goes back with the numbers that it went forward with, or refuses."""
+    """The pass refuses to go back with other numbers than it went forward with."""
     fused, (X, g) = fuse(sequential()), batch(4)
     expected = eager(fused, X, g)
     for turn in (torch._neg_view, lambda a: torch._efficientzerotensor(a.shape, dtype=a.dtype)):
         for child in (fused[0], fused[2]):
             h, kept = fused(X), child.weight.data
             child.weight.data = turn(kept)
-            try:
-                got = torch.autograd.grad(h, [*fused.parameters()], g)
-            except RuntimeError as error:
-                assert "modified in place" in str(error)
-            else:
-                close(got, expected[2:])
+            with pytest.raises(RuntimeError, match="modified in place"):
+                torch.autograd.grad(h, [*fused.parameters()], g)
             child.weight.data = kept
     close(gradients(fused, X, g), expected)
 
@@ -278,16 +274,12 @@ def test_no_rows():
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (3, 0, 2)])
 def test_layers_without_units(sizes):
-    """fuse refuses them, or the module computes as before."""
+    """fuse refuses them; within a larger module they compute as before."""
     children = [nn.Linear(i, o) for i, o in zip(sizes, sizes[1:], strict=False)]
     module = nn.Sequential(*children)
     X = torch.ones(4, sizes[0])
-    try:
-        fused = fuse(module)
-    except TypeError as error:
-        assert "Linear" in str(error)
-    else:
-        assert torch.equal(fused(X), module(X))
+    with pytest.raises(TypeError, match="which has no units"):
+        fuse(module)
     larger = nn.ModuleList([nn.Sequential(*children), sequential()])
     fuse(larger)
     assert torch.equal(larger[0](X), module(X))
