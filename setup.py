@@ -55,13 +55,14 @@ DIRECTIVES = {
     "cdivision": True,
     "freethreading_compatible": True,
     "binding": True,
+    "auto_pickle": False,
 }
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-MODULES = ("_kernels.dispatch", "_signals", "_team", "_workspace", "_recursion", "_backward",
-           "_gradient", "_loss", "_certificate", "_equations", "_arrays", "_layers", "_unchecked",
-           "_optim", "_epoch", "_mlp", "torch._gate", "torch._watch",
+MODULES = ("_kernels.dispatch", "_calls", "_copies", "_signals", "_team", "_workspace",
+           "_recursion", "_backward", "_gradient", "_loss", "_certificate", "_equations", "_arrays",
+           "_layers", "_unchecked", "_optim", "_epoch", "_mlp", "torch._gate", "torch._watch",
            "torch._parameters", "torch._gradients", "torch._binding")
 
 

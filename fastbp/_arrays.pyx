@@ -85,8 +85,15 @@ cdef class LayerArrays:
                 for l, (array, shape) in enumerate(zip(arrays, zip(*axes)))]
 
     def converted(self, name, arrays, ndim):
+        named = self.named(name, arrays, ndim)
+        arrays = [_checks.real_array(name, array, self.dtype) for name, array, _ in named]
+        self.check_layout(name, arrays, named)
         return [_checks.real_array(name, array, self.dtype, shape=shape)
-                for name, array, shape in self.named(name, arrays, ndim)]
+                for array, (name, _, shape) in zip(arrays, named)]
+
+    def check_layout(self, name, arrays, named):
+        _checks.refuse_transposed(name, arrays, [shape for _, _, shape in named],
+                                  "oi" if self.shape.transposed else "io")
 
     def check_outputs(self, dW, db, dX, n, inputs):
         weights, biases, others = inputs
@@ -94,7 +101,9 @@ cdef class LayerArrays:
         inputs = {**{name: array for name, array, _ in named}, **others}
         outputs = []
         if dW is not None:
-            outputs += self.named("weight_grads", dW, 2) + self.named("bias_grads", db, 1)
+            outputs += self.named("weight_grads", dW, 2)
+            self.check_layout("weight_grads", dW, outputs)
+            outputs += self.named("bias_grads", db, 1)
         if dX is not None:
             outputs.append(("input_grad", dX, (n, self.shape.sizes[0])))
         for name, array, shape in outputs:

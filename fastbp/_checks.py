@@ -8,11 +8,13 @@ tested after the conversion to the dtype of the computation: those are the value
 Compiled callers may test a range themselves and come here only to raise.
 """
 
+import functools
+import inspect
 import math
 import operator
 import reprlib
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,89 @@ ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
 UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or summed there
 _SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
 _OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as overlapping
+
+
+# ---- calls
+
+
+def unbound(function, given, names):
+    """What to say of a call that does not bind to the parameters; ``None`` of one that does.
+
+    ``given`` are the arguments by position, ``names`` those of the others.
+    """
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*given, **dict.fromkeys(names))
+        return None
+    except TypeError:
+        pass
+    call = _name_of_call(function, given)
+    parameters = list(signature.parameters.values())
+    if parameters[:1] and parameters[0].name == "self":
+        parameters, given = parameters[1:], given[1:]
+    usage = call.rpartition(".")[2] + str(signature.replace(parameters=parameters))
+    places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    known = [p.name for p in parameters]
+    unknown = [name for name in names if name not in known]
+    twice = [name for name in places[:len(given)] if name in names]
+    if unknown:
+        near = nearest(unknown[0], known)
+        hint = f" (did you mean {near!r}?)" if near else ""
+        what = f"has no argument {unknown[0]!r}{hint}"
+    elif len(given) > len(places):
+        plural = "s" * (len(places) != 1)
+        what = f"takes {len(places)} argument{plural} by position and got {len(given)}"
+        if places[:1] == ["layer_sizes"] and all(_integer(size) is not None for size in given):
+            usage = f"{call}({list(given)}{', ...' * (len(places) > 1)}): layer_sizes is a sequence"
+    elif twice:
+        what = f"got {twice[0]!r} both by position and by name"
+    else:
+        missing = [p.name for p in parameters[len(given):]
+                   if p.default is p.empty and p.name not in names]
+        what = f"lacks {', '.join(missing)}"
+    return f"{call} {what}; the call should be {usage}"
+
+
+def _name_of_call(function, given):
+    """``MLP`` of its `__init__`, ``Adam.step`` of a method that an Adam inherits."""
+    owner, _, name = function.__qualname__.rpartition(".")
+    if name.startswith("_"):
+        return owner
+    if given and getattr(type(given[0]), name, None) is function:
+        owner = type(given[0]).__name__
+    return f"{owner}.{name}" if owner else name
+
+
+def nearest(name, names):
+    """The one of ``names`` that is meant, by its letters; ``None`` if there is none."""
+    import difflib  # only once something is wrong
+    lower = {known.lower(): known for known in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), lower, n=1)
+    return lower[close[0]] if close else None
+
+
+def explained(function):
+    """A function in Python that says the same of calls which do not bind; see `_calls`."""
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            message = unbound(call, args, kwargs)
+            if message is None:
+                raise
+        raise TypeError(message)
+    return call
+
+
+# The caller's np.errstate, or warnings that are errors, should not decide what is computed: an
+# overflow is an infinity here, which is then refused or is as good as any. To decorate with.
+quiet = np.errstate(all="ignore")
+
+
+def public(function):
+    """`explained` and `quiet`."""
+    return explained(quiet(function))
 
 
 # ---- arrays
@@ -50,12 +135,19 @@ def _read(name, value, kinds, wanted):
     return array
 
 
+def converted(array, dtype, order="K"):
+    """``array`` in ``dtype``, itself if it is."""
+    return array if array.dtype == dtype else _cast(array, dtype, order)
+
+
+@quiet
+def _cast(array, dtype, order):
+    return array.astype(dtype, order)
+
+
 def _plain(array, dtype):
     """``array`` C-contiguous, aligned, of the native ``dtype``; copied only if it is not."""
-    if array.dtype != dtype:
-        with np.errstate(over="ignore"):    # an infinity is refused, or is as good as any
-            array = array.astype(dtype, order="C")
-    array = np.asarray(array, order="C")
+    array = np.asarray(converted(array, dtype, "C"), order="C")
     return array if array.flags.aligned else array.copy()
 
 
@@ -158,6 +250,7 @@ def _refuse_row(name, array, bad, wanted):
     raise ValueError(f"{name} has {array[where]!s} in row {where[0]}{read}; it should be {wanted}")
 
 
+@quiet
 def unit_interval_rows(name, array):
     """Raise for the first entry outside [0, 1] or NaN."""
     bad = ~((array >= 0) & (array <= 1))
@@ -187,6 +280,7 @@ def target_array(y, n_samples, n_outputs, dtype, loss="bce"):
     return array
 
 
+@quiet
 def target_range(y, n_outputs, loss):
     """Raise for the first entry of a ``target_array`` that the loss has no meaning for."""
     if loss == "softmax" and y.ndim == 1:
@@ -215,6 +309,7 @@ def targets(y, n_samples, n_outputs, dtype, loss="bce"):
     return array
 
 
+@quiet
 def sample_weight(w, n_samples, reduction, dtype, name="sample_weight"):
     """``None``, or finite weights ``(n_samples,)`` of at least 0 that "mean" can be divided by."""
     if w is None:
@@ -282,6 +377,23 @@ def _integer(value):
         return operator.index(value)
     except TypeError:
         return None
+
+
+def as_number(value):
+    """A number of any kind as an int or a float; anything else, and a bool, as it is."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _as_numbers(value):
+    """`as_number` of a number, or of each in a list or tuple: NumPy knows no fractions."""
+    return [*map(as_number, value)] if isinstance(value, (list, tuple)) else as_number(value)
 
 
 def count(name, value, minimum=1):
@@ -453,17 +565,17 @@ def _pos_weight(value, n_outputs, loss):
     if loss != "bce":
         raise ValueError(
             f"pos_weight is {reprlib.repr(value)}; under loss={loss!r} it should be None")
-    array = real_array("pos_weight", value, np.float64)
+    array = real_array("pos_weight", _as_numbers(value), np.float64)
     if array.ndim == 0:
         return (positive("pos_weight", array.item()),) * n_outputs
     _check_shape("pos_weight", array, (n_outputs,))
     return tuple(positive(f"pos_weight[{j}]", p) for j, p in enumerate(array.tolist()))
 
 
+@quiet
 def positive_array(name, value, dtype):
     """Numbers that were positive and finite, and are in ``dtype``."""
-    with np.errstate(over="ignore"):
-        array = np.array(value, dtype)
+    array = np.array(value, dtype)
     bad = ~((array > 0) & (array < np.inf))
     if bad.any():
         raise ValueError(f"{name} has {value[int(np.argmax(bad))]}, which is {array[bad][0]} in "
@@ -487,7 +599,7 @@ def _class_weight(value, n_outputs, loss):
     if isinstance(value, str):
         raise ValueError(f"class_weight is {value!r}; it should be a dict or {n_classes} numbers, "
                          "one for each class")
-    array = real_array("class_weight", value, np.float64, shape=(n_classes,))
+    array = real_array("class_weight", _as_numbers(value), np.float64, shape=(n_classes,))
     return tuple(non_negative(f"class_weight[{c}]", w) for c, w in enumerate(array.tolist()))
 
 
@@ -506,21 +618,25 @@ def logits_and_targets(z, y, w, loss):
     arrays += [] if w is None else [w]
     dtype = common_dtype(*arrays)
     z, y = as_dtype([z, y], dtype)
-    return z, y, None if w is None else w.astype(dtype, copy=False)
+    return z, y, None if w is None else converted(w, dtype)
 
 
-def class_weights(class_weight, y, loss, dtype):
+@quiet
+def class_weights(class_weight, y, loss, dtype, sample_weight=None):
     """What each sample counts by its class, (n_samples,): sum over classes of weight times share.
 
-    ``y`` is one of ``targets``. Added up class after class, so that no BLAS decides the bits.
+    ``y`` is one of ``targets``. Added up class after class, so that no BLAS decides the bits. Times
+    the sample's own weight, if it has one.
     """
     w = np.array(class_weight, dtype)
     if loss == "softmax" and y.ndim == 1:
-        return w[y.astype(np.intp)]
-    if loss == "bce":
+        of_class = w[y.astype(np.intp)]
+    elif loss == "bce":
         t = y.reshape(-1)
-        return w[0] * (1 - t) + w[1] * t
-    return np.add.reduce(np.multiply(y.T, w[:, None]), axis=0)
+        of_class = w[0] * (1 - t) + w[1] * t
+    else:
+        of_class = np.add.reduce(np.multiply(y.T, w[:, None]), axis=0)
+    return of_class if sample_weight is None else of_class * sample_weight
 
 
 # ---- networks and optimizers
@@ -542,26 +658,44 @@ def layer_arrays(weights, biases):
     if not weights or len(biases) != len(weights):
         raise ValueError(f"weights has {len(weights)} arrays and biases has {len(biases)}; "
                          "there should be as many of one as of the other, at least one")
+    weights = [real_array(f"weights[{i}]", W) for i, W in enumerate(weights)]
+    biases = [real_array(f"biases[{i}]", b) for i, b in enumerate(biases)]
     sizes = ["fan_in"]
-    for i, W in enumerate(weights):
-        weights[i] = real_array(f"weights[{i}]", W, shape=(sizes[-1], "fan_out"))
-        if 0 in weights[i].shape:
-            raise ValueError(f"weights[{i}] has shape {weights[i].shape}; "
-                             "its fan_in and fan_out should be at least 1")
-        sizes[-1:] = weights[i].shape
-        biases[i] = real_array(f"biases[{i}]", biases[i])
-        if biases[i].shape != (sizes[-1],) and biases[i].shape == weights[i].shape[:1]:
-            raise ValueError(f"biases[{i}] has shape {biases[i].shape}; it should have shape "
-                             f"{shown(sizes[-1:])}, or weights[{i}], {weights[i].shape}, be "
-                             "transposed: it is (fan_in, fan_out)")
-        _check_shape(f"biases[{i}]", biases[i], (sizes[-1],))
+    try:
+        for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
+            _check_shape(f"weights[{i}]", W, (sizes[-1], "fan_out"))
+            if 0 in W.shape:
+                raise ValueError(f"weights[{i}] has shape {W.shape}; "
+                                 "its fan_in and fan_out should be at least 1")
+            sizes[-1:] = W.shape
+            if b.shape != (sizes[-1],) and b.shape == W.shape[:1]:
+                raise ValueError(f"biases[{i}] has shape {b.shape}; it should have shape "
+                                 f"{shown(sizes[-1:])}, or weights[{i}], {W.shape}, be "
+                                 "transposed: it is (fan_in, fan_out)")
+            _check_shape(f"biases[{i}]", b, (sizes[-1],))
+    except ValueError:
+        columns = [b.size for b in biases]
+        rows = [weights[0].shape[-1] if weights[0].ndim else 0, *columns]
+        refuse_transposed("weights", weights, list(zip(rows, columns, strict=False)), "io")
+        raise
     dtype = common_dtype(*weights, *biases)
     return as_dtype(weights, dtype), as_dtype(biases, dtype), tuple(sizes)
 
 
+def refuse_transposed(name, arrays, shapes, layout):
+    """Raise if ``arrays`` do not have the ``shapes`` that weights have in ``layout``, but in the
+    other one."""
+    found = [np.shape(array) for array in arrays]
+    if found != shapes and found == [shape[::-1] for shape in shapes]:
+        own, other = ("(fan_in, fan_out)", "(fan_out, fan_in)")[::1 if layout == "io" else -1]
+        raise ValueError(
+            f"{name} look transposed: their shapes are {reprlib.repr(found)}, {other}; they should "
+            f"be {own}, or be given to Layers(layout={'oi' if layout == 'io' else 'io'!r})")
+
+
 def as_dtype(arrays, dtype):
     """Every array of a list in ``dtype``, itself if it is."""
-    return [array.astype(dtype, copy=False) for array in arrays]
+    return [converted(array, dtype) for array in arrays]
 
 
 def optimizer_arrays(params, grad):

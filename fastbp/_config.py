@@ -38,6 +38,7 @@ _ASKED = _asked()
 _CAP = min(filter(None, (cpu_quota(), _from_environment("OMP_NUM_THREADS"))), default=2**31)
 
 
+@_checks.explained
 def get_num_threads():
     """Most threads that a call may use when their number is chosen by the work.
 
@@ -55,6 +56,7 @@ def get_num_threads():
     return min(cpus or 1, _CAP)
 
 
+@_checks.explained
 def set_num_threads(n):
     """Set the most threads that a call may use when their number is chosen by the work.
 
@@ -72,6 +74,7 @@ def set_num_threads(n):
     _limit = None if n is None else _checks.count("n", n)
 
 
+@_checks.explained
 def show_config(mode="print"):
     """Version, kernel variants, threads, compiler.
 

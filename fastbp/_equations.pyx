@@ -6,6 +6,7 @@ the same functions in plain NumPy.
 """
 
 from fastbp import _checks
+from fastbp._calls import explain
 from fastbp._recursion import ACTIVATIONS
 
 cimport numpy as cnp
@@ -576,3 +577,7 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     finally:
         ws.give_back()
         release(&layers.taken)
+
+
+explain(sigmoid, sigmoid_backward, delta_step, weight_grad, activate, bce_with_logits,
+        softmax_with_logits, squared_error, poisson_with_logits, backprop)

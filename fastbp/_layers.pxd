@@ -1,4 +1,5 @@
 from fastbp._arrays cimport LayerArrays
+from fastbp._copies cimport Copied
 from fastbp._loss cimport Loss
 from fastbp._workspace cimport Architecture, Workspace
 
@@ -6,7 +7,7 @@ from fastbp._workspace cimport Architecture, Workspace
 cdef double divisor_of(reduction) except -1
 
 
-cdef class Layers:
+cdef class Layers(Copied):
     cdef readonly tuple layer_sizes, activations
     cdef readonly object dtype
     cdef readonly str layout

@@ -3,6 +3,8 @@
 from numbers import Real
 
 from fastbp import _checks
+from fastbp._calls import explain
+from fastbp._copies import restore
 from fastbp._recursion import ACTIVATIONS, IN_USE
 
 cimport numpy as cnp
@@ -19,6 +21,8 @@ from fastbp._workspace cimport Architecture, Workspace
 
 cnp.import_array()
 
+_restore = restore      # its name in pickles of version 0.1.0
+
 
 cdef double divisor_of(reduction) except -1:
     """1 for "sum", 0 for "mean", which the batch decides, or a number itself."""
@@ -27,7 +31,7 @@ cdef double divisor_of(reduction) except -1:
     return 0 if _checks.choice("reduction", reduction, ("sum", "mean")) == "mean" else 1
 
 
-cdef class Layers:
+cdef class Layers(Copied):
     """Layers(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)\n--\n
     The recursion E1, E5, E6 over arrays that the caller owns.
 
@@ -57,7 +61,11 @@ cdef class Layers:
     second pass before the first one's `backward` needs an object of its own.
     """
 
-    def __init__(self, layer_sizes, activations, *, dtype="float32", layout="io", n_threads=None):
+    def __init__(self, *args, **options):
+        self._initialise(*args, **options)
+
+    def _initialise(self, layer_sizes, activations, *, dtype="float32", layout="io",
+                    n_threads=None):
         if self.workspace is not None:
             raise RuntimeError("this Layers is initialised already; make another")
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
@@ -88,10 +96,16 @@ cdef class Layers:
         return (f"Layers({list(self.layer_sizes)}, {list(self.activations)}, "
                 f"dtype={self.dtype.name!r}, layout={self.layout!r})")
 
-    def __reduce__(self):
+    cdef tuple own(self):
         self._check_made()
-        return (_restore, (type(self), self.layer_sizes, self.activations, self.dtype.name,
-                           self.layout, self.n_threads), self.__getstate__())
+        return (self.layer_sizes, self.activations, self.dtype.name, self.layout, self.n_threads)
+
+    cdef int remake(self, tuple own) except -1:
+        layer_sizes, activations, dtype, layout, n_threads = own
+        if self.workspace is None or self.own()[:4] != own[:4]:     # refused, if it is made
+            Layers.__init__(self, layer_sizes, activations, dtype=dtype, layout=layout)
+        self.n_threads = n_threads
+        return 0
 
     @property
     def n_threads(self):
@@ -296,9 +310,4 @@ cdef class Layers:
         return filled(result, loss)
 
 
-def _restore(kind, layer_sizes, activations, dtype, layout, n_threads):
-    """Without the `__new__` and `__init__` of a subclass, which may want other arguments."""
-    layers = Layers.__new__(kind)
-    Layers.__init__(layers, layer_sizes, activations, dtype=dtype, layout=layout,
-                    n_threads=n_threads)
-    return layers
+explain(Layers)

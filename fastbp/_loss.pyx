@@ -117,9 +117,8 @@ cdef class Loss:
             if not mean or 0 < total <= DBL_MAX:
                 return sample_weight
         if self.class_weight is not None:
-            classes = _checks.class_weights(self.class_weight, y, self.name, self.dtype)
-            if sample_weight is not None:
-                classes *= _checks.sample_weight(sample_weight, n, "sum", self.dtype)
+            own = _checks.sample_weight(sample_weight, n, "sum", self.dtype)
+            classes = _checks.class_weights(self.class_weight, y, self.name, self.dtype, own)
             return _checks.sample_weight(classes, n, "mean" if mean else "sum", self.dtype,
                                          "sample_weight times class_weight")
         return _checks.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)

@@ -7,6 +7,8 @@ gradient, so that an optimiser step is one kernel call. `_gradient` is the pass 
 import numpy as np
 
 from fastbp import _checks, _random
+from fastbp._calls import explain
+from fastbp._copies import OWN, new, restore
 from fastbp._recursion import ACTIVATIONS, IN_USE
 
 cimport numpy as cnp
@@ -14,6 +16,7 @@ from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 
 from fastbp._certificate cimport Certificate
+from fastbp._copies cimport Copied
 from fastbp._epoch cimport BatchLoss, permutation, run_epoch
 from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
 from fastbp._kernels.table cimport IDENTITY
@@ -27,6 +30,7 @@ from fastbp._workspace cimport BLOCK, Architecture, Shape, Workspace
 cnp.import_array()
 
 CACHE_LINE = 64
+_restore = restore      # its name in pickles of version 0.1.0
 
 
 # ---- arguments --------------------------------------------------------------------------
@@ -43,7 +47,7 @@ def aligned_zeros(size, dtype):
     return memory[-memory.ctypes.data % CACHE_LINE:][:size * dtype.itemsize].view(dtype)
 
 
-cdef class Objective:
+cdef class Objective(Copied):
     """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
     cdef MLP net
     cdef object X, y, sample_weight     # checked
@@ -51,16 +55,51 @@ cdef class Objective:
     cdef bint mean
     cdef double l2
 
-    def __call__(self, params):
-        if self.net is None:
-            raise RuntimeError("this objective is of no network; MLP.objective makes one that is")
+    def __call__(self, *args, **named):
+        if len(args) == 1 and not named:
+            return self.at(args[0])
+        return self._at(*args, **named)
+
+    def _at(self, params):
+        return self.at(params)
+
+    cdef object at(self, params):
+        self._check_made()
         return self.net._value_and_grad(params, self.X, self.y, self.sample_weight, self.n,
                                         self.mean, self.l2)
+
+    cdef int _check_made(self) except -1:
+        if self.net is None:
+            raise RuntimeError("this objective is of no network; MLP.objective makes one that is")
+        return 0
+
+    cdef tuple own(self):
+        self._check_made()
+        return self.X, self.l2, self.mean, self.n, self.net, self.sample_weight, self.y
+
+    cdef int remake(self, tuple own) except -1:
+        self.X, self.l2, self.mean, self.n, self.net, self.sample_weight, self.y = own
+        return 0
+
+    def __setstate__(self, state):
+        if type(state) is tuple and len(state) == 7:    # that of version 0.1.0
+            state = {OWN: state}
+        Copied.__setstate__(self, state)
+
+
+vars(Objective)["_at"].__qualname__ = "f"       # what errors call it
+
+
+def _new_objective(kind, checksum, state):
+    return new(kind)
+
+
+globals()["__pyx_unpickle_Objective"] = _new_objective  # its name in pickles of version 0.1.0
 
 
 # ---- the network ------------------------------------------------------------------------
 
-cdef class MLP:
+cdef class MLP(Copied):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
     A multilayer perceptron: hidden units of one kind, outputs that suit the loss (E1, E2).
@@ -126,9 +165,12 @@ cdef class MLP:
     cdef Py_ssize_t n_features, n_outputs
     cdef int typenum, asked, busy
 
-    def __init__(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
-                 seed=None, n_threads=None, pos_weight=None, class_weight=None,
-                 label_smoothing=0.0):
+    def __init__(self, *args, **options):
+        self._initialise(*args, **options)
+
+    def _initialise(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
+                    seed=None, n_threads=None, pos_weight=None, class_weight=None,
+                    label_smoothing=0.0):
         if self.shape != NULL:
             raise RuntimeError("this MLP is initialised already; make another")
         self.layer_sizes = _checks.layer_sizes(layer_sizes)
@@ -176,12 +218,18 @@ cdef class MLP:
         return (f"MLP({list(self.layer_sizes)}, activation={self.activation!r}, "
                 f"loss={self.loss!r}, dtype={self.dtype.name!r}{options})")
 
-    def __reduce__(self):
+    cdef tuple own(self):
         self._check_made()
         options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
                    "n_threads": self.n_threads, "seed": 0, **self.measure.options}
-        return (_restore, (type(self), self.layer_sizes, options, self.flat, self.slope),
-                self.__getstate__())
+        return self.layer_sizes, options, self.flat[:], self.slope[:]
+
+    cdef int remake(self, tuple own) except -1:
+        layer_sizes, options, params, grad = own
+        if self.shape == NULL or self.own()[:2] != own[:2]:         # refused, if it is made
+            MLP.__init__(self, layer_sizes, **options)
+        self.params, self.grad = params, grad
+        return 0
 
     @property
     def loss(self):
@@ -213,7 +261,7 @@ cdef class MLP:
     def params(self, value):
         self._check_made()
         if value is not self.params_view:   # net.params -= step assigns the vector to itself
-            self.flat[:] = _checks.real_array("params", value, shape=(self.n_params,))
+            self.flat[:] = _checks.real_array("params", value, self.dtype, shape=(self.n_params,))
 
     @property
     def grad(self):
@@ -224,7 +272,7 @@ cdef class MLP:
     def grad(self, value):
         self._check_made()
         if value is not self.grad_view:
-            self.slope[:] = _checks.real_array("grad", value, shape=(self.n_params,))
+            self.slope[:] = _checks.real_array("grad", value, self.dtype, shape=(self.n_params,))
 
     @property
     def workspace_bytes(self):
@@ -506,14 +554,15 @@ cdef class MLP:
                                 double l2):
         cdef double loss
         params = _checks.real_array("params", params, shape=(self.n_params,))
-        at = params.astype(self.dtype, copy=False)
+        cdef bint native = cnp.PyArray_TYPE(params) == self.typenum
+        at = params if native else _checks.converted(params, self.dtype)
         grad = np.empty(self.n_params, self.dtype)
         self._enter()
         try:
             loss = self._gradient(X, y, sample_weight, n, mean, l2, data(at), data(grad))
         finally:
             release(&self.busy)
-        return loss, grad.astype(params.dtype, copy=False)
+        return loss, grad if native else _checks.converted(grad, params.dtype)
 
     def objective(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """The loss as a function of the parameters, for `scipy.optimize.minimize`.
@@ -642,10 +691,4 @@ cdef class MLP:
             free(batch.gathered)
 
 
-def _restore(kind, layer_sizes, options, params, grad):
-    """Without the `__new__` and `__init__` of a subclass, which may want other arguments."""
-    net = MLP.__new__(kind)
-    MLP.__init__(net, layer_sizes, **options)
-    net.params[:] = params
-    net.grad[:] = grad
-    return net
+explain(MLP, Objective)

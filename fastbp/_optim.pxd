@@ -1,3 +1,4 @@
+from fastbp._copies cimport Copied
 from fastbp._kernels.table cimport KernelTable
 
 ctypedef struct Rule:       # an optimiser without Python: what a step reads and changes
@@ -21,7 +22,7 @@ ctypedef struct Rule:       # an optimiser without Python: what a step reads and
     char* v
 
 
-cdef class Optimizer:
+cdef class Optimizer(Copied):
     """State and one in-place update over flat vectors of one size and dtype."""
     cdef object state                   # ndarrays by name, created at the first step
     cdef Rule rule

@@ -9,6 +9,8 @@ are their NumPy twins.
 import numpy as np
 
 from fastbp import _checks
+from fastbp._calls import explain
+from fastbp._copies import restore
 from fastbp._recursion import IN_USE
 
 cimport numpy as cnp
@@ -22,9 +24,10 @@ from fastbp._team cimport acquire, release
 cnp.import_array()
 
 MOST_STEPS = 2**53
+_restore = restore      # its name in pickles of version 0.1.0
 
 
-cdef class Optimizer:
+cdef class Optimizer(Copied):
     def __cinit__(self, *args, **kwargs):
         self.state = {}
 
@@ -221,21 +224,17 @@ cdef class Optimizer:
     def _continue(self, t):
         self.rule.t = t
 
-    def __reduce__(self):
-        return _restore, (type(self), self.state_dict()), self.__getstate__()
+    cdef tuple own(self):
+        return (self.state_dict(),)
+
+    cdef int remake(self, tuple own) except -1:
+        base_of(self)._resume(self, *own, False)
+        return 0
 
     def __repr__(self):
         self._check_made()
         options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
         return f"{type(self).__name__}({options})"
-
-
-def _restore(kind, state):
-    """Without the `__new__` and `__init__` of a subclass, which may want arguments."""
-    base = next(base for base in (SGD, Adam) if issubclass(kind, base))
-    optimizer = base.__new__(kind)
-    base._resume(optimizer, state, False)
-    return optimizer
 
 
 def base_of(optimizer):
@@ -267,7 +266,10 @@ cdef class SGD(Optimizer):
     def __cinit__(self, *args, **kwargs):
         self.rule.advance, self.rule.apply = advance_sgd, apply_sgd
 
-    def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(self, *args, **options):
+        self._initialise(*args, **options)
+
+    def _initialise(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
         self.rule.lr = _checks.positive("lr", lr)
         self.rule.momentum = _checks.fraction("momentum", momentum)
         self.rule.nesterov = _checks.nesterov(nesterov, self.rule.momentum)
@@ -333,7 +335,11 @@ cdef class Adam(Optimizer):
     def __cinit__(self, *args, **kwargs):
         self.rule.advance, self.rule.apply = advance_adam, apply_adam
 
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False):
+    def __init__(self, *args, **options):
+        self._initialise(*args, **options)
+
+    def _initialise(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *,
+                    eps_hat=False):
         self.rule.lr = _checks.positive("lr", lr)
         self.rule.beta1, self.rule.beta2 = _checks.betas(betas)
         self.rule.eps = _checks.positive("eps", eps)
@@ -362,7 +368,7 @@ cdef class Adam(Optimizer):
         return "m", "v"
 
     def _check_dtype(self, dtype):
-        if dtype.type(self.rule.eps) == 0:
+        if _checks.converted(np.asarray(self.rule.eps), dtype) == 0:
             raise ValueError(f"eps is {self.rule.eps}; it should be above 0 as {dtype}")
 
     def _point(self):
@@ -406,3 +412,6 @@ cdef void apply_adam(const Rule* rule, const KernelTable* k, char* p, const char
     cdef Py_ssize_t at = first * k.itemsize
     k.adam(p + at, rule.m + at, rule.v + at, grad + at, count, rule.rate, rule.beta1, rule.beta2,
            rule.scale, rule.eps, 1 - rule.lr * rule.weight_decay)
+
+
+explain(SGD, Adam)

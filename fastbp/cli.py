@@ -18,6 +18,7 @@ INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 READER_GONE = 141  # 128 + SIGPIPE
 
 
+@_checks.public
 def main(argv=None):
     """Run the command and return its exit code.
 

@@ -6,7 +6,6 @@ imputed, encoded or dropped here, and nothing is scaled: the caller decides.
 """
 
 import csv
-import difflib
 import io
 import os
 import re
@@ -60,6 +59,7 @@ class Dataset(NamedTuple):
     licence: str = ""
 
 
+@_checks.public
 def load_breast_cancer():
     """Return the bundled data: Breast Cancer Wisconsin (Diagnostic).
 
@@ -81,6 +81,7 @@ def load_breast_cancer():
     )
 
 
+@_checks.public
 def read_table(path, target=None):
     """Read a CSV or NPZ file with a two-class target.
 
@@ -202,9 +203,8 @@ def _target_column(header, target):
 
 
 def _suggestion(name, names):
-    lower = {known.lower(): known for known in reversed(names)}
-    close = difflib.get_close_matches(name.lower(), lower, n=1)
-    return f"did you mean {lower[close[0]]!r}? " if close else ""
+    near = _checks.nearest(name, names)
+    return f"did you mean {near!r}? " if near else ""
 
 
 def _columns(header):

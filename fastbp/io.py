@@ -51,6 +51,7 @@ class SavedModel(NamedTuple):
     classes: tuple[str, ...]
     target_name: str
 
+    @_checks.public
     def forward(self, X):
         """Standardise X and return the network's outputs.
 
@@ -80,6 +81,7 @@ class SavedModel(NamedTuple):
         return f"SavedModel({self.net!r}, target_name={self.target_name!r})"
 
 
+@_checks.public
 def save_model(
     path,
     net,
@@ -154,6 +156,7 @@ def save_model(
     _files.write_file(path, _sorted_header(safetensors.numpy.save(tensors, metadata)))
 
 
+@_checks.public
 def load_model(path, *, n_threads=None):
     """Read a network that `save_model` wrote.
 

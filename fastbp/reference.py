@@ -32,6 +32,7 @@ __all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "delta_step
 # ---- one function per equation
 
 
+@_checks.public
 def sigmoid(z, out=None):
     """The logistic function, h = σ(z) = 1/(1 + e^{−z}) (E1).
 
@@ -59,6 +60,7 @@ def sigmoid(z, out=None):
     return h[()] if out is None else h
 
 
+@_checks.public
 def activate(z, activation="sigmoid"):
     """An activation and its derivative, h = act(z) and act'(z) (E1, E4).
 
@@ -83,6 +85,7 @@ def activate(z, activation="sigmoid"):
     return h[()], slope[()]
 
 
+@_checks.public
 def sigmoid_backward(grad, h, out=None):
     """From ∂L/∂h to ∂L/∂z through a sigmoid, grad ⊙ h ⊙ (1 − h) (E4).
 
@@ -116,6 +119,7 @@ def sigmoid_backward(grad, h, out=None):
     return dz[()] if out is None else dz
 
 
+@_checks.public
 def delta_step(delta_next, W_next, h, out=None):
     """One step of the recursion, δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ h_l ⊙ (1 − h_l) (E5).
 
@@ -155,6 +159,7 @@ def delta_step(delta_next, W_next, h, out=None):
     return result
 
 
+@_checks.public
 def weight_grad(h_prev, delta):
     """A layer's gradient, dW = h_{l-1}ᵀ δ_l and db = Σ_i δ_l (E6).
 
@@ -186,6 +191,7 @@ def weight_grad(h_prev, delta):
 # ---- losses
 
 
+@_checks.public
 def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothing=0.0):
     """Binary cross-entropy of logits, summed (E2), and its derivative by them (E3).
 
@@ -220,6 +226,7 @@ def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothin
                         label_smoothing=label_smoothing)
 
 
+@_checks.public
 def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_smoothing=0.0):
     """Cross-entropy of a softmax over the outputs, summed (E2), and its derivative (E3).
 
@@ -254,6 +261,7 @@ def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_sm
                         label_smoothing=label_smoothing)
 
 
+@_checks.public
 def squared_error(z, y, sample_weight=None):
     """Half the squared error, Σ (z − y)²/2 (E2), and its derivative z − y (E3).
 
@@ -278,6 +286,7 @@ def squared_error(z, y, sample_weight=None):
     return _with_logits("squared_error", z, y, sample_weight)
 
 
+@_checks.public
 def poisson_with_logits(z, y, sample_weight=None):
     """Poisson loss of outputs e^z, Σ e^z − y z (E2), and its derivative e^z − y (E3).
 
@@ -319,8 +328,7 @@ def _weights(options, w, y, dtype):
     """What each sample counts: its weight times that of its class, or ``None`` for 1."""
     if options.class_weight is None:
         return w
-    classes = _checks.class_weights(options.class_weight, y, options.name, dtype)
-    return classes if w is None else w * classes
+    return _checks.class_weights(options.class_weight, y, options.name, dtype, w)
 
 
 # ---- the whole gradient
@@ -335,6 +343,7 @@ def _network(weights, biases, X):
     return weights, biases, X
 
 
+@_checks.public
 def forward(weights, biases, X, *, activation="sigmoid", loss="bce"):
     """Logits z_L and outputs h_L (E1), each (n, n_outputs), of the network `backprop` takes."""
     name = _checks.choice("activation", activation, _checks.ACTIVATIONS)
@@ -342,6 +351,7 @@ def forward(weights, biases, X, *, activation="sigmoid", loss="bce"):
     return z, _mathematics.OUTPUTS[_checks.loss_options(loss, z.shape[1]).name](z)
 
 
+@_checks.public
 def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
              reduction="sum", pos_weight=None, class_weight=None, label_smoothing=0.0):
     """Loss and gradient of a multilayer perceptron (E1 to E6).
@@ -407,6 +417,7 @@ class SGD:
     ``step(params, grad)`` updates a flat array in place. Raises as `fastbp.SGD` does.
     """
 
+    @_checks.public
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
         self.lr = _checks.positive("lr", lr)
         self.momentum = _checks.fraction("momentum", momentum)
@@ -414,6 +425,7 @@ class SGD:
         self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
         self._v = None
 
+    @_checks.public
     def step(self, params, grad):
         params, g = _checks.optimizer_arrays(params, grad)
         self._v = v = np.zeros_like(params) if self._v is None else self._v
@@ -432,6 +444,7 @@ class Adam:
     place. Raises as `fastbp.Adam` does.
     """
 
+    @_checks.public
     def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False):
         self.lr = _checks.positive("lr", lr)
         self.betas = _checks.betas(betas)
@@ -440,6 +453,7 @@ class Adam:
         self.eps_hat = _checks.boolean("eps_hat", eps_hat)
         self._t, self._m, self._v = 0, None, None
 
+    @_checks.public
     def step(self, params, grad):
         params, g = _checks.optimizer_arrays(params, grad)
         if self._m is None:

@@ -89,25 +89,25 @@ def stateless(name, function, **outputs):
     return Call(name, outputs, lambda **o: (partial(function, **o), ()))
 
 
-def equations(a):
-    yield stateless("sigmoid", partial(fastbp.sigmoid, a.z), out=a.z.shape)
-    yield stateless("sigmoid of its own", partial(fastbp.sigmoid, a.z))
-    yield stateless("sigmoid_backward", partial(fastbp.sigmoid_backward, a.delta, a.y),
+def equations(a, twin=fastbp):
+    yield stateless("sigmoid", partial(twin.sigmoid, a.z), out=a.z.shape)
+    yield stateless("sigmoid of its own", partial(twin.sigmoid, a.z))
+    yield stateless("sigmoid_backward", partial(twin.sigmoid_backward, a.delta, a.y),
                     out=a.z.shape)
-    yield stateless("delta_step", partial(fastbp.delta_step, a.delta, a.W2, a.h), out=a.h.shape)
+    yield stateless("delta_step", partial(twin.delta_step, a.delta, a.W2, a.h), out=a.h.shape)
     yield stateless("delta_step of one sample", partial(
-        fastbp.delta_step, a.delta[0], a.W2, a.h[0]), out=a.h.shape[1:])
-    yield stateless("weight_grad", partial(fastbp.weight_grad, a.h, a.delta))
+        twin.delta_step, a.delta[0], a.W2, a.h[0]), out=a.h.shape[1:])
+    yield stateless("weight_grad", partial(twin.weight_grad, a.h, a.delta))
     for activation in HIDDEN:
-        yield stateless(f"activate {activation}", partial(fastbp.activate, a.z, activation))
+        yield stateless(f"activate {activation}", partial(twin.activate, a.z, activation))
     for loss, y, options in losses(a):
-        function = {"bce": fastbp.bce_with_logits, "softmax": fastbp.softmax_with_logits,
-                    "squared_error": fastbp.squared_error,
-                    "poisson": fastbp.poisson_with_logits}[loss]
+        function = {"bce": twin.bce_with_logits, "softmax": twin.softmax_with_logits,
+                    "squared_error": twin.squared_error,
+                    "poisson": twin.poisson_with_logits}[loss]
         name = " ".join([loss, *options])
         yield stateless(f"{name} of logits", partial(function, a.z, y, a.w, **options))
         yield stateless(f"backprop {name}", partial(
-            fastbp.backprop, [a.W1, a.W2], [a.b1, a.b2], a.X, y, loss=loss, sample_weight=a.w,
+            twin.backprop, [a.W1, a.W2], [a.b1, a.b2], a.X, y, loss=loss, sample_weight=a.w,
             reduction="mean", **options))
 
 

@@ -397,11 +397,18 @@ def test_fastbp_does_not_import_it(tmp_path):
     assert in_a_process(script, tmp_path).stdout == "set()\n"
 
 
-@pytest.mark.parametrize("missing", ["sklearn", "sklearn.callback"])
-def test_without_scikit_learn_the_extra_is_named(missing, tmp_path):
-    """Or with one before 1.9."""
+@pytest.mark.parametrize(("missing", "there", "words"), [
+    ("sklearn", "", "there is no sklearn here"),
+    ("scipy", "", "there is no scipy here"),
+    ("sklearn.callback", "1.8.2", "this is 1.8.2 (No module named 'sklearn.callback')"),
+])
+def test_without_scikit_learn_the_extra_is_named(missing, there, words, tmp_path):
+    """Or with one before 1.9, which is named beside what is needed."""
     script = f"""
 import sys
+if {there!r}:
+    import sklearn
+    sklearn.__version__ = {there!r}
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name == {missing!r}:
@@ -411,4 +418,5 @@ import fastbp.sklearn
 """
     ended = in_a_process(script, tmp_path)
     last = ended.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: ") and "pip install 'fastbp[sklearn]'" in last
+    assert last == ("ImportError: fastbp.sklearn needs scikit-learn 1.9 or later, and "
+                    f"{words}: pip install 'fastbp[sklearn]'")

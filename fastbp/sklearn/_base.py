@@ -8,12 +8,13 @@ The solvers are `_stochastic` and `_lbfgs`; what y is and what is predicted, the
 """
 
 from numbers import Real
+from types import SimpleNamespace
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, is_regressor
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
-from sklearn.utils._param_validation import Options, StrOptions
+from sklearn.utils._param_validation import Options, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import fastbp
@@ -75,6 +76,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Set the parameters from the locals of `__init__`."""
         for name in self._get_param_names():
             setattr(self, name, given[name])
+
+    def _given(self):
+        """The parameters, those that are numbers of any kind as Python's."""
+        return SimpleNamespace(**{name: _checks.as_number(value)
+                                  for name, value in self.get_params(deep=False).items()})
+
+    def _validate_params(self):
+        validate_parameter_constraints(self._parameter_constraints, vars(self._given()),
+                                       caller_name=type(self).__name__)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -172,6 +182,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # ---- fitting
 
+    @_checks.explained
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Fit the network to X and y.
@@ -203,8 +214,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         task.close()
         return self
 
+    @_checks.quiet
     def _fit(self, X, y, sample_weight, held_out, incremental, task):
-        hidden = hidden_sizes(self.hidden_layer_sizes)
+        given = self._given()
+        hidden = hidden_sizes(given.hidden_layer_sizes)
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         net = None if fresh else self._network_to_train(hidden, incremental)
         X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)
@@ -224,12 +237,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.solver in STOCHASTIC:
             if fresh or not hasattr(self, "loss_curve_"):
                 begin(self)
-            data, held_out = hold_out(self, (X, y, weight), held_out, random_state, incremental,
-                                      weight_name)
-            fit_stochastic(self, net, self._samples(*data), held_out and self._samples(*held_out),
-                           random_state, incremental, task)
+            data, held_out = hold_out(self, given, (X, y, weight), held_out, random_state,
+                                      incremental, weight_name)
+            fit_stochastic(self, given, net, self._samples(*data),
+                           held_out and self._samples(*held_out), random_state, incremental, task)
         else:
-            fit_lbfgs(self, net, self._samples(X, y, weight), task)
+            fit_lbfgs(self, given, net, self._samples(X, y, weight), task)
         if not np.isfinite(net.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -284,6 +297,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # ---- predicting
 
+    @_checks.quiet
     def _outputs(self, X):
         """h_L of checked rows: (n, n_outputs), in the dtype of the network."""
         check_is_fitted(self)

@@ -62,6 +62,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                               "class_weight": [dict, list, StrOptions({"balanced"}), None]}
     loss = "log_loss"
 
+    @_checks.explained
     def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
                  alpha=0.0001, batch_size="auto", learning_rate="constant",
                  learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
@@ -77,6 +78,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
     @available_if(is_stochastic)
+    @_checks.explained
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None, *, X_val=None, y_val=None,
                     sample_weight_val=None):
@@ -106,6 +108,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask())
 
+    @_checks.public
     def predict(self, X):
         """The classes predicted for rows of X.
 
@@ -127,6 +130,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             probabilities = probabilities.ravel()
         return self._label_binarizer.inverse_transform(probabilities)
 
+    @_checks.public
     def predict_proba(self, X):
         """The probability of each class, in the order of `classes_`.
 
@@ -146,6 +150,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         h = self._outputs(X)
         return np.hstack([1 - h, h]) if self.n_outputs_ == 1 else h
 
+    @_checks.public
     def predict_log_proba(self, X):
         """The logarithm of `predict_proba`.
 

@@ -10,33 +10,38 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
+from fastbp.sklearn._stochastic import USER
+
 CALLED_OFF = 99     # OptimizeResult.status after StopIteration
 
 
-def fit_lbfgs(model, net, samples, task):
-    """Minimise the mean loss with its penalty, from the parameters of `net` on."""
+def fit_lbfgs(model, given, net, samples, task):
+    """Minimise the mean loss with its penalty, from the parameters of `net` on.
+
+    `given` has the parameters of `model`.
+    """
 
     def after_iteration(intermediate_result):
         task.begin()
         net.params[:] = intermediate_result.x
-        if model.verbose:
+        if given.verbose:
             print(f"loss = {intermediate_result.fun:.8f}")
         if task.end():
             raise StopIteration
 
-    result = minimize(objective(net, samples, model.alpha), np.float64(net.params),
+    result = minimize(objective(net, samples, given.alpha), np.float64(net.params),
                       method="L-BFGS-B", jac=True, callback=after_iteration,
-                      options={"maxfun": model.max_fun, "maxiter": model.max_iter,
-                               "gtol": model.tol})
+                      options={"maxfun": given.max_fun, "maxiter": given.max_iter,
+                               "gtol": given.tol})
     net.params[:] = result.x
-    model.n_iter_ = min(result.nit, model.max_iter)
+    model.n_iter_ = min(result.nit, given.max_iter)
     squares = sum(float(np.vdot(W, W)) for W in net.weights)
-    penalty = model.alpha / 2 * squares / samples.total_weight
+    penalty = given.alpha / 2 * squares / samples.total_weight
     model.loss_ = samples.reported(result.fun - penalty, penalty)
     if result.status not in (0, CALLED_OFF):
         warnings.warn(f"lbfgs failed to converge in {model.n_iter_} iterations: {result.message}. "
                       "Scaled features, or more of max_iter or max_fun, may help.",
-                      ConvergenceWarning, stacklevel=5)
+                      ConvergenceWarning, stacklevel=USER)
 
 
 def objective(net, samples, alpha):

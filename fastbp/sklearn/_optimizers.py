@@ -30,16 +30,16 @@ class Optimizer:
 
     network = None      # number and dtype of the parameters that `fits` saw last
 
-    def __init__(self, model):
-        self.initial, self.power_t = float(model.learning_rate_init), model.power_t
-        if model.solver == "sgd":
-            self.schedule = model.learning_rate
-            momentum = min(model.momentum, np.nextafter(1.0, 0.0))    # scikit-learn allows 1
+    def __init__(self, given):
+        self.initial, self.power_t = float(given.learning_rate_init), given.power_t
+        if given.solver == "sgd":
+            self.schedule = given.learning_rate
+            momentum = min(given.momentum, np.nextafter(1.0, 0.0))    # scikit-learn allows 1
             self.rule = fastbp.SGD(self.initial, momentum,
-                                   nesterov=bool(model.nesterovs_momentum and momentum > 0))
+                                   nesterov=bool(given.nesterovs_momentum and momentum > 0))
         else:
             self.schedule = "constant"
-            self.rule = fastbp.Adam(self.initial, (model.beta_1, model.beta_2), model.epsilon,
+            self.rule = fastbp.Adam(self.initial, (given.beta_1, given.beta_2), given.epsilon,
                                     eps_hat=True)
 
     @property

@@ -16,7 +16,8 @@ from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._weights import require_both
 
-USER = 5    # warnings name the caller of fit: above are its decorator, fit, _fit, fit_stochastic
+# Warnings name the caller of fit: above are fit, _fit, three decorators of theirs, fit_stochastic.
+USER = 7
 
 
 def begin(model):
@@ -28,16 +29,16 @@ def begin(model):
     model.__dict__.pop("_best_params", None)
 
 
-def hold_out(model, data, held_out, random_state, incremental, weight_name):
+def hold_out(model, given, data, held_out, random_state, incremental, weight_name):
     """(X, y, weight) to train on, and the same to validate on or None."""
-    if held_out is not None or not model.early_stopping:
+    if held_out is not None or not given.early_stopping:
         return data, held_out
     if incremental:
         raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
     present = [array for array in data if array is not None]
     try:
         parts = train_test_split(*present, random_state=random_state,
-                                 test_size=model.validation_fraction,
+                                 test_size=given.validation_fraction,
                                  stratify=model._strata(data[1]))
     except ValueError as error:         # which knows it as test_size
         raise ValueError(f"validation_fraction is {model.validation_fraction!r}, which does not "
@@ -51,43 +52,44 @@ def hold_out(model, data, held_out, random_state, incremental, weight_name):
     return parts[::2], parts[1::2]
 
 
-def fit_stochastic(model, net, samples, held_out, random_state, incremental, task):
+def fit_stochastic(model, given, net, samples, held_out, random_state, incremental, task):
     """Train `net` until a criterion of `model` is met, one epoch if `incremental`.
 
-    `samples` and `held_out` are `Samples`, the latter or None; `task` has the callbacks.
+    `given` has the parameters of `model`; `samples` and `held_out` are `Samples`, the latter or
+    None; `task` has the callbacks.
     """
     if not (incremental and hasattr(model, "_optimizer") and model._optimizer.fits(net)):
-        model._optimizer = Optimizer(model)
-    if model.solver == "adam":
-        _checks.positive_array("epsilon", [model.epsilon], net.dtype)
-    if model.early_stopping:
+        model._optimizer = Optimizer(given)
+    if given.solver == "adam":
+        _checks.positive_array("epsilon", [given.epsilon], net.dtype)
+    if given.early_stopping:
         model.best_loss_ = None
     elif getattr(model, "best_loss_", None) is None:
         model.best_loss_ = np.inf
-    best = Best(model, net, held_out) if held_out is not None else None
-    batch_size = size_of_batches(model.batch_size, samples.n)
+    best = Best(model, given, net, held_out) if held_out is not None else None
+    batch_size = size_of_batches(given.batch_size, samples.n)
     order = np.arange(samples.n)
-    n_epochs = 1 if incremental else model.max_iter
+    n_epochs = 1 if incremental else given.max_iter
     model.n_iter_, model.stopped_, called_off = 0, False, False
     try:
         while model.n_iter_ < n_epochs and not (model.stopped_ or called_off):
             task.begin()
-            if model.shuffle:
+            if given.shuffle:
                 order = order[permutation(samples.n, random_state)]
             model.loss_ = train_epoch(net, samples, model._optimizer.rule,
-                                      order if model.shuffle else None, batch_size, model.alpha)
+                                      order if given.shuffle else None, batch_size, given.alpha)
             model.n_iter_ += 1
             model.t_ += samples.n
             model.loss_curve_.append(model.loss_)
-            model.stopped_ = after_epoch(model, best)
+            model.stopped_ = after_epoch(model, given, best)
             called_off = task.end()
         if not (incremental or model.stopped_ or called_off):
-            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
+            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({given.max_iter}) reached "
                           "and the optimization hasn't converged yet.", ConvergenceWarning,
                           stacklevel=USER)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=USER)
-    if best and model.early_stopping:
+    if best and given.early_stopping:
         best.keep(incremental and not model.stopped_)
 
 
@@ -124,22 +126,22 @@ def train_epoch(net, samples, rule, order, batch_size, alpha):
     return samples.epoch_loss(losses, slice(None) if order is None else order, batch_size)
 
 
-def after_epoch(model, best):
+def after_epoch(model, given, best):
     """Count epochs without improvement; whether that was the last one."""
-    if model.verbose:
+    if given.verbose:
         print(f"Iteration {model.n_iter_}, loss = {model.loss_:.8f}")
     better = best.evaluate() if best else None
-    if not model.early_stopping:
-        better = not model.loss_ > model.best_loss_ - model.tol
+    if not given.early_stopping:
+        better = not model.loss_ > model.best_loss_ - given.tol
         model.best_loss_ = min(model.best_loss_, model.loss_)
     model._no_improvement_count = 0 if better else model._no_improvement_count + 1
     model._optimizer.after_epoch(model.t_)
-    if model._no_improvement_count <= model.n_iter_no_change:
+    if model._no_improvement_count <= given.n_iter_no_change:
         return False
-    what = "Validation score" if model.early_stopping else "Training loss"
-    reason = (f"{what} did not improve more than tol={model.tol:f} for "
-              f"{model.n_iter_no_change} consecutive epochs.")
-    stopped = model._optimizer.gives_up(reason, model.verbose)
+    what = "Validation score" if given.early_stopping else "Training loss"
+    reason = (f"{what} did not improve more than tol={given.tol:f} for "
+              f"{given.n_iter_no_change} consecutive epochs.")
+    stopped = model._optimizer.gives_up(reason, given.verbose)
     if not stopped:
         model._no_improvement_count = 0
     return stopped
@@ -151,8 +153,8 @@ class Best:
     Over several calls of `partial_fit` the estimator keeps these parameters, until it stops.
     """
 
-    def __init__(self, model, net, held_out):
-        self.model, self.net, self.held_out = model, net, held_out
+    def __init__(self, model, given, net, held_out):
+        self.model, self.given, self.net, self.held_out = model, given, net, held_out
         if model.validation_scores_ is None:
             model.validation_scores_, model.validation_loss_curve_ = [], []
             model.best_validation_score_ = -np.inf
@@ -166,9 +168,9 @@ class Best:
         score = model._score(outputs(self.net, samples.X), samples.y, samples.weight)
         model.validation_scores_.append(score)
         model.validation_loss_curve_.append(samples.mean_loss(self.net))
-        if model.verbose:
+        if self.given.verbose:
             print(f"Validation score: {score:f}")
-        better = not score < model.best_validation_score_ + model.tol
+        better = not score < model.best_validation_score_ + self.given.tol
         if score > model.best_validation_score_:
             model.best_validation_score_ = score
             self.params[:] = self.net.params

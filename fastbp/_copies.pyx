@@ -1,0 +1,71 @@
+"""Copies and pickles of compiled objects, which keep in C what Python cannot see.
+
+pickle and copy call `__reduce__`: a function makes the object anew, and the state is what a
+subclass added. Others call `cls.__new__` and hand to `__setstate__` what `__getstate__` returned:
+for them the state has one more entry, `OWN`.
+"""
+
+from types import BuiltinFunctionType
+
+OWN = "_fastbp"
+
+
+def new(kind):
+    """An object as the compiled class makes it: `__new__` of a subclass may want arguments."""
+    for base in kind.__mro__:
+        made = vars(base).get("__new__")
+        if isinstance(made, BuiltinFunctionType):
+            return made(kind)
+
+
+def restore(kind, *own):
+    """Without the `__init__` of a subclass, which may want other arguments."""
+    cdef Copied made = new(kind)
+    made.remake(own)
+    return made
+
+
+def parted(state):
+    """The entry `OWN` or None, the other attributes, and those that lie in slots, of a state."""
+    attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+    attributes = dict(attributes or ())
+    return attributes.pop(OWN, None), attributes, slots or {}
+
+
+cdef object without_own(state):
+    """What `__getstate__` of a subclass returned, less what it had from `Copied`."""
+    if type(state) is dict:
+        return {name: value for name, value in state.items() if name != OWN} or None
+    if type(state) is tuple and len(state) == 2:
+        return without_own(state[0]), state[1]
+    return state
+
+
+cdef class Copied:
+    """Base of the classes that are copied."""
+
+    cdef tuple own(self):
+        raise NotImplementedError
+
+    cdef int remake(self, tuple own) except -1:
+        raise NotImplementedError
+
+    def __reduce__(self):
+        whole = type(self).__getstate__ is Copied.__getstate__
+        state = object.__getstate__(self) if whole else self.__getstate__()
+        return restore, (type(self), *self.own()), without_own(state)
+
+    def __getstate__(self):
+        own = self.own()
+        _, attributes, slots = parted(object.__getstate__(self))
+        attributes[OWN] = own
+        return (attributes, slots) if slots else attributes
+
+    def __setstate__(self, state):
+        own, attributes, slots = parted(state)
+        if own is not None:
+            self.remake(tuple(own))
+        if attributes:
+            self.__dict__.update(attributes)
+        for name, value in slots.items():
+            setattr(self, name, value)
