@@ -28,6 +28,7 @@ cnp.import_array()
 cdef object Tensor = torch.Tensor
 cdef object from_numpy = torch.from_numpy
 cdef object version_of = torch.Tensor._version.__get__
+cdef object is_inference = torch.Tensor.is_inference
 cdef object storage_of = torch.Tensor.untyped_storage
 
 cdef dict DTYPES = {cnp.NPY_FLOAT32: torch.float32, cnp.NPY_FLOAT64: torch.float64}
@@ -64,8 +65,8 @@ cdef class Call:
     cdef View view                      # of X
     cdef Py_ssize_t n
     cdef tuple room                     # Layers and its lock, between a forward pass and its end
-    cdef list versions                  # of `source` and each W
-    cdef object pinned                  # the storage of X: its address is no other tensor's
+    cdef list versions                  # of `source` and each parameter
+    cdef list pinned                    # storages of X and each W: no other tensor's addresses
 
     @property
     def params(self):
@@ -96,11 +97,15 @@ cdef class Call:
     def forward(self):
         """E1: h_L; keeps what `backward` needs."""
         cdef Recursion recursion = self.recursion
+        cdef Py_ssize_t i
         try:
             self.room = recursion.free.pop()
         except IndexError:
             self.room = recursion.new_layers(recursion.activations), Lock()
-        self.versions, self.pinned = self.read_versions(), storage_of(self.X)
+        self.versions, self.pinned = self.read_versions(), [storage_of(self.X)]
+        for i, p in enumerate(self.operands.params):
+            if self.operands.views[i].ndim == 2:
+                self.pinned.append(storage_of(p))
         return self.outputs((<UncheckedLayers> self.room[0]).forward_at(
             self.operands.addresses, <Py_ssize_t> self.view.data, self.n, True))
 
@@ -108,22 +113,30 @@ cdef class Call:
         cdef list versions = [version_of(self.source)]
         cdef Py_ssize_t i
         for i, p in enumerate(self.operands.params):
-            if self.operands.views[i].ndim == 2:
-                versions.append(version_of(p))
+            # a bias may be an inference tensor, which has none
+            versions.append(None if self.operands.views[i].ndim == 1 and is_inference(p)
+                            else version_of(p))
         return versions
 
-    def check_unchanged(self):
-        """X and every W are read again: they must be where they were, and as they were."""
+    def check_unchanged(self, bint biases):
+        """X and every W are read again: they must be where they were, and as they were.
+
+        So must every b, where h is computed again.
+        """
         cdef View view
         cdef Py_ssize_t i
-        cdef bint same = look(self.X, &view) == FITS and view.data == self.view.data
+        cdef list versions = self.read_versions()
+        cdef bint same = (look(self.X, &view) == FITS and view.data == self.view.data
+                          and versions[0] == self.versions[0])
         for i, p in enumerate(self.operands.params):
-            if self.operands.views[i].ndim == 2:
+            if biases or self.operands.views[i].ndim == 2:
                 same = (same and look(p, &view) == FITS
-                        and view.data == self.operands.views[i].data)
-        if not same or self.versions != self.read_versions():
-            raise RuntimeError("X or a weight of a fused module was modified in place between its "
-                               "forward pass and the backward pass, which needs it as it was")
+                        and view.data == self.operands.views[i].data
+                        and versions[i + 1] == self.versions[i + 1])
+        if not same:
+            raise RuntimeError(f"X{', a bias' * biases} or a weight of a fused module was modified "
+                               "in place between its forward pass and the backward pass, which "
+                               "needs it as it was")
 
     def backward(self, grad_output, bint wants_X, list wanted):
         """E5, E6: dL/dX and the gradients of the parameters, None for what is not wanted.

@@ -33,6 +33,7 @@ class DirectPass(torch.autograd.Function):
     @staticmethod
     def forward(ctx, call, X, anchor):
         ctx.operands = call, X, tuple(call.params)
+        ctx.trained = [p.requires_grad for p in call.params]
         return call.forward()
 
     @staticmethod
@@ -41,7 +42,9 @@ class DirectPass(torch.autograd.Function):
             raise RuntimeError("a module that was fused with direct=True has first derivatives "
                                "only; for create_graph=True fuse it without")
         call, X, params = ctx.operands
-        wanted = [ctx.needs_input_grad[1], *(p.requires_grad for p in params)]
+        # as autograd: of what is frozen, be it now or in the forward pass, there is none
+        wanted = [ctx.needs_input_grad[1],
+                  *(was and p.requires_grad for was, p in zip(ctx.trained, params, strict=True))]
         dX, *grads = _way_back(call, X, params, grad_output, wanted)
         for p, grad in zip(params, grads, strict=True):
             if grad is not None:
@@ -56,11 +59,13 @@ apply_direct = super(torch.autograd.Function, DirectPass).apply
 
 def _way_back(call, X, params, grad_output, wanted):
     """[dL/dX, the gradients of the parameters]; None for what is not wanted."""
-    call.check_unchanged()
-    if not torch.is_grad_enabled():
+    again = torch.is_grad_enabled()
+    call.check_unchanged(biases=again)
+    if not again:
         found = call.backward(grad_output, wanted[0], wanted[1:])
         if found is not None:
             return [found[0], *found[1]]
+        call.check_unchanged(biases=True)
     return _through_pytorch(call, X, params, grad_output, wanted)
 
 
