@@ -15,6 +15,7 @@ dtypes that are registered with NumPy, and known by what they can be cast to wit
 """
 
 import reprlib
+from numbers import Integral
 
 import numpy as np
 
@@ -34,10 +35,11 @@ def readable(name, value, wanted):
 def by_name(name, table, wanted):
     """The columns that are named ``wanted``, in that order; others are left out.
 
-    A table whose columns have no names, or these names alone in this order, is returned itself.
+    A table whose columns have no names but numbers, or these names alone in this order, is returned
+    itself.
     """
     names = column_names(table)
-    if not wanted or names is None or not any(isinstance(each, str) for each in names):
+    if not wanted or names is None or all(isinstance(each, Integral) for each in names):
         return table
     if names == list(wanted) and not isinstance(table, np.ndarray):
         return table

@@ -99,6 +99,14 @@ def test_what_is_in_the_columns(model):
     refused(lambda: model.forward(hidden), TypeError, "X is a masked array")
 
 
+def test_names_that_are_no_strings(model):
+    """They are names, and not these: columns in another order would go by their position."""
+    for names in (pd.MultiIndex.from_tuples([("x", name) for name in "cab"]), [b"c", b"a", b"b"],
+                  [0.5, 1.5, 2.5], pd.date_range("2020", periods=3)):
+        other = FRAME[["c", "a", "b"]].set_axis(names, axis=1)
+        refused(lambda other=other: model.forward(other), ValueError, "X has no column 'a'")
+
+
 def test_columns_without_names(model, tmp_path):
     """By position: columns that are numbered, and a model without names."""
     expected = model.forward(X)
