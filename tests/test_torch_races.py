@@ -2,14 +2,16 @@
 that move, toggle and come back, dicts that are replaced, gradients that someone holds.
 """
 
+from collections import OrderedDict
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
-from test_torch import batch, close, gradients, sequential  # noqa: E402
+from test_torch import batch, close, gradients, same, sequential  # noqa: E402
 from test_torch_hooks import unfused  # noqa: E402
+from torch import nn  # noqa: E402
 
-from fastbp.torch import fuse  # noqa: E402
+from fastbp.torch import fuse, loss_and_grad_  # noqa: E402
 
 # ---- between forward and backward
 
@@ -64,3 +66,106 @@ def test_a_parameter_frozen_in_only_one_of_the_two(direct, trained):
     W.requires_grad_()
     expected = gradients(unfused(fused), X, g)[3:]
     close([p.grad for p in [*fused.parameters()][1:]], expected)
+
+
+# ---- dicts that are replaced
+
+
+@pytest.mark.parametrize("child", [0, 1])
+def test_hooks_in_a_dict_that_took_anothers_place(child):
+    """Hooks are cleared so by some: `module._forward_hooks = OrderedDict()`."""
+    fused, X, seen = fuse(sequential()), batch(4)[0], []
+    fused(X)
+    fused[child]._forward_hooks = OrderedDict()
+    handle = fused[child].register_forward_hook(lambda *_: seen.append(1))
+    fused(X)
+    handle.remove()
+    fused(X)
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+def test_parameters_in_a_dict_that_took_anothers_place(kind):
+    fused, (X, g) = fuse(sequential()), batch(4)
+    fused(X)
+    loss_and_grad_(fused, X, g, nn.MSELoss())
+    linear = fused[0]
+    linear._parameters = kind((name, nn.Parameter(2 * p.detach()))
+                              for name, p in linear._parameters.items())
+    close(gradients(fused, X, g), gradients(unfused(fused), X, g))
+    loss_and_grad_(fused, X, g, nn.MSELoss())
+    params = [*fused.parameters()]
+    close([p.grad for p in params],
+          torch.autograd.grad(nn.MSELoss()(unfused(fused)(X), g), params))
+
+
+# ---- gradients that someone holds, or has changed
+
+HELD = {"tensor": lambda g: g, "view": lambda g: g.view(-1), "detached": torch.Tensor.detach,
+        "data": lambda g: g.data, "array": torch.Tensor.numpy,
+        "array of a view": lambda g: g.detach().numpy()[:1],
+        "storage": torch.Tensor.untyped_storage,
+        "capsule": torch.utils.dlpack.to_dlpack,
+        "graph": lambda g: (g * torch.ones_like(g, requires_grad=True)).sum()}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_memory_that_someone_holds(held):
+    fused, (X, y) = fuse(sequential()), batch(4)
+    loss_and_grad_(fused, X, y, nn.MSELoss())
+    W = fused[0].weight
+    address, holder = W.grad.data_ptr(), HELD[held](W.grad)
+    for _ in range(3):
+        fused.zero_grad()
+        loss_and_grad_(fused, X, y, nn.MSELoss())
+        assert W.grad.data_ptr() != address
+    del holder
+
+
+def marked(g):
+    g.mark = 1
+
+
+def hooked(g):
+    g.requires_grad_().register_hook(torch.zeros_like)
+    g.requires_grad_(False)
+
+
+def differentiated(g):
+    g.requires_grad_().sum().backward()
+    g.requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [marked, hooked, differentiated])
+def test_a_new_gradient_has_nothing_of_the_last(change):
+    fused, (X, y) = fuse(sequential()), batch(4)
+    loss_and_grad_(fused, X, y, nn.MSELoss())
+    W = fused[0].weight
+    change(W.grad)
+    fused.zero_grad()
+    loss_and_grad_(fused, X, y, nn.MSELoss())
+    assert not W.grad.__dict__ and W.grad._backward_hooks is None and W.grad.grad is None
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_gradient_of_inference_mode_is_replaced_outside(accumulate):
+    fused, (X, y) = fuse(sequential()), batch(4)
+    loss_and_grad_(fused, X, y, nn.MSELoss())
+    expected = [p.grad.clone() for p in fused.parameters()]
+    for p in fused.parameters():
+        with torch.inference_mode():
+            p.grad = torch.zeros_like(p)
+    loss_and_grad_(fused, X, y, nn.MSELoss(), accumulate=accumulate)
+    same([p.grad for p in fused.parameters()], expected)
+    torch.nn.utils.clip_grad_norm_(fused.parameters(), 1.0)     # in place
+
+
+def test_a_sum_within_inference_mode_can_be_changed_outside():
+    fused, (X, y) = fuse(sequential()), batch(4)
+    loss_and_grad_(fused, X, y, nn.MSELoss())
+    expected = fused[0].weight.grad * 2
+    fused[0].weight.grad = fused[0].weight.grad.to_sparse()     # which cannot be written in place
+    with torch.inference_mode():
+        loss_and_grad_(fused, X, y, nn.MSELoss(), accumulate=True)
+    close([fused[0].weight.grad], [expected])
+    fused.zero_grad(set_to_none=False)

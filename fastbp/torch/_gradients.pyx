@@ -23,10 +23,12 @@ cdef object from_numpy = torch.from_numpy
 cdef object wants_grad = torch.Tensor.requires_grad.__get__
 cdef object grad_of = torch.Tensor.grad.__get__
 cdef object set_grad = torch.Tensor.grad.__set__
+cdef object hooks_of = torch.Tensor._backward_hooks.__get__
 cdef object storage_of = torch.Tensor.untyped_storage
 cdef object uses_of = torch.Tensor._use_count
 cdef object uses_of_storage = torch._C._storage_Use_Count
 cdef object increment_version = torch._C._increment_version
+cdef object is_inference = torch.Tensor.is_inference
 cdef object is_inference_mode = torch.is_inference_mode_enabled
 
 
@@ -71,6 +73,7 @@ cdef class Destination:
         if grad is None:
             return NEW
         if (self.accumulate or wants_grad(grad) or look(grad, view, owned) != FITS
+                or view.data != owned and is_inference(grad) and not is_inference_mode()
                 or view.typenum != self.operands.views[i].typenum
                 or not same_shape(view, &self.operands.views[i])):
             return ASIDE
@@ -167,6 +170,7 @@ cdef bint is_free(tuple handed, const View* of_p, View* view) except -1:
     tensor, storage, array = handed
     return (Py_REFCNT(tensor) == 2 and uses_of(tensor) == 1 and Py_REFCNT(storage) == 3
             and uses_of_storage(storage._cdata) == 2 and not wants_grad(tensor)
+            and not tensor.__dict__ and hooks_of(tensor) is None and grad_of(tensor) is None
             and look(tensor, view, <const char*> cnp.PyArray_DATA(array)) == FITS
             and view.data == <char*> cnp.PyArray_DATA(array) and view.typenum == of_p.typenum
             and same_shape(view, of_p))

@@ -84,7 +84,10 @@ def give(p, grad, add):
     """A gradient to what .grad holds, if that can be written; else in its place."""
     held = p.grad
     if held is None or not is_plain(p, held):
-        p.grad = grad if held is None or not add else held + grad
+        if held is not None and add:    # a sum that can be changed outside of inference mode too
+            with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+                grad = grad + held      # in this order held may be sparse
+        p.grad = grad
         return
     with torch.no_grad():
         if add:
