@@ -1,10 +1,17 @@
 """What becomes of a tensor that the gate stops: a copy that can be read, or an error."""
 
+import os
+from threading import RLock
+
 import torch
 
 from fastbp.torch import _gate
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)      # a subclass has operations of its own
+
+# Threads may go back over graphs of one module at once; a fork leaves the others behind.
+_giving = RLock()
+os.register_at_fork(after_in_child=_giving._at_fork_reinit)
 
 
 def readable(name, tensor):
@@ -82,17 +89,19 @@ def _is_whole(tensor):
 
 def give(p, grad, add):
     """A gradient to what .grad holds, if that can be written; else in its place."""
-    held = p.grad
-    if held is None or not is_plain(p, held):
-        if held is not None and add:    # a sum that can be changed outside of inference mode too
-            with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
-                grad = grad + held      # in this order held may be sparse
-        p.grad = grad
-        return
-    with torch.no_grad():
-        if add:
-            held += grad
+    with _giving:
+        held = p.grad
+        if held is None or not is_plain(p, held):
+            if held is not None and add:
+                # a sum that can be changed outside of inference mode too
+                with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+                    grad = grad + held      # in this order held may be sparse
+            p.grad = grad
             return
-        if held.grad_fn is not None:        # as zero_grad does
-            held.detach_()
-        held.requires_grad_(False).copy_(grad)
+        with torch.no_grad():
+            if add:
+                held += grad
+                return
+            if held.grad_fn is not None:        # as zero_grad does
+                held.detach_()
+            held.requires_grad_(False).copy_(grad)
