@@ -194,3 +194,39 @@ def test_direct_backwards_of_several_threads_add_up():
         for each in threads:
             each.join()
         same([p.grad for p in fused.parameters()], expected)
+
+
+# ---- options of losses
+
+
+@pytest.mark.parametrize("reduction", ["average", "elementwise_mean", ["mean"], None])
+def test_a_reduction_that_no_loss_has(reduction):
+    """Before and after a call that PyTorch would take."""
+    fused, (X, y), loss = fuse(sequential()), batch(4), nn.MSELoss()
+    for _ in range(2):
+        loss.reduction = reduction
+        with pytest.raises(ValueError, match="MSELoss has reduction=.*it should be 'mean' or"):
+            loss_and_grad_(fused, X, y, loss)
+        loss.reduction = "sum"
+        loss_and_grad_(fused, X, y, loss)
+
+
+def test_an_option_that_cannot_be_hashed():
+    fused, X, y = fuse(sequential()), batch(4)[0], torch.tensor([0, 1, 1, 0], device="cpu")
+    for name in ("label_smoothing", "ignore_index"):
+        loss = nn.CrossEntropyLoss()
+        setattr(loss, name, [1])
+        with pytest.raises((TypeError, ValueError), match=name):
+            loss_and_grad_(fused, X, y, loss)
+
+
+def test_a_weight_of_a_loss_that_became_a_parameter():
+    fused, X, loss = fuse(sequential()), batch(4)[0], nn.BCEWithLogitsLoss()
+    y = torch.full((4, 2), 0.5, dtype=X.dtype)
+    weight = torch.tensor([2.0, 5.0], dtype=X.dtype)
+    plain = loss_and_grad_(fused, X, y, loss)
+    wanted = loss_and_grad_(fused, X, y, nn.BCEWithLogitsLoss(pos_weight=weight))
+    loss.pos_weight = nn.Parameter(weight, requires_grad=False)
+    assert loss_and_grad_(fused, X, y, loss) == wanted != plain
+    loss.pos_weight = None
+    assert loss_and_grad_(fused, X, y, loss) == plain

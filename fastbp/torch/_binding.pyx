@@ -289,7 +289,10 @@ cdef class Binding:
     cdef dict options_of(self, loss, reduction, sample_weight, Py_ssize_t n, y):
         """Keywords of the loss, from the last call with the same where nothing else counts."""
         key = None if sample_weight is not None else plain_key(loss, reduction, n)
-        options = None if key is None else self.options.get(key)
+        try:
+            options = None if key is None else self.options.get(key)
+        except TypeError:               # an option that cannot be, nor be hashed
+            key = options = None
         if options is None:
             options = _losses.keywords(loss, reduction, sample_weight, n, self.sizes[-1],
                                        self.activations[-1], y)
@@ -308,6 +311,8 @@ cdef object plain_key(loss, reduction, Py_ssize_t n):
     if reduction is not None or type(loss) not in _losses.TRANSLATIONS:
         return None
     cdef dict held = loss.__dict__
+    if held["_parameters"]:             # a weight that became one
+        return None
     for weight in (<dict> held["_buffers"]).values():
         if weight is not None:
             return None

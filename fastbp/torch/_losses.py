@@ -48,8 +48,8 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
 
 def _reduction(loss, elements):
     """What divides the sum: 1, or the number of elements that PyTorch takes the mean of."""
-    if loss.reduction == "none":
-        raise ValueError(f"{type(loss).__name__} has reduction='none'; "
+    if loss.reduction not in ("mean", "sum"):
+        raise ValueError(f"{type(loss).__name__} has reduction={loss.reduction!r}; "
                          "it should be 'mean' or 'sum'")
     # the mean over no samples is refused under that name
     return 1.0 if loss.reduction == "sum" else elements or "mean"
