@@ -2,6 +2,8 @@
 that move, toggle and come back, dicts that are replaced, gradients that someone holds.
 """
 
+import os
+import signal
 import threading
 from collections import OrderedDict
 
@@ -194,6 +196,27 @@ def test_direct_backwards_of_several_threads_add_up():
         for each in threads:
             each.join()
         same([p.grad for p in fused.parameters()], expected)
+
+
+def test_a_handler_of_signals_goes_back_over_the_graph_of_the_pass_it_interrupts():
+    """A pass of some tenths of a second looks for signals; the handler's goes through PyTorch."""
+    fused = fuse(sequential((500, 1000, 500), ["tanh", "identity"]))
+    X = batch(3000, (500, 500))[0].requires_grad_()
+    h, found = fused(X).sum(), []
+
+    def handler(*_):
+        found.extend(torch.autograd.grad(h, X, retain_graph=True))
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGUSR1))
+    try:
+        timer.start()
+        expected, = torch.autograd.grad(h, X, retain_graph=True)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert found
+    close(found, [expected])
 
 
 # ---- options of losses

@@ -8,7 +8,7 @@ is freed. `loss_and_grad` has neither graph nor call, and writes where .grad is.
 Shapes are (n, n_features) for X, (fan_out, fan_in) and (fan_out,) for W and b, as in nn.Linear.
 """
 
-from threading import Lock
+from threading import RLock
 
 import torch
 
@@ -65,6 +65,7 @@ cdef class Call:
     cdef View view                      # of X
     cdef Py_ssize_t n
     cdef tuple room                     # Layers and its lock, between a forward pass and its end
+    cdef bint goes_back                 # now
     cdef list versions                  # of `source` and each parameter
     cdef list pinned                    # storages of X and each W: no other tensor's addresses
 
@@ -101,7 +102,7 @@ cdef class Call:
         try:
             self.room = recursion.free.pop()
         except IndexError:
-            self.room = recursion.new_layers(recursion.activations), Lock()
+            self.room = recursion.new_layers(recursion.activations), RLock()
         self.versions, self.pinned = self.read_versions(), [storage_of(self.X)]
         for i, p in enumerate(self.operands.params):
             if self.operands.views[i].ndim == 2:
@@ -142,7 +143,7 @@ cdef class Call:
         """E5, E6: dL/dX and the gradients of the parameters, None for what is not wanted.
 
         `grad_output` is dL/dh_L. None in place of all where it is a tensor that only operations of
-        PyTorch can read.
+        PyTorch can read, and within another call of this.
         """
         cdef View view
         cdef Fault fault = look(grad_output, &view)
@@ -157,9 +158,15 @@ cdef class Call:
                              "that of the output")
         layers, lock = self.room
         with lock:                      # threads may go back over one graph at once
-            dX, grads = (<UncheckedLayers> layers).backward_at(
-                self.operands.addresses, <Py_ssize_t> self.view.data, <Py_ssize_t> view.data,
-                self.n, wants_X, any(wanted))
+            if self.goes_back:          # and a handler of signals within this thread's pass
+                return None
+            self.goes_back = True
+            try:
+                dX, grads = (<UncheckedLayers> layers).backward_at(
+                    self.operands.addresses, <Py_ssize_t> self.view.data, <Py_ssize_t> view.data,
+                    self.n, wants_X, any(wanted))
+            finally:
+                self.goes_back = False
         if dX is not None:
             dX = from_numpy(dX if self.view.ndim == 2 else dX.reshape(tuple(self.source.shape)))
         if grads is None:
