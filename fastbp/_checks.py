@@ -104,6 +104,7 @@ def explained(function):
 # The caller's np.errstate, or warnings that are errors, should not decide what is computed: an
 # overflow is an infinity here, which is then refused or is as good as any. To decorate with.
 quiet = np.errstate(all="ignore")
+_readable, _widened = quiet(_tables.readable), quiet(_tables.widened)
 
 
 def public(function):
@@ -120,14 +121,14 @@ def _read(name, value, kinds, wanted):
         if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
             raise TypeError(  # asked in this order because np.ma imports numpy.ma
                 f"{name} is a masked array of dtype {value.dtype}; it should be {wanted}")
-        value = _tables.readable(name, value, wanted)
+        value = _readable(name, value, wanted)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} cannot be read as {wanted}: {error}") from error
     if array.dtype.kind not in kinds:
-        array = _tables.widened(array)
+        array = _widened(array)
     if array.dtype.kind not in kinds:
         opaque = array.dtype == object and array.ndim == 0  # None, a sparse matrix
         has = f"is of type {type(value).__name__}," if opaque else "has"

@@ -557,7 +557,7 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         X = _checks.real_array("X", X, shape=("n_samples", sizes[0]))
         dtype = _checks.common_dtype(*W, X)
         W, b = _checks.as_dtype(W, dtype), _checks.as_dtype(b, dtype)
-        X = X.astype(dtype, copy=False)
+        X = _checks.converted(X, dtype)
         layers = cached_layers(W, b, X, hidden) or new_layers(sizes, dtype, hidden)
     cdef LayerArrays arrays = layers.arrays
     cdef Workspace ws = layers.workspace.lease()

@@ -228,7 +228,7 @@ cdef class Optimizer(Copied):
         return (self.state_dict(),)
 
     cdef int remake(self, tuple own) except -1:
-        base_of(self)._resume(self, *own, False)
+        base_of(self)._resume(self, *own, False)    # of a run that diverged, too
         return 0
 
     def __repr__(self):

@@ -32,7 +32,7 @@ class Encoder(Layers):
 
 class Scheduled(Adam):
     def __init__(self, rates):
-        super().__init__(rates[0])
+        super().__init__(rates[0], (0.5, 0.25))
         self.rates = rates
 
 
@@ -50,8 +50,8 @@ def stepped(optimizer, **vectors):
     """The optimizer after three steps that left these vectors."""
     state = {**optimizer.state_dict(), "t": 3}
     if "beta_powers" in state:
-        state["beta_powers"] = (0.5, 0.25)
-    optimizer._resume({**state, **vectors}, False)      # powers that no three steps leave
+        state["beta_powers"] = tuple(beta**3 for beta in optimizer.betas)
+    optimizer.load_state_dict({**state, **vectors})
     return optimizer
 
 
@@ -87,7 +87,7 @@ MADE = {
     "SGD": lambda: SGD(0.5, weight_decay=0.125),
     "SGD with momentum": lambda: stepped(SGD(0.5, 0.25, True), v=np.arange(4.0)),
     "Adam": lambda: Adam(0.5, (0.25, 0.5), 1e-3, eps_hat=True),
-    "Adam with a state": lambda: stepped(Adam(0.5), m=np.arange(4, dtype="f"),
+    "Adam with a state": lambda: stepped(Adam(0.5, (0.5, 0.25)), m=np.arange(4, dtype="f"),
                                          v=np.arange(4, dtype="f") / 4),
     "Adam of a subclass": lambda: stepped(Scheduled([0.5, 0.25]), m=np.arange(4.0),
                                           v=np.arange(4.0)),

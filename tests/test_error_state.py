@@ -5,9 +5,12 @@ import contextlib
 import functools
 import pickle
 import warnings
+from decimal import Decimal
 from types import SimpleNamespace
 
+import ml_dtypes
 import numpy as np
+import pandas
 import pytest
 from every_call import arguments, calls, equations, optimizers
 
@@ -196,6 +199,9 @@ def test_every_twin(dtype, huge, monkeypatch):
     lambda net, f: net.forward(np.array([0x7FF0000000000001] * 3, "u8").view("f8")[None]),
     lambda net, f: fastbp.sigmoid_backward(np.array([0x7F800001], "u4").view("f4"), np.ones(1)),
     lambda net, f: fastbp.bce_with_logits(np.ones(1), np.array([0x7F800001], "u4").view("f4")),
+    lambda net, f: net.forward(np.array([0x7F81] * 3, "u2").view(ml_dtypes.bfloat16)[None]),
+    lambda net, f: net.forward(pandas.DataFrame({0: [1e-50], 1: [1e50], 2: [1]}).convert_dtypes()),
+    lambda net, f: net.forward(pandas.DataFrame({0: [Decimal("1e-400")], 1: [1], 2: [1]})),
     lambda net, f: fastbp.backprop([np.ones((3, 2), "f")], [np.ones(2)], [[1, 2, 3]], [[0, 1]],
                                    sample_weight=[1e308] * 1),
 ])

@@ -106,7 +106,8 @@ CASES = {
     ("Adam", "eps"): (lambda v: stepped(Adam(eps=v)), 0.3),
     ("Adam", "weight_decay"): (lambda v: stepped(Adam(weight_decay=v)), 0.3),
     ("SGD.load_state_dict", "d"): (lambda v: loaded(SGD, lr=v), 0.3),
-    ("Adam.load_state_dict", "d"): (lambda v: loaded(Adam, lr=v), 0.3),
+    ("Adam.load_state_dict", "d"): (
+        lambda v: loaded(Adam, lr=v, betas=(v, v), t=1, beta_powers=(v, v)), 0.3),
     ("bce_with_logits", "pos_weight"): (
         lambda v: fastbp.bce_with_logits(X, X / 2, pos_weight=v), 2.5),
     ("bce_with_logits", "label_smoothing"): (

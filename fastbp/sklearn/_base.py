@@ -14,7 +14,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, is_regressor
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
-from sklearn.utils._param_validation import Options, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import (
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import fastbp
@@ -217,7 +221,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     @_checks.quiet
     def _fit(self, X, y, sample_weight, held_out, incremental, task):
         given = self._given()
-        hidden = hidden_sizes(given.hidden_layer_sizes)
+        hidden = hidden_sizes(self.hidden_layer_sizes)
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         net = None if fresh else self._network_to_train(hidden, incremental)
         X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)

@@ -41,7 +41,7 @@ def hold_out(model, given, data, held_out, random_state, incremental, weight_nam
                                  test_size=given.validation_fraction,
                                  stratify=model._strata(data[1]))
     except ValueError as error:         # which knows it as test_size
-        raise ValueError(f"validation_fraction is {model.validation_fraction!r}, which does not "
+        raise ValueError(f"validation_fraction is {given.validation_fraction!r}, which does not "
                          f"split the {data[0].shape[0]} samples: {error}") from error
     if parts[1].shape[0] < 2:
         raise ValueError("The validation set is too small: it should have two samples or more. "
