@@ -48,5 +48,5 @@ cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden)
 # Another, taken
 cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden)
 
-# A list of its own, which nobody else can change
+# A new list of the arrays, so that a change of the caller's list does not reach it
 cdef list listed(name, arrays)

@@ -80,7 +80,7 @@ def _name_of_call(function, given):
 
 
 def nearest(name, names):
-    """The one of ``names`` that is meant, by its letters; ``None`` if there is none."""
+    """The name that a misspelt one is most like; ``None`` if it is like none of them."""
     import difflib  # only once something is wrong
     lower = {known.lower(): known for known in reversed(names)}
     close = difflib.get_close_matches(name.lower(), lower, n=1)

@@ -144,7 +144,7 @@ cdef void loss_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept no
 # ---- arguments that fit as they are -----------------------------------------------------
 
 cdef inline bint in_place_or_apart(object out, object array) noexcept:
-    """Of two that are ready and alike."""
+    """Whether `out` can be written: it is writable, and the array itself or apart from it."""
     return cnp.PyArray_ISWRITEABLE(out) and (data(out) == data(array) or apart(out, array))
 
 

@@ -70,7 +70,7 @@ cdef class Objective(Copied):
 
     cdef int _check_made(self) except -1:
         if self.net is None:
-            raise RuntimeError("this objective is of no network; MLP.objective makes one that is")
+            raise RuntimeError("this objective has no network; it should be made by MLP.objective")
         return 0
 
     cdef tuple own(self):

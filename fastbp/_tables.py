@@ -84,7 +84,7 @@ def column_names(value):
     names = getattr(value, "column_names", None)  # before `columns`, an Arrow table's data
     try:
         return list(value.columns if names is None else names)
-    except (AttributeError, TypeError):  # there are none; or it is a method, or a number
+    except (AttributeError, TypeError):  # no `columns`, or one that is a method or a number
         return None
 
 

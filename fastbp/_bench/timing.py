@@ -99,7 +99,7 @@ def disturbance(samples, alone):
 
 
 def spread(times):
-    """Of a `summary`: half the distance between the quartiles, in percent of the median."""
+    """Half the distance between the quartiles of a `summary`, in percent of its median."""
     low, high = times["quartiles_us"]
     return 50 * (high - low) / times["median_us"]
 

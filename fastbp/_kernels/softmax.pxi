@@ -10,8 +10,8 @@
 # errors, ascending, whatever the vector width.
 #
 # One z_j of +infinity has the limit: p_j = 1, and a loss of infinity where t is not 0 elsewhere.
-# With two of them, or where all are -infinity, there is none, and all three are NaN: e^(z - m) of
-# the others brings it into R.
+# With two of them, or where all are -infinity, there is no limit, and loss, p and delta are NaN:
+# z - m is inf - inf for a class that is not the largest, and its e^(z - m) makes R a NaN.
 
 cdef inline Py_ssize_t largest(const real* z, Py_ssize_t n) noexcept nogil:
     """Index of the first of the largest."""

@@ -10,7 +10,7 @@ from fastbp import _checks
 
 
 class Number(Interval):
-    """Real numbers in an interval that a float can hold; True and False are none."""
+    """A real number in an interval, not too large for a float, and not a bool."""
 
     def is_satisfied_by(self, val):
         try:

@@ -13,7 +13,7 @@ cdef enum Way:
 cdef class Memory:
     """What calls of one module keep for the next."""
     cdef list present   # of W_1, b_1, ...: whether it is a parameter
-    cdef list arrays    # like W_1, b_1, ..., for gradients that are of no use
+    cdef list arrays    # shaped like W_1, b_1, ...; what is written there is not read
     cdef list handed    # `Destination.handed` of the last call; None while a call has it
 
     cdef object scratch(self, Py_ssize_t l)

@@ -92,7 +92,7 @@ cdef class Destination:
                 self.ways[i] = ASIDE
 
     cdef list addresses(self):
-        """Of dW_1, db_1, ..."""
+        """Where the kernels should write dW_1, db_1, ..."""
         cdef list found = []
         cdef Py_ssize_t i = 0, l
         for l, there in enumerate(self.held.present):
