@@ -203,3 +203,16 @@ def test_lazy_modules():
     fused[0] = nn.LazyLinear(5)
     assert fused(X).shape == (4, 2) and type(fused[0]) is nn.Linear
     same([fused(X)], [fuse(copy.deepcopy(unfused(fused)))(X)])
+
+
+@pytest.mark.parametrize("compute", [
+    nn.utils.weight_norm, nn.utils.spectral_norm, parametrizations.weight_norm,
+    lambda linear: prune.l1_unstructured(linear, "weight", 0.5)])
+def test_computed_weights_are_told(compute):
+    """Once, though the older ones work by hooks, which by themselves are not told."""
+    fused, X = fuse(layers()), batch(4)[0].float()
+    compute(fused[2])
+    with pytest.warns(RuntimeWarning, match="a Linear has no weight of its own") as told:
+        for _ in range(3):
+            fused(X)
+    assert len([w for w in told if w.category is RuntimeWarning]) == 1

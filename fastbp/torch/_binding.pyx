@@ -230,7 +230,8 @@ cdef class Binding:
         cdef Call call = Call()
         cdef Fault fault
         self.reason = None
-        if self.children.have_hooks():
+        if self.children.have_hooks():          # those of weight_norm and prune cost speed
+            self.reason = self.parameters.lacking()
             return None
         cdef Operands operands = self.operands(False)
         if operands is None:

@@ -33,6 +33,9 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
         wanted = "sigmoid" if type(loss) is nn.BCELoss else "identity"
         options = translate(loss, n, n_outputs, y)
     else:
+        if isinstance(loss, type) and issubclass(loss, nn.Module):
+            raise TypeError(f"loss is the class {loss.__name__}; it should be an instance, "
+                            f"nn.{loss.__name__}()")
         name = NAMES[_checks.choice("loss", loss, tuple(NAMES))]
         wanted = activation if name == "bce" and activation == "sigmoid" else "identity"
         reduction = "mean" if reduction is None else reduction

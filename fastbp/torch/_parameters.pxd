@@ -21,6 +21,8 @@ cdef class Parameters:
     cdef object zeros           # for b that are absent
     cdef str reason             # why the last `look_up` found None
 
+    # that a weight or bias is computed by a parametrisation or a hook, in words; or None
+    cdef str lacking(self)
     # whether a Linear that had no bias has one
     cdef bint has_new_bias(self)
     # None where only PyTorch can read them; ValueError for a wrong shape or storage. With `copied`,

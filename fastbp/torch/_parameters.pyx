@@ -66,6 +66,12 @@ cdef class Parameters:
                 return True
         return False
 
+    cdef str lacking(self):
+        for slot in self.slots:
+            if parameter(slot) is None:
+                return f"a Linear has no {slot[1]} of its own"
+        return None
+
     cdef Operands look_up(self, bint copied):
         """The parameters, as they are now; None, and `reason`, where only PyTorch can read them.
 
@@ -78,7 +84,7 @@ cdef class Parameters:
         for i, slot in enumerate(self.slots):
             p, name = parameter(slot), slot[1]
             if p is None:
-                self.reason = f"a Linear has no {name} of its own"
+                self.reason = self.lacking()
                 return None
             view = &found.views[i]
             fault = look(p, view)
@@ -95,6 +101,8 @@ cdef class Parameters:
                                + ", not contiguous" * (fault == STRIDED)
                                + ", with the negative bit" * (fault == NEGATIVE)
                                + ", without memory" * (fault == EMPTY))
+                if i > 0 and p.dtype is not found.params[0].dtype:
+                    self.reason += f", another {found.params[0].dtype}"
                 return None
             found.params.append(p)
             found.addresses.append(<Py_ssize_t> view.data)
