@@ -198,7 +198,7 @@ def test_layers_without_init(use):
 def test_an_objective_of_no_network():
     net = MLP([2, 1], seed=0)
     kind = type(net.objective(np.ones((1, 2)), np.ones(1)))
-    with pytest.raises(RuntimeError, match=r"of no network; MLP\.objective"):
+    with pytest.raises(RuntimeError, match=r"has no network; it should be made by MLP\.objective"):
         kind()(net.params)
 
 
