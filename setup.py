@@ -60,10 +60,11 @@ DIRECTIVES = {
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-MODULES = ("_kernels.dispatch", "_calls", "_copies", "_signals", "_team", "_workspace",
-           "_recursion", "_backward", "_gradient", "_loss", "_certificate", "_equations", "_arrays",
-           "_layers", "_unchecked", "_optim", "_epoch", "_mlp", "torch._gate", "torch._watch",
-           "torch._parameters", "torch._gradients", "torch._binding")
+ENGINE = ("team", "signals", "memory", "plan", "samples", "sums", "network", "recursion",
+          "gradient", "backward", "certificate", "epoch")
+MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
+           "_loss", "_problem", "_equations", "_arrays", "_layers", "_unchecked", "_optim", "_mlp",
+           "torch._gate", "torch._watch", "torch._parameters", "torch._gradients", "torch._binding")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

@@ -1,4 +1,4 @@
-"""Where a second thread begins to pay: the measurement behind THREAD_WORK of `_recursion.pyx`.
+"""Where a second thread begins to pay: the measurement behind THREAD_WORK of `_engine/plan.pyx`.
 
     python bench/crossover.py
 

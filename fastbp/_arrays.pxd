@@ -1,5 +1,5 @@
-from fastbp._kernels.table cimport Activation
-from fastbp._workspace cimport Architecture, Shape, Workspace
+from fastbp._engine.network cimport Architecture, Workspace
+from fastbp._engine.plan cimport Activation, Shape
 
 ctypedef struct Span:           # the memory of an array
     const char* start
@@ -25,13 +25,9 @@ cdef class LayerArrays:
     cdef bint apart(self, list inputs, list outputs)
     # lists of W and of b, and X, as the kernels use them
     cdef tuple inputs(self, list weights, list biases, X)
-    cdef void bind_inputs(self, Workspace ws, list weights, list biases)
-    # the layers of `ws` to dW and db, or NULL without them
-    cdef void bind_grads(self, Workspace ws, list dW, list db)
-    # the same if these and dX can be written to and overlap neither each other nor `inputs`:
+    # refuses dW, db, dX that cannot be written to, or overlap each other or `inputs`:
     # (weights, biases, {name: array})
-    cdef int bind_outputs(self, Workspace ws, list dW, list db, dX, Py_ssize_t n,
-                          tuple inputs) except -1
+    cdef int check_outputs(self, list dW, list db, dX, Py_ssize_t n, tuple inputs) except -1
 
 
 cdef class CachedLayers:

@@ -11,8 +11,8 @@ from libc.stdlib cimport free, malloc
 
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._native cimport data, shaped
-from fastbp._team cimport acquire, release
+from fastbp._engine.arrays cimport data, shaped
+from fastbp._engine.team cimport acquire, release
 
 cnp.import_array()
 
@@ -95,7 +95,7 @@ cdef class LayerArrays:
         _checks.refuse_transposed(name, arrays, [shape for _, _, shape in named],
                                   "oi" if self.shape.transposed else "io")
 
-    def check_outputs(self, dW, db, dX, n, inputs):
+    def explain_outputs(self, dW, db, dX, n, inputs):
         weights, biases, others = inputs
         named = self.named("weights", weights, 2) + self.named("biases", biases, 1)
         inputs = {**{name: array for name, array, _ in named}, **others}
@@ -119,13 +119,7 @@ cdef class LayerArrays:
         return (self.converted("weights", weights, 2), self.converted("biases", biases, 1),
                 _checks.real_array("X", X, self.dtype, shape=("n_samples", self.shape.sizes[0])))
 
-    cdef void bind_inputs(self, Workspace ws, list weights, list biases):
-        cdef Py_ssize_t l
-        for l in range(self.shape.n_layers):
-            ws.sweep.layers[l].W, ws.sweep.layers[l].b = data(weights[l]), data(biases[l])
-
-    cdef int bind_outputs(self, Workspace ws, list dW, list db, dX, Py_ssize_t n,
-                          tuple inputs) except -1:
+    cdef int check_outputs(self, list dW, list db, dX, Py_ssize_t n, tuple inputs) except -1:
         cdef list outputs = [] if dX is None else [dX]
         cdef bint fit = dX is None or self.fits(dX, 2, n, self.shape.sizes[0], True)
         weights, biases, others = inputs
@@ -133,15 +127,8 @@ cdef class LayerArrays:
             fit = fit and self.all_fit(dW, 2, True) and self.all_fit(db, 1, True)
             outputs = outputs + dW + db
         if not fit or not self.apart([*weights, *biases, *others.values()], outputs):
-            self.check_outputs(dW, db, dX, n, inputs)
-        self.bind_grads(ws, dW, db)
+            self.explain_outputs(dW, db, dX, n, inputs)
         return 0
-
-    cdef void bind_grads(self, Workspace ws, list dW, list db):
-        cdef Py_ssize_t l
-        for l in range(self.shape.n_layers):
-            ws.sweep.layers[l].dW = NULL if dW is None else data(dW[l])
-            ws.sweep.layers[l].db = NULL if dW is None else data(db[l])
 
 
 # ---- layers of the last calls -----------------------------------------------------------

@@ -23,6 +23,8 @@ from . import _tables
 
 LOSSES = ("bce", "softmax", "squared_error", "poisson")
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
+IN_USE = ("this {} is in use by another thread; give each thread its own, "
+          "or wait for the call that is running")
 UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or summed there
 _SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
 _OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as overlapping

@@ -7,23 +7,29 @@ the same functions in plain NumPy.
 
 from fastbp import _checks
 from fastbp._calls import explain
-from fastbp._recursion import ACTIVATIONS
+from fastbp._engine.network import ACTIVATIONS
 
 cimport numpy as cnp
 from libc.float cimport DBL_MAX
 from libc.string cimport memset
 
 from fastbp._arrays cimport LayerArrays, CachedLayers, cached_layers, listed, new_layers
-from fastbp._gradient cimport Batch, Totals, loss_and_gradient, loss_of, start
-from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.table cimport SIGMOID, Activation, KernelTable
-from fastbp._loss cimport Loss, is_mean, loss_named
-from fastbp._native cimport (
+from fastbp._engine.arrays cimport (
     alike, apart, data, new_like, new_matrix, new_vector, ready, real, shaped, writable,
 )
-from fastbp._signals cimport PIECE, UNIT_WORK, Clock, Piece, at_once, in_pieces, start_clock
-from fastbp._team cimport release
-from fastbp._workspace cimport BLOCK, Memory, Workspace, borrow, put_back
+from fastbp._engine.gradient cimport loss_and_gradient
+from fastbp._engine.memory cimport Memory, borrow, put_back
+from fastbp._engine.network cimport Workspace, bind_arrays, bind_grad_arrays
+from fastbp._engine.plan cimport (
+    BLOCK_ROWS, LINES, ROWS, Action, Batch, Frame, Sharing, Step, carry_out_one,
+)
+from fastbp._engine.signals cimport TILE_COLUMNS, UNIT_WORK, at_once
+from fastbp._engine.sums cimport tree
+from fastbp._engine.team cimport release
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.table cimport SIGMOID, Activation, KernelTable
+from fastbp._loss cimport Loss, loss_named
+from fastbp._problem cimport Problem, divisor_of, new_problem
 
 cnp.import_array()
 
@@ -42,11 +48,11 @@ cdef inline object scalar_or_array(object array):
     return array if cnp.PyArray_NDIM(array) > 0 else array[()]
 
 
-# ---- what a piece of each is ------------------------------------------------------------
+# ---- the step of each -------------------------------------------------------------------
 
 cdef enum:
-    ELEMENTS = 1 << 20          # of a piece of an elementwise function: some milliseconds
-    SAMPLES = 1 << 12           # of a piece of a product, in whole blocks (N1)
+    ELEMENTS = 1 << 20          # of an elementwise function at once: some milliseconds
+    SAMPLES = 1 << 12           # of a product at once, in whole blocks (N1)
 
 ctypedef struct Equation:       # the operands of one call, in the order of the kernel
     const KernelTable* kernels
@@ -56,89 +62,86 @@ ctypedef struct Equation:       # the operands of one call, in the order of the 
     const char* b
     const char* c
     Activation activation
-    Py_ssize_t n
     Py_ssize_t fan_in
     Py_ssize_t fan_out
-    Py_ssize_t sample           # of a product, the first of a piece
-    Py_ssize_t samples
-    char* scratch
     const Batch* batch
-    Totals* totals
+    double[8] sums              # of the losses (N3)
+    double loss                 # all of them
 
 
 cdef Equation equation(const KernelTable* table, out, second=None, a=None, b=None, c=None):
-    cdef Equation task
-    memset(&task, 0, sizeof(Equation))
-    task.kernels, task.out, task.second = table, data(out), data(second)
-    task.a, task.b, task.c = data(a), data(b), data(c)
-    return task
+    cdef Equation e
+    memset(&e, 0, sizeof(Equation))
+    e.kernels, e.out, e.second = table, data(out), data(second)
+    e.a, e.b, e.c = data(a), data(b), data(c)
+    return e
 
 
-cdef int in_blocks(Piece piece, Equation* task, Py_ssize_t n, Py_ssize_t size, double work,
-                   bint sums) except -1:
-    """`in_pieces` for one block of the n samples after the other: columns, or rows of sums."""
-    cdef Memory* panels = borrow(task.kernels.scratch_bytes(n, task.fan_in, task.fan_out))
-    cdef Clock clock = start_clock()
-    cdef Py_ssize_t few = min(size, <Py_ssize_t> PIECE), least = 1 if sums else few
-    cdef Py_ssize_t most = at_once(max(n, SAMPLES), work * few, 1, task.kernels)
-    if sums:
-        most = (most + BLOCK - 1) // BLOCK * BLOCK
-    most = min(<Py_ssize_t> SAMPLES, most)
-    task.sample, task.scratch = 0, panels.at
+cdef int over_elements(Action action, Equation* e, Py_ssize_t size) except -1:
+    return carry_out_one(action, LINES, e.kernels, e, NULL, 1, 1, size, ELEMENTS, UNIT_WORK)
+
+
+cdef int over_samples(Action action, Sharing sharing, Equation* e, Py_ssize_t n, Py_ssize_t items,
+                      Py_ssize_t length) except -1:
+    """A product of n samples: columns of each block's rows, or lines of sums over all blocks."""
+    cdef Py_ssize_t few = min(items, <Py_ssize_t> TILE_COLUMNS)
+    cdef Py_ssize_t block = at_once(max(n, SAMPLES), <double> length * few, 1, e.kernels), pieces
+    if sharing == LINES:
+        block = (block + BLOCK_ROWS - 1) // BLOCK_ROWS * BLOCK_ROWS
+    block = min(<Py_ssize_t> SAMPLES, block)
+    pieces = at_once(items, <double> length * min(block, max(n, 1)),
+                     few if sharing == ROWS else 1, e.kernels)
+    cdef Memory* panels = borrow(e.kernels.scratch_bytes(n, e.fan_in, e.fan_out))
     try:
-        while task.sample < n or task.sample == 0:
-            task.samples = min(most, n - task.sample)
-            in_pieces(piece, task, &clock, size,
-                      at_once(size, work * task.samples, least, task.kernels),
-                      work * task.samples)
-            task.sample += most
+        return carry_out_one(action, sharing, e.kernels, e, panels.at, n, block, items, pieces,
+                             length if sharing == ROWS else <double> length * min(block, n))
     finally:
         put_back(panels)
-    return 0
 
 
-cdef void activate_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    cdef Equation* t = <Equation*> task
-    cdef Py_ssize_t at = first * t.kernels.itemsize
-    t.kernels.activate(t.out + at, t.second + at if t.second != NULL else NULL, t.a + at,
-                       t.activation, count)
+cdef void activate_elements(const Step* step, Frame* f) noexcept nogil:
+    cdef Equation* e = <Equation*> f.run.more
+    cdef Py_ssize_t at = f.first * e.kernels.itemsize
+    e.kernels.activate(e.out + at, e.second + at if e.second != NULL else NULL, e.a + at,
+                       e.activation, f.count)
 
 
-cdef void slope_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    cdef Equation* t = <Equation*> task
-    cdef Py_ssize_t at = first * t.kernels.itemsize
-    t.kernels.sigmoid_backward(t.out + at, t.a + at, t.b + at, count)
+cdef void apply_slope(const Step* step, Frame* f) noexcept nogil:
+    cdef Equation* e = <Equation*> f.run.more
+    cdef Py_ssize_t at = f.first * e.kernels.itemsize
+    e.kernels.sigmoid_backward(e.out + at, e.a + at, e.b + at, f.count)
 
 
-cdef void delta_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+cdef void step_columns(const Step* step, Frame* f) noexcept nogil:
     """Columns of delta for a block of samples; with the last ones the factor h (1 - h)."""
-    cdef Equation* t = <Equation*> task
-    cdef Py_ssize_t at = t.sample * t.kernels.itemsize
-    cdef char* delta = t.out + at * t.fan_in
-    t.kernels.delta(delta, t.a + at * t.fan_out, t.b, NULL, t.samples, t.fan_in, t.fan_out, False,
-                    first, count, t.scratch)
-    if first + count == t.fan_in:
-        t.kernels.sigmoid_backward(delta, delta, t.c + at * t.fan_in, t.samples * t.fan_in)
+    cdef Equation* e = <Equation*> f.run.more
+    cdef Py_ssize_t at = f.block * e.kernels.itemsize
+    cdef char* delta = e.out + at * e.fan_in
+    e.kernels.delta(delta, e.a + at * e.fan_out, e.b, NULL, f.n, e.fan_in, e.fan_out, False,
+                    f.first, f.count, f.scratch)
+    if f.first + f.count == e.fan_in:
+        e.kernels.sigmoid_backward(delta, delta, e.c + at * e.fan_in, f.n * e.fan_in)
 
 
-cdef void weight_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """Rows of dW from a block of samples."""
-    cdef Equation* t = <Equation*> task
-    cdef Py_ssize_t at = t.sample * t.kernels.itemsize
-    t.kernels.weight_grad(t.out, t.second, t.a + at * t.fan_in, t.b + at * t.fan_out, t.samples,
-                          t.fan_in, t.fan_out, False, t.sample > 0, first, count, t.scratch)
+cdef void sum_lines(const Step* step, Frame* f) noexcept nogil:
+    """Lines of dW from a block of samples."""
+    cdef Equation* e = <Equation*> f.run.more
+    cdef Py_ssize_t at = f.block * e.kernels.itemsize
+    e.kernels.weight_grad(e.out, e.second, e.a + at * e.fan_in, e.b + at * e.fan_out, f.n,
+                          e.fan_in, e.fan_out, False, f.block > 0, f.first, f.count, f.scratch)
 
 
-cdef void loss_piece(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+cdef void sum_losses(const Step* step, Frame* f) noexcept nogil:
     """Rows of delta and of the losses, and their sum so far."""
-    cdef Equation* t = <Equation*> task
-    cdef Py_ssize_t at = first * t.kernels.itemsize
-    cdef const char* weight = t.batch.sample_weight
+    cdef Equation* e = <Equation*> f.run.more
+    cdef Py_ssize_t at = f.first * e.kernels.itemsize
+    cdef const char* weight = e.batch.sample_weight
     weight = weight + at if weight != NULL else NULL
-    t.batch.criterion(t.out + at * t.fan_out, t.second + at * t.fan_out,
-                      t.batch.X + at * t.fan_out, t.batch.y + at * t.batch.y_width, weight,
-                      &t.batch.target, count, t.fan_out)
-    t.kernels.add_losses(t.totals.loss, t.out + at * t.fan_out, weight, count, t.fan_out)
+    e.batch.criterion(e.out + at * e.fan_out, e.second + at * e.fan_out,
+                      e.batch.X + at * e.fan_out, e.batch.y + at * e.batch.y_width, weight,
+                      &e.batch.target, f.count, e.fan_out)
+    e.kernels.add_losses(e.sums, e.out + at * e.fan_out, weight, f.count, e.fan_out)
+    e.loss = tree(e.sums)
 
 
 # ---- arguments that fit as they are -----------------------------------------------------
@@ -206,10 +209,9 @@ def sigmoid(z, out=None):
     result = new_like(z) if out is None else out
     if out is not None and not (z is given and alike(out, z) and in_place_or_apart(out, z)):
         _checks.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
-    cdef Clock clock = start_clock()
-    cdef Equation task = equation(kernels_of(z), result, None, z)
-    task.activation = SIGMOID
-    in_pieces(activate_piece, &task, &clock, cnp.PyArray_SIZE(z), ELEMENTS, UNIT_WORK)
+    cdef Equation e = equation(kernels_of(z), result, None, z)
+    e.activation = SIGMOID
+    over_elements(activate_elements, &e, cnp.PyArray_SIZE(z))
     return scalar_or_array(result) if out is None else out
 
 
@@ -244,9 +246,8 @@ def sigmoid_backward(grad, h, out=None):
                                 and apart(out, h)):
         _checks.output("out", out, grad.shape, grad.dtype, {"grad": given[0], "h": given[1]},
                        in_place=("grad",))
-    cdef Clock clock = start_clock()
-    cdef Equation task = equation(kernels_of(grad), result, None, grad, h)
-    in_pieces(slope_piece, &task, &clock, cnp.PyArray_SIZE(grad), ELEMENTS, UNIT_WORK)
+    cdef Equation e = equation(kernels_of(grad), result, None, grad, h)
+    over_elements(apply_slope, &e, cnp.PyArray_SIZE(grad))
     return scalar_or_array(result) if out is None else out
 
 
@@ -286,12 +287,12 @@ def delta_step(delta_next, W_next, h, out=None):
     elif not (fit and alike(out, h) and writable(out, delta_next, W_next, h)):
         _checks.output("out", out, h.shape, h.dtype,
                        dict(zip(("delta_next", "W_next", "h"), given)))
-    cdef Equation task = equation(kernels_of(h), out, None, delta_next, W_next, h)
+    cdef Equation e = equation(kernels_of(h), out, None, delta_next, W_next, h)
     cdef Py_ssize_t n = cnp.PyArray_DIM(h, 0) if cnp.PyArray_NDIM(h) == 2 else 1
-    task.fan_in, task.fan_out = cnp.PyArray_DIM(W_next, 0), cnp.PyArray_DIM(W_next, 1)
-    if n == 0 or task.fan_in == 0:      # nothing to do, however long the other axes are
+    e.fan_in, e.fan_out = cnp.PyArray_DIM(W_next, 0), cnp.PyArray_DIM(W_next, 1)
+    if n == 0 or e.fan_in == 0:         # nothing to do, however long the other axes are
         return out
-    in_blocks(delta_piece, &task, n, task.fan_in, task.fan_out, False)
+    over_samples(step_columns, ROWS, &e, n, e.fan_in, e.fan_out)
     return out
 
 
@@ -322,16 +323,16 @@ def weight_grad(h_prev, delta):
         h_prev = _checks.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
         delta = _checks.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
         h_prev, delta = _checks.as_dtype([h_prev, delta], _checks.common_dtype(h_prev, delta))
-    cdef Py_ssize_t n = cnp.PyArray_DIM(h_prev, 0), rows
+    cdef Py_ssize_t n = cnp.PyArray_DIM(h_prev, 0), lines
     cdef Py_ssize_t fan_in = cnp.PyArray_DIM(h_prev, 1), fan_out = cnp.PyArray_DIM(delta, 1)
     dW = new_matrix(fan_in, fan_out, cnp.PyArray_TYPE(delta))
     db = new_vector(fan_out, cnp.PyArray_TYPE(delta))
-    cdef Equation task = equation(kernels_of(delta), dW, db, h_prev, delta)
-    task.fan_in, task.fan_out = fan_in, fan_out
-    if task.fan_out == 0:               # as in `delta_step`
+    cdef Equation e = equation(kernels_of(delta), dW, db, h_prev, delta)
+    e.fan_in, e.fan_out = fan_in, fan_out
+    if fan_out == 0:                    # as in `delta_step`
         return dW, db
-    rows = 1 if task.fan_out == 1 else task.fan_in      # of dW as it lies
-    in_blocks(weight_piece, &task, n, rows, task.fan_in if rows == 1 else task.fan_out, True)
+    lines = 1 if fan_out == 1 else fan_in               # of dW as it lies
+    over_samples(sum_lines, LINES, &e, n, lines, fan_in if lines == 1 else fan_out)
     return dW, db
 
 
@@ -359,10 +360,9 @@ def activate(z, activation="sigmoid"):
     if not real(z):
         z = _checks.real_array("z", z)
     h, slope = new_like(z), new_like(z)
-    cdef Clock clock = start_clock()
-    cdef Equation task = equation(kernels_of(z), h, slope, z)
-    task.activation = which
-    in_pieces(activate_piece, &task, &clock, cnp.PyArray_SIZE(z), ELEMENTS, UNIT_WORK)
+    cdef Equation e = equation(kernels_of(z), h, slope, z)
+    e.activation = which
+    over_elements(activate_elements, &e, cnp.PyArray_SIZE(z))
     return scalar_or_array(h), scalar_or_array(slope)
 
 
@@ -500,16 +500,13 @@ def _with_logits(name, z, y, sample_weight, options=None):
     y = loss.targets(y, n)
     sample_weight = loss.weights(sample_weight, y, n, False)
     delta, losses = new_like(z), new_like(z)
-    cdef Batch batch = loss.batch(z, y, sample_weight)
-    cdef Totals totals
-    cdef Clock clock = start_clock()
-    cdef Equation task = equation(loss.kernels, losses, delta)
-    task.batch, task.totals, task.fan_out = &batch, &totals, outputs
-    start(&totals)
+    cdef Batch batch = loss.batch(data(z), y, sample_weight)
+    cdef Equation e = equation(loss.kernels, losses, delta)
+    e.batch, e.fan_out = &batch, outputs
     # whole rows, and whole rounds of the eight partial sums of N3
-    in_pieces(loss_piece, &task, &clock, n if outputs > 0 else 0,
-              8 * max(ELEMENTS // max(outputs, 1) // 8, 1), UNIT_WORK * outputs)
-    return loss_of(&totals), delta, losses
+    carry_out_one(sum_losses, LINES, e.kernels, &e, NULL, 1, 1, n if outputs > 0 else 0,
+                  8 * max(ELEMENTS // max(outputs, 1) // 8, 1), UNIT_WORK * outputs)
+    return e.loss, delta, losses
 
 
 # ---- the whole gradient -------------------------------------------------------------------
@@ -548,7 +545,7 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     MemoryError
         When the workspace cannot be had.
     """
-    cdef bint mean = is_mean(reduction)
+    cdef double divisor = divisor_of(reduction)
     cdef Activation hidden = activation_of(activation)
     cdef list W = listed("weights", weights), b = listed("biases", biases)
     cdef CachedLayers layers = cached_layers(W, b, X, hidden)
@@ -561,19 +558,16 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         layers = cached_layers(W, b, X, hidden) or new_layers(sizes, dtype, hidden)
     cdef LayerArrays arrays = layers.arrays
     cdef Workspace ws = layers.workspace.lease()
-    cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
     cdef Loss measure
-    cdef Batch batch
+    cdef Problem p
     try:
         measure = loss_named(loss, ws.shape.sizes[ws.shape.n_layers], arrays.dtype, pos_weight,
                              class_weight, label_smoothing)
-        y = measure.targets(y, n)
-        sample_weight = measure.weights(sample_weight, y, n, mean)
+        p = new_problem(measure, X, y, sample_weight, divisor, 0, ())
         dW, db = [new_like(array) for array in W], [new_like(array) for array in b]
-        arrays.bind_inputs(ws, W, b)
-        arrays.bind_grads(ws, dW, db)
-        batch = measure.batch(X, y, sample_weight)
-        return loss_and_gradient(ws, &batch, n, True, mean, 0, 0), dW, db
+        bind_arrays(ws, W, b)
+        bind_grad_arrays(ws, dW, db)
+        return loss_and_gradient(ws, &p.batch, p.n, True, divisor, 0, 0), dW, db
     finally:
         ws.give_back()
         release(&layers.taken)

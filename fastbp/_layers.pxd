@@ -1,10 +1,11 @@
 from fastbp._arrays cimport LayerArrays
 from fastbp._copies cimport Copied
+from fastbp._engine.network cimport Architecture, Workspace
 from fastbp._loss cimport Loss
-from fastbp._workspace cimport Architecture, Workspace
+from fastbp._problem cimport Problem
 
 # 1 for "sum", 0 for "mean", or a number itself
-cdef double divisor_of(reduction) except -1
+cdef double any_divisor(reduction) except -1
 
 
 cdef class Layers(Copied):
@@ -27,5 +28,4 @@ cdef class Layers(Copied):
     cdef int _pass(self, Workspace ws, const char* X, char* out, Py_ssize_t n) except -1
     cdef int _backward(self, grad_output, list dW, list db, dX) except -1
     cdef int _choose_loss(self, loss, pos_weight, class_weight, label_smoothing) except -1
-    cdef object _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
-                               double divisor)
+    cdef object _loss_and_grad(self, Problem p)

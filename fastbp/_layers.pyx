@@ -4,31 +4,32 @@ from numbers import Real
 
 from fastbp import _checks
 from fastbp._calls import explain
+from fastbp._checks import IN_USE
 from fastbp._copies import restore
-from fastbp._recursion import ACTIVATIONS, IN_USE
+from fastbp._engine.network import ACTIVATIONS
 
 cimport numpy as cnp
 
 from fastbp._arrays cimport LayerArrays, listed
-from fastbp._backward cimport backward_all
-from fastbp._gradient cimport Batch, divide_by, loss_and_gradient, mean_of
+from fastbp._engine.arrays cimport data, filled, new_float, new_matrix
+from fastbp._engine.backward cimport backward_all
+from fastbp._engine.gradient cimport forward_all, loss_and_gradient
+from fastbp._engine.network cimport Architecture, Workspace, bind_arrays, bind_grad_arrays
+from fastbp._engine.plan cimport asked_threads, threads_for
+from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport loss_named
-from fastbp._native cimport data, filled, new_float, new_matrix
-from fastbp._recursion cimport asked_threads, forward_all, threads_for
-from fastbp._team cimport acquire, release
-from fastbp._workspace cimport Architecture, Workspace
+from fastbp._problem cimport divisor_of, new_problem
 
 cnp.import_array()
 
 _restore = restore      # its name in pickles of version 0.1.0
 
 
-cdef double divisor_of(reduction) except -1:
-    """1 for "sum", 0 for "mean", which the batch decides, or a number itself."""
+cdef double any_divisor(reduction) except -1:
     if isinstance(reduction, Real):
         return _checks.positive("reduction", reduction)
-    return 0 if _checks.choice("reduction", reduction, ("sum", "mean")) == "mean" else 1
+    return divisor_of(reduction)
 
 
 cdef class Layers(Copied):
@@ -181,7 +182,7 @@ cdef class Layers(Copied):
         weights, biases, X = held
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         out = new_matrix(n, ws.shape.sizes[ws.shape.n_layers], self.arrays.typenum)
-        self.arrays.bind_inputs(ws, weights, biases)
+        bind_arrays(ws, weights, biases)
         self._pass(ws, data(X), data(out), n)
         return out
 
@@ -229,7 +230,8 @@ cdef class Layers(Copied):
         if not self.arrays.fits(grad_output, 2, n, ws.shape.sizes[ws.shape.n_layers], False):
             grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
                                              shape=(n, self.layer_sizes[-1]))
-        self.arrays.bind_outputs(ws, dW, db, dX, n, (weights, biases, others))
+        self.arrays.check_outputs(dW, db, dX, n, (weights, biases, others))
+        bind_grad_arrays(ws, dW, db)
         return backward_all(ws, data(X), data(grad_output), data(dX), n, self.asked)
 
     def loss_and_grad(self, weights, biases, X, y, weight_grads, bias_grads, *, loss="bce",
@@ -269,7 +271,7 @@ cdef class Layers(Copied):
         held = self._held(given)
         dW = listed("weight_grads", weight_grads)
         db = listed("bias_grads", bias_grads)
-        cdef double divisor = divisor_of(reduction)
+        cdef double divisor = any_divisor(reduction)
         others = {"X": X, "y": y}
         if sample_weight is not None:
             others["sample_weight"] = sample_weight
@@ -278,10 +280,11 @@ cdef class Layers(Copied):
         try:
             self.held = None            # its weights are bound no longer
             self._choose_loss(loss, pos_weight, class_weight, label_smoothing)
-            self.arrays.bind_inputs(self.workspace, weights, biases)
-            self.arrays.bind_outputs(self.workspace, dW, db, None, -1,
-                                     (given[0], given[1], others))
-            return self._loss_and_grad(data(X), cnp.PyArray_DIM(X, 0), y, sample_weight, divisor)
+            self.arrays.check_outputs(dW, db, None, -1, (given[0], given[1], others))
+            bind_arrays(self.workspace, weights, biases)
+            bind_grad_arrays(self.workspace, dW, db)
+            return self._loss_and_grad(
+                new_problem(self.measure, X, y, sample_weight, divisor, 0, ()))
         finally:
             release(&self.busy)
 
@@ -293,21 +296,10 @@ cdef class Layers(Copied):
                                   label_smoothing)
         return 0
 
-    cdef object _loss_and_grad(self, const char* X, Py_ssize_t n, y, sample_weight,
-                               double divisor):
-        """A divisor of 0 stands for the mean."""
-        cdef Workspace ws = self.workspace
-        cdef bint mean = divisor == 0
-        y = self.measure.targets(y, n)
-        sample_weight = self.measure.weights(sample_weight, y, n, mean)
-        cdef Batch batch = self.measure.batch(None, y, sample_weight)
-        batch.X = X
+    cdef object _loss_and_grad(self, Problem p):
         result = new_float()
-        cdef double loss = loss_and_gradient(ws, &batch, n, True, mean, 0, self.asked)
-        if not mean and divisor != 1:
-            divide_by(&ws.sweep, divisor)
-            loss = mean_of(loss, divisor)
-        return filled(result, loss)
+        return filled(result, loss_and_gradient(self.workspace, &p.batch, p.n, True, p.divisor, 0,
+                                                self.asked))
 
 
 explain(Layers)

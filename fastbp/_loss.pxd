@@ -1,4 +1,4 @@
-from fastbp._gradient cimport Batch
+from fastbp._engine.plan cimport Batch
 from fastbp._kernels.table cimport Activation, Criterion, KernelTable, Target
 
 
@@ -19,9 +19,8 @@ cdef class Loss:
     cdef object targets(self, y, Py_ssize_t n)
     # what each sample counts, or None
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean)
-    # checked samples, in an order or as they come
-    cdef Batch batch(self, X, y, sample_weight, order=*)
+    # checked samples
+    cdef Batch batch(self, const char* X, y, sample_weight)
 
 # A loss, made before if its options are numbers
 cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight, label_smoothing)
-cdef bint is_mean(object reduction) except -1

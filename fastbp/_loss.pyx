@@ -18,7 +18,7 @@ from libc.float cimport DBL_MAX
 
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport EXPONENTIAL, IDENTITY, SIGMOID, SOFTMAX
-from fastbp._native cimport data, ready
+from fastbp._engine.arrays cimport data, ready
 
 cnp.import_array()
 
@@ -26,13 +26,6 @@ cdef enum:
     MOST_MADE = 64
 
 cdef dict made = {}
-cdef str SUM = "sum"
-
-
-cdef bint is_mean(object reduction) except -1:
-    if reduction is SUM:
-        return False
-    return _checks.choice("reduction", reduction, ("sum", "mean")) == "mean"
 
 
 cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight, label_smoothing):
@@ -123,11 +116,11 @@ cdef class Loss:
                                          "sample_weight times class_weight")
         return _checks.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
 
-    cdef Batch batch(self, X, y, sample_weight, order=None):
+    cdef Batch batch(self, const char* X, y, sample_weight):
         cdef Batch batch
         batch.criterion, batch.target = self.criterion, self.target
         batch.target.indices = self.output == SOFTMAX and cnp.PyArray_NDIM(y) == 1
         batch.y_width = 1 if batch.target.indices else self.n_outputs
-        batch.X, batch.y, batch.sample_weight = data(X), data(y), data(sample_weight)
-        batch.order, batch.gathered = <const Py_ssize_t*> data(order), NULL
+        batch.X, batch.y, batch.sample_weight = X, data(y), data(sample_weight)
+        batch.order, batch.gathered = NULL, NULL
         return batch

@@ -1,44 +1,37 @@
 """`MLP`: the recursion bound to one flat parameter vector and a loss; the native epoch.
 
 The parameters lie in one vector, W_1.ravel(), b_1, W_2.ravel(), ..., and so does the
-gradient, so that an optimiser step is one kernel call. `_gradient` is the pass over a batch.
+gradient, so that an optimiser step is one kernel call. The passes themselves are in `_engine`.
 """
 
 import numpy as np
 
 from fastbp import _checks, _random
 from fastbp._calls import explain
+from fastbp._checks import IN_USE
 from fastbp._copies import OWN, new, restore
-from fastbp._recursion import ACTIVATIONS, IN_USE
+from fastbp._engine.network import ACTIVATIONS
 
 cimport numpy as cnp
-from libc.math cimport isfinite
-from libc.stdlib cimport free, malloc
 
-from fastbp._certificate cimport Certificate
 from fastbp._copies cimport Copied
-from fastbp._epoch cimport BatchLoss, permutation, run_epoch
-from fastbp._gradient cimport Batch, gathered_bytes, loss_and_gradient
+from fastbp._engine.arrays cimport data, filled, new_float, new_matrix, shaped, writable
+from fastbp._engine.certificate cimport Certificate
+from fastbp._engine.epoch cimport BatchLoss, permutation, reserve_epoch, run_epoch
+from fastbp._engine.gradient cimport forward_all, loss_and_gradient
+from fastbp._engine.memory cimport Memory, put_back
+from fastbp._engine.network cimport Architecture, Workspace, bind_flat
+from fastbp._engine.plan cimport Batch, Shape, asked_threads
+from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._loss cimport Loss, is_mean
-from fastbp._native cimport apart, data, filled, new_float, new_matrix, shaped, writable
+from fastbp._loss cimport Loss
 from fastbp._optim cimport Optimizer
-from fastbp._recursion cimport asked_threads, forward_all, threads_for
-from fastbp._team cimport acquire, release
-from fastbp._workspace cimport BLOCK, Architecture, Shape, Workspace
+from fastbp._problem cimport Problem, apart_from, divisor_of, new_problem, penalty
 
 cnp.import_array()
 
 CACHE_LINE = 64
 _restore = restore      # its name in pickles of version 0.1.0
-
-
-# ---- arguments --------------------------------------------------------------------------
-
-cdef inline double penalty(object l2) except -1:
-    if type(l2) is float and l2 >= 0 and isfinite(l2):
-        return l2
-    return _checks.non_negative("l2", l2)
 
 
 def aligned_zeros(size, dtype):
@@ -50,10 +43,7 @@ def aligned_zeros(size, dtype):
 cdef class Objective(Copied):
     """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
     cdef MLP net
-    cdef object X, y, sample_weight     # checked
-    cdef Py_ssize_t n
-    cdef bint mean
-    cdef double l2
+    cdef Problem problem
 
     def __call__(self, *args, **named):
         if len(args) == 1 and not named:
@@ -65,8 +55,7 @@ cdef class Objective(Copied):
 
     cdef object at(self, params):
         self._check_made()
-        return self.net._value_and_grad(params, self.X, self.y, self.sample_weight, self.n,
-                                        self.mean, self.l2)
+        return self.net._value_and_grad(params, self.problem)
 
     cdef int _check_made(self) except -1:
         if self.net is None:
@@ -75,10 +64,18 @@ cdef class Objective(Copied):
 
     cdef tuple own(self):
         self._check_made()
-        return self.X, self.l2, self.mean, self.n, self.net, self.sample_weight, self.y
+        cdef Problem p = self.problem
+        return p.X, p.l2, p.divisor == 0, p.n, self.net, p.sample_weight, p.y
 
     cdef int remake(self, tuple own) except -1:
-        self.X, self.l2, self.mean, self.n, self.net, self.sample_weight, self.y = own
+        """Its class weights are in `sample_weight` already."""
+        X, l2, mean, n, net, sample_weight, y = own
+        cdef MLP network = net
+        cdef Problem p = Problem.__new__(Problem)
+        p.loss, p.X, p.y, p.sample_weight, p.n = network.measure, X, y, sample_weight, n
+        p.divisor, p.l2 = 0 if mean else 1, l2
+        p.batch = p.loss.batch(data(X), y, sample_weight)
+        self.net, self.problem = network, p
         return 0
 
     def __setstate__(self, state):
@@ -152,7 +149,8 @@ cdef class MLP(Copied):
 
     cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
     cdef readonly object dtype
-    cdef object flat, slope             # the memory of params and grad, nobody else's to reshape
+    cdef object flat, slope             # the memory of params and grad; users have views of it
+    cdef tuple written                  # the two
     cdef object params_view, grad_view  # what users see of it
     cdef readonly str activation
     cdef Loss measure
@@ -196,7 +194,8 @@ cdef class MLP(Copied):
                                          self.dtype.itemsize, False)
         self.workspace = Workspace(self.architecture, True)
         self.passes = Workspace(self.architecture, False, True)
-        self.flat, self.slope, self.shape = flat, slope, &self.architecture.shape
+        self.flat, self.slope, self.written = flat, slope, (flat, slope)
+        self.shape = &self.architecture.shape
 
     cdef int _check_made(self) except -1:
         if self.shape == NULL:
@@ -292,21 +291,15 @@ cdef class MLP(Copied):
 
     cdef object _X(self, X):
         self._check_made()
-        if shaped(X, self.typenum, 2, -1, self.n_features):
-            return self._apart(X)
-        return self._apart(_checks.real_array("X", X, self.dtype,
-                                              shape=("n_samples", self.n_features)))
+        if not shaped(X, self.typenum, 2, -1, self.n_features):
+            X = _checks.real_array("X", X, self.dtype, shape=("n_samples", self.n_features))
+        return apart_from(X, self.written)
 
-    cdef object _y(self, y, Py_ssize_t n):
-        return self._apart(self.measure.targets(y, n))
-
-    cdef object _weights_of(self, sample_weight, y, Py_ssize_t n, bint mean):
-        sample_weight = self.measure.weights(sample_weight, y, n, mean)
-        return None if sample_weight is None else self._apart(sample_weight)
-
-    cdef object _apart(self, array):
-        """The array, copied if it lies in params or grad, which a call may write."""
-        return array if apart(array, self.flat) and apart(array, self.slope) else array.copy()
+    cdef Problem _problem(self, X, y, sample_weight, reduction, l2):
+        """Checked in this order: reduction, l2, X, y, sample_weight."""
+        cdef double divisor = divisor_of(reduction), decay = penalty(l2)
+        X = self._X(X)
+        return new_problem(self.measure, X, y, sample_weight, divisor, decay, self.written)
 
     cdef int _enter(self) except -1:
         if acquire(&self.busy):
@@ -327,7 +320,7 @@ cdef class MLP(Copied):
                            {"X": given, "net.params": self.flat})
         cdef Workspace ws = self.passes.lease()
         try:
-            ws.bind(data(self.flat), NULL)
+            bind_flat(ws, data(self.flat), NULL)
             forward_all(ws, data(X), data(out), n,
                         IDENTITY if logits else self.measure.output, self.asked)
         finally:
@@ -396,29 +389,18 @@ cdef class MLP(Copied):
         ValueError, TypeError, MemoryError
             As `backprop`.
         """
-        cdef bint mean = is_mean(reduction)
-        X = self._X(X)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
-        y = self._y(y, n)
-        sample_weight = self._weights_of(sample_weight, y, n, mean)
-        cdef Batch batch = self.measure.batch(X, y, sample_weight)
+        cdef Problem p = self._problem(X, y, sample_weight, reduction, 0.0)
         cdef Workspace ws = self.passes.lease()
         try:
-            ws.bind(data(self.flat), NULL)
-            return loss_and_gradient(ws, &batch, n, False, mean, 0, self.asked)
+            bind_flat(ws, data(self.flat), NULL)
+            return loss_and_gradient(ws, &p.batch, p.n, False, p.divisor, 0, self.asked)
         finally:
             ws.give_back()
 
-    cdef double _gradient(self, X, y, sample_weight, Py_ssize_t n, bint mean, double l2,
-                          char* params, char* grad) except? -1:
-        """Loss, and its gradient at `params` into `grad`; the caller holds the network.
-
-        n is the number of samples that was checked: a caller's array may have another shape now.
-        """
-        cdef Workspace ws = self.workspace
-        cdef Batch batch = self.measure.batch(X, y, sample_weight)
-        ws.bind(params, grad)
-        return loss_and_gradient(ws, &batch, n, True, mean, l2, self.asked)
+    cdef double _gradient(self, Problem p, char* params, char* grad) except? -1:
+        """Loss, and its gradient at `params` into `grad`; the caller holds the network."""
+        bind_flat(self.workspace, params, grad)
+        return loss_and_gradient(self.workspace, &p.batch, p.n, True, p.divisor, p.l2, self.asked)
 
     def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6: the loss, and its gradient into `grad`.
@@ -456,17 +438,11 @@ cdef class MLP(Copied):
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `grad` holds nothing of use then.
         """
-        cdef bint mean = is_mean(reduction)
-        cdef double decay = penalty(l2)
-        X = self._X(X)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
-        y = self._y(y, n)
-        sample_weight = self._weights_of(sample_weight, y, n, mean)
+        cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
         loss = new_float()
         self._enter()
         try:
-            return filled(loss, self._gradient(X, y, sample_weight, n, mean, decay,
-                                               data(self.flat), data(self.slope)))
+            return filled(loss, self._gradient(p, data(self.flat), data(self.slope)))
         finally:
             release(&self.busy)
 
@@ -497,15 +473,9 @@ cdef class MLP(Copied):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `out` holds nothing of use after a MemoryError, nor after Ctrl-C.
         """
-        cdef bint mean = is_mean(reduction)
-        cdef double decay = penalty(l2)
         given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
                  "net.grad": self.slope}
-        X = self._X(X)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
-        y = self._y(y, n)
-        sample_weight = self._weights_of(sample_weight, y, n, mean)
-        cdef Batch batch = self.measure.batch(X, y, sample_weight)
+        cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
         if out is None:
             out = np.empty(self.n_params, self.dtype)
         else:
@@ -514,9 +484,9 @@ cdef class MLP(Copied):
         try:
             if self.certificate is None:
                 self.certificate = Certificate(self.architecture)
-            self.workspace.bind(data(self.flat), data(out))
-            self.certificate.write(self.workspace, &batch, self.measure.output, n, mean, decay,
-                                   self.asked)
+            bind_flat(self.workspace, data(self.flat), data(out))
+            self.certificate.write(self.workspace, &p.batch, self.measure.output, p.n, p.divisor,
+                                   p.l2, self.asked)
         finally:
             release(&self.busy)
         return out
@@ -542,16 +512,9 @@ cdef class MLP(Copied):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `ValueError` for `params` of another length.
         """
-        cdef bint mean = is_mean(reduction)
-        cdef double decay = penalty(l2)
-        X = self._X(X)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
-        y = self._y(y, n)
-        sample_weight = self._weights_of(sample_weight, y, n, mean)
-        return self._value_and_grad(params, X, y, sample_weight, n, mean, decay)
+        return self._value_and_grad(params, self._problem(X, y, sample_weight, reduction, l2))
 
-    cdef object _value_and_grad(self, params, X, y, sample_weight, Py_ssize_t n, bint mean,
-                                double l2):
+    cdef object _value_and_grad(self, params, Problem p):
         cdef double loss
         params = _checks.real_array("params", params, shape=(self.n_params,))
         cdef bint native = cnp.PyArray_TYPE(params) == self.typenum
@@ -559,7 +522,7 @@ cdef class MLP(Copied):
         grad = np.empty(self.n_params, self.dtype)
         self._enter()
         try:
-            loss = self._gradient(X, y, sample_weight, n, mean, l2, data(at), data(grad))
+            loss = self._gradient(p, data(at), data(grad))
         finally:
             release(&self.busy)
         return loss, grad if native else _checks.converted(grad, params.dtype)
@@ -583,12 +546,8 @@ cdef class MLP(Copied):
             As `backprop`.
         """
         cdef Objective f = Objective.__new__(Objective)
-        cdef bint mean = is_mean(reduction)
-        f.net, f.mean, f.l2 = self, mean, penalty(l2)
-        f.X = self._X(X)
-        f.n = cnp.PyArray_DIM(f.X, 0)
-        f.y = self._y(y, f.n)
-        f.sample_weight = self._weights_of(sample_weight, f.y, f.n, mean)
+        f.problem = self._problem(X, y, sample_weight, reduction, l2)
+        f.net = self
         return f
 
     # ---- epoch
@@ -641,54 +600,45 @@ cdef class MLP(Copied):
                             "it should be a fastbp.SGD or fastbp.Adam")
         (<Optimizer> optimizer).check_native()
         batch_size = _checks.count("batch_size", batch_size)
-        cdef double decay = penalty(l2)
         given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
                  "net.grad": self.slope}
-        X = self._X(X)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0), size = min(batch_size, max(n, 1))
-        y = self._y(y, n)
-        sample_weight = self._weights_of(sample_weight, y, n, True)
+        cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
+        cdef Py_ssize_t size = min(batch_size, max(p.n, 1))
         if order is not None:
-            order = _checks.order(order, n)
+            order = _checks.order(order, p.n)
         if batch_losses is not None:
-            _checks.output("batch_losses", batch_losses, ((n + size - 1) // size, 2), float, given)
+            _checks.output("batch_losses", batch_losses, ((p.n + size - 1) // size, 2), float,
+                           given)
         shuffled = _checks.boolean("shuffle", shuffle) and order is None
         rng = _random.bit_generator(rng) if shuffled or rng is not None else None
         loss = new_float()
         self._enter()
         try:
             if shuffled:
-                order = permutation(n, rng)
-            return filled(loss, self._epoch(X, y, sample_weight, order, optimizer, n, size, decay,
-                                            batch_losses))
+                order = permutation(p.n, rng)
+            return filled(loss, self._epoch(p, order, optimizer, size, batch_losses))
         finally:
             release(&self.busy)
 
-    cdef double _epoch(self, X, y, sample_weight, order, Optimizer optimizer, Py_ssize_t n,
-                       Py_ssize_t size, double l2, batch_losses) except? -1:
-        cdef Py_ssize_t block, room
+    cdef double _epoch(self, Problem p, order, Optimizer optimizer, Py_ssize_t size,
+                       batch_losses) except? -1:
         cdef Workspace ws = self.workspace
-        cdef Batch batch = self.measure.batch(X, y, sample_weight, order)
-        cdef int threads = threads_for(self.shape, size, 3, self.asked)
-        block = min(size, <Py_ssize_t> BLOCK * threads)
-        ws.reserve(block, threads)
-        ws.bind(data(self.flat), data(self.slope))
-        if batch.order != NULL:
-            room = gathered_bytes(self.shape, block)
-            batch.gathered = <char*> malloc(room)
-            if batch.gathered == NULL:
-                raise MemoryError(f"a gathered batch needs {room} bytes")
+        cdef Batch batch = p.batch
+        cdef Memory* gathered
+        batch.order = <const Py_ssize_t*> data(order)
+        gathered = reserve_epoch(ws, &batch, size, self.n_params, p.l2, self.asked)
         try:
+            bind_flat(ws, data(self.flat), data(self.slope))
             if acquire(&optimizer.busy):
                 raise RuntimeError(IN_USE.format("optimizer"))
             try:
                 optimizer.prepare(self.n_params, self.dtype)
-                return run_epoch(ws, &batch, optimizer, n, size, self.n_params, l2, threads,
-                                 <BatchLoss*> data(batch_losses))
+                return run_epoch(ws, &batch, &optimizer.rule, p.n, size, self.n_params, p.l2,
+                                 self.asked, <BatchLoss*> data(batch_losses))
             finally:
                 release(&optimizer.busy)
         finally:
-            free(batch.gathered)
+            put_back(gathered)
 
 
 explain(MLP, Objective)

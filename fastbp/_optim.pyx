@@ -10,16 +10,18 @@ import numpy as np
 
 from fastbp import _checks
 from fastbp._calls import explain
+from fastbp._checks import IN_USE
 from fastbp._copies import restore
-from fastbp._recursion import IN_USE
 
 cimport numpy as cnp
 from libc.math cimport sqrt
 
+from fastbp._engine.arrays cimport data
+from fastbp._engine.epoch cimport Rule
+from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._native cimport data
-from fastbp._team cimport acquire, release
+from fastbp._kernels.table cimport KernelTable
 
 cnp.import_array()
 

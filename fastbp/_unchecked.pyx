@@ -8,33 +8,15 @@ loss; what a pass computes is in new arrays.
 
 cimport numpy as cnp
 
-from fastbp._backward cimport backward_all
+from fastbp._engine.arrays cimport data
+from fastbp._engine.backward cimport backward_all
+from fastbp._engine.network cimport Workspace, bind_addresses, bind_grad_addresses
+from fastbp._engine.plan cimport Shape
+from fastbp._engine.team cimport release
 from fastbp._layers cimport Layers
-from fastbp._native cimport data
-from fastbp._team cimport release
-from fastbp._workspace cimport Shape, Workspace
+from fastbp._problem cimport problem_at
 
 cnp.import_array()
-
-
-cdef int bind_params(Workspace ws, list params) except -1:
-    cdef Py_ssize_t l
-    if ws is None or len(params) != 2 * ws.shape.n_layers:
-        raise ValueError("params should be the addresses of each layer's W and b")
-    for l in range(ws.shape.n_layers):
-        ws.sweep.layers[l].W = <char*> <Py_ssize_t> params[2 * l]
-        ws.sweep.layers[l].b = <char*> <Py_ssize_t> params[2 * l + 1]
-    return 0
-
-
-cdef int bind_grads(Workspace ws, list grads) except -1:
-    cdef Py_ssize_t l
-    if len(grads) != 2 * ws.shape.n_layers:
-        raise ValueError("grads should be the addresses of each layer's dW and db")
-    for l in range(ws.shape.n_layers):
-        ws.sweep.layers[l].dW = <char*> <Py_ssize_t> grads[2 * l]
-        ws.sweep.layers[l].db = <char*> <Py_ssize_t> grads[2 * l + 1]
-    return 0
 
 
 cdef class UncheckedLayers(Layers):
@@ -65,7 +47,7 @@ cdef class UncheckedLayers(Layers):
         out = self._empty(2, n, ws.shape.sizes[ws.shape.n_layers])
         ws = ws if keep else self.passes.lease()
         try:
-            bind_params(ws, params)
+            bind_addresses(ws, params)
             self._pass(ws, <char*> X, data(out), n)
         finally:
             if not keep:
@@ -79,9 +61,9 @@ cdef class UncheckedLayers(Layers):
         cdef Workspace ws = self.workspace
         dX = self._empty(2, n, ws.shape.sizes[0]) if wants_X else None
         grads = self.new_grads() if wants_params else None
-        bind_params(ws, params)
-        bind_grads(ws, [0 if grads is None else <Py_ssize_t> data(grads[i])
-                        for i in range(len(params))])
+        bind_addresses(ws, params)
+        bind_grad_addresses(ws, [0 if grads is None else <Py_ssize_t> data(grads[i])
+                                 for i in range(len(params))])
         backward_all(ws, <char*> X, <char*> grad_output, data(dX), n, self.asked)
         return dX, grads
 
@@ -95,8 +77,9 @@ cdef class UncheckedLayers(Layers):
         self._enter()
         try:
             self._choose_loss(loss, pos_weight, class_weight, label_smoothing)
-            bind_params(self.workspace, params)
-            bind_grads(self.workspace, grads)
-            return self._loss_and_grad(<char*> X, n, y, sample_weight, divisor)
+            bind_addresses(self.workspace, params)
+            bind_grad_addresses(self.workspace, grads)
+            return self._loss_and_grad(
+                problem_at(self.measure, <char*> X, n, y, sample_weight, divisor))
         finally:
             release(&self.busy)

@@ -13,7 +13,7 @@ from allocator import Allocator, in_process
 from every_call import arguments, calls, one_of_each
 
 import fastbp
-from fastbp import _team
+from fastbp._engine import team
 from fastbp._optim import Optimizer
 
 needs_malloc = pytest.mark.skipif(
@@ -44,7 +44,7 @@ class Attempts:
         run, held = call.prepare(**outputs)
         held = [*held, *outputs.values()]
         before = bits(held)
-        _team._leave()                          # so that the call has to start its threads
+        team._leave()                          # so that the call has to start its threads
         result, error, refused = self.allocator.refusing(run, after)
         if error is not None:
             assert isinstance(error, MemoryError) and refused, (call.name, after, error)

@@ -80,7 +80,7 @@ SANITIZERS = {
                 TIME,
             "tests/test_interrupts.py": TIME,
         },
-        plant=Plant("fastbp/_workspace.pyx", "malloc(nbytes)", "malloc(nbytes - 128)",
+        plant=Plant("fastbp/_engine/memory.pyx", "malloc(nbytes)", "malloc(nbytes - 128)",
                     "tests/test_network.py"),
     ),
     "thread": Sanitizer(
@@ -102,7 +102,7 @@ SANITIZERS = {
             "tests/test_threads.py::test_a_number_is_used_as_it_is": COUNT,
         },
         # the wait for the parts of a phase that other threads do
-        plant=Plant("fastbp/_team.pyx", "while count(&meeting.done, ACQUIRE) < first "
+        plant=Plant("fastbp/_engine/team.pyx", "while count(&meeting.done, ACQUIRE) < first "
                     "+ meeting.parts:", "while False:",
                     "tests/test_threads.py::test_one_team_and_many_callers"),
     ),

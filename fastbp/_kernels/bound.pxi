@@ -1,4 +1,4 @@
-# The running error bound of a gradient: e_x beside every x that is computed (_certificate.pyx).
+# The running error bound of a gradient: e_x beside every computed x (_engine/certificate.pyx).
 #
 # From computed values, which the next step starts from: a step adds its own rounding, and what the
 # error of its arguments may become. |act''| and |d ln act'/dz| are constants, so that relative

@@ -16,7 +16,7 @@ from fastbp.torch import _children, _losses, _tensors
 
 cimport numpy as cnp
 
-from fastbp._layers cimport divisor_of
+from fastbp._layers cimport any_divisor
 from fastbp._unchecked cimport UncheckedLayers
 from fastbp.torch._gate cimport FITS, OPAQUE, SUBCLASS, Fault, View, as_array, look
 from fastbp.torch._gradients cimport Destination, Memory
@@ -304,7 +304,7 @@ cdef class Binding:
         if options is None:
             options = _losses.keywords(loss, reduction, sample_weight, n, self.sizes[-1],
                                        self.activations[-1], y)
-            options["divisor"] = divisor_of(options["reduction"])
+            options["divisor"] = any_divisor(options["reduction"])
             if key is not None:
                 if len(self.options) > 16:
                     self.options = {}

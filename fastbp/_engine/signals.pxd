@@ -1,7 +1,6 @@
-# When a long native region looks for Ctrl-C and other signals, and work that goes piece by piece
-# so that it can.
+# When a long native region looks for Ctrl-C and other signals, and how much it does in between.
 
-from fastbp._kernels.float_mode cimport float_mode
+from fastbp._engine.float_mode cimport float_mode
 from fastbp._kernels.table cimport KernelTable
 
 cdef extern from *:
@@ -9,8 +8,9 @@ cdef extern from *:
 
 cdef enum:
     UNIT_WORK = 40          # multiply-adds that a unit's sigmoid counts
-    PIECE = 64              # whole vectors and tiles of every variant
-    TOUCHED = 32            # multiply-adds in the time that a number takes from memory, at least
+    MEMORY_WORK = 32        # multiply-adds in the time that a number takes from memory, at least
+    TILE_COLUMNS = 64       # whole vectors and tiles of every variant
+    LOOK_WORK = 1 << 20     # multiply-adds between two looks at the clock: some 0.02 ms
 
 ctypedef struct Clock:      # when a region last looked
     double last
@@ -26,17 +26,11 @@ cdef Clock start_clock() noexcept nogil
 cdef void release_gil(Clock* clock) noexcept nogil
 cdef void take_gil(Clock* clock) noexcept nogil
 
-# Every 20 ms of a long region of the main thread handlers of signals run: 1 if they did now, -1
-# with the exception of one set, 0 otherwise
-cdef int look(Clock* clock, double work) noexcept nogil
+# After LOOK_WORK. Every 20 ms of a long region of the main thread handlers of signals run: 1 if
+# they did now, -1 with the exception of one set, 0 otherwise
+cdef int look(Clock* clock) noexcept nogil
 
 # Of n rows or columns of a product, of so many multiply-adds each, those between two looks: all, or
-# a multiple of PIECE, or fewer but for the `least`
+# a multiple of TILE_COLUMNS, or fewer but for the `least`
 cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t least,
                         const KernelTable* kernels) noexcept nogil
-
-ctypedef void (*Piece)(void* task, Py_ssize_t first, Py_ssize_t count) noexcept nogil
-# With the GIL released and in the mode of N5: piece(task, first, count) for `size` items, at least
-# once, in ascending runs of at most `most`, each item worth so many multiply-adds
-cdef int in_pieces(Piece piece, void* task, Clock* clock, Py_ssize_t size, Py_ssize_t most,
-                   double work) except -1

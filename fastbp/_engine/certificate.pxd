@@ -1,6 +1,5 @@
-from fastbp._gradient cimport Batch
-from fastbp._kernels.table cimport Activation
-from fastbp._workspace cimport Architecture, Shape, Workspace
+from fastbp._engine.network cimport Architecture, Workspace
+from fastbp._engine.plan cimport Activation, Batch, Shape
 
 ctypedef struct Length:         # of the sums of a product
     double gamma
@@ -25,4 +24,4 @@ cdef class Certificate:
     # The bound of what `loss_and_gradient` computes with the same arguments; `values` is bound to
     # params and, as grad, to the bound
     cdef int write(self, Workspace values, const Batch* batch, Activation output, Py_ssize_t n,
-                   bint mean, double l2, int asked) except -1
+                   double divisor, double l2, int asked) except -1

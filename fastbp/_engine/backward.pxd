@@ -1,4 +1,4 @@
-from fastbp._workspace cimport Workspace
+from fastbp._engine.network cimport Workspace
 
 # E5 and E6 for the n rows of the last forward pass over X, from dL/dh_L: into the layers' dW and
 # db, and into `input_grad`, unless they are NULL

@@ -1,4 +1,4 @@
-"""Ctrl-C in native code: when to look for signals, and work in pieces so that one can.
+"""Ctrl-C in native code: when to look for signals, and how long a piece of work between is.
 
 A piece is of the output (N1), or of whole blocks of a sum: how long it is changes no bit.
 """
@@ -9,12 +9,9 @@ import threading
 
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from fastbp._kernels.float_mode cimport enter_float_mode, leave_float_mode
+from fastbp._engine.float_mode cimport enter_float_mode, leave_float_mode
 
-cdef enum:
-    LONG = 1 << 20          # multiply-adds between two looks at the clock: some 0.02 ms
-
-cdef double PRODUCT = 2.0 ** 26     # vectors of multiply-adds: some 20 ms of AVX-512 on one core
+cdef double PIECE_WORK = 2.0 ** 26      # vectors of multiply-adds: some 20 ms of AVX-512 on a core
 
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept nogil
@@ -68,16 +65,15 @@ cdef void take_gil(Clock* clock) noexcept nogil:
     restore_thread(clock.thread)
 
 
-cdef int look(Clock* clock, double work) noexcept nogil:
+cdef int look(Clock* clock) noexcept nogil:
     """Handlers of signals run under the caller's float mode (N5)."""
     cdef timespec t
     cdef double now
     cdef float_mode mode
     cdef int found
-    clock.work += work
-    if clock.work < LONG or not clock.main:
-        return 0
     clock.work = 0
+    if not clock.main:
+        return 0
     clock_gettime(CLOCK_MONOTONIC, &t)
     now = t.tv_sec + 1e-9 * t.tv_nsec
     if clock.last == 0:
@@ -97,27 +93,12 @@ cdef int look(Clock* clock, double work) noexcept nogil:
 
 cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t least,
                         const KernelTable* kernels) noexcept nogil:
-    cdef double most = PRODUCT * kernels.vector_bytes
+    cdef double most = PIECE_WORK * kernels.vector_bytes
     cdef Py_ssize_t count
     work *= kernels.itemsize
     if n * work <= most:
         return n
     count = <Py_ssize_t> (most / work)
-    return min(n, max(least, count // PIECE * PIECE if count >= PIECE else count))
-
-
-cdef int in_pieces(Piece piece, void* task, Clock* clock, Py_ssize_t size, Py_ssize_t most,
-                   double work) except -1:
-    cdef Py_ssize_t first = 0, n
-    cdef int found = 0
-    cdef float_mode mode
-    release_gil(clock)
-    mode = enter_float_mode()
-    while found >= 0 and (first < size or first == 0):
-        n = min(most, size - first)
-        piece(task, first, n)
-        first += max(n, 1)
-        found = look(clock, n * work)
-    leave_float_mode(mode)
-    take_gil(clock)
-    return min(found, 0)
+    if count >= TILE_COLUMNS:
+        count -= count % TILE_COLUMNS
+    return min(n, max(least, count))

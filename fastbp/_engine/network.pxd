@@ -1,0 +1,61 @@
+# One network in the engine: its shape, the arrays of each layer, the memory of a pass, its plans.
+
+from fastbp._engine.memory cimport Memory
+from fastbp._engine.plan cimport Activation, Layer, Pass, Plan, Shape
+from fastbp._engine.signals cimport Clock
+from fastbp._engine.team cimport Meeting
+
+cdef enum:
+    KEPT_PLANS = 4          # of a workspace
+
+
+cdef class Architecture:
+    """The owner of a Shape."""
+    cdef Shape shape
+
+
+cdef class Workspace:
+    """The memory, the array pointers and the plans of passes over one network.
+
+    It keeps its memory; or, if it is `lent`, borrows some for one call at a time.
+    """
+    cdef Architecture architecture
+    cdef const Shape* shape
+    cdef Layer* layers                  # n_layers
+    cdef char* losses
+    cdef char* scratch
+    cdef Py_ssize_t scratch_bytes
+    cdef Meeting meeting
+    cdef Clock clock
+    cdef Memory* memory                 # or NULL: none now
+    cdef char* placed                   # the memory that the pointers lead into
+    cdef bint backward                  # keeps every h and dh, has room for every delta
+    cdef bint lent
+    cdef readonly Py_ssize_t rows, block, nbytes
+    cdef int threads, taken
+    cdef Plan[KEPT_PLANS] plans
+    cdef int newest
+
+    # of a lent one: itself for a call, or one like it when another call has it, for `give_back`
+    cdef Workspace lease(self)
+    cdef void give_back(self) noexcept
+    cdef int reserve(self, Py_ssize_t rows, int threads) except -1
+    cdef Py_ssize_t needed(self, Py_ssize_t rows, Py_ssize_t block, int threads) except -1
+    cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
+                          int threads) noexcept
+    # The plan of this key for so many rows, or one without steps, to be made
+    cdef Plan* plan_for(self, long key, Py_ssize_t rows) noexcept
+    # A pass over n samples, with what is the workspace's; the rest is nothing
+    cdef void enter(self, Pass* run, const Plan* plan, Py_ssize_t n) noexcept
+
+
+# ---- binding: whose arrays the layers are
+
+# The flat vectors W_1, b_1, W_2, b_2, ...; grad may be NULL
+cdef void bind_flat(Workspace ws, const char* params, char* grad) noexcept nogil
+# Lists of arrays of each layer
+cdef void bind_arrays(Workspace ws, list weights, list biases)
+cdef void bind_grad_arrays(Workspace ws, list dW, list db)      # None: no gradient
+# Lists of addresses, W_1, b_1, W_2, ...
+cdef int bind_addresses(Workspace ws, list params) except -1
+cdef int bind_grad_addresses(Workspace ws, list grads) except -1

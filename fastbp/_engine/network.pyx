@@ -1,0 +1,218 @@
+"""One network in the engine: shape, array pointers, and the memory of passes over it.
+
+The workspace holds activations, derivatives, deltas, losses and scratch. It only grows, and not
+with the batch: `MLP` has room for one block of rows for each thread.
+"""
+
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+from fastbp._engine.arrays cimport data
+from fastbp._engine.memory cimport POOL_BYTES, aligned, borrow, check_room, new_memory, put_back
+from fastbp._engine.plan cimport BLOCK_ROWS, discard
+from fastbp._engine.team cimport acquire, release
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, TANH
+
+# What there is; an activation is an epilogue of the kernels (table.pxd).
+ACTIVATIONS = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "identity": IDENTITY}
+
+
+cdef class Architecture:
+    def __cinit__(self, tuple sizes, activations, Py_ssize_t itemsize, bint transposed):
+        cdef Py_ssize_t n_layers = len(sizes) - 1
+        cdef Py_ssize_t l
+        self.shape.kernels = kernels(itemsize)
+        self.shape.itemsize = itemsize
+        self.shape.n_layers = n_layers
+        self.shape.transposed = transposed
+        self.shape.sizes = <Py_ssize_t*> malloc((n_layers + 1) * sizeof(Py_ssize_t))
+        self.shape.activations = <Activation*> malloc(n_layers * sizeof(Activation))
+        if self.shape.sizes == NULL or self.shape.activations == NULL:
+            raise MemoryError
+        for i, size in enumerate(sizes):
+            self.shape.sizes[i] = size
+            self.shape.widest = max(self.shape.widest, self.shape.sizes[i])
+        for l in range(n_layers):
+            self.shape.activations[l] = activations[l]
+            self.shape.weights += self.shape.sizes[l] * self.shape.sizes[l + 1]
+            self.shape.units += self.shape.sizes[l + 1]
+
+    def __dealloc__(self):
+        free(self.shape.sizes)
+        free(self.shape.activations)
+
+
+cdef class Workspace:
+    def __cinit__(self, Architecture architecture, bint backward, bint lent=False):
+        cdef Py_ssize_t l
+        self.architecture, self.lent = architecture, lent
+        self.shape = &architecture.shape
+        self.backward = backward
+        self.layers = <Layer*> calloc(self.shape.n_layers, sizeof(Layer))
+        if self.layers == NULL:
+            raise MemoryError
+        for l in range(self.shape.n_layers):
+            self.layers[l].fan_in = self.shape.sizes[l]
+            self.layers[l].fan_out = self.shape.sizes[l + 1]
+            self.layers[l].activation = self.shape.activations[l]
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(KEPT_PLANS):
+            discard(&self.plans[i])
+        free(self.layers)
+        put_back(self.memory)
+
+    cdef Workspace lease(self):
+        if acquire(&self.taken):
+            return Workspace(self.architecture, self.backward, True)
+        self.memory = NULL          # nor what a thread had that did not survive a fork
+        return self
+
+    cdef void give_back(self) noexcept:
+        put_back(self.memory)
+        self.memory = NULL
+        if self.nbytes > POOL_BYTES:        # not for the next, which may be small
+            self.rows = self.block = self.threads = 0
+        release(&self.taken)
+
+    cdef int reserve(self, Py_ssize_t rows, int threads) except -1:
+        """Room for `rows` samples, in blocks of BLOCK_ROWS for each thread; it only grows.
+
+        h and dh of each layer for all rows, delta of each layer for one block, scratch for
+        each thread. Without `backward` two buffers of a block serve all layers in turn.
+        """
+        rows, threads = max(rows, self.rows), max(threads, self.threads)
+        cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK_ROWS * threads), nbytes = self.nbytes
+        cdef bint fits = rows == self.rows and block == self.block and threads == self.threads
+        cdef Memory* memory
+        if fits and self.memory != NULL:
+            return 0
+        if not fits:
+            nbytes = self.needed(rows, block, threads)
+        memory = borrow(nbytes) if self.lent else new_memory(nbytes)
+        put_back(self.memory)
+        self.memory = memory
+        if not fits or self.placed != memory.at:
+            self.placed = NULL
+            self.place(memory.at, rows, block, threads)
+            self.nbytes, self.threads, self.block, self.rows = nbytes, threads, block, rows
+            self.placed = memory.at
+        return 0
+
+    cdef Py_ssize_t needed(self, Py_ssize_t rows, Py_ssize_t block, int threads) except -1:
+        cdef const Shape* s = self.shape
+        cdef double floor = 0
+        cdef Py_ssize_t l
+        for l in range(s.n_layers):
+            # h, dh and delta of a layer, and panels of 256 by at most its wider side
+            floor += (4.0 * (rows + 8.0 * BLOCK_ROWS * threads)
+                      * (<double> s.sizes[l] + s.sizes[l + 1]) * s.itemsize)
+        check_room(floor)
+        return self.place(NULL, rows, block, threads)
+
+    cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
+                          int threads) noexcept:
+        """Point the buffers into `memory`, unless it is NULL; returns the bytes they need."""
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t l, part, at, widest = 0, scratch = 0
+        cdef Layer* a
+        for l in range(s.n_layers):
+            widest = max(widest, s.sizes[l + 1])
+            scratch = max(scratch, s.kernels.scratch_bytes(min(block, <Py_ssize_t> BLOCK_ROWS),
+                                                           s.sizes[l], s.sizes[l + 1]))
+        scratch = aligned(scratch)
+        at = threads * scratch
+        if memory != NULL:
+            self.scratch, self.scratch_bytes = memory, scratch
+            self.losses = memory + at
+        at += aligned(block * s.sizes[s.n_layers] * s.itemsize)
+        for l in range(s.n_layers):
+            a = &self.layers[l]
+            if not self.backward:
+                part = aligned(block * widest * s.itemsize)
+                if memory != NULL:
+                    a.h, a.h_stride = memory + at + (l & 1) * part, widest * s.itemsize
+                continue
+            part = aligned(rows * s.sizes[l + 1] * s.itemsize)
+            if memory != NULL:
+                a.h, a.h_stride = memory + at, s.sizes[l + 1] * s.itemsize
+                a.dh = NULL if s.activations[l] == IDENTITY else memory + at + part
+                a.delta = memory + at + 2 * part
+            at += 2 * part + aligned(block * s.sizes[l + 1] * s.itemsize)
+        return at if self.backward else at + 2 * aligned(block * widest * s.itemsize)
+
+    # ---- passes
+
+    cdef Plan* plan_for(self, long key, Py_ssize_t rows) noexcept:
+        cdef Plan* plan = &self.plans[self.newest]
+        cdef int i
+        if plan.key == key and plan.asked_rows == rows:
+            return plan
+        for i in range(KEPT_PLANS):
+            if self.plans[i].key == key and self.plans[i].asked_rows == rows:
+                self.newest = i
+                return &self.plans[i]
+        self.newest = (self.newest + 1) % KEPT_PLANS
+        plan = &self.plans[self.newest]
+        plan.key = plan.n_steps = 0
+        return plan
+
+    cdef void enter(self, Pass* run, const Plan* plan, Py_ssize_t n) noexcept:
+        memset(run, 0, sizeof(Pass))
+        run.plan, run.shape, run.layers = plan, self.shape, self.layers
+        run.losses, run.scratch, run.scratch_bytes = self.losses, self.scratch, self.scratch_bytes
+        run.meeting, run.clock = &self.meeting, &self.clock
+        run.n = run.batch_size = n
+        run.divisor = 1
+
+
+# ---- binding ----------------------------------------------------------------------------
+
+cdef void bind_flat(Workspace ws, const char* params, char* grad) noexcept nogil:
+    cdef Py_ssize_t l, width, weights
+    cdef Layer* a
+    for l in range(ws.shape.n_layers):
+        a = &ws.layers[l]
+        width = a.fan_out * ws.shape.itemsize
+        weights = a.fan_in * width
+        a.W, a.b = params, params + weights
+        params += weights + width
+        a.dW = a.db = NULL
+        if grad != NULL:
+            a.dW, a.db = grad, grad + weights
+            grad += weights + width
+
+
+cdef void bind_arrays(Workspace ws, list weights, list biases):
+    cdef Py_ssize_t l
+    for l in range(ws.shape.n_layers):
+        ws.layers[l].W, ws.layers[l].b = data(weights[l]), data(biases[l])
+
+
+cdef void bind_grad_arrays(Workspace ws, list dW, list db):
+    cdef Py_ssize_t l
+    for l in range(ws.shape.n_layers):
+        ws.layers[l].dW = NULL if dW is None else data(dW[l])
+        ws.layers[l].db = NULL if dW is None else data(db[l])
+
+
+cdef int bind_addresses(Workspace ws, list params) except -1:
+    cdef Py_ssize_t l
+    if ws is None or len(params) != 2 * ws.shape.n_layers:
+        raise ValueError("params should be the addresses of each layer's W and b")
+    for l in range(ws.shape.n_layers):
+        ws.layers[l].W = <char*> <Py_ssize_t> params[2 * l]
+        ws.layers[l].b = <char*> <Py_ssize_t> params[2 * l + 1]
+    return 0
+
+
+cdef int bind_grad_addresses(Workspace ws, list grads) except -1:
+    cdef Py_ssize_t l
+    if len(grads) != 2 * ws.shape.n_layers:
+        raise ValueError("grads should be the addresses of each layer's dW and db")
+    for l in range(ws.shape.n_layers):
+        ws.layers[l].dW = <char*> <Py_ssize_t> grads[2 * l]
+        ws.layers[l].db = <char*> <Py_ssize_t> grads[2 * l + 1]
+    return 0

@@ -1,0 +1,208 @@
+# What a pass over a batch does, as a flat list of steps, and the one loop that runs it.
+#
+#   shape     sizes, activations, layout and kernels of a network
+#   layers    where W, b, dW, db, h, act'(z) and delta of each layer lie during one pass
+#   batch     the samples
+#   step      one kernel with its operands; how the threads share it; what it costs
+#   plan      the steps, made once and used for every pass that asks for the same
+#   pass      one call: a plan, the arrays bound to it, and the sums it adds up
+#   frame     where one thread is in a pass
+#
+# Making a plan touches no data. Running one decides nothing about the network.
+
+from fastbp._engine.signals cimport Clock
+from fastbp._engine.team cimport Meeting, Seat
+from fastbp._kernels.table cimport Activation, Criterion, KernelTable, Target
+
+cdef enum:
+    BLOCK_ROWS = 256        # rows of a part in one block of a pass: N1's block length
+
+ctypedef struct Shape:      # fixed for a network
+    const KernelTable* kernels
+    Py_ssize_t n_layers
+    Py_ssize_t itemsize
+    bint transposed         # weights lie (fan_out, fan_in)
+    Py_ssize_t* sizes       # n_layers + 1
+    Activation* activations  # n_layers
+    double weights          # in all layers
+    double units            # in all layers
+    Py_ssize_t widest       # of all sizes
+
+ctypedef struct Layer:      # the arrays of one layer
+    Py_ssize_t fan_in
+    Py_ssize_t fan_out
+    Activation activation
+    const char* W           # IN  (fan_in, fan_out), or (fan_out, fan_in)
+    const char* b           # IN  (fan_out,)
+    char* dW                # OUT like W
+    char* db                # OUT (fan_out,)
+    char* h                 # workspace (rows, fan_out)
+    Py_ssize_t h_stride     # bytes between two rows of h
+    char* dh                # workspace (rows, fan_out): act'(z), or NULL
+    char* delta             # workspace (block, fan_out)
+
+ctypedef struct Batch:      # the samples of a pass
+    Criterion criterion
+    Target target
+    Py_ssize_t y_width          # n_outputs, or 1
+    const char* X               # IN  (n, n_features)
+    const char* y               # IN  (n, y_width)
+    const char* sample_weight   # IN  (n,) or NULL
+    const Py_ssize_t* order     # IN  rows to take, or NULL for 0, 1, 2, ...
+    char* gathered              # room for a block of samples when there is an order
+
+ctypedef struct Totals:     # float64 sums over the samples (N3)
+    double loss[8]          # element i of the batch in partial sum i mod 8
+    double weight
+    double squares[8]       # of W, for the penalty
+
+ctypedef struct Frame       # below
+
+# What a step does with the rows, or the items, that its frame names
+ctypedef void (*Action)(const Step* step, Frame* frame) noexcept nogil
+
+ctypedef enum Sharing:
+    ROWS        # a part has some rows of the block, and takes them through all steps of the phase
+    LINES       # a part has some lines of the arrays that the steps of the phase write
+    ALONE       # part 0 has all of it
+
+ctypedef struct Step:
+    Action action
+    Sharing sharing
+    Py_ssize_t layer
+    Py_ssize_t items        # columns of the rows, or lines
+    Py_ssize_t at_once      # items between two looks for signals
+    double work             # multiply-adds of an item; of ROWS, for each row
+    Py_ssize_t width        # of LINES, numbers in one
+    Py_ssize_t before       # of LINES, numbers in those of earlier steps of the phase
+    int phase_end           # the first step of the next phase
+
+ctypedef struct Plan:
+    Step* steps
+    int n_steps
+    int room
+    int per_block           # steps done for every block of rows; the others once for a batch
+    Py_ssize_t rows         # of a block of one part, at most
+    Py_ssize_t rows_at_once     # that go through the steps of a phase together
+    double row_work         # multiply-adds of all steps for a row, and besides for a block or batch
+    double other_work
+    long key                # what it was made for, with `asked_rows`
+    Py_ssize_t asked_rows
+
+ctypedef struct Pass:
+    const Plan* plan
+    const Shape* shape
+    Layer* layers
+    char* losses            # workspace (block, n_outputs): of each output, not weighted
+    char* scratch           # of part 0; the others' follow
+    Py_ssize_t scratch_bytes
+    Meeting* meeting
+    Clock* clock            # of thread 0
+    Batch batch
+    Py_ssize_t n            # samples
+    Py_ssize_t batch_size   # of a mini-batch; n where there is but one
+    bint keeps              # h and act'(z) of every row, not of a block
+    char* output            # OUT (n, n_outputs) h_L in place of the workspace's, or NULL
+    const char* grad_output     # IN  (n, n_outputs) dL/dh_L
+    char* input_grad        # OUT (n, n_features) or NULL
+    Activation output_activation
+    double l2
+    double divisor          # of the loss and its gradient; 0 for the sum of the weights
+    Totals totals           # of the mini-batch
+    double loss             # of the batch, over its divisor and with its penalty
+    void* more              # what the steps of one kind of pass share besides
+
+ctypedef struct Frame:
+    Pass* run               # the pass
+    const Step* steps
+    int phase               # the first step of the phase
+    const Seat* seat
+    char* scratch           # of the part
+    Batch batch             # the samples of the mini-batch
+    Batch samples           # those of the block, or where they are gathered
+    Py_ssize_t batch_rows
+    Py_ssize_t block        # the block's first row, in the mini-batch
+    Py_ssize_t block_rows
+    Py_ssize_t at           # rows [at, at + n) of the block
+    Py_ssize_t n
+    Py_ssize_t first        # items [first, first + count) of the step
+    Py_ssize_t count
+
+
+# ---- making a plan
+
+# An empty plan for `rows` samples, in blocks of `block` rows for each part
+cdef int begin(Plan* plan, const Shape* shape, Py_ssize_t rows, Py_ssize_t block) except -1
+# Steps are added in order. A product's columns are `items` of so many multiply-adds for each row
+cdef int add_product(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
+                     Py_ssize_t items, Py_ssize_t length) except -1
+# Whole rows, each of so much work
+cdef int add_rows(Plan* plan, Action action, Py_ssize_t layer, double work) except -1
+# Lines of `width` numbers each, which cost `work` multiply-adds
+cdef int add_lines(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
+                   Py_ssize_t items, Py_ssize_t width, double work) except -1
+cdef int add_alone(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
+                   Py_ssize_t items, double work) except -1
+# What follows begins when every part has ended what is before
+cdef void end_phase(Plan* plan) noexcept
+# What follows is done once for a batch
+cdef void end_block(Plan* plan) noexcept
+cdef void discard(Plan* plan) noexcept
+
+# What a sum over n samples costs for each weight, in multiply-adds: of few, W comes from memory
+cdef double per_weight(Py_ssize_t n) noexcept nogil
+
+
+# ---- running it
+
+# How many threads a pass over n rows should have, each row going through so many products
+cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
+# n_threads as passes take it: 0 for None, which leaves the number to the work
+cdef int asked_threads(object n_threads) except -1
+# Every mini-batch of the pass; -1 with an exception set when it was called off
+cdef int carry_out(Pass* run, int threads) except -1
+# A pass of one step over arrays of any owner, which `more` leads to: n samples in blocks of so many
+# rows, and of each the items, at most so many at once
+cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,
+                       char* scratch, Py_ssize_t n, Py_ssize_t block, Py_ssize_t items,
+                       Py_ssize_t most, double work) except -1
+
+
+# ---- where the rows of a frame lie
+
+cdef inline const char* input_of(const Frame* f, Py_ssize_t l) noexcept nogil:
+    """h_{l-1} of layer l, whose first is 0: X, or the h of the layer below."""
+    if l == 0:
+        return f.samples.X + f.at * f.run.layers[0].fan_in * f.run.shape.itemsize
+    return h_of(f, l - 1)
+
+
+cdef inline char* h_of(const Frame* f, Py_ssize_t l) noexcept nogil:
+    cdef const Layer* a = &f.run.layers[l]
+    if f.run.output != NULL and l == f.run.shape.n_layers - 1:
+        return f.run.output + (f.block + f.at) * a.fan_out * f.run.shape.itemsize
+    return a.h + (f.block + f.at if f.run.keeps else f.at) * a.h_stride
+
+
+cdef inline char* dh_of(const Frame* f, Py_ssize_t l) noexcept nogil:
+    """act'(z_l), or NULL where it is 1."""
+    cdef const Layer* a = &f.run.layers[l]
+    if a.dh == NULL:
+        return NULL
+    return a.dh + ((f.block + f.at if f.run.keeps else f.at) * a.fan_out
+                   * f.run.shape.itemsize)
+
+
+cdef inline char* delta_of(const Frame* f, Py_ssize_t l) noexcept nogil:
+    cdef const Layer* a = &f.run.layers[l]
+    return a.delta + f.at * a.fan_out * f.run.shape.itemsize
+
+
+cdef inline const char* y_of(const Frame* f) noexcept nogil:
+    return f.samples.y + f.at * f.batch.y_width * f.run.shape.itemsize
+
+
+cdef inline const char* weight_of(const Frame* f) noexcept nogil:
+    if f.samples.sample_weight == NULL:
+        return NULL
+    return f.samples.sample_weight + f.at * f.run.shape.itemsize

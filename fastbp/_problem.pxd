@@ -1,0 +1,23 @@
+from fastbp._engine.plan cimport Batch
+from fastbp._loss cimport Loss
+
+
+cdef class Problem:
+    """What a loss and its gradient are of: checked samples, the reduction, the penalty."""
+    cdef object X, y, sample_weight     # as the kernels take them
+    cdef Py_ssize_t n                   # samples that were checked: an array may have others by now
+    cdef double divisor                 # 1 for "sum", 0 for "mean", or a number
+    cdef double l2
+    cdef Loss loss
+    cdef Batch batch
+
+# X is checked. What shares memory with `written`, arrays that the call will write, is copied
+cdef Problem new_problem(Loss loss, X, y, sample_weight, double divisor, double l2, tuple written)
+# The same for the X of n samples at an address
+cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight, double divisor)
+
+# 1 for "sum", 0 for "mean", which the batch decides
+cdef double divisor_of(object reduction) except -1
+cdef double penalty(object l2) except -1
+# The array, or a copy where it shares memory with another
+cdef object apart_from(object array, tuple written)

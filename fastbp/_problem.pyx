@@ -1,0 +1,62 @@
+"""A checked problem: X, y, sample_weight, n, reduction and l2, for every call that has a loss.
+
+`MLP`, its `objective`, `Layers.loss_and_grad` and `backprop` all make one, in this order of checks;
+the engine reads its `batch`.
+"""
+
+from fastbp import _checks
+
+cimport cython
+cimport numpy as cnp
+from libc.math cimport isfinite
+
+from fastbp._engine.arrays cimport apart, data
+
+cnp.import_array()
+
+cdef str SUM = "sum"
+
+
+cdef double divisor_of(object reduction) except -1:
+    if reduction is SUM:
+        return 1
+    return 0 if _checks.choice("reduction", reduction, ("sum", "mean")) == "mean" else 1
+
+
+cdef double penalty(object l2) except -1:
+    if type(l2) is float and l2 >= 0 and isfinite(l2):
+        return l2
+    return _checks.non_negative("l2", l2)
+
+
+cdef object apart_from(object array, tuple written):
+    for other in written:
+        if not apart(array, other):
+            return array.copy()
+    return array
+
+
+@cython.freelist(8)
+cdef class Problem:
+    pass
+
+
+cdef Problem new_problem(Loss loss, X, y, sample_weight, double divisor, double l2, tuple written):
+    cdef Problem p = Problem.__new__(Problem)
+    p.loss, p.X, p.n = loss, apart_from(X, written), cnp.PyArray_DIM(X, 0)
+    p.divisor, p.l2 = divisor, l2
+    y = loss.targets(y, p.n)
+    p.y = apart_from(y, written)
+    sample_weight = loss.weights(sample_weight, p.y, p.n, divisor == 0)
+    p.sample_weight = None if sample_weight is None else apart_from(sample_weight, written)
+    p.batch = loss.batch(data(p.X), p.y, p.sample_weight)
+    return p
+
+
+cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight, double divisor):
+    cdef Problem p = Problem.__new__(Problem)
+    p.loss, p.n, p.divisor, p.l2 = loss, n, divisor, 0
+    p.y = loss.targets(y, n)
+    p.sample_weight = loss.weights(sample_weight, p.y, n, divisor == 0)
+    p.batch = loss.batch(X, p.y, p.sample_weight)
+    return p
