@@ -1,5 +1,11 @@
 """Every test that takes `isa` runs on each kernel variant this CPU has; `dtype` on both."""
 
+import os
+
+# Threads of NumPy's BLAS, in this process and in those it starts, spin while they wait for work.
+# They are none of fastbp's, and few of these products are worth a second one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 
