@@ -16,6 +16,7 @@ from bits import (
     same_bits,
     sample_weights,
 )
+from pairwise import pairwise
 
 import fastbp
 from fastbp import _random
@@ -54,7 +55,7 @@ def everything(kind, dtype, n_threads=1, place=np.array):
     return [*found, net.params, net.grad]
 
 
-@each_kind
+@pairwise("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_number_of_threads(isa, dtype, kind):
     expected = everything(kind, dtype)
     try:
@@ -65,7 +66,7 @@ def test_number_of_threads(isa, dtype, kind):
         fastbp.set_num_threads(None)
 
 
-@each_kind
+@pairwise("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_alignment_and_repetition(isa, dtype, kind):
     expected = everything(kind, dtype)
     size = np.dtype(dtype).itemsize
@@ -74,7 +75,7 @@ def test_alignment_and_repetition(isa, dtype, kind):
         assert all(map(same_bits, found, expected)), offset
 
 
-@each_kind
+@pairwise("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_rows_of_a_sample(isa, dtype, kind):
     """z, h, δ_L and ∂L/∂X, through δ of every layer, whatever rows come along and in what order."""
     sizes, n = (30, 17, 9, 5), 600

@@ -9,8 +9,9 @@ bench/error_bound.py.
 import numpy as np
 import oracle
 import pytest
+from pairwise import pairwise
 from test_bound import numpy_gradient
-from test_gradient_bound import ACTIVATIONS, LOSSES, SEEDS, U, case, case_of, network
+from test_gradient_bound import KINDS, SEEDS, U, case, case_of, network
 
 import fastbp
 
@@ -48,20 +49,17 @@ def test_it_holds(isa, dtype, seed):
     assert_certificate(case(seed, dtype), dtype)
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_it_holds_for_any_network(isa, dtype, activation, loss, seed):
-    assert_certificate(case_of(activation, loss, seed, dtype), dtype)
+@pairwise("isa", "dtype", kind=KINDS, seed=range(4))
+def test_it_holds_for_any_network(isa, dtype, kind, seed):
+    assert_certificate(case_of(*kind, seed, dtype), dtype)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(100, 200))
 def test_it_holds_for_many_networks(isa, dtype, seed):
     assert_certificate(case(seed, dtype), dtype)
-    for activation in ACTIVATIONS:
-        for loss in LOSSES:
-            assert_certificate(case_of(activation, loss, seed, dtype), dtype)
+    for kind in KINDS:
+        assert_certificate(case_of(*kind, seed, dtype), dtype)
 
 
 @pytest.mark.parametrize("sizes, n, scale", [

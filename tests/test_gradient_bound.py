@@ -13,6 +13,7 @@ import numpy as np
 import oracle
 import pytest
 import running
+from pairwise import pairwise
 
 import fastbp
 
@@ -84,6 +85,7 @@ def case(seed, dtype):
 
 
 ACTIVATIONS, LOSSES = tuple(running.ACTIVATIONS), tuple(running.LOSSES)
+KINDS = tuple(itertools.product(ACTIVATIONS, LOSSES))
 SATURATING = ("sigmoid", "tanh"), ("bce", "softmax")  # scaled up, nothing overflows
 
 
@@ -132,10 +134,9 @@ def test_gradient_of_a_random_network(isa, dtype, seed):
     print(f"{net.layer_sizes} n={len(c.X)} {dtype} {isa}: {used:.3f} of the bound")
 
 
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_gradient_of_any_random_network(isa, dtype, activation, loss, seed):
+@pairwise("isa", "dtype", kind=KINDS, seed=range(8))
+def test_gradient_of_any_random_network(isa, dtype, kind, seed):
+    activation, loss = kind
     c = case_of(activation, loss, seed, dtype)
     used = assert_gradient(*fastbp.backprop(c.weights, c.biases, c.X, c.y, **c.options), c)
     sizes = [len(W) for W in c.weights], c.y.shape
@@ -206,8 +207,9 @@ def with_own_rounding(bound, dtype):
 SIZES = list(itertools.islice(itertools.product((1, 3, 17, 64, 300), repeat=3), 0, None, 7))
 
 
-@pytest.mark.parametrize("n, fan_in, fan_out", SIZES)
-def test_weight_grad(isa, dtype, n, fan_in, fan_out):
+@pairwise("isa", "dtype", sizes=SIZES)
+def test_weight_grad(isa, dtype, sizes):
+    n, fan_in, fan_out = sizes
     rng = np.random.default_rng(n + fan_in)
     h = rng.random((n, fan_in)).astype(dtype)
     delta = (rng.standard_normal((n, fan_out)) * 10.0 ** rng.uniform(-6, 3)).astype(dtype)
@@ -218,9 +220,10 @@ def test_weight_grad(isa, dtype, n, fan_in, fan_out):
         oracle.assert_within(got, left.T @ D, with_own_rounding(e, dtype), what)
 
 
-@pytest.mark.parametrize("n, here, above", SIZES)
-def test_delta_step(isa, dtype, n, here, above):
+@pairwise("isa", "dtype", sizes=SIZES)
+def test_delta_step(isa, dtype, sizes):
     """g = δ Wᵀ is a product; 1 − h, h (1 − h) and g h (1 − h) round once each."""
+    n, here, above = sizes
     rng = np.random.default_rng(n * here)
     u, tiny = U[dtype], TINY[dtype]
     delta = rng.standard_normal((n, above)).astype(dtype)

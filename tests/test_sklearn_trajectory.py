@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn.neural_network as theirs
+from pairwise import pairwise
 from sklearn.exceptions import ConvergenceWarning
 
 import fastbp.sklearn as ours
@@ -124,10 +125,8 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("task", CLASSES + TARGETS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pairwise(optimizer=OPTIMIZERS, task=CLASSES + TARGETS,
+          activation=["identity", "logistic", "tanh", "relu"], weighted=[False, True])
 def test_losses_and_coefficients(optimizer, task, activation, weighted):
     """lbfgs of several targets is left to `test_lbfgs_of_several_targets`."""
     if (optimizer, task) != ("lbfgs", "targets"):
@@ -192,9 +191,8 @@ def test_the_penalty_is_not_divided():
     assert model.loss_ == pytest.approx(expected, rel=400 * 2.0**-53)
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize("optimizer", ["adam", "nesterov", "invscaling"])
-@pytest.mark.parametrize("task", CLASSES + TARGETS)
+@pairwise(task=CLASSES + TARGETS, optimizer=["adam", "nesterov", "invscaling"],
+          weighted=[False, True])
 def test_partial_fits(task, optimizer, weighted):
     """Epoch by epoch; the optimizer and its rate go on."""
     assert_one_trajectory(task, weighted=weighted, partial=True, **OPTIMIZERS[optimizer])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calling import ends_in_time, in_process, interrupted, takes_signals
+from pairwise import pairwise
 
 import fastbp
 from fastbp import MLP, SGD, Adam, Layers
@@ -38,8 +39,9 @@ def samples(sizes, n, dtype, seed=0):
 # ---- the bits of one thread
 
 
-@pytest.mark.parametrize("sizes, n", NETWORKS)
-def test_gradient(isa, dtype, sizes, n):
+@pairwise("isa", "dtype", network=NETWORKS)
+def test_gradient(isa, dtype, network):
+    sizes, n = network
     X, y, w = samples(sizes, n, dtype)
 
     def results(threads):
@@ -53,9 +55,9 @@ def test_gradient(isa, dtype, sizes, n):
         assert all(map(same_bits, results(threads), expected)), threads
 
 
-@pytest.mark.parametrize("layout", ["io", "oi"])
-@pytest.mark.parametrize("sizes, n", NETWORKS)
-def test_layers(isa, dtype, sizes, n, layout):
+@pairwise("isa", "dtype", network=NETWORKS, layout=["io", "oi"])
+def test_layers(isa, dtype, network, layout):
+    sizes, n = network
     X, y, _ = samples(sizes, n, dtype)
     net = MLP(sizes, dtype=dtype, seed=0)
     weights = [W if layout == "io" else np.ascontiguousarray(W.T) for W in net.weights]
@@ -103,9 +105,8 @@ EPOCHS = [
 ]
 
 
-@pytest.mark.parametrize("options", EPOCHS)
-@pytest.mark.parametrize("make", [lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.01)],
-                         ids=["SGD", "Adam"])
+@pairwise("isa", "dtype", make=[lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.01)],
+          options=EPOCHS)
 def test_epoch(isa, dtype, make, options):
     sizes, n, options = (6, 19, 2), 1000, dict(options)
     X, y, w = samples(sizes, n, dtype)
@@ -152,8 +153,7 @@ def test_one_team_and_many_callers():
 
 
 @takes_signals
-@pytest.mark.parametrize("batch_size", [4, 64, 1000])
-@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("batch_size, l2", [(4, 0.0), (64, 0.1), (1000, 0.0)])
 def test_an_interrupted_epoch_is_a_whole_number_of_steps(batch_size, l2):
     sizes = (4, 256, 256, 1)
     X, y, _ = samples(sizes, 1000, "float32")
