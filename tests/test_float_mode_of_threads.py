@@ -1,6 +1,7 @@
 """Promise N5 with threads, exceptions and signals: the mode is the caller's again after every end
 of a call, and within its handlers; helpers compute alike whoever made them."""
 
+import functools
 import signal
 import threading
 
@@ -25,9 +26,9 @@ def tiny_samples(dtype, n=300):
     return net, X, (X[:, 0] > 0).astype(dtype)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_helpers_that_a_thread_in_this_mode_made(dtype, mode):
-    """A thread starts in the mode of the one that starts it."""
+@functools.cache
+def made_in(mode, dtype):
+    """What helpers compute in a process whose thread made them in this mode, or in its own."""
     script = """
 import sys
 sys.path[:0] = sys.argv[3:]
@@ -40,8 +41,13 @@ for _ in range(20):                     # the same helpers, called by a thread i
     assert net.backprop(X, y) == loss
 print(loss.hex(), net.grad.tobytes().hex())
 """
-    folder = __file__.rpartition("/")[0]
-    assert in_process(script, dtype, mode, folder) == in_process(script, dtype, "", folder)
+    return in_process(script, dtype, mode, __file__.rpartition("/")[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_helpers_that_a_thread_in_this_mode_made(dtype, mode):
+    """A thread starts in the mode of the one that starts it."""
+    assert made_in(mode, dtype) == made_in("", dtype)
 
 
 def test_threads_in_modes_of_their_own(dtype):
