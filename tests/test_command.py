@@ -17,6 +17,7 @@ import pytest
 import safetensors.numpy
 
 import fastbp
+from fastbp import cli
 from fastbp._train import auc, stratified_split
 from fastbp.datasets import load_breast_cancer
 from fastbp.io import load_model, save_model
@@ -42,6 +43,18 @@ def fastbp_run(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def called(tmp_path, monkeypatch, capfd):
+    """Return a function that does what the command does, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        code = cli.main([*map(str, args)])
+        return subprocess.CompletedProcess(args, code, *capfd.readouterr())
+
+    return call
 
 
 @pytest.fixture
@@ -160,12 +173,18 @@ def test_npz_without_hidden_layers(fastbp_run, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_errors_are_one_line_before_training(fastbp_run, table, tmp_path, args, words):
+def test_errors_are_one_line_before_training(called, table, tmp_path, args, words):
     before = sorted(tmp_path.iterdir())
-    done = fastbp_run(*args)
+    done = called(*args)
     assert_error(done, words)
     assert not done.stdout
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("args, words", [([], "COMMAND"), (["train", "t.csv"], "no data row")])
+def test_an_error_of_a_process_is_one_line(fastbp_run, tmp_path, args, words):
+    (tmp_path / "t.csv").write_text("a,y\n")
+    assert_error(fastbp_run(*args), words)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +203,9 @@ def test_errors_are_one_line_before_training(fastbp_run, table, tmp_path, args, 
         ("a,y\n1e308,0\n-1e308,0\n1e308,1\n-1e308,1\n", "column 'a': the values are too large"),
     ],
 )
-def test_bad_tables_are_one_line(fastbp_run, tmp_path, text, words):
+def test_bad_tables_are_one_line(called, tmp_path, text, words):
     (tmp_path / "t.csv").write_text(text)
-    assert_error(fastbp_run("train", "t.csv"), words)
+    assert_error(called("train", "t.csv"), words)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,20 @@
 """Importing fastbp: the variant that FASTBP_ISA names and no other, nothing but NumPy besides,
 threads as the environment says, and an error that tells what to do where it cannot work."""
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 import fastbp
+from fastbp import _config
 from fastbp._kernels import dispatch
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -42,11 +46,11 @@ def refused(ended, *words):
 # ---- variants
 
 
-@pytest.mark.parametrize("isa", dispatch.available_isas())
-@pytest.mark.parametrize("spelled", [str, str.upper, " {} ".format], ids=["", "upper", "spaces"])
-def test_the_named_variant_is_used_and_no_other_imported(isa, spelled, tmp_path):
+@pytest.mark.parametrize("spelled", [*dispatch.available_isas(), "GENERIC", " generic "])
+def test_the_named_variant_is_used_and_no_other_imported(spelled, tmp_path):
     used, imported = printed("[fastbp.get_isa(), sorted(sys.modules)]", tmp_path,
-                             FASTBP_ISA=spelled(isa))
+                             FASTBP_ISA=spelled)
+    isa = spelled.strip().lower()
     assert used == isa
     kernels = {name.rpartition(".")[2] for name in imported if name.startswith("fastbp._kernels.")}
     assert kernels - {"dispatch"} == {f"{isa}_float32", f"{isa}_float64"}
@@ -88,12 +92,26 @@ def test_nothing_but_numpy(tmp_path):
     assert added - set(sys.stdlib_module_names) == {"fastbp"}
 
 
-@pytest.mark.parametrize("module", ["cli", "io", "datasets", "__main__"])
-def test_the_command_is_not_imported(module, tmp_path):
-    assert f"fastbp.{module}" not in printed("sorted(sys.modules)", tmp_path)
+def test_the_command_is_not_imported(tmp_path):
+    imported = printed("sorted(sys.modules)", tmp_path)
+    assert "fastbp" in imported
+    for module in ("cli", "io", "datasets", "__main__"):
+        assert f"fastbp.{module}" not in imported
 
 
 # ---- threads
+
+
+def anew(monkeypatch, **variables):
+    """`_config`, executed under these variables as an import would."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    spec = importlib.util.spec_from_file_location("fastbp._config_anew", _config.__file__)
+    config = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(config)
+    return config
 
 
 @pytest.mark.parametrize(("variables", "expected"), [
@@ -103,27 +121,44 @@ def test_the_command_is_not_imported(module, tmp_path):
     ({"FASTBP_NUM_THREADS": ""}, None), ({"FASTBP_NUM_THREADS": "many"}, None),
     ({"FASTBP_NUM_THREADS": "0"}, None), ({"OMP_NUM_THREADS": "-1"}, None),
     ({"FASTBP_NUM_THREADS": "²"}, None), ({"OMP_NUM_THREADS": "9" * 5000}, None)])
-def test_number_of_threads(variables, expected, tmp_path):
+@pytest.mark.filterwarnings("ignore:FASTBP_NUM_THREADS:RuntimeWarning")
+def test_number_of_threads(variables, expected, monkeypatch):
     """FASTBP_NUM_THREADS, else the CPUs of this process, capped by OMP_NUM_THREADS."""
+    config = anew(monkeypatch, **variables)
     if expected is None:
         expected = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
                     else os.cpu_count())
-    threads, shown, given, back = printed(
-        "[fastbp.get_num_threads(), fastbp.show_config('dict')['threads'], "
-        "(fastbp.set_num_threads(7), fastbp.get_num_threads())[1], "
-        "(fastbp.set_num_threads(None), fastbp.get_num_threads())[1]]", tmp_path, **variables)
-    assert (threads, shown, given, back) == (expected, expected, 7, expected)
+    assert config.get_num_threads() == config.show_config("dict")["threads"] == expected
+    config.set_num_threads(7)
+    assert config.get_num_threads() == 7
+    config.set_num_threads(None)
+    assert config.get_num_threads() == expected
+
+
+@pytest.mark.parametrize(("variables", "expected"), [
+    ({"FASTBP_NUM_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "1"}, 1)])
+def test_number_of_threads_of_a_process(variables, expected, tmp_path):
+    assert printed("fastbp.get_num_threads()", tmp_path, **variables) == expected
+
+
+IGNORED = "FASTBP_NUM_THREADS is .* is ignored; it should be an integer of at least 1"
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "1.5", "²", "9" * 5000])
-def test_a_number_of_threads_that_is_none(value, tmp_path):
+def test_a_number_of_threads_that_is_none(value, monkeypatch):
     """It is ignored, not in silence; the variable of OpenMP is not fastbp's to complain about."""
-    ended = run("import fastbp", tmp_path, FASTBP_NUM_THREADS=value)
-    assert ended.returncode == 0
-    assert "RuntimeWarning: FASTBP_NUM_THREADS is " in ended.stderr
-    assert "should be an integer of at least 1" in ended.stderr
-    for quiet in ({"OMP_NUM_THREADS": value}, {"FASTBP_NUM_THREADS": " "}):
-        assert run("import fastbp", tmp_path, **quiet).stderr == ""
+    with pytest.warns(RuntimeWarning, match=IGNORED):
+        anew(monkeypatch, FASTBP_NUM_THREADS=value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for quiet in ({"OMP_NUM_THREADS": value}, {"FASTBP_NUM_THREADS": " "}):
+            anew(monkeypatch, **quiet)
+
+
+def test_the_warning_of_a_process(tmp_path):
+    ended = run("import fastbp", tmp_path, FASTBP_NUM_THREADS="many")
+    assert ended.returncode == 0 and re.search(f"RuntimeWarning: {IGNORED}", ended.stderr)
+    assert run("import fastbp", tmp_path, OMP_NUM_THREADS="many").stderr == ""
 
 
 # ---- show_config
