@@ -63,7 +63,7 @@ def first():
     import threading
     imported.release()
 def send():
-    time.sleep(0.5)
+    time.sleep(0.2)
     sent.append(time.process_time())
     os.kill(os.getpid(), signal.SIGINT)
 imported.acquire()
@@ -72,7 +72,7 @@ imported.acquire()
 import numpy as np
 import fastbp
 net = fastbp.MLP((1000, 1000, 1), seed=0, n_threads=1)
-X = np.ones((200_000, 1000), "f")
+X = np.ones((60_000, 1000), "f")
 _thread.start_new_thread(send, ())
 try:
     while True:
@@ -159,8 +159,9 @@ while True:
 }
 
 
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("at_exit", ["at exit", ""])
+@pytest.mark.parametrize("end, at_exit", [
+    *((end, "at exit") for end in ENDS), ("daemon threads compute", ""), ("nothing more", ""),
+    *(pytest.param(end, "", marks=pytest.mark.exhaustive) for end in list(ENDS)[1:-1])])
 def test_the_end_of_the_interpreter(end, at_exit):
     """Exit status 0, no message; a handler of `atexit` that comes after fastbp's can compute."""
     printed = in_process(COMMON + ENDS[end], at_exit)

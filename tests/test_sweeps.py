@@ -27,8 +27,8 @@ def check(largest):
         worst.check(families.PROMISES[function], isa, dtype)
 
 
-def test_every_211th_float32():
-    check(sweeps.run(sweeps.every_float32(211, pieces=4)))
+def test_every_997th_float32():
+    check(sweeps.run(sweeps.every_float32(997, pieces=4)))
 
 
 @pytest.mark.exhaustive
@@ -39,7 +39,7 @@ def test_every_float32():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_many_points(name, dtype):
-    check(sweeps.run(sweeps.many_points(name, dtype, 1 << 16, 1)))
+    check(sweeps.run(sweeps.many_points(name, dtype, 1 << 15, 1)))
 
 
 @pytest.mark.exhaustive
@@ -56,12 +56,12 @@ def test_to_50_digits(dtype, name):
 
     Nor are the wide values off by more than the sweeps allow for.
     """
-    family, n = families.FAMILIES[name], 2000 if name in families.OF_ONE_NUMBER else 1000
+    family, n = families.FAMILIES[name], 800 if name in families.OF_ONE_NUMBER else 400
     inputs = family.points(dtype, n, np.random.default_rng(3))
     if name in families.OF_ONE_NUMBER:
         hardest = np.concatenate([z for z, in sweeps.hardest(dtype)])
-        even = np.linspace(-750, 750, 1501).astype(dtype)
-        inputs = np.sort(np.concatenate([*inputs, hardest[::hardest.size // 3000], even])),
+        even = np.linspace(-750, 750, 301).astype(dtype)
+        inputs = np.sort(np.concatenate([*inputs, hardest[::hardest.size // 1500], even])),
     wide = family.wide(*inputs)
     for function, (promise, evaluate) in family.functions.items():
         exact = evaluate(*inputs)
