@@ -1,6 +1,6 @@
 """Cases that hold every pair of values of two axes; no test is here.
 
-    @pairwise("isa", "dtype", kind=KINDS)
+    @all_pairs("isa", "dtype", kind=KINDS)
     def test(isa, dtype, kind): ...
 
 runs by default on a few cases of the product of all axes: a fault that one value brings, or two
@@ -35,7 +35,7 @@ def covering(*lengths):
     return set(chosen)
 
 
-def pairwise(*fixtures, ids=None, **axes):
+def all_pairs(*fixtures, ids=None, **axes):
     """The mark of a test that takes these fixtures, and a value of each axis.
 
     ``ids`` names a value that is no string; without it, its axis and place do.

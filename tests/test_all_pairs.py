@@ -1,9 +1,9 @@
-"""The cases that pairwise.py chooses hold every pair of values, and the others are exhaustive."""
+"""The cases that all_pairs.py chooses hold every pair of values, and the others are exhaustive."""
 
 from itertools import combinations, product
 
 import pytest
-from pairwise import covering, pairwise
+from all_pairs import all_pairs, covering
 
 
 @pytest.mark.parametrize("lengths", [(1, 1), (3, 2), (3, 2, 18), (8, 7, 4, 2), (3, 2, 4, 4, 8)])
@@ -20,7 +20,7 @@ def test_few_hold_all_pairs():
 
 
 def test_the_others_are_exhaustive():
-    names, params = pairwise("dtype", a="xyz", b="uvw").args
+    names, params = all_pairs("dtype", a="xyz", b="uvw").args
     assert names == "dtype,a,b" and len(params) == 18
     few = [param.values for param in params if not param.marks]
     assert 9 <= len(few) < 18 and {(a, b) for _, a, b in few} == set(product("xyz", "uvw"))

@@ -5,7 +5,7 @@ sigmoid units and binary cross-entropy, the other kinds being in test_bits_of_lo
 """
 
 import numpy as np
-import pytest
+from all_pairs import all_pairs
 from bits import NETWORKS, network, recursion, same_bits, sample_weights, vectors
 
 import fastbp
@@ -81,9 +81,9 @@ EPOCHS = [  # n, batch_size, other options
 ]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("n, size, options", EPOCHS)
-def test_epoch_is_a_sequence_of_steps(isa, dtype, optimizer, n, size, options):
+@all_pairs("isa", "dtype", optimizer=OPTIMIZERS, epoch=EPOCHS)
+def test_epoch_is_a_sequence_of_steps(isa, dtype, optimizer, epoch):
+    n, size, options = epoch
     options, (net, X, y) = dict(options), network((6, 19, 1), n, dtype)
     l2, w, order = options.get("l2", 0.0), None, np.arange(n)
     if options.pop("weighted", False):
@@ -111,10 +111,10 @@ def test_epoch_is_a_sequence_of_steps(isa, dtype, optimizer, n, size, options):
     assert all(map(same_bits, vectors(epoch_opt), vectors(step_opt)))
 
 
-@pytest.mark.parametrize("generator", [
+@all_pairs("dtype", generator=[
     lambda: 7, lambda: np.random.PCG64(7), lambda: np.random.Generator(np.random.PCG64(7)),
-    lambda: np.random.Generator(np.random.MT19937(7)), lambda: np.random.Philox(7)])
-@pytest.mark.parametrize("n", [1, 2, 3, 255, 1000, _random.AT_ONCE + 1, 70_000])
+    lambda: np.random.Generator(np.random.MT19937(7)), lambda: np.random.Philox(7)],
+    n=[1, 2, 3, 255, 1000, _random.AT_ONCE + 1, 70_000])
 def test_shuffle_is_the_specified_one(dtype, generator, n):
     net, X, y = network((3, 4, 1), n, dtype)
     start = net.params.copy()

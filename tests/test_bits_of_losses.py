@@ -5,7 +5,7 @@ test_bits.py, which has larger shapes of sigmoid units and binary cross-entropy.
 """
 
 import numpy as np
-import pytest
+from all_pairs import all_pairs
 from bits import (
     EVERY_KIND,
     THREADS,
@@ -16,15 +16,12 @@ from bits import (
     same_bits,
     sample_weights,
 )
-from pairwise import pairwise
 
 import fastbp
 from fastbp import _random
 
 CRITERIA = {"bce": fastbp.bce_with_logits, "softmax": fastbp.softmax_with_logits,
             "squared_error": fastbp.squared_error, "poisson": fastbp.poisson_with_logits}
-
-each_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=name_of)
 
 
 def layers_of(kind, sizes, dtype, *, output=None, **options):
@@ -55,7 +52,7 @@ def everything(kind, dtype, n_threads=1, place=np.array):
     return [*found, net.params, net.grad]
 
 
-@pairwise("isa", "dtype", kind=EVERY_KIND, ids=name_of)
+@all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_number_of_threads(isa, dtype, kind):
     expected = everything(kind, dtype)
     try:
@@ -66,7 +63,7 @@ def test_number_of_threads(isa, dtype, kind):
         fastbp.set_num_threads(None)
 
 
-@pairwise("isa", "dtype", kind=EVERY_KIND, ids=name_of)
+@all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_alignment_and_repetition(isa, dtype, kind):
     expected = everything(kind, dtype)
     size = np.dtype(dtype).itemsize
@@ -75,7 +72,7 @@ def test_alignment_and_repetition(isa, dtype, kind):
         assert all(map(same_bits, found, expected)), offset
 
 
-@pairwise("isa", "dtype", kind=EVERY_KIND, ids=name_of)
+@all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_rows_of_a_sample(isa, dtype, kind):
     """z, h, δ_L and ∂L/∂X, through δ of every layer, whatever rows come along and in what order."""
     sizes, n = (30, 17, 9, 5), 600
@@ -99,7 +96,7 @@ def test_rows_of_a_sample(isa, dtype, kind):
             assert all(map(same_bits, results(part), [a[part] for a in whole])), part
 
 
-@each_kind
+@all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_every_way_to_a_gradient(isa, dtype, kind):
     """And both layouts of weights in `Layers`."""
     activation, loss, options = kind
@@ -122,10 +119,9 @@ def test_every_way_to_a_gradient(isa, dtype, kind):
     assert all(map(same_bits, *results))
 
 
-@each_kind
-@pytest.mark.parametrize("size", [7, 64, 300])
+@all_pairs("isa", "dtype", kind=EVERY_KIND, size=["7", "64", "300"], ids=name_of)
 def test_epoch_is_a_sequence_of_steps(isa, dtype, kind, size):
-    n = 301
+    n, size = 301, int(size)
     net, X, y = network_of(*kind, (6, 19, 5), n, dtype)
     steps, order = network_of(*kind, (6, 19, 5), n, dtype)[0], (np.arange(n) * 7 + 3) % (n - 1)
     w = sample_weights(np.random.PCG64(n), n, dtype)

@@ -9,7 +9,7 @@ bench/error_bound.py.
 import numpy as np
 import oracle
 import pytest
-from pairwise import pairwise
+from all_pairs import all_pairs
 from test_bound import numpy_gradient
 from test_gradient_bound import KINDS, SEEDS, U, case, case_of, network
 
@@ -49,7 +49,7 @@ def test_it_holds(isa, dtype, seed):
     assert_certificate(case(seed, dtype), dtype)
 
 
-@pairwise("isa", "dtype", kind=KINDS, seed=range(4))
+@all_pairs("isa", "dtype", kind=KINDS, seed=range(4))
 def test_it_holds_for_any_network(isa, dtype, kind, seed):
     assert_certificate(case_of(*kind, seed, dtype), dtype)
 

@@ -101,7 +101,9 @@ def test_outputs_from_many_threads(method, dtype):
             assert all(np.asarray(result).tobytes() == expected for result in results)
 
 
-@pytest.mark.parametrize("method", ["forward", "logits", "loss_value", "another network"])
+@pytest.mark.parametrize("method", [
+    "forward", pytest.param("logits", marks=pytest.mark.exhaustive), "loss_value",
+    "another network"])
 def test_nobody_waits_for_a_long_call(method):
     """Within one call of one thread another makes many: they scale as the processors allow.
 

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from all_pairs import all_pairs
 
 from fastbp import MLP, SGD, Adam
 
@@ -61,9 +62,8 @@ def copies(dtype, optimizer):
             *(pickle.loads(pickle.dumps(optimizer)) for _ in range(2)))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("batch_size", [1, 7, 10, 32, 49, 50, 51, 2**62, 2**70])
-@pytest.mark.parametrize("weighted", [False, True])
+@all_pairs("isa", "dtype", optimizer=OPTIMIZERS, weighted=[False, True],
+           batch_size=[1, 7, 10, 32, 49, 50, 51, 2**62, 2**70])
 def test_the_bits_of_the_loop(optimizer, batch_size, weighted, dtype, isa):
     """In the order given; the last mini-batch takes what is left."""
     X, y, w = samples(dtype=dtype)

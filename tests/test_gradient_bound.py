@@ -13,7 +13,7 @@ import numpy as np
 import oracle
 import pytest
 import running
-from pairwise import pairwise
+from all_pairs import all_pairs
 
 import fastbp
 
@@ -134,7 +134,7 @@ def test_gradient_of_a_random_network(isa, dtype, seed):
     print(f"{net.layer_sizes} n={len(c.X)} {dtype} {isa}: {used:.3f} of the bound")
 
 
-@pairwise("isa", "dtype", kind=KINDS, seed=range(8))
+@all_pairs("isa", "dtype", kind=KINDS, seed=range(8))
 def test_gradient_of_any_random_network(isa, dtype, kind, seed):
     activation, loss = kind
     c = case_of(activation, loss, seed, dtype)
@@ -207,7 +207,7 @@ def with_own_rounding(bound, dtype):
 SIZES = list(itertools.islice(itertools.product((1, 3, 17, 64, 300), repeat=3), 0, None, 7))
 
 
-@pairwise("isa", "dtype", sizes=SIZES)
+@all_pairs("isa", "dtype", sizes=SIZES)
 def test_weight_grad(isa, dtype, sizes):
     n, fan_in, fan_out = sizes
     rng = np.random.default_rng(n + fan_in)
@@ -220,7 +220,7 @@ def test_weight_grad(isa, dtype, sizes):
         oracle.assert_within(got, left.T @ D, with_own_rounding(e, dtype), what)
 
 
-@pairwise("isa", "dtype", sizes=SIZES)
+@all_pairs("isa", "dtype", sizes=SIZES)
 def test_delta_step(isa, dtype, sizes):
     """g = δ Wᵀ is a product; 1 − h, h (1 − h) and g h (1 − h) round once each."""
     n, here, above = sizes

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from all_pairs import all_pairs
 from oracle import FASTBP, assert_within, random_network
 from running import ACTIVATIONS, Arithmetic, mp
 
@@ -13,7 +14,8 @@ from fastbp import MLP, Layers, _unchecked
 
 SIZES = (3, 5, 4, 2)
 LAYOUTS = pytest.mark.parametrize("layout", ["io", "oi"])
-BATCHES = pytest.mark.parametrize("n", [1, 3, 64, 255, 256, 257, 700])
+SAMPLES = [1, 3, 64, 255, 256, 257, 700]
+BATCHES = pytest.mark.parametrize("n", SAMPLES)
 
 
 def build(sizes, dtype, layout="io", activations=None):
@@ -71,11 +73,9 @@ def bounded(weights, biases, X, g, dtype, activations=("sigmoid",) * 3):
     return [(ball.x, own * ball.e) for ball in (inputs[-1], *dW, *db, back)]
 
 
-@LAYOUTS
-@BATCHES
-@pytest.mark.parametrize("activations", [
+@all_pairs("isa", "dtype", layout=["io", "oi"], n=SAMPLES, activations=[
     ("sigmoid", "sigmoid", "sigmoid"), ("tanh", "relu", "identity"), ("relu", "identity", "tanh"),
-    ("identity", "sigmoid", "relu")], ids="-".join)
+    ("identity", "sigmoid", "relu")])
 def test_any_cotangent_within_the_rounding_bound(n, layout, dtype, isa, activations):
     weights, biases, X, g = problem(n, dtype)
     layers = build(SIZES, dtype, layout, activations)
@@ -298,10 +298,10 @@ def test_workspace(dtype):
 # ---- loss and gradients at once
 
 
-LOSSES = pytest.mark.parametrize(("loss", "options"), [
+LOSSES = [
     ("bce", {}), ("bce", {"pos_weight": [2.0, 0.5]}), ("bce", {"label_smoothing": 0.25}),
     ("softmax", {}), ("softmax", {"class_weight": [0.5, 3.0]}),
-    ("squared_error", {}), ("poisson", {})])
+    ("squared_error", {}), ("poisson", {})]
 
 
 def with_loss(layers, weights, biases, X, y, **options):
@@ -317,11 +317,10 @@ def logits(dtype, layout="io"):
     return Layers(SIZES, ["sigmoid", "sigmoid", "identity"], dtype=dtype, layout=layout)
 
 
-@LAYOUTS
-@LOSSES
-@pytest.mark.parametrize("n", [1, 64, 300])
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_loss_and_grad_is_that_of_a_network(loss, options, n, reduction, layout, dtype, isa):
+@all_pairs("isa", "dtype", layout=["io", "oi"], kind=LOSSES, n=[1, 64, 300],
+           reduction=["sum", "mean"])
+def test_loss_and_grad_is_that_of_a_network(kind, n, reduction, layout, dtype, isa):
+    loss, options = kind
     weights, biases, X, _ = problem(n, dtype)
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, n if loss == "softmax" else (n, 2))

@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from all_pairs import all_pairs
 from oracle import error_bound
 from scipy import optimize
 
@@ -147,7 +148,8 @@ def test_generators_go_on_and_none_is_fresh():
 
 # ---- one set of numbers
 
-BATCHES = pytest.mark.parametrize("n", [1, 2, 17, 255, 256, 257, 700])
+SAMPLES = [1, 2, 17, 255, 256, 257, 700]
+BATCHES = pytest.mark.parametrize("n", SAMPLES)
 
 
 @BATCHES
@@ -161,9 +163,7 @@ def test_outputs_are_sigmoids_of_logits(n, dtype, isa):
     np.testing.assert_array_equal(net.logits(X), z)
 
 
-@BATCHES
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize("weighted", [False, True])
+@all_pairs("isa", "dtype", n=SAMPLES, reduction=["sum", "mean"], weighted=[False, True])
 def test_every_method_has_the_same_bits(n, reduction, weighted, dtype, isa):
     X, y, w = samples(n, dtype=dtype)
     options = {"sample_weight": w if weighted else None, "reduction": reduction}

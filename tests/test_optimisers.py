@@ -18,6 +18,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from all_pairs import all_pairs
 
 from fastbp import MLP, SGD, Adam, reference
 
@@ -133,8 +134,7 @@ def trajectory(rule, params, grads):
         yield p.x, own * p.e
 
 
-@RULE
-@pytest.mark.parametrize("twin", [False, True], ids=["fast", "reference"])
+@all_pairs("isa", "dtype", rule=RULES, twin=[False, True])
 def test_within_rounding_of_the_formulas(rule, twin, dtype, isa):
     """Fast and reference, hence one of the other, under a schedule of learning rates."""
     params, grads = problem(70, dtype)
@@ -346,10 +346,8 @@ def test_what_subclasses_carry_is_copied(make, copied):
     assert not hasattr(other, "schedule")
 
 
-@RULE
-@pytest.mark.parametrize("before", [0, 1, 7])
-@pytest.mark.parametrize("resume", [loaded, copy.copy, copy.deepcopy,
-                                    lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+@all_pairs("dtype", rule=RULES, before=[0, 1, 7], resume=[
+    loaded, copy.copy, copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
 def test_resumes_to_the_bit(rule, before, resume, dtype):
     params, grads = problem(70, dtype)
     optimizer = build(rule)

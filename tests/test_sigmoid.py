@@ -2,6 +2,7 @@
 beyond every underflow, and for soft labels (E1, E3, E4). test_sweeps.py counts ulps.
 """
 
+import functools
 import math
 
 import families
@@ -54,15 +55,21 @@ def test_sigmoid_keeps_every_nan(isa, dtype):
 # ---- σ′, δ_L and the loss, of samples given by their logits
 
 
-def test_delta_of_soft_labels(isa, dtype):
-    """Relative to M = (1 − y) σ(z) + y σ(−z): δ itself may cancel, as f − y must."""
+@functools.cache
+def soft_labels(dtype):
+    """z, y, δ, and M = (1 − y) σ(z) + y σ(−z), to 50 digits."""
     rng = np.random.default_rng(7)
     z = stratified(dtype, 3000, rng)
     y = np.where(rng.random(z.size) < 0.5, rng.random(z.size), 2.0 ** rng.uniform(-40, 0, z.size))
     y = y.astype(dtype)
     exact = oracle.exact_delta(z, y)
     up = oracle.exact_sigmoid(z)
-    M = (1 - y.astype(object)) * up + y.astype(object) * (1 - up)
+    return z, y, exact, (1 - y.astype(object)) * up + y.astype(object) * (1 - up)
+
+
+def test_delta_of_soft_labels(isa, dtype):
+    """Relative to M: δ itself may cancel, as f − y must."""
+    z, y, exact, M = soft_labels(dtype)
     error = np.abs(fastbp.bce_with_logits(z, y)[1].astype(object) - exact)
     u, tiny = float(np.finfo(dtype).epsneg), float(np.finfo(dtype).smallest_subnormal)
     assert np.all(error <= oracle.FASTBP.delta * u * M + tiny)

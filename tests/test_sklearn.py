@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn.neural_network as theirs
+from all_pairs import all_pairs
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -278,11 +279,9 @@ def test_warm_start_goes_on():
 # ---- X
 
 
-@each
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-@pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
-@pytest.mark.parametrize("block_bytes", [1, 1000, 2**24])
+@all_pairs(name=NAMES, solver=["adam", "lbfgs"], early_stopping=[False, True],
+           kind=[sparse.csr_array, sparse.csc_matrix, sparse.coo_array],
+           block_bytes=[1, 1000, 2**24])
 def test_sparse_rows_have_the_bits_of_dense_ones(name, solver, kind, early_stopping, block_bytes,
                                                  monkeypatch):
     """In blocks of one mini-batch, of a few, and all at once; lbfgs adds sums of blocks."""

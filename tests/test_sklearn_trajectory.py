@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn.neural_network as theirs
-from pairwise import pairwise
+from all_pairs import all_pairs
 from sklearn.exceptions import ConvergenceWarning
 
 import fastbp.sklearn as ours
@@ -125,8 +125,8 @@ OPTIMIZERS = {
 }
 
 
-@pairwise(optimizer=OPTIMIZERS, task=CLASSES + TARGETS,
-          activation=["identity", "logistic", "tanh", "relu"], weighted=[False, True])
+@all_pairs(optimizer=OPTIMIZERS, task=CLASSES + TARGETS,
+           activation=["identity", "logistic", "tanh", "relu"], weighted=[False, True])
 def test_losses_and_coefficients(optimizer, task, activation, weighted):
     """lbfgs of several targets is left to `test_lbfgs_of_several_targets`."""
     if (optimizer, task) != ("lbfgs", "targets"):
@@ -191,8 +191,8 @@ def test_the_penalty_is_not_divided():
     assert model.loss_ == pytest.approx(expected, rel=400 * 2.0**-53)
 
 
-@pairwise(task=CLASSES + TARGETS, optimizer=["adam", "nesterov", "invscaling"],
-          weighted=[False, True])
+@all_pairs(task=CLASSES + TARGETS, optimizer=["adam", "nesterov", "invscaling"],
+           weighted=[False, True])
 def test_partial_fits(task, optimizer, weighted):
     """Epoch by epoch; the optimizer and its rate go on."""
     assert_one_trajectory(task, weighted=weighted, partial=True, **OPTIMIZERS[optimizer])

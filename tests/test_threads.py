@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from all_pairs import all_pairs
 from calling import ends_in_time, in_process, interrupted, takes_signals
-from pairwise import pairwise
 
 import fastbp
 from fastbp import MLP, SGD, Adam, Layers
@@ -39,7 +39,7 @@ def samples(sizes, n, dtype, seed=0):
 # ---- the bits of one thread
 
 
-@pairwise("isa", "dtype", network=NETWORKS)
+@all_pairs("isa", "dtype", network=NETWORKS)
 def test_gradient(isa, dtype, network):
     sizes, n = network
     X, y, w = samples(sizes, n, dtype)
@@ -55,7 +55,7 @@ def test_gradient(isa, dtype, network):
         assert all(map(same_bits, results(threads), expected)), threads
 
 
-@pairwise("isa", "dtype", network=NETWORKS, layout=["io", "oi"])
+@all_pairs("isa", "dtype", network=NETWORKS, layout=["io", "oi"])
 def test_layers(isa, dtype, network, layout):
     sizes, n = network
     X, y, _ = samples(sizes, n, dtype)
@@ -105,8 +105,8 @@ EPOCHS = [
 ]
 
 
-@pairwise("isa", "dtype", make=[lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.01)],
-          options=EPOCHS)
+@all_pairs("isa", "dtype", make=[lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.01)],
+           options=EPOCHS)
 def test_epoch(isa, dtype, make, options):
     sizes, n, options = (6, 19, 2), 1000, dict(options)
     X, y, w = samples(sizes, n, dtype)
