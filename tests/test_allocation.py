@@ -187,7 +187,10 @@ def count(dtype, n_threads):
 
 
 @needs_malloc
-@pytest.mark.parametrize("n_threads", ["1", "3"])
+@pytest.mark.parametrize("dtype, n_threads", [
+    ("float32", "1"), ("float64", "3"),
+    *(pytest.param(*case, marks=pytest.mark.exhaustive)
+      for case in (("float32", "3"), ("float64", "1")))])
 def test_a_call_that_fits_allocates_nothing(dtype, n_threads, tmp_path):
     """The epoch's shuffled order and gathered rows are allocated once, the new gradient too."""
     lines = in_process(tmp_path, "test_allocation.count", dtype, n_threads,
