@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from all_pairs import all_pairs
 from every_call import arguments, calls
 
 import fastbp
@@ -67,7 +68,7 @@ def between(a):
 
 
 @pytest.mark.parametrize("which", ["some", pytest.param("all", marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("shape", SHAPES)
+@all_pairs("isa", "dtype", shape=SHAPES)
 def test_outputs_are_written_and_nothing_beside_them(isa, dtype, shape, which):
     n, fan_in, fan_out = shape
     sizes, turn = (fan_in, fan_out, fan_in), SHAPES.index(shape)

@@ -42,11 +42,10 @@ def test_one_product(name):
 
 
 @pytest.mark.parametrize("n_threads, method", [
-    (1, "error_bound"), (2, "backprop"),
-    pytest.param(1, "backprop", marks=pytest.mark.exhaustive),
-    pytest.param(2, "error_bound", marks=pytest.mark.exhaustive)])
+    (2, "backprop"), *(pytest.param(*case, marks=pytest.mark.exhaustive)
+                       for case in ((1, "backprop"), (1, "error_bound"), (2, "error_bound")))])
 def test_one_wide_layer(n_threads, method):
-    """A block of 256 rows for each thread."""
+    """A block of 256 rows for each thread; others of one thread and of error bounds are below."""
     net = fastbp.MLP([WIDE, WIDE // 2, 1], seed=0, n_threads=n_threads)
     X, y = np.ones((256 * n_threads, WIDE), "f"), np.ones(256 * n_threads, "f")
     few = net.backprop(X[:3], y[:3])
@@ -121,8 +120,10 @@ def test_few_samples_of_a_wide_layer(n, method):
         ends_in_time(call, after)
 
 
-@pytest.mark.parametrize("method", ["backprop", "error_bound"])
-@pytest.mark.parametrize("sizes", [(4 * WIDEST, 8, 1), (8, 4 * WIDEST, 1)])
+@pytest.mark.parametrize("sizes, method", [
+    ((4 * WIDEST, 8, 1), "backprop"), ((8, 4 * WIDEST, 1), "error_bound"),
+    *(pytest.param(*case, marks=pytest.mark.exhaustive)
+      for case in (((4 * WIDEST, 8, 1), "error_bound"), ((8, 4 * WIDEST, 1), "backprop")))])
 def test_rows_in_turn_give_the_same_bits(sizes, method):
     """One thread has other groups of the 100 rows than each of two of its 50."""
     X = np.random.default_rng(0).standard_normal((100, sizes[0]), "f")

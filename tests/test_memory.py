@@ -172,7 +172,7 @@ import sys
 import numpy as np
 import fastbp
 dtype, call = sys.argv[1:]
-X, y = np.ones((200_000, 8), dtype), np.ones((200_000, 1), dtype)
+X, y = np.ones((10**6, 8), dtype), np.ones((10**6, 1), dtype)
 net = fastbp.MLP((8, 64, 64, 1), dtype=dtype, seed=0, n_threads=1)
 def peak():
     status = open("/proc/self/status").read()
@@ -186,10 +186,12 @@ print(peak() - before, net.workspace_bytes)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak in /proc")
-@pytest.mark.parametrize("call", ["backprop", "loss_value"])
-def test_peak_of_many_rows(dtype, call):
-    """The workspace, which is that of 256 rows, and pages: the layers of all are 100 MB and more.
-    """
+@pytest.mark.parametrize("dtype, call", [
+    ("float32", "backprop"), ("float64", "loss_value"),
+    *(pytest.param(*case, marks=pytest.mark.exhaustive)
+      for case in (("float32", "loss_value"), ("float64", "backprop")))])
+def test_peak_of_a_million_rows(dtype, call):
+    """The workspace, which is that of 256 rows, and pages: the layers of 10^6 rows are a GB."""
     run = subprocess.run([sys.executable, "-c", PEAK, dtype, call], text=True, capture_output=True)
     assert run.returncode == 0, run.stderr
     grown, workspace = map(int, run.stdout.split())

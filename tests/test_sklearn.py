@@ -66,9 +66,9 @@ def skipped_of_theirs(name):
 
 
 @each
-@pytest.mark.parametrize("params", [
-    {}, {"solver": "lbfgs"}, {"solver": "sgd", "activation": "tanh", "learning_rate": "adaptive"}],
-                         ids=str)
+@pytest.mark.parametrize("params", [{}, *(pytest.param(params, marks=pytest.mark.exhaustive)
+    for params in ({"solver": "lbfgs"},
+                   {"solver": "sgd", "activation": "tanh", "learning_rate": "adaptive"}))], ids=str)
 def test_scikit_learns_checks(name, params):
     """Every check, none expected to fail; skipped only where scikit-learn's own estimator is.
 
