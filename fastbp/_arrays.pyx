@@ -4,7 +4,7 @@ Arrays are used as they are when a look at their headers shows that all of them 
 they are checked one by one, by name, and converted or refused.
 """
 
-from fastbp import _checks
+from fastbp import _arguments
 
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
@@ -22,7 +22,7 @@ cdef enum:
 
 
 cdef list listed(name, arrays):
-    return list(arrays) if type(arrays) in (list, tuple) else _checks.sequence(name, arrays)
+    return list(arrays) if type(arrays) in (list, tuple) else _arguments.sequence(name, arrays)
 
 
 cdef class LayerArrays:
@@ -86,14 +86,14 @@ cdef class LayerArrays:
 
     def converted(self, name, arrays, ndim):
         named = self.named(name, arrays, ndim)
-        arrays = [_checks.real_array(name, array, self.dtype) for name, array, _ in named]
+        arrays = [_arguments.real_array(name, array, self.dtype) for name, array, _ in named]
         self.check_layout(name, arrays, named)
-        return [_checks.real_array(name, array, self.dtype, shape=shape)
+        return [_arguments.real_array(name, array, self.dtype, shape=shape)
                 for array, (name, _, shape) in zip(arrays, named)]
 
     def check_layout(self, name, arrays, named):
-        _checks.refuse_transposed(name, arrays, [shape for _, _, shape in named],
-                                  "oi" if self.shape.transposed else "io")
+        _arguments.refuse_transposed(name, arrays, [shape for _, _, shape in named],
+                                     "oi" if self.shape.transposed else "io")
 
     def explain_outputs(self, dW, db, dX, n, inputs):
         weights, biases, others = inputs
@@ -109,7 +109,7 @@ cdef class LayerArrays:
         for name, array, shape in outputs:
             if array is None:
                 raise TypeError(f"{name} is None; it should be an ndarray to write to")
-            inputs[name] = _checks.output(name, array, shape, self.dtype, inputs)
+            inputs[name] = _arguments.output(name, array, shape, self.dtype, inputs)
 
     # ---- what a call does
 
@@ -117,7 +117,7 @@ cdef class LayerArrays:
         if self.inputs_fit(weights, biases, X):
             return weights, biases, X
         return (self.converted("weights", weights, 2), self.converted("biases", biases, 1),
-                _checks.real_array("X", X, self.dtype, shape=("n_samples", self.shape.sizes[0])))
+                _arguments.real_array("X", X, self.dtype, shape=("n_samples", self.shape.sizes[0])))
 
     cdef int check_outputs(self, list dW, list db, dX, Py_ssize_t n, tuple inputs) except -1:
         cdef list outputs = [] if dX is None else [dX]

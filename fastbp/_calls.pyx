@@ -5,7 +5,7 @@ them holds (PEP 590): `explain` puts another there, which makes the same call an
 one that failed. What succeeds takes one jump more.
 """
 
-from fastbp import _checks
+from fastbp import _arguments
 
 from cpython.exc cimport PyErr_ExceptionMatches, PyErr_Fetch, PyErr_Restore, PyErr_SetObject
 from cpython.ref cimport Py_XDECREF, PyObject
@@ -48,7 +48,7 @@ cdef void reword(PyObject* function, const Reference* given, Py_ssize_t n,
     try:
         by_position = [<object> given[i] for i in range(n)]
         by_name = [] if names == NULL else list(<object> names)
-        message = _checks.unbound(<object> function, by_position, by_name)
+        message = _arguments.unbound(<object> function, by_position, by_name)
     except BaseException:
         message = None
     if message is None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _check_bits, _checks, _random
+from fastbp import _arguments, _check_bits, _random
 from fastbp._bench.measure import cpu_model
 from fastbp._bench.networks import problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, tails, wider
@@ -53,7 +53,8 @@ NETWORKS = (
     Case((300, 40, 3), 33),
     Case((10, 32, 32, 1), 64, 40),
     Case((784, 256, 128, 1), 8),
-    *(Case((30, 33, 17, 5), 65, 1, *kind) for kind in product(_checks.ACTIVATIONS, _checks.LOSSES)),
+    *(Case((30, 33, 17, 5), 65, 1, *kind)
+      for kind in product(_arguments.ACTIVATIONS, _arguments.LOSSES)),
 )
 ULPS = 1.0                  # promised for sigma and tanh
 POINTS = 1 << 19            # in each of three strata

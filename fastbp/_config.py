@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp._cgroup import cpu_quota
 from fastbp._kernels import dispatch
 from fastbp._version import __version__
@@ -38,7 +38,7 @@ _ASKED = _asked()
 _CAP = min(filter(None, (cpu_quota(), _from_environment("OMP_NUM_THREADS"))), default=2**31)
 
 
-@_checks.explained
+@_arguments.explained
 def get_num_threads():
     """Most threads that a call may use when their number is chosen by the work.
 
@@ -56,7 +56,7 @@ def get_num_threads():
     return min(cpus or 1, _CAP)
 
 
-@_checks.explained
+@_arguments.explained
 def set_num_threads(n):
     """Set the most threads that a call may use when their number is chosen by the work.
 
@@ -71,10 +71,10 @@ def set_num_threads(n):
         For anything else.
     """
     global _limit
-    _limit = None if n is None else _checks.count("n", n)
+    _limit = None if n is None else _arguments.count("n", n)
 
 
-@_checks.explained
+@_arguments.explained
 def show_config(mode="print"):
     """Version, kernel variants, threads, compiler.
 
@@ -92,7 +92,7 @@ def show_config(mode="print"):
     ValueError
         For another mode.
     """
-    _checks.choice("mode", mode, ("print", "dict"))
+    _arguments.choice("mode", mode, ("print", "dict"))
     config = {
         "version": __version__,
         "contract_version": dispatch.CONTRACT_VERSION,

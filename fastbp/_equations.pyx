@@ -1,11 +1,11 @@
 """One public function for each equation, on arrays of any owner.
 
 Arrays that a look at their headers shows to fit are used as they are; others are checked and
-converted by `_checks`. The arithmetic is the active variant's kernels. `fastbp.reference` holds
+converted by `_arguments`. The arithmetic is the active variant's kernels. `fastbp.reference` holds
 the same functions in plain NumPy.
 """
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp._calls import explain
 from fastbp._engine.network import ACTIVATIONS
 
@@ -40,7 +40,7 @@ cdef inline const KernelTable* kernels_of(object array):
 
 cdef inline Activation activation_of(object name) except *:
     if type(name) is not str or name not in ACTIVATIONS:
-        name = _checks.choice("activation", name, _checks.ACTIVATIONS)
+        name = _arguments.choice("activation", name, _arguments.ACTIVATIONS)
     return ACTIVATIONS[name]
 
 
@@ -205,10 +205,10 @@ def sigmoid(z, out=None):
     """
     given = z
     if not real(z):
-        z = _checks.real_array("z", z)
+        z = _arguments.real_array("z", z)
     result = new_like(z) if out is None else out
     if out is not None and not (z is given and alike(out, z) and in_place_or_apart(out, z)):
-        _checks.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
+        _arguments.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
     cdef Equation e = equation(kernels_of(z), result, None, z)
     e.activation = SIGMOID
     over_elements(activate_elements, &e, cnp.PyArray_SIZE(z))
@@ -238,14 +238,14 @@ def sigmoid_backward(grad, h, out=None):
     given = (grad, h)
     cdef bint fit = real(grad) and alike(h, grad)
     if not fit:
-        grad = _checks.real_array("grad", grad)
-        h = _checks.real_array("h", h, shape=grad.shape)
-        grad, h = _checks.as_dtype([grad, h], _checks.common_dtype(grad, h))
+        grad = _arguments.real_array("grad", grad)
+        h = _arguments.real_array("h", h, shape=grad.shape)
+        grad, h = _arguments.as_dtype([grad, h], _arguments.common_dtype(grad, h))
     result = new_like(grad) if out is None else out
     if out is not None and not (fit and alike(out, grad) and in_place_or_apart(out, grad)
                                 and apart(out, h)):
-        _checks.output("out", out, grad.shape, grad.dtype, {"grad": given[0], "h": given[1]},
-                       in_place=("grad",))
+        _arguments.output("out", out, grad.shape, grad.dtype, {"grad": given[0], "h": given[1]},
+                          in_place=("grad",))
     cdef Equation e = equation(kernels_of(grad), result, None, grad, h)
     over_elements(apply_slope, &e, cnp.PyArray_SIZE(grad))
     return scalar_or_array(result) if out is None else out
@@ -277,16 +277,16 @@ def delta_step(delta_next, W_next, h, out=None):
     given = (delta_next, W_next, h)
     cdef bint fit = step_fits(delta_next, W_next, h)
     if not fit:
-        delta_next = _checks.samples_or_one("delta_next", delta_next, "n_next")
-        W_next = _checks.real_array("W_next", W_next, shape=("n_here", delta_next.shape[-1]))
-        h = _checks.real_array("h", h, shape=(*delta_next.shape[:-1], W_next.shape[0]))
-        delta_next, W_next, h = _checks.as_dtype(
-            [delta_next, W_next, h], _checks.common_dtype(delta_next, W_next, h))
+        delta_next = _arguments.samples_or_one("delta_next", delta_next, "n_next")
+        W_next = _arguments.real_array("W_next", W_next, shape=("n_here", delta_next.shape[-1]))
+        h = _arguments.real_array("h", h, shape=(*delta_next.shape[:-1], W_next.shape[0]))
+        delta_next, W_next, h = _arguments.as_dtype(
+            [delta_next, W_next, h], _arguments.common_dtype(delta_next, W_next, h))
     if out is None:
         out = new_like(h)
     elif not (fit and alike(out, h) and writable(out, delta_next, W_next, h)):
-        _checks.output("out", out, h.shape, h.dtype,
-                       dict(zip(("delta_next", "W_next", "h"), given)))
+        _arguments.output("out", out, h.shape, h.dtype,
+                          dict(zip(("delta_next", "W_next", "h"), given)))
     cdef Equation e = equation(kernels_of(h), out, None, delta_next, W_next, h)
     cdef Py_ssize_t n = cnp.PyArray_DIM(h, 0) if cnp.PyArray_NDIM(h) == 2 else 1
     e.fan_in, e.fan_out = cnp.PyArray_DIM(W_next, 0), cnp.PyArray_DIM(W_next, 1)
@@ -320,9 +320,9 @@ def weight_grad(h_prev, delta):
     if not (real(h_prev) and cnp.PyArray_NDIM(h_prev) == 2
             and ready(delta, cnp.PyArray_TYPE(h_prev)) and cnp.PyArray_NDIM(delta) == 2
             and cnp.PyArray_DIM(delta, 0) == cnp.PyArray_DIM(h_prev, 0)):
-        h_prev = _checks.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
-        delta = _checks.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
-        h_prev, delta = _checks.as_dtype([h_prev, delta], _checks.common_dtype(h_prev, delta))
+        h_prev = _arguments.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
+        delta = _arguments.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
+        h_prev, delta = _arguments.as_dtype([h_prev, delta], _arguments.common_dtype(h_prev, delta))
     cdef Py_ssize_t n = cnp.PyArray_DIM(h_prev, 0), lines
     cdef Py_ssize_t fan_in = cnp.PyArray_DIM(h_prev, 1), fan_out = cnp.PyArray_DIM(delta, 1)
     dW = new_matrix(fan_in, fan_out, cnp.PyArray_TYPE(delta))
@@ -358,7 +358,7 @@ def activate(z, activation="sigmoid"):
     """
     cdef Activation which = activation_of(activation)
     if not real(z):
-        z = _checks.real_array("z", z)
+        z = _arguments.real_array("z", z)
     h, slope = new_like(z), new_like(z)
     cdef Equation e = equation(kernels_of(z), h, slope, z)
     e.activation = which
@@ -491,7 +491,7 @@ def _with_logits(name, z, y, sample_weight, options=None):
     These are what tests count ulps of: a call for each sample would take longer than the counting.
     """
     if not logits_fit(z, y, sample_weight, name == "softmax"):
-        z, y, sample_weight = _checks.logits_and_targets(z, y, sample_weight, name)
+        z, y, sample_weight = _arguments.logits_and_targets(z, y, sample_weight, name)
     cdef Py_ssize_t n = cnp.PyArray_DIM(z, 0)
     cdef Py_ssize_t outputs = cnp.PyArray_DIM(z, 1) if cnp.PyArray_NDIM(z) == 2 else 1
     cdef dict given = options or {}
@@ -550,11 +550,11 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     cdef list W = listed("weights", weights), b = listed("biases", biases)
     cdef CachedLayers layers = cached_layers(W, b, X, hidden)
     if layers is None:
-        W, b, sizes = _checks.layer_arrays(W, b)
-        X = _checks.real_array("X", X, shape=("n_samples", sizes[0]))
-        dtype = _checks.common_dtype(*W, X)
-        W, b = _checks.as_dtype(W, dtype), _checks.as_dtype(b, dtype)
-        X = _checks.converted(X, dtype)
+        W, b, sizes = _arguments.layer_arrays(W, b)
+        X = _arguments.real_array("X", X, shape=("n_samples", sizes[0]))
+        dtype = _arguments.common_dtype(*W, X)
+        W, b = _arguments.as_dtype(W, dtype), _arguments.as_dtype(b, dtype)
+        X = _arguments.converted(X, dtype)
         layers = cached_layers(W, b, X, hidden) or new_layers(sizes, dtype, hidden)
     cdef LayerArrays arrays = layers.arrays
     cdef Workspace ws = layers.workspace.lease()

@@ -2,9 +2,8 @@
 
 from numbers import Real
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp._calls import explain
-from fastbp._checks import IN_USE
 from fastbp._copies import restore
 from fastbp._engine.network import ACTIVATIONS
 
@@ -28,7 +27,7 @@ _restore = restore      # its name in pickles of version 0.1.0
 
 cdef double any_divisor(reduction) except -1:
     if isinstance(reduction, Real):
-        return _checks.positive("reduction", reduction)
+        return _arguments.positive("reduction", reduction)
     return divisor_of(reduction)
 
 
@@ -69,16 +68,16 @@ cdef class Layers(Copied):
                     n_threads=None):
         if self.workspace is not None:
             raise RuntimeError("this Layers is initialised already; make another")
-        self.layer_sizes = _checks.layer_sizes(layer_sizes)
+        self.layer_sizes = _arguments.layer_sizes(layer_sizes)
         activations = [activations] if isinstance(activations, str) else (
-            _checks.sequence("activations", activations))
+            _arguments.sequence("activations", activations))
         if len(activations) != len(self.layer_sizes) - 1:
             raise ValueError(f"activations is {activations!r}; it should list one name for each "
                              f"of the {len(self.layer_sizes) - 1} layers")
         self.activations = tuple(
-            _checks.choice("activations", name, tuple(ACTIVATIONS)) for name in activations)
-        self.dtype = _checks.real_dtype(dtype)
-        self.layout = _checks.choice("layout", layout, ("io", "oi"))
+            _arguments.choice("activations", name, tuple(ACTIVATIONS)) for name in activations)
+        self.dtype = _arguments.real_dtype(dtype)
+        self.layout = _arguments.choice("layout", layout, ("io", "oi"))
         self.n_threads = n_threads
         self.architecture = Architecture(
             self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
@@ -115,7 +114,7 @@ cdef class Layers(Copied):
 
     @n_threads.setter
     def n_threads(self, value):
-        self.asked = asked_threads(_checks.n_threads(value))
+        self.asked = asked_threads(_arguments.n_threads(value))
 
     @property
     def workspace_bytes(self):
@@ -124,7 +123,7 @@ cdef class Layers(Copied):
 
     cdef int _enter(self) except -1:
         if acquire(&self.busy):
-            raise RuntimeError(IN_USE.format("Layers"))
+            raise RuntimeError(_arguments.IN_USE.format("Layers"))
         return 0
 
     # ---- passes
@@ -157,7 +156,7 @@ cdef class Layers(Copied):
         given = (listed("weights", weights), listed("biases", biases), X)
         held = self._held(given)
         cdef Workspace passes
-        if keep is not True and not _checks.boolean("keep", keep):
+        if keep is not True and not _arguments.boolean("keep", keep):
             passes = self.passes.lease()
             try:
                 return self._forward(passes, held)
@@ -228,8 +227,8 @@ cdef class Layers(Copied):
         X = self.held[2]
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         if not self.arrays.fits(grad_output, 2, n, ws.shape.sizes[ws.shape.n_layers], False):
-            grad_output = _checks.real_array("grad_output", grad_output, self.dtype,
-                                             shape=(n, self.layer_sizes[-1]))
+            grad_output = _arguments.real_array("grad_output", grad_output, self.dtype,
+                                                shape=(n, self.layer_sizes[-1]))
         self.arrays.check_outputs(dW, db, dX, n, (weights, biases, others))
         bind_grad_arrays(ws, dW, db)
         return backward_all(ws, data(X), data(grad_output), data(dX), n, self.asked)

@@ -11,7 +11,7 @@ Each pairs with its canonical output, so that delta_L = h - t. t is y with its l
 class weights are weights of samples.
 """
 
-from fastbp import _checks
+from fastbp import _arguments
 
 cimport numpy as cnp
 from libc.float cimport DBL_MAX
@@ -48,7 +48,7 @@ cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight
 cdef class Loss:
     def __init__(self, name, n_outputs, dtype, options=None):
         """`options` holds any of pos_weight, class_weight, label_smoothing, unchecked."""
-        checked = _checks.loss_options(name, n_outputs, **(options or {}))
+        checked = _arguments.loss_options(name, n_outputs, **(options or {}))
         self.name, self.dtype, self.n_outputs = checked.name, dtype, n_outputs
         self.pos_weight, self.class_weight = checked.pos_weight, checked.class_weight
         self.label_smoothing = checked.label_smoothing
@@ -63,7 +63,7 @@ cdef class Loss:
             self.output, self.criterion = EXPONENTIAL, self.kernels.poisson_with_logits
         self.target.scale, self.target.shift = checked.smoothing(n_outputs)
         if self.pos_weight is not None:
-            self.positives = _checks.positive_array("pos_weight", self.pos_weight, dtype)
+            self.positives = _arguments.positive_array("pos_weight", self.pos_weight, dtype)
             self.target.pos_weight = data(self.positives)
 
     @property
@@ -80,7 +80,7 @@ cdef class Loss:
         if not (ndim == 2 and cnp.PyArray_DIM(y, 0) == n
                 and cnp.PyArray_DIM(y, 1) == self.n_outputs
                 or ndim == 1 and cnp.PyArray_DIM(y, 0) == n and (softmax or self.n_outputs == 1)):
-            y = _checks.target_array(y, n, self.n_outputs, self.dtype, self.name)
+            y = _arguments.target_array(y, n, self.n_outputs, self.dtype, self.name)
         size = cnp.PyArray_SIZE(y)
         if softmax and cnp.PyArray_NDIM(y) == 1:
             fits = self.kernels.first_outside(data(y), self.n_outputs - 1, True, size) < 0
@@ -90,16 +90,16 @@ cdef class Loss:
             fits = self.kernels.first_outside(
                 data(y), DBL_MAX if self.output == EXPONENTIAL else 1, False, size) < 0
             if softmax and fits:
-                fits = self.kernels.first_unnormalised(data(y), _checks.UNIT_SUM_TOLERANCE, n,
+                fits = self.kernels.first_unnormalised(data(y), _arguments.UNIT_SUM_TOLERANCE, n,
                                                        self.n_outputs) < 0
         if not fits:
-            _checks.target_range(y, self.n_outputs, self.name)
+            _arguments.target_range(y, self.n_outputs, self.name)
         return y[:] if softmax else y       # a view: its dimensions say what it is, and stay
 
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean):
         cdef double total
         if mean:
-            _checks.at_least_one_sample(n, "mean")
+            _arguments.at_least_one_sample(n, "mean")
         if sample_weight is None and self.class_weight is None:
             return None
         if (self.class_weight is None and ready(sample_weight, self.typenum)
@@ -110,11 +110,11 @@ cdef class Loss:
             if not mean or 0 < total <= DBL_MAX:
                 return sample_weight
         if self.class_weight is not None:
-            own = _checks.sample_weight(sample_weight, n, "sum", self.dtype)
-            classes = _checks.class_weights(self.class_weight, y, self.name, self.dtype, own)
-            return _checks.sample_weight(classes, n, "mean" if mean else "sum", self.dtype,
-                                         "sample_weight times class_weight")
-        return _checks.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
+            own = _arguments.sample_weight(sample_weight, n, "sum", self.dtype)
+            classes = _arguments.class_weights(self.class_weight, y, self.name, self.dtype, own)
+            return _arguments.sample_weight(classes, n, "mean" if mean else "sum", self.dtype,
+                                            "sample_weight times class_weight")
+        return _arguments.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
 
     cdef Batch batch(self, const char* X, y, sample_weight):
         cdef Batch batch

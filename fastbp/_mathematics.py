@@ -8,9 +8,9 @@ An activation gives h and act'(z) (E1, E4), a loss its terms and δ_L = f − t 
 
 import numpy as np
 
-from . import _checks
+from . import _arguments
 
-BCE = _checks.LossOptions()
+BCE = _arguments.LossOptions()
 
 
 def _abs(x):
@@ -119,7 +119,7 @@ LOSSES = {"bce": bce, "softmax": cross_entropy, "squared_error": squared_error,
 def weighted_loss(options, z, y, w=None):
     """L, summed in float64 or wider, and δ_L; row i counts w_i times, ``w`` being a column.
 
-    ``options`` is a `_checks.LossOptions`; y may be the classes of a softmax.
+    ``options`` is a `_arguments.LossOptions`; y may be the classes of a softmax.
     """
     n_outputs = z.shape[1] if z.ndim == 2 else 1
     if options.name == "softmax" and y.ndim == 1:
@@ -127,7 +127,7 @@ def weighted_loss(options, z, y, w=None):
     a, b = options.smoothing(n_outputs)
     t = y if a == 1 else a * y + z.real.dtype.type(b)
     counts = () if options.pos_weight is None else (
-        _checks.positive_array("pos_weight", options.pos_weight, t.dtype),)
+        _arguments.positive_array("pos_weight", options.pos_weight, t.dtype),)
     terms, delta = LOSSES[options.name](z, t, *counts)
     terms = terms.astype(np.promote_types(terms.dtype, np.float64), copy=False)
     if w is not None:

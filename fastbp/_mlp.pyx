@@ -6,9 +6,8 @@ gradient, so that an optimiser step is one kernel call. The passes themselves ar
 
 import numpy as np
 
-from fastbp import _checks, _random
+from fastbp import _arguments, _random
 from fastbp._calls import explain
-from fastbp._checks import IN_USE
 from fastbp._copies import OWN, new, restore
 from fastbp._engine.network import ACTIVATIONS
 
@@ -171,9 +170,9 @@ cdef class MLP(Copied):
                     label_smoothing=0.0):
         if self.shape != NULL:
             raise RuntimeError("this MLP is initialised already; make another")
-        self.layer_sizes = _checks.layer_sizes(layer_sizes)
-        self.activation = _checks.choice("activation", activation, tuple(ACTIVATIONS))
-        self.dtype = _checks.real_dtype(dtype)
+        self.layer_sizes = _arguments.layer_sizes(layer_sizes)
+        self.activation = _arguments.choice("activation", activation, tuple(ACTIVATIONS))
+        self.dtype = _arguments.real_dtype(dtype)
         # first of all that is made of the sizes, and not yet touched: refused at once, if at all
         size = sum([(fan_in + 1) * fan_out
                     for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:])])
@@ -249,7 +248,7 @@ cdef class MLP(Copied):
 
     @n_threads.setter
     def n_threads(self, value):
-        self.asked = asked_threads(_checks.n_threads(value))
+        self.asked = asked_threads(_arguments.n_threads(value))
 
     @property
     def params(self):
@@ -260,7 +259,8 @@ cdef class MLP(Copied):
     def params(self, value):
         self._check_made()
         if value is not self.params_view:   # net.params -= step assigns the vector to itself
-            self.flat[:] = _checks.real_array("params", value, self.dtype, shape=(self.n_params,))
+            self.flat[:] = _arguments.real_array("params", value, self.dtype,
+                                                 shape=(self.n_params,))
 
     @property
     def grad(self):
@@ -271,7 +271,7 @@ cdef class MLP(Copied):
     def grad(self, value):
         self._check_made()
         if value is not self.grad_view:
-            self.slope[:] = _checks.real_array("grad", value, self.dtype, shape=(self.n_params,))
+            self.slope[:] = _arguments.real_array("grad", value, self.dtype, shape=(self.n_params,))
 
     @property
     def workspace_bytes(self):
@@ -292,7 +292,7 @@ cdef class MLP(Copied):
     cdef object _X(self, X):
         self._check_made()
         if not shaped(X, self.typenum, 2, -1, self.n_features):
-            X = _checks.real_array("X", X, self.dtype, shape=("n_samples", self.n_features))
+            X = _arguments.real_array("X", X, self.dtype, shape=("n_samples", self.n_features))
         return apart_from(X, self.written)
 
     cdef Problem _problem(self, X, y, sample_weight, reduction, l2):
@@ -303,7 +303,7 @@ cdef class MLP(Copied):
 
     cdef int _enter(self) except -1:
         if acquire(&self.busy):
-            raise RuntimeError(IN_USE.format("MLP"))
+            raise RuntimeError(_arguments.IN_USE.format("MLP"))
         return 0
 
     # ---- forward
@@ -316,8 +316,8 @@ cdef class MLP(Copied):
             out = new_matrix(n, self.n_outputs, self.typenum)
         elif not (shaped(out, self.typenum, 2, n, self.n_outputs) and X is given
                   and writable(out, X, self.flat)):
-            _checks.output("out", out, (n, self.n_outputs), self.dtype,
-                           {"X": given, "net.params": self.flat})
+            _arguments.output("out", out, (n, self.n_outputs), self.dtype,
+                              {"X": given, "net.params": self.flat})
         cdef Workspace ws = self.passes.lease()
         try:
             bind_flat(ws, data(self.flat), NULL)
@@ -479,7 +479,7 @@ cdef class MLP(Copied):
         if out is None:
             out = np.empty(self.n_params, self.dtype)
         else:
-            _checks.output("out", out, (self.n_params,), self.dtype, given)
+            _arguments.output("out", out, (self.n_params,), self.dtype, given)
         self._enter()
         try:
             if self.certificate is None:
@@ -516,16 +516,16 @@ cdef class MLP(Copied):
 
     cdef object _value_and_grad(self, params, Problem p):
         cdef double loss
-        params = _checks.real_array("params", params, shape=(self.n_params,))
+        params = _arguments.real_array("params", params, shape=(self.n_params,))
         cdef bint native = cnp.PyArray_TYPE(params) == self.typenum
-        at = params if native else _checks.converted(params, self.dtype)
+        at = params if native else _arguments.converted(params, self.dtype)
         grad = np.empty(self.n_params, self.dtype)
         self._enter()
         try:
             loss = self._gradient(p, data(at), data(grad))
         finally:
             release(&self.busy)
-        return loss, grad if native else _checks.converted(grad, params.dtype)
+        return loss, grad if native else _arguments.converted(grad, params.dtype)
 
     def objective(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """The loss as a function of the parameters, for `scipy.optimize.minimize`.
@@ -599,17 +599,17 @@ cdef class MLP(Copied):
             raise TypeError(f"optimizer is a {type(optimizer).__name__}; "
                             "it should be a fastbp.SGD or fastbp.Adam")
         (<Optimizer> optimizer).check_native()
-        batch_size = _checks.count("batch_size", batch_size)
+        batch_size = _arguments.count("batch_size", batch_size)
         given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
                  "net.grad": self.slope}
         cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
         cdef Py_ssize_t size = min(batch_size, max(p.n, 1))
         if order is not None:
-            order = _checks.order(order, p.n)
+            order = _arguments.order(order, p.n)
         if batch_losses is not None:
-            _checks.output("batch_losses", batch_losses, ((p.n + size - 1) // size, 2), float,
-                           given)
-        shuffled = _checks.boolean("shuffle", shuffle) and order is None
+            _arguments.output("batch_losses", batch_losses, ((p.n + size - 1) // size, 2), float,
+                              given)
+        shuffled = _arguments.boolean("shuffle", shuffle) and order is None
         rng = _random.bit_generator(rng) if shuffled or rng is not None else None
         loss = new_float()
         self._enter()
@@ -630,7 +630,7 @@ cdef class MLP(Copied):
         try:
             bind_flat(ws, data(self.flat), data(self.slope))
             if acquire(&optimizer.busy):
-                raise RuntimeError(IN_USE.format("optimizer"))
+                raise RuntimeError(_arguments.IN_USE.format("optimizer"))
             try:
                 optimizer.prepare(self.n_params, self.dtype)
                 return run_epoch(ws, &batch, &optimizer.rule, p.n, size, self.n_params, p.l2,

@@ -8,9 +8,8 @@ are their NumPy twins.
 
 import numpy as np
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp._calls import explain
-from fastbp._checks import IN_USE
 from fastbp._copies import restore
 
 cimport numpy as cnp
@@ -25,7 +24,6 @@ from fastbp._kernels.table cimport KernelTable
 
 cnp.import_array()
 
-MOST_STEPS = 2**53
 _restore = restore      # its name in pickles of version 0.1.0
 
 
@@ -42,7 +40,7 @@ cdef class Optimizer(Copied):
             self._point()
             self.size, self.itemsize = size, dtype.itemsize
         else:
-            _checks.optimizer_state(size, dtype, self.size, f"float{8 * self.itemsize}")
+            _arguments.optimizer_state(size, dtype, self.size, f"float{8 * self.itemsize}")
         return 0
 
     cdef int _check_made(self) except -1:
@@ -78,7 +76,7 @@ cdef class Optimizer(Copied):
 
     @lr.setter
     def lr(self, value):
-        self.rule.lr = _checks.positive("lr", value)
+        self.rule.lr = _arguments.positive("lr", value)
 
     @property
     def weight_decay(self):
@@ -111,9 +109,9 @@ cdef class Optimizer(Copied):
         RuntimeError
             When another thread is using this optimizer.
         """
-        params, grad = _checks.optimizer_arrays(params, grad)
+        params, grad = _arguments.optimizer_arrays(params, grad)
         if acquire(&self.busy):
-            raise RuntimeError(IN_USE.format("optimizer"))
+            raise RuntimeError(_arguments.IN_USE.format("optimizer"))
         cdef const KernelTable* k
         cdef char* p
         cdef char* g
@@ -144,7 +142,7 @@ cdef class Optimizer(Copied):
         """
         self._check_made()
         if acquire(&self.busy):
-            raise RuntimeError(IN_USE.format("optimizer"))
+            raise RuntimeError(_arguments.IN_USE.format("optimizer"))
         try:
             return {**self._options(), **self._progress(),
                     **{name: vector.copy() for name, vector in self.state.items()}}
@@ -171,33 +169,19 @@ cdef class Optimizer(Copied):
 
     def _resume(self, d, bint checked):
         """`load_state_dict`; a copy takes the vectors as they are, of a run that diverged too."""
-        if not isinstance(d, dict):
-            raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
         kind = base_of(self)
         cdef Optimizer fresh = kind()           # a subclass may want other arguments
         needed = {*fresh._options(), *fresh._progress()}
-        missing = sorted(needed - d.keys())
-        if missing:
-            raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
-                             f"{', '.join(sorted(needed))}")
-        options = {name: d[name] for name in fresh._options()}
-        fresh = kind(**options)
+        _arguments.state_dict(d, needed)
+        fresh = kind(**{name: d[name] for name in fresh._options()})
         names = fresh._state_names()
-        state = {name: _checks.real_array(name, d[name], ndim=1).copy()
-                 for name in names if name in d}
-        if d.keys() != needed | state.keys() or len(state) not in (0, len(names)):
-            raise ValueError(f"state_dict has {', '.join(map(str, d))}; it should have "
-                             f"{', '.join(sorted(needed))} and, after a step, {', '.join(names)}")
+        state = _arguments.state_vectors(d, needed, names)
         t, *powers = self._checked_progress(d)
-        if t and names and not state:
-            raise ValueError(f"state_dict has t = {t} and lacks {', '.join(names)}; it should have "
-                             "them after a step")
+        _arguments.steps(t, names, state)
         if checked:
             for name in names if state else ():
-                _checks.state_vector(name, state[name], squares=kind is Adam and name == "v")
+                _arguments.state_vector(name, state[name], squares=kind is Adam and name == "v")
             fresh._check_powers(t, powers)
-        if len({(vector.size, vector.dtype) for vector in state.values()}) > 1:
-            raise ValueError(f"{' and '.join(names)} should have one size and dtype")
         for vector in state.values():
             fresh._check_dtype(vector.dtype)
             fresh.size, fresh.itemsize = vector.size, vector.itemsize
@@ -205,7 +189,7 @@ cdef class Optimizer(Copied):
         fresh._continue(t, *powers)
         fresh._point()
         if acquire(&self.busy):
-            raise RuntimeError(IN_USE.format("optimizer"))
+            raise RuntimeError(_arguments.IN_USE.format("optimizer"))
         self.rule, self.state = fresh.rule, state
         self.size, self.itemsize = fresh.size, fresh.itemsize
         release(&self.busy)
@@ -215,10 +199,7 @@ cdef class Optimizer(Copied):
         return {"t": self.rule.t}
 
     def _checked_progress(self, d):
-        t = _checks.count("t", d["t"], 0)
-        if t > MOST_STEPS:
-            raise ValueError(f"t is {t}; it should be at most {MOST_STEPS}")
-        return (t,)
+        return (_arguments.count("t", d["t"], 0),)
 
     def _check_powers(self, t, powers):
         """Refuse bias corrections of other steps."""
@@ -272,10 +253,10 @@ cdef class SGD(Optimizer):
         self._initialise(*args, **options)
 
     def _initialise(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
-        self.rule.lr = _checks.positive("lr", lr)
-        self.rule.momentum = _checks.fraction("momentum", momentum)
-        self.rule.nesterov = _checks.nesterov(nesterov, self.rule.momentum)
-        self.rule.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        self.rule.lr = _arguments.positive("lr", lr)
+        self.rule.momentum = _arguments.fraction("momentum", momentum)
+        self.rule.nesterov = _arguments.nesterov(nesterov, self.rule.momentum)
+        self.rule.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
 
     @property
     def momentum(self):
@@ -342,11 +323,11 @@ cdef class Adam(Optimizer):
 
     def _initialise(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *,
                     eps_hat=False):
-        self.rule.lr = _checks.positive("lr", lr)
-        self.rule.beta1, self.rule.beta2 = _checks.betas(betas)
-        self.rule.eps = _checks.positive("eps", eps)
-        self.rule.weight_decay = _checks.non_negative("weight_decay", weight_decay)
-        self.rule.eps_hat = _checks.boolean("eps_hat", eps_hat)
+        self.rule.lr = _arguments.positive("lr", lr)
+        self.rule.beta1, self.rule.beta2 = _arguments.betas(betas)
+        self.rule.eps = _arguments.positive("eps", eps)
+        self.rule.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
+        self.rule.eps_hat = _arguments.boolean("eps_hat", eps_hat)
         self.rule.power1 = self.rule.power2 = 1
 
     @property
@@ -370,8 +351,7 @@ cdef class Adam(Optimizer):
         return "m", "v"
 
     def _check_dtype(self, dtype):
-        if _checks.converted(np.asarray(self.rule.eps), dtype) == 0:
-            raise ValueError(f"eps is {self.rule.eps}; it should be above 0 as {dtype}")
+        _arguments.eps_in(dtype, self.rule.eps)
 
     def _point(self):
         self.rule.m = data(self.state["m"]) if self.state else NULL
@@ -381,14 +361,11 @@ cdef class Adam(Optimizer):
         return {"t": self.rule.t, "beta_powers": (self.rule.power1, self.rule.power2)}
 
     def _checked_progress(self, d):
-        powers = _checks.sequence("beta_powers", d["beta_powers"])
-        if len(powers) != 2:
-            raise ValueError(f"beta_powers has {len(powers)} entries; it should have two")
         t, = Optimizer._checked_progress(self, d)
-        return t, *(_checks.fraction("beta_powers", power) if t else 1.0 for power in powers)
+        return t, *_arguments.saved_powers(d["beta_powers"], t)
 
     def _check_powers(self, t, powers):
-        _checks.beta_powers(powers, self.betas, t)
+        _arguments.beta_powers(powers, self.betas, t)
 
     def _continue(self, t, power1, power2):
         self.rule.t, self.rule.power1, self.rule.power2 = t, power1, power2

@@ -4,7 +4,7 @@
 the engine reads its `batch`.
 """
 
-from fastbp import _checks
+from fastbp import _arguments
 
 cimport cython
 cimport numpy as cnp
@@ -20,13 +20,13 @@ cdef str SUM = "sum"
 cdef double divisor_of(object reduction) except -1:
     if reduction is SUM:
         return 1
-    return 0 if _checks.choice("reduction", reduction, ("sum", "mean")) == "mean" else 1
+    return 0 if _arguments.choice("reduction", reduction, ("sum", "mean")) == "mean" else 1
 
 
 cdef double penalty(object l2) except -1:
     if type(l2) is float and l2 >= 0 and isfinite(l2):
         return l2
-    return _checks.non_negative("l2", l2)
+    return _arguments.non_negative("l2", l2)
 
 
 cdef object apart_from(object array, tuple written):

@@ -12,13 +12,13 @@ import os
 import sys
 
 import fastbp
-from fastbp import _checks
+from fastbp import _arguments
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 READER_GONE = 141  # 128 + SIGPIPE
 
 
-@_checks.public
+@_arguments.public
 def main(argv=None):
     """Run the command and return its exit code.
 
@@ -106,9 +106,9 @@ def _parser():
     bench = commands.add_parser("bench", help=what, description=what)
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
     bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
-    bench.add_argument("--activation", choices=_checks.ACTIVATIONS, default="sigmoid",
+    bench.add_argument("--activation", choices=_arguments.ACTIVATIONS, default="sigmoid",
                        help="of the hidden units; default %(default)s")
-    bench.add_argument("--loss", choices=_checks.LOSSES, default="bce",
+    bench.add_argument("--loss", choices=_arguments.LOSSES, default="bce",
                        help="default %(default)s; softmax needs two outputs")
     bench.add_argument("--quick", action="store_true",
                        help="fewer networks and repetitions, without torch.compile")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp import _checks
+from fastbp import _arguments
 
 __all__ = ["DataError", "Dataset", "load_breast_cancer", "read_table"]
 
@@ -59,7 +59,7 @@ class Dataset(NamedTuple):
     licence: str = ""
 
 
-@_checks.public
+@_arguments.public
 def load_breast_cancer():
     """Return the bundled data: Breast Cancer Wisconsin (Diagnostic).
 
@@ -81,7 +81,7 @@ def load_breast_cancer():
     )
 
 
-@_checks.public
+@_arguments.public
 def read_table(path, target=None):
     """Read a CSV or NPZ file with a two-class target.
 
@@ -112,7 +112,7 @@ def read_table(path, target=None):
     """
     path = os.fspath(path)
     if target is not None:
-        target = _checks.string("target", target)
+        target = _arguments.string("target", target)
     try:
         with open(path, "rb") as file:
             if file.peek(4)[:4] in ZIP_SIGNATURES:
@@ -203,7 +203,7 @@ def _target_column(header, target):
 
 
 def _suggestion(name, names):
-    near = _checks.nearest(name, names)
+    near = _arguments.nearest(name, names)
     return f"did you mean {near!r}? " if near else ""
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _checks, _files, _tables
+from fastbp import _arguments, _files
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
@@ -51,7 +51,7 @@ class SavedModel(NamedTuple):
     classes: tuple[str, ...]
     target_name: str
 
-    @_checks.public
+    @_arguments.public
     def forward(self, X):
         """Standardise X and return the network's outputs.
 
@@ -73,15 +73,15 @@ class SavedModel(NamedTuple):
         ValueError
             X lacks a column, has two of its name, lacks a value, or has another shape.
         """
-        X = _tables.by_name("X", X, self.feature_names)
-        X = _checks.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
+        X = _arguments.by_name("X", X, self.feature_names)
+        X = _arguments.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
         return self.net.forward((X - self.feature_mean) / self.feature_scale)
 
     def __repr__(self):
         return f"SavedModel({self.net!r}, target_name={self.target_name!r})"
 
 
-@_checks.public
+@_arguments.public
 def save_model(
     path,
     net,
@@ -139,7 +139,7 @@ def save_model(
     n_features = net.layer_sizes[0]
     for name, values in (("feature_mean", feature_mean), ("feature_scale", feature_scale)):
         if values is not None:
-            tensors[name] = _checks.standardisation(name, values, n_features)
+            tensors[name] = _arguments.standardisation(name, values, n_features)
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -147,16 +147,16 @@ def save_model(
         "activation": net.activation,
         "loss": net.loss,
         "dtype": np.dtype(net.dtype).name,
-        "feature_names": json.dumps(_checks.labels("feature_names", feature_names, n_features)),
-        "classes": json.dumps(_checks.labels("classes", classes, _n_classes(net))),
-        "target_name": _checks.string("target_name", target_name),
+        "feature_names": json.dumps(_arguments.labels("feature_names", feature_names, n_features)),
+        "classes": json.dumps(_arguments.labels("classes", classes, _n_classes(net))),
+        "target_name": _arguments.string("target_name", target_name),
     }
     if net.loss_options:
         metadata["loss_options"] = json.dumps(net.loss_options)
     _files.write_file(path, _sorted_header(safetensors.numpy.save(tensors, metadata)))
 
 
-@_checks.public
+@_arguments.public
 def load_model(path, *, n_threads=None):
     """Read a network that `save_model` wrote.
 
@@ -184,7 +184,7 @@ def load_model(path, *, n_threads=None):
         The file cannot be read.
     """
     safetensors = import_safetensors()
-    n_threads = _checks.n_threads(n_threads)
+    n_threads = _arguments.n_threads(n_threads)
     path = os.fsdecode(path)
     try:
         # A missing file becomes an OSError with its path.
@@ -206,8 +206,8 @@ def load_model(path, *, n_threads=None):
 
 
 def _rebuild(metadata, tensors, n_threads):
-    sizes = _checks.layer_sizes(json.loads(metadata["layer_sizes"]))
-    dtype = _checks.real_dtype(metadata["dtype"])
+    sizes = _arguments.layer_sizes(json.loads(metadata["layer_sizes"]))
+    dtype = _arguments.real_dtype(metadata["dtype"])
     _check_tensors(tensors, sizes, dtype)  # first: then the sizes allocate what the file can fill
     net = fastbp.MLP(
         sizes,
@@ -224,12 +224,12 @@ def _rebuild(metadata, tensors, n_threads):
     names, classes = (json.loads(metadata[name]) for name in ("feature_names", "classes"))
     return SavedModel(
         net,
-        _checks.standardisation(
+        _arguments.standardisation(
             "feature_mean", tensors.get("feature_mean", np.zeros(sizes[0])), sizes[0]),
-        _checks.standardisation(
+        _arguments.standardisation(
             "feature_scale", tensors.get("feature_scale", np.ones(sizes[0])), sizes[0]),
-        _checks.labels("feature_names", names, sizes[0]),
-        _checks.labels("classes", classes, _n_classes(net)),
+        _arguments.labels("feature_names", names, sizes[0]),
+        _arguments.labels("classes", classes, _n_classes(net)),
         metadata["target_name"],
     )
 

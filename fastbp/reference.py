@@ -22,7 +22,7 @@ below is what NumPy can read as real numbers; float32 throughout stays float32, 
 
 import numpy as np
 
-from . import _checks, _mathematics
+from . import _arguments, _mathematics
 
 __all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "delta_step", "forward",
            "poisson_with_logits", "sigmoid", "sigmoid_backward", "softmax_with_logits",
@@ -32,7 +32,7 @@ __all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "delta_step
 # ---- one function per equation
 
 
-@_checks.public
+@_arguments.public
 def sigmoid(z, out=None):
     """The logistic function, h = σ(z) = 1/(1 + e^{−z}) (E1).
 
@@ -54,13 +54,13 @@ def sigmoid(z, out=None):
     ValueError
         `out` has another shape, is not C-contiguous, is read-only, or overlaps `z` otherwise.
     """
-    given, z = z, _checks.real_array("z", z)
-    h = _checks.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
+    given, z = z, _arguments.real_array("z", z)
+    h = _arguments.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
     h[...] = _mathematics.sigmoid(z)[0]
     return h[()] if out is None else h
 
 
-@_checks.public
+@_arguments.public
 def activate(z, activation="sigmoid"):
     """An activation and its derivative, h = act(z) and act'(z) (E1, E4).
 
@@ -80,12 +80,12 @@ def activate(z, activation="sigmoid"):
     ValueError
         `activation` is unknown.
     """
-    name = _checks.choice("activation", activation, _checks.ACTIVATIONS)
-    h, slope = _mathematics.ACTIVATIONS[name](_checks.real_array("z", z))
+    name = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
+    h, slope = _mathematics.ACTIVATIONS[name](_arguments.real_array("z", z))
     return h[()], slope[()]
 
 
-@_checks.public
+@_arguments.public
 def sigmoid_backward(grad, h, out=None):
     """From ∂L/∂h to ∂L/∂z through a sigmoid, grad ⊙ h ⊙ (1 − h) (E4).
 
@@ -110,16 +110,16 @@ def sigmoid_backward(grad, h, out=None):
         Shapes differ; `out` is not C-contiguous, is read-only, or overlaps an argument otherwise.
     """
     given = {"grad": grad, "h": h}
-    grad = _checks.real_array("grad", grad)
-    h = _checks.real_array("h", h, shape=grad.shape)
-    dtype = _checks.common_dtype(grad, h)
-    dz = _checks.output("out", out, grad.shape, dtype, given, in_place=("grad",))
-    grad, h = _checks.as_dtype([grad, h], dtype)
+    grad = _arguments.real_array("grad", grad)
+    h = _arguments.real_array("h", h, shape=grad.shape)
+    dtype = _arguments.common_dtype(grad, h)
+    dz = _arguments.output("out", out, grad.shape, dtype, given, in_place=("grad",))
+    grad, h = _arguments.as_dtype([grad, h], dtype)
     np.multiply(grad, h * (1 - h), out=dz)
     return dz[()] if out is None else dz
 
 
-@_checks.public
+@_arguments.public
 def delta_step(delta_next, W_next, h, out=None):
     """One step of the recursion, δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ h_l ⊙ (1 − h_l) (E5).
 
@@ -147,19 +147,19 @@ def delta_step(delta_next, W_next, h, out=None):
         Shapes do not fit; `out` is not C-contiguous, is read-only, or overlaps an argument.
     """
     given = {"delta_next": delta_next, "W_next": W_next, "h": h}
-    delta = _checks.samples_or_one("delta_next", delta_next, "n_next")
+    delta = _arguments.samples_or_one("delta_next", delta_next, "n_next")
     *rows, n_next = delta.shape
-    W = _checks.real_array("W_next", W_next, shape=("n_here", n_next))
-    h = _checks.real_array("h", h, shape=(*rows, W.shape[0]))
-    dtype = _checks.common_dtype(delta, W, h)
-    result = _checks.output("out", out, h.shape, dtype, given)
-    delta, W, h = _checks.as_dtype([delta, W, h], dtype)
+    W = _arguments.real_array("W_next", W_next, shape=("n_here", n_next))
+    h = _arguments.real_array("h", h, shape=(*rows, W.shape[0]))
+    dtype = _arguments.common_dtype(delta, W, h)
+    result = _arguments.output("out", out, h.shape, dtype, given)
+    delta, W, h = _arguments.as_dtype([delta, W, h], dtype)
     np.matmul(delta, W.T, out=result)
     result *= h * (1 - h)
     return result
 
 
-@_checks.public
+@_arguments.public
 def weight_grad(h_prev, delta):
     """A layer's gradient, dW = h_{l-1}ᵀ δ_l and db = Σ_i δ_l (E6).
 
@@ -182,16 +182,16 @@ def weight_grad(h_prev, delta):
     ValueError
         Shapes do not fit.
     """
-    h_prev = _checks.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
-    delta = _checks.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
-    h_prev, delta = _checks.as_dtype([h_prev, delta], _checks.common_dtype(h_prev, delta))
+    h_prev = _arguments.real_array("h_prev", h_prev, shape=("n_samples", "fan_in"))
+    delta = _arguments.real_array("delta", delta, shape=(h_prev.shape[0], "fan_out"))
+    h_prev, delta = _arguments.as_dtype([h_prev, delta], _arguments.common_dtype(h_prev, delta))
     return h_prev.T @ delta, delta.sum(axis=0)
 
 
 # ---- losses
 
 
-@_checks.public
+@_arguments.public
 def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothing=0.0):
     """Binary cross-entropy of logits, summed (E2), and its derivative by them (E3).
 
@@ -226,7 +226,7 @@ def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothin
                         label_smoothing=label_smoothing)
 
 
-@_checks.public
+@_arguments.public
 def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_smoothing=0.0):
     """Cross-entropy of a softmax over the outputs, summed (E2), and its derivative (E3).
 
@@ -261,7 +261,7 @@ def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_sm
                         label_smoothing=label_smoothing)
 
 
-@_checks.public
+@_arguments.public
 def squared_error(z, y, sample_weight=None):
     """Half the squared error, Σ (z − y)²/2 (E2), and its derivative z − y (E3).
 
@@ -286,7 +286,7 @@ def squared_error(z, y, sample_weight=None):
     return _with_logits("squared_error", z, y, sample_weight)
 
 
-@_checks.public
+@_arguments.public
 def poisson_with_logits(z, y, sample_weight=None):
     """Poisson loss of outputs e^z, Σ e^z − y z (E2), and its derivative e^z − y (E3).
 
@@ -314,10 +314,10 @@ def poisson_with_logits(z, y, sample_weight=None):
 
 
 def _with_logits(name, z, y, sample_weight, **options):
-    z, y, w = _checks.logits_and_targets(z, y, sample_weight, name)
+    z, y, w = _arguments.logits_and_targets(z, y, sample_weight, name)
     n_outputs = z.shape[1] if z.ndim == 2 else 1
-    options = _checks.loss_options(name, n_outputs, **options)
-    _checks.target_range(y, n_outputs, name)
+    options = _arguments.loss_options(name, n_outputs, **options)
+    _arguments.target_range(y, n_outputs, name)
     w = _weights(options, w, y, z.dtype)
     column = None if w is None else w.reshape(-1, *(1,) * (z.ndim - 1))
     loss, delta = _mathematics.weighted_loss(options, z, y, column)
@@ -328,7 +328,7 @@ def _weights(options, w, y, dtype):
     """What each sample counts: its weight times that of its class, or ``None`` for 1."""
     if options.class_weight is None:
         return w
-    return _checks.class_weights(options.class_weight, y, options.name, dtype, w)
+    return _arguments.class_weights(options.class_weight, y, options.name, dtype, w)
 
 
 # ---- the whole gradient
@@ -336,22 +336,23 @@ def _weights(options, w, y, dtype):
 
 def _network(weights, biases, X):
     """The arrays of a network and its inputs, checked, in the one dtype of the computation."""
-    weights, biases, sizes = _checks.layer_arrays(weights, biases)
-    X = _checks.real_array("X", X, shape=("n_samples", sizes[0]))
-    dtype = _checks.common_dtype(weights[0], X)
-    weights, biases, (X,) = (_checks.as_dtype(arrays, dtype) for arrays in (weights, biases, [X]))
+    weights, biases, sizes = _arguments.layer_arrays(weights, biases)
+    X = _arguments.real_array("X", X, shape=("n_samples", sizes[0]))
+    dtype = _arguments.common_dtype(weights[0], X)
+    weights, biases, (X,) = (
+        _arguments.as_dtype(arrays, dtype) for arrays in (weights, biases, [X]))
     return weights, biases, X
 
 
-@_checks.public
+@_arguments.public
 def forward(weights, biases, X, *, activation="sigmoid", loss="bce"):
     """Logits z_L and outputs h_L (E1), each (n, n_outputs), of the network `backprop` takes."""
-    name = _checks.choice("activation", activation, _checks.ACTIVATIONS)
+    name = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
     z = _mathematics.forward(*_network(weights, biases, X), name)[-1]
-    return z, _mathematics.OUTPUTS[_checks.loss_options(loss, z.shape[1]).name](z)
+    return z, _mathematics.OUTPUTS[_arguments.loss_options(loss, z.shape[1]).name](z)
 
 
-@_checks.public
+@_arguments.public
 def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
              reduction="sum", pos_weight=None, class_weight=None, label_smoothing=0.0):
     """Loss and gradient of a multilayer perceptron (E1 to E6).
@@ -388,16 +389,16 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         Shapes do not fit, the loss excludes a target, a weight is negative or not finite, a name
         is unknown, an option does not fit the loss, or "mean" would divide by zero.
     """
-    _checks.choice("reduction", reduction, ("sum", "mean"))
-    activation = _checks.choice("activation", activation, _checks.ACTIVATIONS)
+    _arguments.choice("reduction", reduction, ("sum", "mean"))
+    activation = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
     weights, biases, X = _network(weights, biases, X)
     n_samples, n_outputs, dtype = X.shape[0], biases[-1].size, X.dtype
-    options = _checks.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)
-    y = _checks.targets(y, n_samples, n_outputs, dtype, options.name)
-    _checks.at_least_one_sample(n_samples, reduction)
-    w = _checks.sample_weight(sample_weight, n_samples, "sum", dtype)
+    options = _arguments.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)
+    y = _arguments.targets(y, n_samples, n_outputs, dtype, options.name)
+    _arguments.at_least_one_sample(n_samples, reduction)
+    w = _arguments.sample_weight(sample_weight, n_samples, "sum", dtype)
     name = "sample_weight" + " times class_weight" * (options.class_weight is not None)
-    w = _checks.sample_weight(_weights(options, w, y, dtype), n_samples, reduction, dtype, name)
+    w = _arguments.sample_weight(_weights(options, w, y, dtype), n_samples, reduction, dtype, name)
     loss, dW, db = _mathematics.gradient(weights, biases, X, y, options,
                                          None if w is None else w[:, None], activation)
     if reduction == "mean":
@@ -417,19 +418,19 @@ class SGD:
     ``step(params, grad)`` updates a flat array in place. Raises as `fastbp.SGD` does.
     """
 
-    @_checks.public
+    @_arguments.public
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
-        self.lr = _checks.positive("lr", lr)
-        self.momentum = _checks.fraction("momentum", momentum)
-        self.nesterov = _checks.nesterov(nesterov, self.momentum)
-        self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        self.lr = _arguments.positive("lr", lr)
+        self.momentum = _arguments.fraction("momentum", momentum)
+        self.nesterov = _arguments.nesterov(nesterov, self.momentum)
+        self.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
         self._v = None
 
-    @_checks.public
+    @_arguments.public
     def step(self, params, grad):
-        params, g = _checks.optimizer_arrays(params, grad)
+        params, g = _arguments.optimizer_arrays(params, grad)
         self._v = v = np.zeros_like(params) if self._v is None else self._v
-        _checks.optimizer_state(params.size, params.dtype, v.size, v.dtype)
+        _arguments.optimizer_state(params.size, params.dtype, v.size, v.dtype)
         g = g + self.weight_decay * params
         v *= self.momentum
         v += g
@@ -444,21 +445,21 @@ class Adam:
     place. Raises as `fastbp.Adam` does.
     """
 
-    @_checks.public
+    @_arguments.public
     def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False):
-        self.lr = _checks.positive("lr", lr)
-        self.betas = _checks.betas(betas)
-        self.eps = _checks.positive("eps", eps)
-        self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
-        self.eps_hat = _checks.boolean("eps_hat", eps_hat)
+        self.lr = _arguments.positive("lr", lr)
+        self.betas = _arguments.betas(betas)
+        self.eps = _arguments.positive("eps", eps)
+        self.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
+        self.eps_hat = _arguments.boolean("eps_hat", eps_hat)
         self._t, self._m, self._v = 0, None, None
 
-    @_checks.public
+    @_arguments.public
     def step(self, params, grad):
-        params, g = _checks.optimizer_arrays(params, grad)
+        params, g = _arguments.optimizer_arrays(params, grad)
         if self._m is None:
             self._m, self._v = np.zeros_like(params), np.zeros_like(params)
-        _checks.optimizer_state(params.size, params.dtype, self._m.size, self._m.dtype)
+        _arguments.optimizer_state(params.size, params.dtype, self._m.size, self._m.dtype)
         self._t += 1
         m, v, (beta1, beta2) = self._m, self._v, self.betas
         correction1, correction2 = 1 - beta1**self._t, 1 - beta2**self._t

@@ -10,7 +10,7 @@ import oracle
 import pytest
 import running
 
-from fastbp import _checks, _mathematics
+from fastbp import _arguments, _mathematics
 
 
 def numpy_gradient(weights, biases, X, y, mistake=None):
@@ -124,7 +124,7 @@ def test_bound_refuses_wrong_activations_and_losses(monkeypatch, mistake):
 
     def gradient():
         arrays = ([a.astype(np.float64) for a in arrays] for arrays in (weights, biases))
-        checked = _checks.loss_options(loss, 4, **options)
+        checked = _arguments.loss_options(loss, 4, **options)
         return _mathematics.gradient(
             *arrays, np.float64(X), np.float64(y), checked, activation=activation)[1:]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _check, _check_bits, _checks, _mathematics
+from fastbp import _arguments, _check, _check_bits, _mathematics
 from fastbp._bench.networks import flatten, problem
 from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, wider
 from fastbp._kernels import dispatch
@@ -316,8 +316,8 @@ def test_bound_of_one_unit_by_hand():
 
 
 @pytest.mark.parametrize("rounding, module", [(FASTBP, fastbp), (ANY, fastbp.reference)])
-@pytest.mark.parametrize("activation", _checks.ACTIVATIONS)
-@pytest.mark.parametrize("loss", _checks.LOSSES)
+@pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
+@pytest.mark.parametrize("loss", _arguments.LOSSES)
 def test_bound_holds_for_both_twins(dtype, rounding, module, activation, loss):
     wide, kind = wider(dtype), {"activation": activation, "loss": loss}
     for sizes, batch in (((3, 5, 2), 300), ((300, 7, 4), 4)):
@@ -348,7 +348,7 @@ def test_bound_refuses_wrong_functions(monkeypatch, activation, loss, wrong):
     def error():
         arrays = ([np.float64(a) for a in each] for each in (net.weights, net.biases))
         _, dW, db = _mathematics.gradient(*arrays, np.float64(X), np.float64(y),
-                                          _checks.loss_options(loss, 4), activation=activation)
+                                          _arguments.loss_options(loss, 4), activation=activation)
         return np.abs(flatten(dW, db) - exact)
 
     assert np.all(error() <= bound)

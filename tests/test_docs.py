@@ -257,11 +257,13 @@ def imports(path):
 
 def test_the_reference_imports_nothing_compiled():
     assert set(imports(PACKAGE / "reference.py")) == {
-        (0, "numpy"), (1, "_checks"), (1, "_mathematics")}
-    assert set(imports(PACKAGE / "_mathematics.py")) == {(0, "numpy"), (1, "_checks")}
-    found = {*imports(PACKAGE / "_checks.py"), *imports(PACKAGE / "_tables.py")}
-    for level, module in found - {(1, "_tables")}:
-        assert level == 0 and module.partition(".")[0] in {*sys.stdlib_module_names, "numpy"}
+        (0, "numpy"), (1, "_arguments"), (1, "_mathematics")}
+    assert set(imports(PACKAGE / "_mathematics.py")) == {(0, "numpy"), (1, "_arguments")}
+    own = [path.stem for path in (PACKAGE / "_arguments").glob("*.py")]
+    for name in own:
+        for level, module in imports(PACKAGE / "_arguments" / f"{name}.py"):
+            assert (module in own if level == 1 else level == 0
+                    and module.partition(".")[0] in {*sys.stdlib_module_names, "numpy"})
 
 
 def test_import_loads_numpy_and_no_other_package():

@@ -15,7 +15,7 @@ import pytest
 from errors import TWINS, refused
 
 import fastbp
-from fastbp import _tables
+from fastbp._arguments import tables
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -250,6 +250,6 @@ def test_nothing_is_imported():
 
 
 def test_a_plain_array_is_asked_nothing(monkeypatch):
-    monkeypatch.setattr(_tables, "column_names", lambda value: pytest.fail("asked"))
+    monkeypatch.setattr(tables, "column_names", lambda value: pytest.fail("asked"))
     for given in (X, X.tolist(), tuple(X[0]), 0.5, X.astype("f2"), X.view(np.matrix)):
         fastbp.sigmoid(given)

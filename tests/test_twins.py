@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _checks, _mathematics, reference
+from fastbp import _arguments, _mathematics, reference
 from fastbp.io import load_model, save_model
 
 WIDE = {"float32": np.float64, "float64": np.longdouble}
@@ -47,7 +47,7 @@ def within(fast, exact, size, dtype):
 
 
 @pytest.mark.parametrize("dtype", WIDE)
-@pytest.mark.parametrize("activation", _checks.ACTIVATIONS)
+@pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
 def test_activation(isa, activation, dtype):
     z = problem("bce", dtype)[0]
     h, slope = _mathematics.ACTIVATIONS[activation](z.astype(WIDE[dtype]))
@@ -62,7 +62,7 @@ def test_loss(isa, loss, options, dtype):
     z, y, w = problem(loss, dtype)
     value, delta = getattr(fastbp, FUNCTIONS[loss])(z, y, w, **options)
     wide = WIDE[dtype]
-    checked = _checks.loss_options(loss, z.shape[1], **options)
+    checked = _arguments.loss_options(loss, z.shape[1], **options)
     counts = reference._weights(checked, w, y, dtype).astype(wide)[:, None]
     exact, exact_delta = _mathematics.weighted_loss(
         checked, z.astype(wide), y.astype(wide), counts)
@@ -83,7 +83,7 @@ def test_loss(isa, loss, options, dtype):
 
 @pytest.mark.parametrize(("loss", "options"), CASES)
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize("activation", _checks.ACTIVATIONS)
+@pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
 def test_backprop(loss, options, activation, reduction):
     """Of float64, to what a thousand roundings of sums of at most 300 terms may leave."""
     net = fastbp.MLP([5, 7, 4], activation=activation, loss=loss, dtype="float64", seed=2,

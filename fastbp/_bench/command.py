@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from itertools import chain, groupby
 
 import fastbp
-from fastbp import _checks, _files
+from fastbp import _arguments, _files
 from fastbp._bench import tables
 from fastbp._bench.environment import measuring, slowing
 from fastbp._bench.networks import EPOCHS, NETWORKS
@@ -77,7 +77,7 @@ def tasks(args):
     whole = not (args.quick or networks or kind != STANDARD)
     networks = networks or (QUICK if args.quick else NETWORKS)
     for sizes, _ in networks:
-        _checks.loss_options(args.loss, sizes[-1])      # a softmax has two outputs or more
+        _arguments.loss_options(args.loss, sizes[-1])      # a softmax has two outputs or more
     common = {
         **kind,
         "networks": networks,

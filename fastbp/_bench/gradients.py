@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from fastbp import _checks, _mathematics
+from fastbp import _arguments, _mathematics
 from fastbp._bench.networks import Side, flatten
 
 
@@ -21,7 +21,7 @@ def by_fastbp(net, X, y):
 def by_numpy(net, X, y):
     """The reference without its argument checks, which would make NumPy look slower."""
     call = partial(_mathematics.gradient, net.weights, net.biases, X, y,
-                   _checks.loss_options(net.loss, net.layer_sizes[-1]), None, net.activation)
+                   _arguments.loss_options(net.loss, net.layer_sizes[-1]), None, net.activation)
     return Side(call, lambda result: flatten(*result[1:]))
 
 

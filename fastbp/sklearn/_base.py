@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import fastbp
-from fastbp import _checks, _tables
+from fastbp import _arguments
 from fastbp.sklearn._callbacks import Task
 from fastbp.sklearn._lbfgs import fit_lbfgs
 from fastbp.sklearn._parameters import Number, at_least_one, hidden_sizes, positive
@@ -41,8 +41,8 @@ def is_stochastic(model):
 
 def known(name, value):
     """`value` for scikit-learn's checks: nothing is missing, and they know its dtype."""
-    _tables.refuse_missing(name, value)
-    return _tables.widened(value) if isinstance(value, np.ndarray) else value
+    _arguments.refuse_missing(name, value)
+    return _arguments.widened(value) if isinstance(value, np.ndarray) else value
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -83,7 +83,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _given(self):
         """The parameters, those that are numbers of any kind as Python's."""
-        return SimpleNamespace(**{name: _checks.as_number(value)
+        return SimpleNamespace(**{name: _arguments.as_number(value)
                                   for name, value in self.get_params(deep=False).items()})
 
     def _validate_params(self):
@@ -151,8 +151,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return net
 
     def _new_network(self, sizes, dtype):
-        _checks.choice("activation", self.activation, ACTIVATIONS)
-        _checks.layer_sizes(sizes, "hidden_layer_sizes", self.hidden_layer_sizes)
+        _arguments.choice("activation", self.activation, ACTIVATIONS)
+        _arguments.layer_sizes(sizes, "hidden_layer_sizes", self.hidden_layer_sizes)
         return fastbp.MLP(sizes, activation=ACTIVATIONS[self.activation],
                           loss=LOSSES[self.out_activation_], dtype=dtype, seed=0,
                           n_threads=self.n_threads)
@@ -186,7 +186,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # ---- fitting
 
-    @_checks.explained
+    @_arguments.explained
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Fit the network to X and y.
@@ -218,7 +218,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         task.close()
         return self
 
-    @_checks.quiet
+    @_arguments.quiet
     def _fit(self, X, y, sample_weight, held_out, incremental, task):
         given = self._given()
         hidden = hidden_sizes(self.hidden_layer_sizes)
@@ -301,7 +301,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # ---- predicting
 
-    @_checks.quiet
+    @_arguments.quiet
     def _outputs(self, X):
         """h_L of checked rows: (n, n_outputs), in the dtype of the network."""
         check_is_fitted(self)

@@ -7,7 +7,7 @@ under the np.errstate of the caller of `fit`.
 
 import numpy as np
 
-from fastbp import _checks
+from fastbp import _arguments
 
 
 class Task:
@@ -19,7 +19,7 @@ class Task:
         if sample_weight is not None:
             self.given["metadata"] = {"sample_weight": sample_weight}
         self.root = estimator._init_callback_context(
-            max_subtasks=_checks.as_number(estimator.max_iter))
+            max_subtasks=_arguments.as_number(estimator.max_iter))
         self.root.call_on_fit_task_begin(estimator=estimator, **self.given)
 
     def begin(self):

@@ -8,7 +8,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples
@@ -62,7 +62,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                               "class_weight": [dict, list, StrOptions({"balanced"}), None]}
     loss = "log_loss"
 
-    @_checks.explained
+    @_arguments.explained
     def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
                  alpha=0.0001, batch_size="auto", learning_rate="constant",
                  learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
@@ -78,7 +78,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
     @available_if(is_stochastic)
-    @_checks.explained
+    @_arguments.explained
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None, *, X_val=None, y_val=None,
                     sample_weight_val=None):
@@ -108,7 +108,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask())
 
-    @_checks.public
+    @_arguments.public
     def predict(self, X):
         """The classes predicted for rows of X.
 
@@ -130,7 +130,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             probabilities = probabilities.ravel()
         return self._label_binarizer.inverse_transform(probabilities)
 
-    @_checks.public
+    @_arguments.public
     def predict_proba(self, X):
         """The probability of each class, in the order of `classes_`.
 
@@ -150,7 +150,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         h = self._outputs(X)
         return np.hstack([1 - h, h]) if self.n_outputs_ == 1 else h
 
-    @_checks.public
+    @_arguments.public
     def predict_log_proba(self, X):
         """The logarithm of `predict_proba`.
 
@@ -196,7 +196,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         expected = ("n_samples", len(self.classes_)) if several else ("n_samples",)
         if y.shape[1:] != expected[1:]:
             raise ValueError(f"y has shape {y.shape}; it should have shape "
-                             f"{_checks.shown(expected)}, as at the first fit")
+                             f"{_arguments.shown(expected)}, as at the first fit")
 
     def _check_like(self, y):
         self._check_shape(y)

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval
 
-from fastbp import _checks
+from fastbp import _arguments
 
 
 class Number(Interval):
@@ -31,5 +31,5 @@ def at_least_one():
 def hidden_sizes(value):
     """The sizes of the hidden layers, a list of int."""
     if isinstance(value, Iterable) and getattr(value, "ndim", 1):
-        return [_checks.count(f"hidden_layer_sizes[{i}]", size) for i, size in enumerate(value)]
-    return [_checks.count("hidden_layer_sizes", value)]
+        return [_arguments.count(f"hidden_layer_sizes[{i}]", size) for i, size in enumerate(value)]
+    return [_arguments.count("hidden_layer_sizes", value)]

@@ -7,7 +7,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples
@@ -57,7 +57,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     _parameter_constraints = {**BaseMLP._parameter_constraints,
                               "loss": [StrOptions({"squared_error", "poisson"})]}
 
-    @_checks.explained
+    @_arguments.explained
     def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
                  solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant",
                  learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
@@ -68,7 +68,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self._store(locals())
 
     @available_if(is_stochastic)
-    @_checks.explained
+    @_arguments.explained
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None,
                     sample_weight_val=None):
@@ -90,7 +90,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask())
 
-    @_checks.public
+    @_arguments.public
     def predict(self, X):
         """The targets predicted for rows of X.
 
@@ -109,7 +109,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return self._flat(self._outputs(X))
 
-    score = _checks.quiet(RegressorMixin.score)
+    score = _arguments.quiet(RegressorMixin.score)
 
     # ---- what BaseMLP asks for
 

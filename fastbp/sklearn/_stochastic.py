@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._weights import require_both
@@ -61,7 +61,7 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
     if not (incremental and hasattr(model, "_optimizer") and model._optimizer.fits(net)):
         model._optimizer = Optimizer(given)
     if given.solver == "adam":
-        _checks.positive_array("epsilon", [given.epsilon], net.dtype)
+        _arguments.positive_array("epsilon", [given.epsilon], net.dtype)
     if given.early_stopping:
         model.best_loss_ = None
     elif getattr(model, "best_loss_", None) is None:

@@ -7,7 +7,7 @@ that is trained on or validated on needs a sum above 0. It is looked at here, on
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from fastbp import _checks
+from fastbp import _arguments
 
 
 def name_of(sample_weight, of_class, name="sample_weight"):
@@ -28,8 +28,8 @@ def of_samples(sample_weight, of_class, dtype, name="sample_weight"):
         weight = of_class.astype(dtype)
         if sample_weight is not None:
             weight = sample_weight * weight
-    return _checks.sample_weight(weight, None if weight is None else len(weight), "sum", dtype,
-                                 name=name_of(sample_weight, of_class, name))
+    return _arguments.sample_weight(weight, None if weight is None else len(weight), "sum", dtype,
+                                    name=name_of(sample_weight, of_class, name))
 
 
 def require(weight, name, which, remedy=""):
@@ -70,4 +70,4 @@ def check_class_weight(class_weight):
     several = isinstance(class_weight, list)
     for i, weights in enumerate(class_weight if several else [class_weight]):
         for label, weight in weights.items() if isinstance(weights, dict) else ():
-            _checks.non_negative(f"class_weight{f'[{i}]' * several}[{label!r}]", weight)
+            _arguments.non_negative(f"class_weight{f'[{i}]' * several}[{label!r}]", weight)

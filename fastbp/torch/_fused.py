@@ -17,7 +17,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp.torch._binding import Binding
 from fastbp.torch._children import check_gain, has_hooks, layers_of
 from fastbp.torch._passes import apply, apply_direct
@@ -119,7 +119,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module is of type {type(module).__name__}; it should be an nn.Module")
-    direct = _checks.boolean("direct", direct)
+    direct = _arguments.boolean("direct", direct)
     found, reasons = {}, []
     fused = _fused(module, found, reasons, direct, given=True)
     if not found:
@@ -201,7 +201,7 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
                         "place in a larger module")
     binding = module._bound()
     value = binding.loss_and_grad(X, y, loss, reduction, sample_weight,
-                                  _checks.boolean("accumulate", accumulate))
+                                  _arguments.boolean("accumulate", accumulate))
     if value is None and binding.reason is None:
         raise RuntimeError("loss_and_grad_ is one native call, which no tool of PyTorch can trace "
                            "or transform: take module(X) and backward()")

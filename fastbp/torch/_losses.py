@@ -13,7 +13,7 @@ What a loss of PyTorch has and fastbp's has not is refused.
 
 from torch import nn
 
-from fastbp import _checks
+from fastbp import _arguments
 from fastbp.torch._tensors import array
 
 NAMES = {"bce": "bce", "cross_entropy": "softmax", "softmax": "softmax",
@@ -36,11 +36,11 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
         if isinstance(loss, type) and issubclass(loss, nn.Module):
             raise TypeError(f"loss is the class {loss.__name__}; it should be an instance, "
                             f"nn.{loss.__name__}()")
-        name = NAMES[_checks.choice("loss", loss, tuple(NAMES))]
+        name = NAMES[_arguments.choice("loss", loss, tuple(NAMES))]
         wanted = activation if name == "bce" and activation == "sigmoid" else "identity"
         reduction = "mean" if reduction is None else reduction
         options = {"loss": name,
-                   "reduction": _checks.choice("reduction", reduction, ("mean", "sum"))}
+                   "reduction": _arguments.choice("reduction", reduction, ("mean", "sum"))}
         if sample_weight is not None:
             options["sample_weight"] = sample_weight
     if activation != wanted:

@@ -1,8 +1,7 @@
 """Tables and their columns as plain arrays: those of pandas, polars and Arrow, and others' dtypes.
 
-Such libraries keep real numbers as something that NumPy does not read as numbers, or in which it
-takes what is missing for a NaN. None of them is imported: their objects tell what they are by what
-they have.
+These libraries keep real numbers in objects that NumPy does not read as numbers, or whose missing
+values it reads as NaN. None of them is imported: an object is recognised by its attributes.
 
 |                 | pandas                   | polars    | Arrow          | NumPy         |
 |-----------------|--------------------------|-----------|----------------|---------------|
@@ -19,7 +18,7 @@ from numbers import Integral
 
 import numpy as np
 
-PLAIN = (np.ndarray, list, tuple, float, int)  # most arguments, of which nothing need be asked
+PLAIN = (np.ndarray, list, tuple, float, int)  # most arguments; they are never tables
 
 
 def readable(name, value, wanted):
@@ -56,7 +55,7 @@ def by_name(name, table, wanted):
 
 
 def refuse_missing(name, value):
-    """Raise for the first value that a table or column lacks, whatever the others are."""
+    """Raise for the first missing value of a table or column, whatever the other values are."""
     if type(value) in PLAIN or isinstance(value, np.ndarray):
         return
     names = column_names(value)
@@ -77,7 +76,7 @@ def widened(array):
 
 
 def column_names(value):
-    """The names of a table's columns, as a list; ``None`` of what has no columns."""
+    """The names of a table's columns, as a list; ``None`` if the value has no columns."""
     if isinstance(value, np.ndarray):
         names = value.dtype.names
         return None if names is None or isinstance(value, np.ma.MaskedArray) else list(names)
@@ -89,7 +88,7 @@ def column_names(value):
 
 
 def _is_mixed(table):
-    """Whether a table is anything but a pandas frame of NumPy's numbers; with bools it is."""
+    """Whether a table is anything but a pandas frame of NumPy's numbers; bools do not count."""
     try:
         return not all(isinstance(t, np.dtype) and t.kind in "iuf" for t in table.dtypes)
     except (AttributeError, TypeError):
@@ -103,7 +102,7 @@ def _column(name, table, names, j):
         return table.column(j) if hasattr(table, "column_names") else table[names[j]]
     except MemoryError:
         raise
-    except Exception as error:  # a lazy frame, or what has `columns` and is no table
+    except Exception as error:  # a lazy frame, or an object with `columns` that is not a table
         raise TypeError(f"{name} is of type {type(table).__name__}, whose column {names[j]!r} "
                         f"cannot be read ({_line(error)}); it should be a table") from error
 

@@ -1,0 +1,71 @@
+"""Every refusal of an argument: what may come in, and what is said when it may not.
+
+    numbers     numbers, names, sequences
+    calls       which arguments a call has
+    tables      pandas, polars, Arrow: their columns as arrays
+    arrays      arrays as the kernels take them, and where results are written
+    losses      the descriptors of losses and activations, and the options of a loss
+    batches     targets, weights of samples, their order
+    networks    layer sizes, weights and biases
+    optimizers  hyper-parameters, steps, saved states
+
+A check returns its argument in the form that the kernels take, or raises: ``TypeError`` for a value
+of the wrong kind, ``ValueError`` for one of the right kind that does not fit. A message is one
+sentence that names the argument, what it is and what it should be, as in ``X has shape (5, 3); it
+should have shape (n_samples, 2)``. Nothing here broadcasts, and nothing here computes. Ranges are
+tested after the conversion to the dtype of the computation: those are the values that enter it.
+Compiled callers may test a range themselves and come here only to raise. Callers use the names
+below, as in ``_arguments.real_array``; a module imports NumPy and those above it in this list.
+"""
+
+from .arrays import (
+    as_dtype,
+    common_dtype,
+    converted,
+    output,
+    positive_array,
+    real_array,
+    samples_or_one,
+    shown,
+)
+from .batches import (
+    UNIT_SUM_TOLERANCE,
+    at_least_one_sample,
+    class_weights,
+    logits_and_targets,
+    order,
+    sample_weight,
+    target_array,
+    target_range,
+    targets,
+)
+from .calls import IN_USE, explained, nearest, public, quiet, unbound
+from .losses import ACTIVATIONS, LOSSES, LossOptions, loss_options
+from .networks import labels, layer_arrays, layer_sizes, refuse_transposed, standardisation
+from .numbers import (
+    as_number,
+    boolean,
+    choice,
+    count,
+    fraction,
+    n_threads,
+    non_negative,
+    positive,
+    real_dtype,
+    sequence,
+    string,
+)
+from .optimizers import (
+    beta_powers,
+    betas,
+    eps_in,
+    nesterov,
+    optimizer_arrays,
+    optimizer_state,
+    saved_powers,
+    state_dict,
+    state_vector,
+    state_vectors,
+    steps,
+)
+from .tables import by_name, refuse_missing, widened

@@ -1,0 +1,158 @@
+"""Arrays: what NumPy can read as real numbers, in the form that the kernels take it."""
+
+import numpy as np
+
+from . import tables
+from .calls import quiet
+
+_OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as overlapping
+_readable, _widened = quiet(tables.readable), quiet(tables.widened)
+
+
+def read_array(name, value, kinds, wanted):
+    """``value`` as an array whose dtype kind is one of ``kinds``, in whatever layout it has."""
+    if type(value) not in tables.PLAIN:
+        if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
+            raise TypeError(  # asked in this order because np.ma imports numpy.ma
+                f"{name} is a masked array of dtype {value.dtype}; it should be {wanted}")
+        value = _readable(name, value, wanted)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} cannot be read as {wanted}: {error}") from error
+    if array.dtype.kind not in kinds:
+        array = _widened(array)
+    if array.dtype.kind not in kinds:
+        opaque = array.dtype == object and array.ndim == 0  # None, a sparse matrix
+        has = f"is of type {type(value).__name__}," if opaque else "has"
+        raise TypeError(f"{name} {has} dtype {array.dtype}; it should be {wanted}")
+    return array
+
+
+def converted(array, dtype, order="K"):
+    """``array`` in ``dtype``, itself if it is."""
+    return array if array.dtype == dtype else _cast(array, dtype, order)
+
+
+@quiet
+def _cast(array, dtype, order):
+    return array.astype(dtype, order)
+
+
+def plain(array, dtype):
+    """``array`` C-contiguous, aligned, of the native ``dtype``; copied only if it is not."""
+    array = np.asarray(converted(array, dtype, "C"), order="C")
+    return array if array.flags.aligned else array.copy()
+
+
+def shown(shape):
+    """A shape with named axes, as messages write it: ``(n_samples, 30)``."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def require_shape(name, array, shape):
+    if array.shape == shape:
+        return
+    fits = array.ndim == len(shape) and all(
+        isinstance(want, str) or have == want
+        for have, want in zip(array.shape, shape, strict=True))
+    if not fits:
+        raise ValueError(f"{name} has shape {array.shape}; it should have shape {shown(shape)}")
+
+
+def real_array(name, value, dtype=None, ndim=None, shape=None):
+    """A real array as the kernels take it: plain, C-contiguous, aligned, native.
+
+    ``dtype=None`` keeps float32 and makes everything else float64. An entry of ``shape`` is an int,
+    or a name that any length satisfies. Copies only if it must convert.
+    """
+    array = read_array(name, value, "biuf", "an array of real numbers")
+    if dtype is None:
+        float32 = array.dtype.kind == "f" and array.dtype.itemsize == 4  # in either byte order
+        dtype = np.float32 if float32 else np.float64
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} has shape {array.shape}; it should have {ndim} dimensions")
+    if shape is not None:
+        require_shape(name, array, shape)
+    return plain(array, dtype)
+
+
+def samples_or_one(name, value, last):
+    """A ``real_array`` of shape ``(n_samples, last)``, or ``(last,)`` for one sample."""
+    array = real_array(name, value)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} has shape {array.shape}; "
+                         f"it should have shape (n_samples, {last}) or ({last},)")
+    return array
+
+
+def common_dtype(*arrays):
+    """float32 if all of ``arrays`` are, float64 otherwise."""
+    return np.dtype(np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64)
+
+
+def as_dtype(arrays, dtype):
+    """Every array of a list in ``dtype``, itself if it is."""
+    return [converted(array, dtype) for array in arrays]
+
+
+def output(name, out, shape, dtype, inputs, in_place=()):
+    """``out`` if it can be written to as it is, a new array if it is ``None``.
+
+    ``inputs`` maps names to arguments, converted or not, that ``out`` must not overlap; those
+    listed in ``in_place`` may be ``out`` itself.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    dtype = np.dtype(dtype)
+    if type(out) is not np.ndarray:
+        raise TypeError(
+            f"{name} is of type {type(out).__name__}; it should be an ndarray of dtype {dtype}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}; it should have dtype {dtype}")
+    require_shape(name, out, shape)
+    require_writable(name, out)
+    for other, value in inputs.items():
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):
+            continue            # not an array in memory; its own conversion reports the error
+        if _overlap(out, array) and not (other in in_place and same_memory(out, array)):
+            raise ValueError(f"{name} overlaps {other}; it should have memory of its own")
+    return out
+
+
+def _overlap(a, b):
+    """Whether the arrays share an element; most pairs are decided by their first and last bytes."""
+    return np.may_share_memory(a, b) and np.may_share_memory(a, b, max_work=_OVERLAP_WORK)
+
+
+def same_memory(a, b):
+    return (a.ctypes.data == b.ctypes.data and a.dtype == b.dtype
+            and a.shape == b.shape and a.strides == b.strides)
+
+
+def require_writable(name, array):
+    for flag, wanted in (("c_contiguous", "C-contiguous"), ("writeable", "writable"),
+                         ("aligned", "aligned")):
+        if not getattr(array.flags, flag):
+            raise ValueError(f"{name} is not {wanted}; it should be, because it is written to")
+
+
+def refuse_row(name, array, bad, wanted):
+    """Raise for the first entry of ``array`` that the mask ``bad`` marks."""
+    where = tuple(np.argwhere(bad)[0])
+    read = f", as {array.dtype}" if np.isinf(array[where]) else ""
+    raise ValueError(f"{name} has {array[where]!s} in row {where[0]}{read}; it should be {wanted}")
+
+
+@quiet
+def positive_array(name, value, dtype):
+    """Numbers that were positive and finite, and are in ``dtype``."""
+    array = np.array(value, dtype)
+    bad = ~((array > 0) & (array < np.inf))
+    if bad.any():
+        raise ValueError(f"{name} has {value[int(np.argmax(bad))]}, which is {array[bad][0]} in "
+                         f"{np.dtype(dtype)}; it should be above 0 and finite there")
+    return array

@@ -1,0 +1,150 @@
+"""A batch: the targets, what each sample counts, and the order of samples."""
+
+import numpy as np
+
+from .arrays import (
+    as_dtype,
+    common_dtype,
+    converted,
+    plain,
+    read_array,
+    real_array,
+    refuse_row,
+    require_shape,
+    shown,
+)
+from .calls import quiet
+
+UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or summed there
+
+
+@quiet
+def unit_interval_rows(name, array):
+    """Raise for the first entry outside [0, 1] or NaN."""
+    bad = ~((array >= 0) & (array <= 1))
+    if bad.any():
+        refuse_row(name, array, bad, "in [0, 1]")
+
+
+def target_array(y, n_samples, n_outputs, dtype, loss="bce"):
+    """``y`` as ``(n_samples, n_outputs)``, its range unchecked.
+
+    ``(n_samples,)`` is one output, or a class of each sample under "softmax", which stays so.
+    """
+    array = real_array("y", y, dtype)
+    wanted = (n_samples, n_outputs)
+    if array.shape == (n_samples,):
+        if loss == "softmax":
+            return array
+        if n_outputs == 1:
+            return array.reshape(wanted)
+    if array.shape != wanted:
+        flat = n_outputs == 1 or loss == "softmax"
+        alternative = f"{shown((n_samples,))} or " if flat else ""
+        classes = loss == "bce" and array.shape == (n_samples,)
+        hint = ", or be classes under loss='softmax'" * classes
+        raise ValueError(
+            f"y has shape {array.shape}; it should have shape {alternative}{shown(wanted)}{hint}")
+    return array
+
+
+@quiet
+def target_range(y, n_outputs, loss):
+    """Raise for the first entry of a ``target_array`` that is outside the range of the loss."""
+    if loss == "softmax" and y.ndim == 1:
+        bad = ~((y >= 0) & (y < n_outputs) & (y == np.floor(y)))
+        if bad.any():
+            refuse_row("y", y, bad, f"a class, an integer in [0, {n_outputs})")
+    elif loss == "poisson":
+        bad = ~((y >= 0) & (y < np.inf))
+        if bad.any():
+            refuse_row("y", y, bad, "finite and at least 0")
+    elif loss != "squared_error":
+        unit_interval_rows("y", y)
+        if loss == "softmax":
+            total = y.sum(axis=1, dtype=np.float64)
+            bad = ~(abs(total - 1) <= UNIT_SUM_TOLERANCE)
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise ValueError(f"y has a sum of {total[row]} in row {row}; it should be 1, "
+                                 f"within {UNIT_SUM_TOLERANCE:g}, or y a class for each sample")
+
+
+def targets(y, n_samples, n_outputs, dtype, loss="bce"):
+    """Targets of a loss: a ``target_array`` in its range."""
+    array = target_array(y, n_samples, n_outputs, dtype, loss)
+    target_range(array, n_outputs, loss)
+    return array
+
+
+@quiet
+def sample_weight(w, n_samples, reduction, dtype, name="sample_weight"):
+    """``None``, or finite weights ``(n_samples,)`` of at least 0 that "mean" can be divided by."""
+    if w is None:
+        return None
+    array = real_array(name, w, dtype, shape=(n_samples,))
+    bad = ~((array >= 0) & (array < np.inf))
+    if bad.any():
+        refuse_row(name, array, bad, "finite and at least 0")
+    total = array.sum(dtype=np.float64)
+    if reduction == "mean" and not 0 < total < np.inf:
+        raise ValueError(
+            f"{name} sums to {total}; under reduction='mean' it should be a positive sum")
+    return array
+
+
+@quiet
+def class_weights(class_weight, y, loss, dtype, sample_weight=None):
+    """The weight of each sample by its class, (n_samples,): the sum of weight times probability.
+
+    ``y`` is a ``target_array``. The sum goes class by class, so that no BLAS decides the bits. It
+    is multiplied with the sample's own weight, if there is one.
+    """
+    w = np.array(class_weight, dtype)
+    if loss == "softmax" and y.ndim == 1:
+        of_class = w[y.astype(np.intp)]
+    elif loss == "bce":
+        t = y.reshape(-1)
+        of_class = w[0] * (1 - t) + w[1] * t
+    else:
+        of_class = np.add.reduce(np.multiply(y.T, w[:, None]), axis=0)
+    return of_class if sample_weight is None else of_class * sample_weight
+
+
+def at_least_one_sample(n_samples, reduction):
+    """Refuse the mean over no samples; their sum is zero."""
+    if n_samples == 0 and reduction == "mean":
+        raise ValueError("X has no samples; under reduction='mean' it should have at least one")
+
+
+def logits_and_targets(z, y, w, loss):
+    """The arguments of a loss of logits, in their common dtype; y's range unchecked."""
+    z = real_array("z", z)
+    if z.ndim != 2 and (z.ndim != 1 or loss == "softmax"):
+        flat = "" if loss == "softmax" else "(n_samples,) or "
+        raise ValueError(
+            f"z has shape {z.shape}; it should have shape {flat}(n_samples, n_outputs)")
+    y = real_array("y", y)
+    classes = loss == "softmax" and y.ndim == 1
+    require_shape("y", y, z.shape[:1] if classes else z.shape)
+    arrays = [z] if classes else [z, y]
+    w = sample_weight(w, z.shape[0], "sum", None)
+    arrays += [] if w is None else [w]
+    dtype = common_dtype(*arrays)
+    z, y = as_dtype([z, y], dtype)
+    return z, y, None if w is None else converted(w, dtype)
+
+
+def order(value, n_samples):
+    """Indices ``(n_samples,)`` of samples, as intp; an index may occur twice, or not at all."""
+    # A copy, so that no other thread can change it after this check.
+    array = read_array("order", value, "biuf", "an array of integers").copy()
+    if array.dtype.kind not in "iu" and array.size:  # np.asarray([]) is float64
+        raise TypeError(f"order has dtype {array.dtype}; it should be an array of integers")
+    require_shape("order", array, (n_samples,))
+    bad = (array < 0) | (array >= n_samples)  # before the cast to intp, which wraps
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(
+            f"order has {array[i]!s} at position {i}; it should be in [0, {n_samples})")
+    return plain(array, np.intp)

@@ -1,0 +1,90 @@
+"""Calls whose arguments do not bind, and the decorators of public functions in Python."""
+
+import functools
+import inspect
+
+import numpy as np
+
+from .numbers import integer
+
+# The caller's np.errstate, or warnings that are errors, should not decide what is computed: an
+# overflow is an infinity here, which is refused later or passes as one. To decorate with.
+quiet = np.errstate(all="ignore")
+
+
+IN_USE = ("this {} is in use by another thread; give each thread its own, "
+          "or wait for the call that is running")
+
+def unbound(function, given, names):
+    """The message for a call whose arguments do not bind to the parameters; ``None`` if they do.
+
+    ``given`` are the arguments by position, ``names`` the names of the others.
+    """
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*given, **dict.fromkeys(names))
+        return None
+    except TypeError:
+        pass
+    call = _name_of_call(function, given)
+    parameters = list(signature.parameters.values())
+    if parameters[:1] and parameters[0].name == "self":
+        parameters, given = parameters[1:], given[1:]
+    usage = call.rpartition(".")[2] + str(signature.replace(parameters=parameters))
+    places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    known = [p.name for p in parameters]
+    unknown = [name for name in names if name not in known]
+    twice = [name for name in places[:len(given)] if name in names]
+    if unknown:
+        near = nearest(unknown[0], known)
+        hint = f" (did you mean {near!r}?)" if near else ""
+        what = f"has no argument {unknown[0]!r}{hint}"
+    elif len(given) > len(places):
+        plural = "s" * (len(places) != 1)
+        what = f"takes {len(places)} argument{plural} by position and got {len(given)}"
+        if places[:1] == ["layer_sizes"] and all(integer(size) is not None for size in given):
+            usage = f"{call}({list(given)}{', ...' * (len(places) > 1)}): layer_sizes is a sequence"
+    elif twice:
+        what = f"got {twice[0]!r} both by position and by name"
+    else:
+        missing = [p.name for p in parameters[len(given):]
+                   if p.default is p.empty and p.name not in names]
+        what = f"lacks {', '.join(missing)}"
+    return f"{call} {what}; the call should be {usage}"
+
+
+def _name_of_call(function, given):
+    """``MLP`` of its `__init__`, ``Adam.step`` of a method that an Adam inherits."""
+    owner, _, name = function.__qualname__.rpartition(".")
+    if name.startswith("_"):
+        return owner
+    if given and getattr(type(given[0]), name, None) is function:
+        owner = type(given[0]).__name__
+    return f"{owner}.{name}" if owner else name
+
+
+def nearest(name, names):
+    """The name that is most similar to a misspelt one; ``None`` if none is similar."""
+    import difflib  # slow to import, and needed only for an error
+    lower = {known.lower(): known for known in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), lower, n=1)
+    return lower[close[0]] if close else None
+
+
+def explained(function):
+    """The Python function with the errors of `unbound`; `_calls` does it for compiled functions."""
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            message = unbound(call, args, kwargs)
+            if message is None:
+                raise
+        raise TypeError(message)
+    return call
+
+
+def public(function):
+    """`explained` and `quiet`."""
+    return explained(quiet(function))

@@ -1,0 +1,76 @@
+"""Losses by name, and the options that modify them."""
+
+import reprlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from .arrays import real_array, require_shape
+from .numbers import as_numbers, choice, fraction, integer, non_negative, positive
+
+LOSSES = ("bce", "softmax", "squared_error", "poisson")
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
+
+
+class LossOptions(NamedTuple):
+    """A loss by name, and what modifies it."""
+
+    name: str = "bce"
+    pos_weight: tuple | None = None  # one for each output
+    class_weight: tuple | None = None  # one for each class
+    label_smoothing: float = 0.0
+
+    def smoothing(self, n_outputs):
+        """(a, b) of the target t = a y + b."""
+        if self.label_smoothing == 0:
+            return 1.0, 0.0
+        n_classes = 2 if self.name == "bce" else n_outputs
+        return 1 - self.label_smoothing, self.label_smoothing / n_classes
+
+
+def loss_options(loss, n_outputs, pos_weight=None, class_weight=None, label_smoothing=0.0):
+    """The options of a loss; refuses those that this loss does not take."""
+    name = choice("loss", loss, LOSSES)
+    if name == "softmax" and n_outputs < 2:
+        raise ValueError(f"there is {n_outputs} output; under loss='softmax' there should be at "
+                         "least 2")
+    smoothing = fraction("label_smoothing", label_smoothing)
+    if smoothing and name not in ("bce", "softmax"):
+        raise ValueError(
+            f"label_smoothing is {label_smoothing!r}; under loss={name!r} it should be 0")
+    return LossOptions(name, _pos_weight(pos_weight, n_outputs, name),
+                       _class_weight(class_weight, n_outputs, name), smoothing)
+
+
+def _pos_weight(value, n_outputs, loss):
+    if value is None:
+        return None
+    if loss != "bce":
+        raise ValueError(
+            f"pos_weight is {reprlib.repr(value)}; under loss={loss!r} it should be None")
+    array = real_array("pos_weight", as_numbers(value), np.float64)
+    if array.ndim == 0:
+        return (positive("pos_weight", array.item()),) * n_outputs
+    require_shape("pos_weight", array, (n_outputs,))
+    return tuple(positive(f"pos_weight[{j}]", p) for j, p in enumerate(array.tolist()))
+
+
+def _class_weight(value, n_outputs, loss):
+    if value is None:
+        return None
+    n_classes = {"softmax": n_outputs, "bce": 2 if n_outputs == 1 else 0}.get(loss, 0)
+    if not n_classes:
+        raise ValueError(f"class_weight is {reprlib.repr(value)}; under loss={loss!r} with "
+                         f"{n_outputs} outputs it should be None")
+    if isinstance(value, Mapping):  # a class that is not named counts 1
+        unknown = [key for key in value if integer(key) not in range(n_classes)]
+        if unknown:
+            raise ValueError(f"class_weight has the key {unknown[0]!r}; "
+                             f"its keys should be integers in [0, {n_classes})")
+        value = [value.get(c, 1.0) for c in range(n_classes)]
+    if isinstance(value, str):
+        raise ValueError(f"class_weight is {value!r}; it should be a dict or {n_classes} numbers, "
+                         "one for each class")
+    array = real_array("class_weight", as_numbers(value), np.float64, shape=(n_classes,))
+    return tuple(non_negative(f"class_weight[{c}]", w) for c, w in enumerate(array.tolist()))

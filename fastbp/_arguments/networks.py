@@ -1,0 +1,100 @@
+"""Networks: layer sizes, weights and biases, and what a model file says beside them."""
+
+import reprlib
+
+import numpy as np
+
+from .arrays import as_dtype, common_dtype, real_array, require_shape, shown
+from .numbers import integer, sequence, strings
+
+_SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
+
+
+def layer_sizes(value, name="layer_sizes", given=None):
+    """Two or more integers of at least 1 whose parameters can be addressed, as a tuple.
+
+    ``given`` is the caller's argument of that ``name``, if it is not ``value`` itself.
+    """
+    shown_value = reprlib.repr(value if given is None else given)
+    sizes, n_bytes = [], 0
+    try:
+        len(value)  # an iterator may never end
+        for size in map(integer, value):
+            if size is None or size < 1:
+                sizes = []
+                break
+            n_bytes += 8 * (sizes[-1] + 1) * size if sizes else 0
+            if n_bytes > _SIZE_MAX:
+                raise ValueError(f"{name} is {shown_value}; "
+                                 f"its parameters should fit in {_SIZE_MAX} bytes")
+            sizes.append(size)
+    except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
+        sizes = []
+    if len(sizes) < 2:
+        raise ValueError(f"{name} is {shown_value}; "
+                         "it should be two or more integers, each at least 1")
+    return tuple(sizes)
+
+
+def layer_arrays(weights, biases):
+    """Weights ``(fan_in, fan_out)`` that chain, biases ``(fan_out,)``, both in one dtype; sizes."""
+    weights, biases = sequence("weights", weights), sequence("biases", biases)
+    if not weights or len(biases) != len(weights):
+        raise ValueError(f"weights has {len(weights)} arrays and biases has {len(biases)}; "
+                         "there should be as many of one as of the other, at least one")
+    weights = [real_array(f"weights[{i}]", W) for i, W in enumerate(weights)]
+    biases = [real_array(f"biases[{i}]", b) for i, b in enumerate(biases)]
+    sizes = ["fan_in"]
+    try:
+        for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
+            require_shape(f"weights[{i}]", W, (sizes[-1], "fan_out"))
+            if 0 in W.shape:
+                raise ValueError(f"weights[{i}] has shape {W.shape}; "
+                                 "its fan_in and fan_out should be at least 1")
+            sizes[-1:] = W.shape
+            if b.shape != (sizes[-1],) and b.shape == W.shape[:1]:
+                raise ValueError(f"biases[{i}] has shape {b.shape}; it should have shape "
+                                 f"{shown(sizes[-1:])}, or weights[{i}], {W.shape}, be "
+                                 "transposed: it is (fan_in, fan_out)")
+            require_shape(f"biases[{i}]", b, (sizes[-1],))
+    except ValueError:
+        columns = [b.size for b in biases]
+        rows = [weights[0].shape[-1] if weights[0].ndim else 0, *columns]
+        refuse_transposed("weights", weights, list(zip(rows, columns, strict=False)), "io")
+        raise
+    dtype = common_dtype(*weights, *biases)
+    return as_dtype(weights, dtype), as_dtype(biases, dtype), tuple(sizes)
+
+
+def refuse_transposed(name, arrays, shapes, layout):
+    """Raise if ``arrays`` do not have the ``shapes`` that weights have in ``layout``, but in the
+    other one."""
+    found = [np.shape(array) for array in arrays]
+    if found != shapes and found == [shape[::-1] for shape in shapes]:
+        own, other = ("(fan_in, fan_out)", "(fan_out, fan_in)")[::1 if layout == "io" else -1]
+        raise ValueError(
+            f"{name} look transposed: their shapes are {reprlib.repr(found)}, {other}; they should "
+            f"be {own}, or be given to Layers(layout={'oi' if layout == 'io' else 'io'!r})")
+
+
+def standardisation(name, value, n_features):
+    """``feature_mean`` or ``feature_scale`` of a model, float64 ``(n_features,)``."""
+    array = real_array(name, value, np.float64, shape=(n_features,))
+    fits, wanted = np.isfinite(array), "finite"
+    if name == "feature_scale":
+        fits, wanted = fits & (array > 0), "finite and above 0"
+    if not fits.all():
+        i = int(np.argmin(fits))
+        raise ValueError(f"{name} has {array[i]} at position {i}; it should be {wanted}")
+    return array
+
+
+def labels(name, value, n):
+    """No names, or ``n`` different ones, as a tuple; any number of them if ``n`` is ``None``."""
+    names = tuple(strings(name, value))
+    if names and n is not None and len(names) != n:
+        raise ValueError(f"{name} has {len(names)} names; it should have {n}, or none")
+    if len(set(names)) != len(names):
+        twice = next(each for i, each in enumerate(names) if each in names[:i])
+        raise ValueError(f"{name} has {twice!r} twice; its names should differ")
+    return names

@@ -1,0 +1,132 @@
+"""Numbers, names and sequences."""
+
+import math
+import operator
+import reprlib
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def choice(name, value, allowed):
+    """``value`` if it is one of the strings ``allowed``."""
+    if isinstance(value, str) and value in allowed:
+        return str(value)
+    raise ValueError(
+        f"{name} is {reprlib.repr(value)}; it should be one of {', '.join(map(repr, allowed))}")
+
+
+def real_dtype(value):
+    """float32 or float64 in any spelling of NumPy, but ``None``, which NumPy reads as float64."""
+    try:
+        dtype = None if value is None else np.dtype(value)
+    except MemoryError:
+        raise
+    except Exception:  # NumPy's parser of dtype strings raises more than TypeError
+        dtype = None
+    if dtype is None or dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {reprlib.repr(value)}; it should be 'float32' or 'float64'")
+    return dtype
+
+
+def integer(value):
+    """``value`` as an int, ``None`` if it is not an integer; a bool is not."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def as_number(value):
+    """A number of any kind as an int or a float; anything else, and a bool, as it is."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def as_numbers(value):
+    """`as_number` of a number, or of each in a list or tuple: NumPy cannot read a Fraction."""
+    return [*map(as_number, value)] if isinstance(value, (list, tuple)) else as_number(value)
+
+
+def count(name, value, minimum=1):
+    """An integer of at least ``minimum``."""
+    number = integer(value)
+    if number is None or number < minimum:
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        raise (ValueError if is_number else TypeError)(
+            f"{name} is {reprlib.repr(value)}; it should be an integer of at least {minimum}")
+    return number
+
+
+def n_threads(value):
+    """A number of threads, or ``None`` to have it chosen."""
+    return None if value is None else count("n_threads", value)
+
+
+def _float(name, value, wanted, fits):
+    """``value`` as a float for which ``fits`` is true; ``wanted`` says when that is."""
+    number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a number {wanted}")
+    try:
+        number = float(number)
+    except OverflowError:
+        number = math.inf
+    if not fits(number):
+        raise ValueError(f"{name} is {reprlib.repr(value)}; it should be a number {wanted}")
+    return number
+
+
+def positive(name, value):
+    """A finite float above 0."""
+    return _float(name, value, "above 0, and finite", lambda x: 0 < x < math.inf)
+
+
+def non_negative(name, value):
+    """A finite float of at least 0."""
+    return _float(name, value, "of at least 0, and finite", lambda x: 0 <= x < math.inf)
+
+
+def fraction(name, value):
+    """A float in [0, 1)."""
+    return _float(name, value, "in [0, 1)", lambda x: 0 <= x < 1)
+
+
+def boolean(name, value):
+    """``True`` or ``False``, Python's or NumPy's; 0 and 1 are neither."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be True or False")
+    return bool(value)
+
+
+def string(name, value):
+    """A str."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a str")
+    return value
+
+
+def strings(name, value):
+    """A list of str. A single str is refused, although it is a sequence of str."""
+    found = None if isinstance(value, str) else sequence(name, value)
+    if found is None or not all(isinstance(each, str) for each in found):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a sequence of str")
+    return found
+
+
+def sequence(name, value):
+    """``value`` as a list; a generator is refused, because its length is unknown."""
+    try:
+        len(value)
+        return list(value)
+    except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
+        raise TypeError(
+            f"{name} is of type {type(value).__name__}; it should be a sequence") from None

@@ -1,0 +1,112 @@
+"""Optimizers: hyper-parameters, the vectors of a step, and the state that is saved."""
+
+import numpy as np
+
+from .arrays import converted, real_array, require_shape, require_writable, same_memory
+from .numbers import boolean, fraction, sequence
+
+MOST_STEPS = 2**53  # beyond that t + 1 == t in float64
+
+
+def betas(value):
+    """Adam's two decay rates, each a ``fraction``."""
+    pair = sequence("betas", value)
+    if len(pair) != 2:
+        raise ValueError(f"betas has {len(pair)} entries; it should have two, each in [0, 1)")
+    return fraction("betas[0]", pair[0]), fraction("betas[1]", pair[1])
+
+
+def nesterov(value, momentum):
+    """A boolean; looking a momentum step ahead needs a momentum."""
+    if boolean("nesterov", value) and momentum == 0:
+        raise ValueError("nesterov is True and momentum is 0; momentum should be above 0")
+    return bool(value)
+
+
+def optimizer_arrays(params, grad):
+    """The flat arrays of ``opt.step``: of one float dtype and one length, ``params`` writable."""
+    for name, array in (("params", params), ("grad", grad)):
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} is of type {type(array).__name__}; it should be an ndarray")
+        if array.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} has dtype {array.dtype}; it should have float32 or float64")
+    if grad.dtype != params.dtype:
+        raise TypeError(
+            f"grad has dtype {grad.dtype}; it should have that of params, {params.dtype}")
+    require_shape("params", params, ("n_params",))
+    require_shape("grad", grad, params.shape)
+    require_writable("params", params)
+    if not (grad.flags.c_contiguous and grad.flags.aligned):
+        raise ValueError("grad is not C-contiguous and aligned; it should be")
+    if not same_memory(params, grad) and np.may_share_memory(params, grad):
+        raise ValueError("grad overlaps params; it should have memory of its own")
+    return np.asarray(params), np.asarray(grad)
+
+
+def state_dict(d, needed):
+    """Refuse a value that is no dict, or lacks a name of ``needed``."""
+    if not isinstance(d, dict):
+        raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
+    missing = sorted(needed - d.keys())
+    if missing:
+        raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
+                         f"{', '.join(sorted(needed))}")
+
+
+def state_vectors(d, needed, names):
+    """Copies of the vectors in a `state_dict`, by name: all of ``names``, or none before a step."""
+    state = {name: real_array(name, d[name], ndim=1).copy() for name in names if name in d}
+    if d.keys() != needed | state.keys() or len(state) not in (0, len(names)):
+        raise ValueError(f"state_dict has {', '.join(map(str, d))}; it should have "
+                         f"{', '.join(sorted(needed))} and, after a step, {', '.join(names)}")
+    return state
+
+
+def steps(t, names, state):
+    """Refuse a number of steps that the vectors of a `state_dict` do not go with."""
+    if t > MOST_STEPS:
+        raise ValueError(f"t is {t}; it should be at most {MOST_STEPS}")
+    if t and names and not state:
+        raise ValueError(f"state_dict has t = {t} and lacks {', '.join(names)}; it should have "
+                         "them after a step")
+    if len({(vector.size, vector.dtype) for vector in state.values()}) > 1:
+        raise ValueError(f"{' and '.join(names)} should have one size and dtype")
+
+
+def saved_powers(value, t):
+    """``beta_powers`` of a `state_dict`, each a ``fraction``; 1 before the first step."""
+    powers = sequence("beta_powers", value)
+    if len(powers) != 2:
+        raise ValueError(f"beta_powers has {len(powers)} entries; it should have two")
+    return [fraction("beta_powers", power) if t else 1.0 for power in powers]
+
+
+def eps_in(dtype, eps):
+    """Refuse an ``eps`` that rounds to 0 in ``dtype``."""
+    if converted(np.asarray(eps), dtype) == 0:
+        raise ValueError(f"eps is {eps}; it should be above 0 as {dtype}")
+
+
+def state_vector(name, vector, squares):
+    """Refuse values that no step with finite numbers leads to; a mean of squares may overflow."""
+    wanted = "at least 0" if squares else "finite"
+    bad = ~(vector >= 0 if squares else np.isfinite(vector))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(f"{name} has {vector[i]} at position {i}; it should be {wanted}")
+
+
+def beta_powers(powers, betas, t):
+    """Refuse powers that are not beta^t, up to t roundings and the spacing of subnormal numbers."""
+    for power, beta in zip(powers, betas, strict=True):
+        if abs(power - beta**t) > t * 2.0**-52 * beta**t + 2.0**-1022:
+            raise ValueError(f"beta_powers is {tuple(powers)}; after t = {t} steps with betas "
+                             f"{tuple(betas)} it should be {tuple(b**t for b in betas)}")
+
+
+def optimizer_state(n_params, dtype_of_params, size, dtype):
+    """Refuse parameters of another size or dtype than the optimizer's state has."""
+    if (n_params, dtype_of_params) != (size, dtype):
+        raise ValueError(f"params has {n_params} entries of {dtype_of_params}; "
+                         f"it should have {size} of {np.dtype(dtype)}, as at the first step: "
+                         "an optimizer belongs to one network")
