@@ -68,9 +68,14 @@ def record(networks):
     _files.write_file(RECORD, (json.dumps(document, indent=1) + "\n").encode())
 
 
+def _recorded(networks):
+    """Those that this version of the contract has digests of."""
+    return [case for case in networks if case.contract <= dispatch.CONTRACT_VERSION]
+
+
 def _gradients(networks, dtype, n_threads=1):
     arrays = []
-    for case in networks:
+    for case in _recorded(networks):
         net, X, y = case.problem(dtype)
         net.n_threads = n_threads
         net.backprop(X, y)
@@ -81,7 +86,7 @@ def _gradients(networks, dtype, n_threads=1):
 def _rows(networks, dtype, size=None):
     """Of f, h_L and dL/dX, `size` rows of a batch at a time, or all."""
     arrays = []
-    for case in networks:
+    for case in _recorded(networks):
         net, X, _ = case.problem(dtype)
         layers = fastbp.Layers(case.sizes, [case.activation] * (len(case.sizes) - 1), dtype=dtype,
                                n_threads=1)

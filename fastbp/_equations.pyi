@@ -4,9 +4,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbp._arguments import ActivationName, LossName
+
 _Floats: TypeAlias = NDArray[np.floating[Any]]
-_Activation: TypeAlias = Literal["sigmoid", "tanh", "relu", "identity"]
-_Loss: TypeAlias = Literal["bce", "softmax", "squared_error", "poisson"]
 
 def sigmoid(z: ArrayLike, out: _Floats | None = None) -> _Floats: ...
 def sigmoid_backward(grad: ArrayLike, h: ArrayLike, out: _Floats | None = None) -> _Floats: ...
@@ -14,7 +14,7 @@ def delta_step(
     delta_next: ArrayLike, W_next: ArrayLike, h: ArrayLike, out: _Floats | None = None
 ) -> _Floats: ...
 def weight_grad(h_prev: ArrayLike, delta: ArrayLike) -> tuple[_Floats, _Floats]: ...
-def activate(z: ArrayLike, activation: _Activation = "sigmoid") -> tuple[_Floats, _Floats]: ...
+def activate(z: ArrayLike, activation: ActivationName = "sigmoid") -> tuple[_Floats, _Floats]: ...
 def bce_with_logits(
     z: ArrayLike,
     y: ArrayLike,
@@ -43,8 +43,8 @@ def backprop(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    activation: _Activation = "sigmoid",
-    loss: _Loss = "bce",
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
     sample_weight: ArrayLike | None = None,
     reduction: Literal["sum", "mean"] = "sum",
     pos_weight: ArrayLike | None = None,

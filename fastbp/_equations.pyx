@@ -6,8 +6,8 @@ the same functions in plain NumPy.
 """
 
 from fastbp import _arguments
+from fastbp._arguments import ACTIVATIONS, LOSSES, OUTPUTS
 from fastbp._calls import explain
-from fastbp._engine.network import ACTIVATIONS
 
 cimport numpy as cnp
 from libc.float cimport DBL_MAX
@@ -33,6 +33,9 @@ from fastbp._problem cimport Problem, divisor_of, new_problem
 
 cnp.import_array()
 
+cdef frozenset DISTRIBUTIONS = frozenset(
+    name for name, loss in LOSSES.items() if loss.is_distribution)
+
 
 cdef inline const KernelTable* kernels_of(object array):
     return kernels(cnp.PyArray_ITEMSIZE(array))
@@ -40,8 +43,8 @@ cdef inline const KernelTable* kernels_of(object array):
 
 cdef inline Activation activation_of(object name) except *:
     if type(name) is not str or name not in ACTIVATIONS:
-        name = _arguments.choice("activation", name, _arguments.ACTIVATIONS)
-    return ACTIVATIONS[name]
+        name = _arguments.choice("activation", name, ACTIVATIONS)
+    return <Activation> <int> OUTPUTS[name]
 
 
 cdef inline object scalar_or_array(object array):
@@ -163,7 +166,8 @@ cdef bint step_fits(object delta_next, object W_next, object h) noexcept:
                        cnp.PyArray_DIM(delta_next, ndim - 1)))
 
 
-cdef bint logits_fit(object z, object y, object sample_weight, bint softmax) noexcept:
+cdef bint logits_fit(object z, object y, object sample_weight,
+                     bint is_distribution) noexcept:
     """Whether they have one dtype, and weights are in range: y and the options are looked at later.
     """
     cdef int ndim, kind
@@ -171,10 +175,10 @@ cdef bint logits_fit(object z, object y, object sample_weight, bint softmax) noe
     if not real(z):
         return False
     ndim, kind = cnp.PyArray_NDIM(z), cnp.PyArray_TYPE(z)
-    if ndim != 2 and (ndim != 1 or softmax):
+    if ndim != 2 and (ndim != 1 or is_distribution):
         return False
     n = cnp.PyArray_DIM(z, 0)
-    return ((alike(y, z) or softmax and shaped(y, kind, 1, -1, n))
+    return ((alike(y, z) or is_distribution and shaped(y, kind, 1, -1, n))
             and (sample_weight is None or shaped(sample_weight, kind, 1, -1, n)
                  and kernels_of(z).first_outside(data(sample_weight), DBL_MAX, False, n) < 0))
 
@@ -490,7 +494,7 @@ def _with_logits(name, z, y, sample_weight, options=None):
 
     These are what tests count ulps of: a call for each sample would take longer than the counting.
     """
-    if not logits_fit(z, y, sample_weight, name == "softmax"):
+    if not logits_fit(z, y, sample_weight, name in DISTRIBUTIONS):
         z, y, sample_weight = _arguments.logits_and_targets(z, y, sample_weight, name)
     cdef Py_ssize_t n = cnp.PyArray_DIM(z, 0)
     cdef Py_ssize_t outputs = cnp.PyArray_DIM(z, 1) if cnp.PyArray_NDIM(z) == 2 else 1

@@ -40,7 +40,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _mathematics
+from . import _arguments, _mathematics
 
 
 class Rounding(NamedTuple):
@@ -189,7 +189,7 @@ def identity(do, z):
     return z, Ball(np.ones_like(z.x), np.zeros_like(z.e))
 
 
-ACTIVATIONS = {"sigmoid": sigmoid, "tanh": tanh, "relu": relu, "identity": identity}
+ACTIVATIONS = {name: globals()[name] for name in _arguments.ACTIVATIONS}
 
 
 # ---- losses: delta_L of z and targets
@@ -225,7 +225,7 @@ def poisson(do, z, y):
     return do.ball(f - y, do.rounded(_size(f), _size(f) * np.expm1(z.e), do.c.sigma), 1)
 
 
-LOSSES = {"bce": bce, "softmax": softmax, "squared_error": squared_error, "poisson": poisson}
+LOSSES = {name: globals()[name] for name in _arguments.LOSSES}
 
 
 # ---- the whole gradient
@@ -259,7 +259,7 @@ def error_bound(weights, biases, X, y, rounding=FASTBP, wide=np.float64, off=Non
         Of |computed - true|.
     """
     rules = Rules(weights[0].dtype, rounding)
-    if loss == "softmax" and y.ndim == 1:
+    if _arguments.LOSSES[loss].is_distribution and y.ndim == 1:
         y = np.eye(biases[-1].size)[y.astype(np.intp)]
     W = [Ball(a.astype(wide)) for a in weights]
     b = [Ball(a.astype(wide)) for a in biases]

@@ -4,13 +4,15 @@ from typing import Any, Literal, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastbp._arguments import ActivationName, LossName
+
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 
 class Layers:
     def __init__(
         self,
         layer_sizes: Sequence[SupportsIndex],
-        activations: Sequence[Literal["sigmoid", "tanh", "relu", "identity"]],
+        activations: Sequence[ActivationName],
         *,
         dtype: DTypeLike = "float32",
         layout: Literal["io", "oi"] = "io",
@@ -54,7 +56,7 @@ class Layers:
         weight_grads: Sequence[_Floats],
         bias_grads: Sequence[_Floats],
         *,
-        loss: Literal["bce", "softmax", "squared_error", "poisson"] = "bce",
+        loss: LossName = "bce",
         sample_weight: ArrayLike | None = None,
         reduction: Literal["sum", "mean"] | float = "sum",
         pos_weight: ArrayLike | None = None,

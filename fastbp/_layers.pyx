@@ -3,9 +3,9 @@
 from numbers import Real
 
 from fastbp import _arguments
+from fastbp._arguments import ACTIVATIONS
 from fastbp._calls import explain
 from fastbp._copies import restore
-from fastbp._engine.network import ACTIVATIONS
 
 cimport numpy as cnp
 
@@ -75,12 +75,12 @@ cdef class Layers(Copied):
             raise ValueError(f"activations is {activations!r}; it should list one name for each "
                              f"of the {len(self.layer_sizes) - 1} layers")
         self.activations = tuple(
-            _arguments.choice("activations", name, tuple(ACTIVATIONS)) for name in activations)
+            _arguments.choice("activations", name, ACTIVATIONS) for name in activations)
         self.dtype = _arguments.real_dtype(dtype)
         self.layout = _arguments.choice("layout", layout, ("io", "oi"))
         self.n_threads = n_threads
         self.architecture = Architecture(
-            self.layer_sizes, [ACTIVATIONS[name] for name in self.activations],
+            self.layer_sizes, [ACTIVATIONS[name].number for name in self.activations],
             self.dtype.itemsize, self.layout == "oi")
         self.arrays = LayerArrays(self.architecture, self.dtype)
         self.passes = Workspace(self.architecture, False, True)

@@ -12,6 +12,8 @@ cdef class Loss:
     cdef const KernelTable* kernels
     cdef Criterion criterion
     cdef Target target
+    cdef double most                        # targets lie in [0, most]; anywhere if it is negative
+    cdef bint is_distribution               # y may be (n,) classes; rows of (n, n_outputs) sum to 1
     cdef Py_ssize_t n_outputs
     cdef int typenum
 

@@ -1,29 +1,27 @@
-"""A loss: which kernel computes E2 and E3, how it reads targets, and what a sample counts.
+"""A loss: the kernel of E2 and E3, how it reads targets, and the weight of each sample.
 
-| name            | output h_L | y                          | loss of a sample              |
-|-----------------|------------|----------------------------|-------------------------------|
-| "bce"           | sigma(z)   | in [0, 1]                  | -sum t log h + (1-t) log(1-h) |
-| "softmax"       | softmax(z) | a class, or probabilities  | -sum t log h                  |
-| "squared_error" | z          | real                       | sum (h - t)^2 / 2             |
-| "poisson"       | e^z        | at least 0                 | sum h - t log h               |
-
-Each pairs with its canonical output, so that delta_L = h - t. t is y with its labels smoothed;
-class weights are weights of samples.
+What is particular to each loss is in `_arguments/descriptors.py`. Class weights are weights of
+samples.
 """
 
 from fastbp import _arguments
+from fastbp._arguments import LOSSES, OUTPUTS
 
 cimport numpy as cnp
 from libc.float cimport DBL_MAX
 
 from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.table cimport EXPONENTIAL, IDENTITY, SIGMOID, SOFTMAX
+from fastbp._kernels.table cimport CRITERIA
 from fastbp._engine.arrays cimport data, ready
 
 cnp.import_array()
 
 cdef enum:
     MOST_MADE = 64
+
+if len(LOSSES) != CRITERIA:
+    raise ImportError(f"there are {CRITERIA} kernels of losses and {len(LOSSES)} descriptors; "
+                      "fastbp should be built again")
 
 cdef dict made = {}
 
@@ -53,14 +51,11 @@ cdef class Loss:
         self.pos_weight, self.class_weight = checked.pos_weight, checked.class_weight
         self.label_smoothing = checked.label_smoothing
         self.typenum, self.kernels = dtype.num, kernels(dtype.itemsize)
-        if self.name == "bce":
-            self.output, self.criterion = SIGMOID, self.kernels.bce_with_logits
-        elif self.name == "softmax":
-            self.output, self.criterion = SOFTMAX, self.kernels.softmax_with_logits
-        elif self.name == "squared_error":
-            self.output, self.criterion = IDENTITY, self.kernels.squared_error
-        else:
-            self.output, self.criterion = EXPONENTIAL, self.kernels.poisson_with_logits
+        self.criterion = self.kernels.criteria[<int> list(LOSSES).index(self.name)]
+        self.output = <Activation> <int> OUTPUTS[checked.loss.output]
+        self.is_distribution = checked.loss.is_distribution
+        most = checked.loss.targets.most
+        self.most = -1 if most is None else min(<double> most, DBL_MAX)
         self.target.scale, self.target.shift = checked.smoothing(n_outputs)
         if self.pos_weight is not None:
             self.positives = _arguments.positive_array("pos_weight", self.pos_weight, dtype)
@@ -74,27 +69,26 @@ cdef class Loss:
         return {name: value for name, value in given.items() if value is not None}
 
     cdef object targets(self, y, Py_ssize_t n):
-        cdef bint softmax = self.output == SOFTMAX
+        cdef bint fits = True
         cdef int ndim = cnp.PyArray_NDIM(y) if ready(y, self.typenum) else 0
         cdef Py_ssize_t size
         if not (ndim == 2 and cnp.PyArray_DIM(y, 0) == n
                 and cnp.PyArray_DIM(y, 1) == self.n_outputs
-                or ndim == 1 and cnp.PyArray_DIM(y, 0) == n and (softmax or self.n_outputs == 1)):
+                or ndim == 1 and cnp.PyArray_DIM(y, 0) == n
+                and (self.is_distribution or self.n_outputs == 1)):
             y = _arguments.target_array(y, n, self.n_outputs, self.dtype, self.name)
         size = cnp.PyArray_SIZE(y)
-        if softmax and cnp.PyArray_NDIM(y) == 1:
+        if self.is_distribution and cnp.PyArray_NDIM(y) == 1:
             fits = self.kernels.first_outside(data(y), self.n_outputs - 1, True, size) < 0
-        elif self.output == IDENTITY:
-            fits = True
-        else:
-            fits = self.kernels.first_outside(
-                data(y), DBL_MAX if self.output == EXPONENTIAL else 1, False, size) < 0
-            if softmax and fits:
+        elif self.most >= 0:
+            fits = self.kernels.first_outside(data(y), self.most, False, size) < 0
+            if self.is_distribution and fits:
                 fits = self.kernels.first_unnormalised(data(y), _arguments.UNIT_SUM_TOLERANCE, n,
                                                        self.n_outputs) < 0
         if not fits:
             _arguments.target_range(y, self.n_outputs, self.name)
-        return y[:] if softmax else y       # a view: its dimensions say what it is, and stay
+        # Of classes or probabilities a view, whose dimensions no other thread can change.
+        return y[:] if self.is_distribution else y
 
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean):
         cdef double total
@@ -119,7 +113,7 @@ cdef class Loss:
     cdef Batch batch(self, const char* X, y, sample_weight):
         cdef Batch batch
         batch.criterion, batch.target = self.criterion, self.target
-        batch.target.indices = self.output == SOFTMAX and cnp.PyArray_NDIM(y) == 1
+        batch.target.indices = self.is_distribution and cnp.PyArray_NDIM(y) == 1
         batch.y_width = 1 if batch.target.indices else self.n_outputs
         batch.X, batch.y, batch.sample_weight = X, data(y), data(sample_weight)
         batch.order, batch.gathered = NULL, NULL

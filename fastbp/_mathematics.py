@@ -41,7 +41,7 @@ def identity(z):
     return z, np.ones_like(z)
 
 
-ACTIVATIONS = {"sigmoid": sigmoid, "tanh": tanh, "relu": relu, "identity": identity}
+ACTIVATIONS = {name: globals()[name] for name in _arguments.ACTIVATIONS}
 
 
 # ---- E1 of the outputs: h_L
@@ -63,8 +63,9 @@ def softmax(z):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-OUTPUTS = {"bce": lambda z: sigmoid(z)[0], "softmax": softmax, "squared_error": lambda z: z,
-           "poisson": np.exp}
+OUTPUTS = {**{name: lambda z, function=function: function(z)[0]
+              for name, function in ACTIVATIONS.items()},
+           "exponential": np.exp, "softmax": softmax}
 
 
 # ---- E2, E3: the terms of L, one for each sample and output, and δ_L = f − t
@@ -75,7 +76,7 @@ def counted(w, x):
     return w * np.where((w == 0) & np.isinf(x), 0, x)
 
 
-def bce(z, t, p=None):
+def bce_loss(z, t, p=None):
     """Binary cross-entropy; t = 1 counts ``p`` times."""
     e = np.exp(-_abs(z))
     q = e / (1 + e)
@@ -88,7 +89,7 @@ def bce(z, t, p=None):
     return terms, np.where(negative, c * q - p * t, (1 - t) - c * q)
 
 
-def cross_entropy(z, t):
+def softmax_loss(z, t):
     """Cross-entropy of a softmax: Σ_j t_j ((m − z_j) + log S), S = 1 + R, m = max_j z_j.
 
     R sums e^{z_j − m} over all j but one of the largest: log1p(R) and R/S keep what rounding takes
@@ -102,18 +103,17 @@ def cross_entropy(z, t):
     return terms, np.where(others | (t <= 0.5), e / S - t, (1 - t) - R / S)
 
 
-def squared_error(z, t):
+def squared_error_loss(z, t):
     return (z - t) / 2 * (z - t), z - t
 
 
-def poisson(z, t):
+def poisson_loss(z, t):
     """e^z − t z, which is e^z where that is infinite."""
     f = np.exp(z)
     return f - counted(t, np.where(np.isinf(f), 0, z)), f - t
 
 
-LOSSES = {"bce": bce, "softmax": cross_entropy, "squared_error": squared_error,
-          "poisson": poisson}
+LOSSES = {name: globals()[f"{name}_loss"] for name in _arguments.LOSSES}
 
 
 def weighted_loss(options, z, y, w=None):
@@ -122,7 +122,7 @@ def weighted_loss(options, z, y, w=None):
     ``options`` is a `_arguments.LossOptions`; y may be the classes of a softmax.
     """
     n_outputs = z.shape[1] if z.ndim == 2 else 1
-    if options.name == "softmax" and y.ndim == 1:
+    if options.loss.is_distribution and y.ndim == 1:
         y = np.eye(n_outputs, dtype=z.real.dtype)[y.astype(np.intp)]
     a, b = options.smoothing(n_outputs)
     t = y if a == 1 else a * y + z.real.dtype.type(b)

@@ -4,6 +4,7 @@ from typing import Any, Literal, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastbp._arguments import ActivationName, LossName
 from fastbp._optim import SGD, Adam
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -15,8 +16,8 @@ class MLP:
         self,
         layer_sizes: Sequence[SupportsIndex],
         *,
-        activation: Literal["sigmoid", "tanh", "relu", "identity"] = "sigmoid",
-        loss: Literal["bce", "softmax", "squared_error", "poisson"] = "bce",
+        activation: ActivationName = "sigmoid",
+        loss: LossName = "bce",
         dtype: DTypeLike = "float32",
         seed: _Random | None = None,
         n_threads: SupportsIndex | None = None,

@@ -7,9 +7,9 @@ gradient, so that an optimiser step is one kernel call. The passes themselves ar
 import numpy as np
 
 from fastbp import _arguments, _random
+from fastbp._arguments import ACTIVATIONS
 from fastbp._calls import explain
 from fastbp._copies import OWN, new, restore
-from fastbp._engine.network import ACTIVATIONS
 
 cimport numpy as cnp
 
@@ -171,7 +171,7 @@ cdef class MLP(Copied):
         if self.shape != NULL:
             raise RuntimeError("this MLP is initialised already; make another")
         self.layer_sizes = _arguments.layer_sizes(layer_sizes)
-        self.activation = _arguments.choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation = _arguments.choice("activation", activation, ACTIVATIONS)
         self.dtype = _arguments.real_dtype(dtype)
         # first of all that is made of the sizes, and not yet touched: refused at once, if at all
         size = sum([(fan_in + 1) * fan_out
@@ -188,7 +188,7 @@ cdef class MLP(Copied):
         self.n_params = flat.size
         self.weights, self.biases = self._views(flat)
         self.weight_grads, self.bias_grads = self._views(slope)
-        hidden = [ACTIVATIONS[self.activation]] * (len(self.layer_sizes) - 2)
+        hidden = [ACTIVATIONS[self.activation].number] * (len(self.layer_sizes) - 2)
         self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
                                          self.dtype.itemsize, False)
         self.workspace = Workspace(self.architecture, True)

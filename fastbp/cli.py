@@ -106,9 +106,11 @@ def _parser():
     bench = commands.add_parser("bench", help=what, description=what)
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
     bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
-    bench.add_argument("--activation", choices=_arguments.ACTIVATIONS, default="sigmoid",
+    bench.add_argument("--activation", choices=tuple(_arguments.ACTIVATIONS),
+                       default=_arguments.DEFAULTS["activation"],
                        help="of the hidden units; default %(default)s")
-    bench.add_argument("--loss", choices=_arguments.LOSSES, default="bce",
+    bench.add_argument("--loss", choices=tuple(_arguments.LOSSES),
+                       default=_arguments.DEFAULTS["loss"],
                        help="default %(default)s; softmax needs two outputs")
     bench.add_argument("--quick", action="store_true",
                        help="fewer networks and repetitions, without torch.compile")

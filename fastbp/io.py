@@ -235,10 +235,8 @@ def _rebuild(metadata, tensors, n_threads):
 
 
 def _n_classes(net):
-    """How many classes the outputs tell apart; None for several outputs of two classes each."""
-    if net.loss == "softmax":
-        return net.layer_sizes[-1]
-    return 2 if net.loss == "bce" and net.layer_sizes[-1] == 1 else None
+    """How many classes the outputs tell apart; None if they do not, or each output tells two."""
+    return _arguments.LOSSES[net.loss].n_classes(net.layer_sizes[-1])
 
 
 def _check_tensors(tensors, sizes, dtype):

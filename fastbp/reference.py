@@ -349,7 +349,7 @@ def forward(weights, biases, X, *, activation="sigmoid", loss="bce"):
     """Logits z_L and outputs h_L (E1), each (n, n_outputs), of the network `backprop` takes."""
     name = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
     z = _mathematics.forward(*_network(weights, biases, X), name)[-1]
-    return z, _mathematics.OUTPUTS[_arguments.loss_options(loss, z.shape[1]).name](z)
+    return z, _mathematics.OUTPUTS[_arguments.loss_options(loss, z.shape[1]).loss.output](z)
 
 
 @_arguments.public

@@ -1,9 +1,10 @@
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbp._arguments import ActivationName, LossName
 from fastbp._equations import activate as activate
 from fastbp._equations import backprop as backprop
 from fastbp._equations import bce_with_logits as bce_with_logits
@@ -22,8 +23,8 @@ def forward(
     biases: Sequence[ArrayLike],
     X: ArrayLike,
     *,
-    activation: Literal["sigmoid", "tanh", "relu", "identity"] = "sigmoid",
-    loss: Literal["bce", "softmax", "squared_error", "poisson"] = "bce",
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
 ) -> tuple[_Floats, _Floats]: ...
 
 class SGD:

@@ -12,8 +12,9 @@ import numpy as np
 from hypothesis import strategies as st
 from strategies import Argument, Fault, arrays, choices, scalars
 
-LOSSES = ("bce", "softmax", "squared_error", "poisson")
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
+from fastbp import _arguments
+
+LOSSES, ACTIVATIONS = tuple(_arguments.LOSSES), tuple(_arguments.ACTIVATIONS)
 OPTIONS = ("pos_weight", "class_weight")
 ABSENT = Argument(None, None)
 

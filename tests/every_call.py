@@ -12,8 +12,9 @@ import numpy as np
 from fastbp._unchecked import UncheckedLayers
 
 import fastbp
+from fastbp import _arguments
 
-HIDDEN = ("sigmoid", "tanh", "relu", "identity")
+HIDDEN = tuple(_arguments.ACTIVATIONS)
 
 
 class Call(NamedTuple):

@@ -73,7 +73,7 @@ def complex_step(weights, biases, X, y):
         for a, grad in zip(arrays, grads, strict=True):
             for index in np.ndindex(a.shape):
                 real, a[index] = a[index], a[index] + 1e-200j
-                terms, _ = _mathematics.bce(_mathematics.forward(*wide, X)[-1], y)
+                terms, _ = _mathematics.bce_loss(_mathematics.forward(*wide, X)[-1], y)
                 grad[index] = terms.sum().imag / 1e-200
                 a[index] = real
     return gradients

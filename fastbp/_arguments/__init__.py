@@ -1,13 +1,14 @@
 """Every refusal of an argument: what may come in, and what is said when it may not.
 
-    numbers     numbers, names, sequences
-    calls       which arguments a call has
-    tables      pandas, polars, Arrow: their columns as arrays
-    arrays      arrays as the kernels take them, and where results are written
-    losses      the descriptors of losses and activations, and the options of a loss
-    batches     targets, weights of samples, their order
-    networks    layer sizes, weights and biases
-    optimizers  hyper-parameters, steps, saved states
+    numbers      numbers, names, sequences
+    calls        which arguments a call has
+    tables       pandas, polars, Arrow: their columns as arrays
+    arrays       arrays as the kernels take them, and where results are written
+    descriptors  all that is particular to an activation or a loss
+    losses       the options of a loss
+    batches      targets, weights of samples, their order
+    networks     layer sizes, weights and biases
+    optimizers   hyper-parameters, steps, saved states
 
 A check returns its argument in the form that the kernels take, or raises: ``TypeError`` for a value
 of the wrong kind, ``ValueError`` for one of the right kind that does not fit. A message is one
@@ -40,7 +41,8 @@ from .batches import (
     targets,
 )
 from .calls import IN_USE, explained, nearest, public, quiet, unbound
-from .losses import ACTIVATIONS, LOSSES, LossOptions, loss_options
+from .descriptors import ACTIVATIONS, DEFAULTS, LOSSES, OUTPUTS, ActivationName, LossName
+from .losses import LossOptions, loss_options
 from .networks import labels, layer_arrays, layer_sizes, refuse_transposed, standardisation
 from .numbers import (
     as_number,

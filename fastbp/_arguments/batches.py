@@ -14,66 +14,61 @@ from .arrays import (
     shown,
 )
 from .calls import quiet
+from .descriptors import LOSSES
 
 UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or summed there
 
 
-@quiet
-def unit_interval_rows(name, array):
-    """Raise for the first entry outside [0, 1] or NaN."""
-    bad = ~((array >= 0) & (array <= 1))
-    if bad.any():
-        refuse_row(name, array, bad, "in [0, 1]")
+def target_array(y, n_samples, n_outputs, dtype, name):
+    """``y`` of a loss as ``(n_samples, n_outputs)``, its range unchecked.
 
-
-def target_array(y, n_samples, n_outputs, dtype, loss="bce"):
-    """``y`` as ``(n_samples, n_outputs)``, its range unchecked.
-
-    ``(n_samples,)`` is one output, or a class of each sample under "softmax", which stays so.
+    ``(n_samples,)`` is one output; or the class of each sample, and then it stays so.
     """
     array = real_array("y", y, dtype)
-    wanted = (n_samples, n_outputs)
+    loss, wanted = LOSSES[name], (n_samples, n_outputs)
     if array.shape == (n_samples,):
-        if loss == "softmax":
+        if loss.is_distribution:
             return array
         if n_outputs == 1:
             return array.reshape(wanted)
     if array.shape != wanted:
-        flat = n_outputs == 1 or loss == "softmax"
+        flat = n_outputs == 1 or loss.is_distribution
         alternative = f"{shown((n_samples,))} or " if flat else ""
-        classes = loss == "bce" and array.shape == (n_samples,)
-        hint = ", or be classes under loss='softmax'" * classes
+        hint = ""
+        if loss.labels and array.shape == (n_samples,):
+            others = [repr(each.name) for each in LOSSES.values() if each.is_distribution]
+            hint = f", or be classes under loss={' or '.join(others)}"
         raise ValueError(
             f"y has shape {array.shape}; it should have shape {alternative}{shown(wanted)}{hint}")
     return array
 
 
 @quiet
-def target_range(y, n_outputs, loss):
+def target_range(y, n_outputs, name):
     """Raise for the first entry of a ``target_array`` that is outside the range of the loss."""
-    if loss == "softmax" and y.ndim == 1:
+    loss = LOSSES[name]
+    if loss.is_distribution and y.ndim == 1:
         bad = ~((y >= 0) & (y < n_outputs) & (y == np.floor(y)))
         if bad.any():
             refuse_row("y", y, bad, f"a class, an integer in [0, {n_outputs})")
-    elif loss == "poisson":
-        bad = ~((y >= 0) & (y < np.inf))
+        return
+    if loss.targets.most is not None:
+        bad = ~((y >= 0) & (y <= loss.targets.most) & (y < np.inf))
         if bad.any():
-            refuse_row("y", y, bad, "finite and at least 0")
-    elif loss != "squared_error":
-        unit_interval_rows("y", y)
-        if loss == "softmax":
-            total = y.sum(axis=1, dtype=np.float64)
-            bad = ~(abs(total - 1) <= UNIT_SUM_TOLERANCE)
-            if bad.any():
-                row = int(np.argmax(bad))
-                raise ValueError(f"y has a sum of {total[row]} in row {row}; it should be 1, "
-                                 f"within {UNIT_SUM_TOLERANCE:g}, or y a class for each sample")
+            refuse_row("y", y, bad, loss.targets.wanted)
+    if loss.is_distribution:
+        total = y.sum(axis=1, dtype=np.float64)
+        bad = ~(abs(total - 1) <= UNIT_SUM_TOLERANCE)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(f"y has a sum of {total[row]} in row {row}; it should be 1, "
+                             f"within {UNIT_SUM_TOLERANCE:g}, or y a class for each sample")
 
 
-def targets(y, n_samples, n_outputs, dtype, loss="bce"):
+def targets(y, n_samples, n_outputs, dtype, name):
     """Targets of a loss: a ``target_array`` in its range."""
-    array = target_array(y, n_samples, n_outputs, dtype, loss)
-    target_range(array, n_outputs, loss)
+    array = target_array(y, n_samples, n_outputs, dtype, name)
+    target_range(array, n_outputs, name)
     return array
 
 
@@ -94,16 +89,17 @@ def sample_weight(w, n_samples, reduction, dtype, name="sample_weight"):
 
 
 @quiet
-def class_weights(class_weight, y, loss, dtype, sample_weight=None):
+def class_weights(class_weight, y, name, dtype, sample_weight=None):
     """The weight of each sample by its class, (n_samples,): the sum of weight times probability.
 
     ``y`` is a ``target_array``. The sum goes class by class, so that no BLAS decides the bits. It
     is multiplied with the sample's own weight, if there is one.
     """
     w = np.array(class_weight, dtype)
-    if loss == "softmax" and y.ndim == 1:
+    loss = LOSSES[name]
+    if loss.is_distribution and y.ndim == 1:
         of_class = w[y.astype(np.intp)]
-    elif loss == "bce":
+    elif loss.labels:
         t = y.reshape(-1)
         of_class = w[0] * (1 - t) + w[1] * t
     else:
@@ -117,15 +113,15 @@ def at_least_one_sample(n_samples, reduction):
         raise ValueError("X has no samples; under reduction='mean' it should have at least one")
 
 
-def logits_and_targets(z, y, w, loss):
+def logits_and_targets(z, y, w, name):
     """The arguments of a loss of logits, in their common dtype; y's range unchecked."""
-    z = real_array("z", z)
-    if z.ndim != 2 and (z.ndim != 1 or loss == "softmax"):
-        flat = "" if loss == "softmax" else "(n_samples,) or "
+    loss, z = LOSSES[name], real_array("z", z)
+    if z.ndim != 2 and (z.ndim != 1 or loss.is_distribution):
+        flat = "" if loss.is_distribution else "(n_samples,) or "
         raise ValueError(
             f"z has shape {z.shape}; it should have shape {flat}(n_samples, n_outputs)")
     y = real_array("y", y)
-    classes = loss == "softmax" and y.ndim == 1
+    classes = loss.is_distribution and y.ndim == 1
     require_shape("y", y, z.shape[:1] if classes else z.shape)
     arrays = [z] if classes else [z, y]
     w = sample_weight(w, z.shape[0], "sum", None)

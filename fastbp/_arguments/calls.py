@@ -11,9 +11,9 @@ from .numbers import integer
 # overflow is an infinity here, which is refused later or passes as one. To decorate with.
 quiet = np.errstate(all="ignore")
 
-
 IN_USE = ("this {} is in use by another thread; give each thread its own, "
           "or wait for the call that is running")
+
 
 def unbound(function, given, names):
     """The message for a call whose arguments do not bind to the parameters; ``None`` if they do.

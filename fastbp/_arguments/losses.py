@@ -7,48 +7,51 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrays import real_array, require_shape
+from .descriptors import DEFAULTS, LOSSES
 from .numbers import as_numbers, choice, fraction, integer, non_negative, positive
-
-LOSSES = ("bce", "softmax", "squared_error", "poisson")
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
 
 
 class LossOptions(NamedTuple):
-    """A loss by name, and what modifies it."""
+    """The name of a loss, and the options that modify it."""
 
-    name: str = "bce"
+    name: str = DEFAULTS["loss"]
     pos_weight: tuple | None = None  # one for each output
     class_weight: tuple | None = None  # one for each class
     label_smoothing: float = 0.0
+
+    @property
+    def loss(self):
+        """The descriptor."""
+        return LOSSES[self.name]
 
     def smoothing(self, n_outputs):
         """(a, b) of the target t = a y + b."""
         if self.label_smoothing == 0:
             return 1.0, 0.0
-        n_classes = 2 if self.name == "bce" else n_outputs
+        n_classes = n_outputs if self.loss.is_distribution else 2
         return 1 - self.label_smoothing, self.label_smoothing / n_classes
 
 
 def loss_options(loss, n_outputs, pos_weight=None, class_weight=None, label_smoothing=0.0):
     """The options of a loss; refuses those that this loss does not take."""
-    name = choice("loss", loss, LOSSES)
-    if name == "softmax" and n_outputs < 2:
-        raise ValueError(f"there is {n_outputs} output; under loss='softmax' there should be at "
-                         "least 2")
+    loss = LOSSES[choice("loss", loss, LOSSES)]
+    if loss.is_distribution and n_outputs < 2:
+        raise ValueError(f"there is {n_outputs} output; under loss={loss.name!r} there should be "
+                         "at least 2")
     smoothing = fraction("label_smoothing", label_smoothing)
-    if smoothing and name not in ("bce", "softmax"):
+    if smoothing and "label_smoothing" not in loss.options:
         raise ValueError(
-            f"label_smoothing is {label_smoothing!r}; under loss={name!r} it should be 0")
-    return LossOptions(name, _pos_weight(pos_weight, n_outputs, name),
-                       _class_weight(class_weight, n_outputs, name), smoothing)
+            f"label_smoothing is {label_smoothing!r}; under loss={loss.name!r} it should be 0")
+    return LossOptions(loss.name, _pos_weight(pos_weight, n_outputs, loss),
+                       _class_weight(class_weight, n_outputs, loss), smoothing)
 
 
 def _pos_weight(value, n_outputs, loss):
     if value is None:
         return None
-    if loss != "bce":
+    if "pos_weight" not in loss.options:
         raise ValueError(
-            f"pos_weight is {reprlib.repr(value)}; under loss={loss!r} it should be None")
+            f"pos_weight is {reprlib.repr(value)}; under loss={loss.name!r} it should be None")
     array = real_array("pos_weight", as_numbers(value), np.float64)
     if array.ndim == 0:
         return (positive("pos_weight", array.item()),) * n_outputs
@@ -59,9 +62,9 @@ def _pos_weight(value, n_outputs, loss):
 def _class_weight(value, n_outputs, loss):
     if value is None:
         return None
-    n_classes = {"softmax": n_outputs, "bce": 2 if n_outputs == 1 else 0}.get(loss, 0)
-    if not n_classes:
-        raise ValueError(f"class_weight is {reprlib.repr(value)}; under loss={loss!r} with "
+    n_classes = loss.n_classes(n_outputs) if "class_weight" in loss.options else None
+    if n_classes is None:
+        raise ValueError(f"class_weight is {reprlib.repr(value)}; under loss={loss.name!r} with "
                          f"{n_outputs} outputs it should be None")
     if isinstance(value, Mapping):  # a class that is not named counts 1
         unknown = [key for key in value if integer(key) not in range(n_classes)]

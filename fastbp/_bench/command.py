@@ -13,6 +13,7 @@ from itertools import chain, groupby
 
 import fastbp
 from fastbp import _arguments, _files
+from fastbp._arguments import DEFAULTS
 from fastbp._bench import tables
 from fastbp._bench.environment import measuring, slowing
 from fastbp._bench.networks import EPOCHS, NETWORKS
@@ -25,7 +26,6 @@ from fastbp._train import import_figure
 QUICK = tuple(NETWORKS[i] for i in (0, 1, 3, 4))
 SECONDS, QUICK_SECONDS = 1.0, 0.1   # of timing for each network and dtype
 DEFAULT_BATCH = 32                  # of a network that is not in the list
-STANDARD = {"activation": "sigmoid", "loss": "bce"}     # has epochs, and figures of record
 
 SECTIONS = {"gradient": "gradients", "epoch": "epochs", "threads": "threads"}
 
@@ -74,7 +74,7 @@ def tasks(args):
     """Pairs of a function of `measure` and its options: what the arguments ask for."""
     networks = parse_networks(args.networks)
     kind = _kind(args)
-    whole = not (args.quick or networks or kind != STANDARD)
+    whole = not (args.quick or networks or kind != DEFAULTS)    # of which there are epochs
     networks = networks or (QUICK if args.quick else NETWORKS)
     for sizes, _ in networks:
         _arguments.loss_options(args.loss, sizes[-1])      # a softmax has two outputs or more
@@ -187,7 +187,7 @@ def replay(document):
 def read(args):
     """The document that `--json` wrote to the file that `--from` names."""
     if (args.json or args.quick or args.threads or args.networks or args.dtype
-            or _kind(args) != STANDARD):
+            or _kind(args) != DEFAULTS):
         raise ValueError("--from prints what was measured; of the other options it takes --plot")
     with open(args.from_file, "rb") as file:
         try:

@@ -11,7 +11,12 @@ from functools import partial
 import numpy as np
 
 from fastbp import _arguments, _mathematics
+from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp._bench.networks import Side, flatten
+
+# The activations and losses for which the functions of PyTorch, JAX and scikit-learn are given
+# below; without them a peer is left out. fastbp and NumPy have all.
+OF_PEERS = {"sigmoid", "tanh", "relu", "identity", "bce", "softmax", "squared_error", "poisson"}
 
 
 def by_fastbp(net, X, y):
@@ -27,7 +32,7 @@ def by_numpy(net, X, y):
 
 def _classes(net, y):
     """Classes as integers, which they are to these libraries; other targets as they are."""
-    return y.astype(np.int64) if net.loss == "softmax" else y
+    return y.astype(np.int64) if _arguments.LOSSES[net.loss].is_distribution else y
 
 
 # ---- PyTorch
@@ -150,16 +155,16 @@ def by_sklearn(net, X, y):
     """Its own forward pass and `_backprop`, which takes the mean, in arrays that are kept."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+    loss = _arguments.LOSSES[net.loss]
     options = {"hidden_layer_sizes": net.layer_sizes[1:-1], "alpha": 0.0,
-               "activation": {"sigmoid": "logistic"}.get(net.activation, net.activation)}
+               "activation": _arguments.ACTIVATIONS[net.activation].sklearn}
     if net.loss == "poisson":
         options["loss"] = "poisson"     # since 1.7
-    model = (MLPClassifier if net.loss in ("bce", "softmax") else MLPRegressor)(**options)
+    model = (MLPClassifier if loss.targets is UNIT_INTERVAL else MLPRegressor)(**options)
     model.coefs_, model.intercepts_ = list(net.weights), list(net.biases)
     model.n_layers_, model.n_outputs_ = len(net.layer_sizes), net.layer_sizes[-1]
-    model.out_activation_ = {"bce": "logistic", "softmax": "softmax", "squared_error": "identity",
-                             "poisson": "exp"}[net.loss]
-    if net.loss == "softmax":
+    model.out_activation_ = loss.sklearn
+    if loss.is_distribution:
         y = np.eye(net.layer_sizes[-1], dtype=X.dtype)[_classes(net, y)]
     dW, db = ([np.empty_like(a) for a in arrays] for arrays in (net.weights, net.biases))
     weighted = "sample_weight" in inspect.signature(model._backprop).parameters  # since 1.7

@@ -28,6 +28,7 @@ import numpy as np
 
 import fastbp
 from fastbp._bench import networks
+from fastbp._bench.gradients import OF_PEERS
 from fastbp._bench.peers import compiles, installed, versions
 from fastbp._bench.startup import startup
 from fastbp._bench.timing import (
@@ -67,6 +68,9 @@ def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False,
     """
     peers = installed(without)
     reasons = {peer.name: compiles(peer) for peer in peers if peer.name == "torch.compile"}
+    missing = sorted({activation, loss} - OF_PEERS)
+    reasons |= {peer.name: f"its {' and '.join(missing)} is not written here" for peer in peers
+                if missing and peer.module not in ("fastbp", "numpy")}
     left_out = {name: reason for name, reason in reasons.items() if reason}
     peers = tuple(peer for peer in peers if peer.name not in left_out)
     yield {**machine(), "left_out": left_out, "memory_gbytes_per_s": memory_bandwidth() * 1e-9,

@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from fastbp._arguments import DEFAULTS
 from fastbp._bench.timing import SPREAD, spread
 
 WIDTH = 100
@@ -41,9 +42,9 @@ def machine_lines(machine):
     yield f"{machine['cpu']}, {where} of {machine['cpus']}, load {machine['load']:.1f} before"
     yield f"fastbp {machine['version']} {machine['isa']}, {machine['compiler']}"
     yield "; ".join(f"{name} {version}".strip() for name, version in versions.items())
-    kind = machine.get("activation", "sigmoid"), machine.get("loss", "bce")
-    if kind != ("sigmoid", "bce"):
-        yield "{} units, loss {}".format(*kind)
+    kind = {name: machine.get(name, default) for name, default in DEFAULTS.items()}
+    if kind != DEFAULTS:
+        yield "{activation} units, loss {loss}".format(**kind)
     if "memory_gbytes_per_s" in machine:
         yield f"memory: {machine['memory_gbytes_per_s']:.1f} GB/s read and written by a large copy"
     for name, value in machine.get("unset", {}).items():

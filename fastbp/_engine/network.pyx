@@ -12,10 +12,7 @@ from fastbp._engine.memory cimport POOL_BYTES, aligned, borrow, check_room, new_
 from fastbp._engine.plan cimport BLOCK_ROWS, discard
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.table cimport IDENTITY, RELU, SIGMOID, TANH
-
-# What there is; an activation is an epilogue of the kernels (table.pxd).
-ACTIVATIONS = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "identity": IDENTITY}
+from fastbp._kernels.table cimport IDENTITY
 
 
 cdef class Architecture:

@@ -24,6 +24,9 @@ ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void*
                            const void* sample_weight, const Target* target, Py_ssize_t n,
                            Py_ssize_t n_outputs) noexcept nogil
 
+cdef enum:
+    CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
+
 ctypedef struct KernelTable:
     const char* isa
     Py_ssize_t itemsize
@@ -62,7 +65,7 @@ ctypedef struct KernelTable:
                         bint accumulate, Py_ssize_t first, Py_ssize_t count,
                         void* scratch) noexcept nogil
 
-    Criterion bce_with_logits, softmax_with_logits, squared_error, poisson_with_logits
+    Criterion criteria[CRITERIA]
     # E1 h <- softmax of every row of z; h may be z
     void (*softmax)(void* h, const void* z, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
     # E2 weight losses (n, n_outputs), element i into the float64 partial sum i mod 8 (N3);

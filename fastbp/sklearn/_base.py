@@ -30,8 +30,9 @@ from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
 from fastbp.sklearn._weights import name_of, of_samples, require
 
-ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
-LOSSES = {"logistic": "bce", "softmax": "softmax", "identity": "squared_error", "exp": "poisson"}
+# fastbp's names by scikit-learn's: of activations, and of losses by `out_activation_`.
+ACTIVATIONS = {each.sklearn: name for name, each in _arguments.ACTIVATIONS.items() if each.sklearn}
+LOSSES = {each.sklearn: name for name, each in _arguments.LOSSES.items() if each.sklearn}
 STOCHASTIC = ("sgd", "adam")
 
 

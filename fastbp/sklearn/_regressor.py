@@ -8,9 +8,14 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastbp import _arguments
-from fastbp.sklearn._base import BaseMLP, is_stochastic
+from fastbp._arguments.descriptors import UNIT_INTERVAL
+from fastbp.sklearn._base import LOSSES, BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples
+
+# `out_activation_` by the parameter `loss`: those whose targets are no labels.
+OUTPUTS = {name: output for output, name in LOSSES.items()
+           if _arguments.LOSSES[name].targets is not UNIT_INTERVAL}
 
 
 def n_columns(y):
@@ -55,7 +60,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     """
 
     _parameter_constraints = {**BaseMLP._parameter_constraints,
-                              "loss": [StrOptions({"squared_error", "poisson"})]}
+                              "loss": [StrOptions(set(OUTPUTS))]}
 
     @_arguments.explained
     def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
@@ -115,10 +120,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _describe(self, y, sample_weight, fresh, incremental):
         if fresh:
-            self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
+            self.out_activation_ = OUTPUTS[self.loss]
             self.n_outputs_ = n_columns(y)
-        trained = "poisson" if self.out_activation_ == "exp" else "squared_error"
-        self._check_unchanged("loss", self.loss, trained, incremental)
+        self._check_unchanged("loss", self.loss, LOSSES[self.out_activation_], incremental)
         self._check_like(y)
 
     def _check_like(self, y):

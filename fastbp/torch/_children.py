@@ -10,7 +10,10 @@ from torch.nn import functional
 from torch.nn.modules import module as modules
 from torch.nn.utils import parametrize
 
-ACTIVATIONS = {nn.Sigmoid: "sigmoid", nn.Tanh: "tanh", nn.ReLU: "relu", nn.Identity: "identity"}
+from fastbp import _arguments
+
+ACTIVATIONS = {getattr(nn, activation.torch): name
+               for name, activation in _arguments.ACTIVATIONS.items() if activation.torch}
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 GLOBAL_HOOKS = [getattr(modules, f"_global{hooks}") for hooks in HOOKS]
 

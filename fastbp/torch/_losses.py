@@ -14,10 +14,12 @@ What a loss of PyTorch has and fastbp's has not is refused.
 from torch import nn
 
 from fastbp import _arguments
+from fastbp._arguments import LOSSES
 from fastbp.torch._tensors import array
 
-NAMES = {"bce": "bce", "cross_entropy": "softmax", "softmax": "softmax",
-         "squared_error": "squared_error", "poisson": "poisson"}
+# fastbp's names, and PyTorch's of the loss of a distribution.
+NAMES = {name: name for name in LOSSES}
+NAMES["cross_entropy"] = next(name for name, loss in LOSSES.items() if loss.is_distribution)
 
 
 def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
@@ -31,13 +33,13 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
             raise TypeError(f"loss is a {type(loss).__name__}; it should be one of "
                             f"{', '.join(kind.__name__ for kind in TRANSLATIONS)}, or a name")
         wanted = "sigmoid" if type(loss) is nn.BCELoss else "identity"
-        options = translate(loss, n, n_outputs, y)
+        options = {"loss": NAME_OF[type(loss)], **translate(loss, n, n_outputs, y)}
     else:
         if isinstance(loss, type) and issubclass(loss, nn.Module):
             raise TypeError(f"loss is the class {loss.__name__}; it should be an instance, "
                             f"nn.{loss.__name__}()")
         name = NAMES[_arguments.choice("loss", loss, tuple(NAMES))]
-        wanted = activation if name == "bce" and activation == "sigmoid" else "identity"
+        wanted = activation if activation == LOSSES[name].output else "identity"
         reduction = "mean" if reduction is None else reduction
         options = {"loss": name,
                    "reduction": _arguments.choice("reduction", reduction, ("mean", "sum"))}
@@ -71,7 +73,7 @@ def _bce(loss, n, n_outputs, y):
     pos_weight = getattr(loss, "pos_weight", None)
     if pos_weight is not None:
         pos_weight = array("pos_weight", pos_weight)
-    return {"loss": "bce", "reduction": _reduction(loss, n * n_outputs), "pos_weight": pos_weight}
+    return {"reduction": _reduction(loss, n * n_outputs), "pos_weight": pos_weight}
 
 
 def _cross_entropy(loss, n, n_outputs, y):
@@ -80,22 +82,22 @@ def _cross_entropy(loss, n, n_outputs, y):
             weight=("None where y has probabilities, or label_smoothing is above 0",
                     weight is None or y.dim() == 1 and not loss.label_smoothing))
     _reduction(loss, n)
-    return {"loss": "softmax", "reduction": loss.reduction,
+    return {"reduction": loss.reduction,
             "class_weight": None if weight is None else array("weight", weight),
             "label_smoothing": loss.label_smoothing}
 
 
 def _squared_error(loss, n, n_outputs, y):
     divisor = _reduction(loss, n * n_outputs)
-    return {"loss": "squared_error",
-            "reduction": divisor if divisor == "mean" else divisor / 2}
+    return {"reduction": divisor if divisor == "mean" else divisor / 2}
 
 
 def _poisson(loss, n, n_outputs, y):
     _refuse(loss, log_input=("True", loss.log_input), full=("False", not loss.full))
-    return {"loss": "poisson", "reduction": _reduction(loss, n * n_outputs)}
+    return {"reduction": _reduction(loss, n * n_outputs)}
 
 
 TRANSLATIONS = {nn.BCEWithLogitsLoss: _bce, nn.BCELoss: _bce,
                 nn.CrossEntropyLoss: _cross_entropy, nn.MSELoss: _squared_error,
                 nn.PoissonNLLLoss: _poisson}
+NAME_OF = {getattr(nn, kind): name for name, loss in LOSSES.items() for kind in loss.torch}
