@@ -20,7 +20,8 @@ import numpy as np
 from fastbp._bench.measure import machine
 from fastbp._bench.networks import NETWORKS, name, problem
 from fastbp._bench.timing import interleave, one_core
-from fastbp._error_bound import FASTBP, error_bound, own_error, wider
+from fastbp._twin.error_bound import error_bound
+from fastbp._twin.rounding import FASTBP, own_error, wider
 
 SECONDS = 1.0               # of timing for each network
 MOST = 3.0                  # gradients that a certificate may cost

@@ -1,6 +1,6 @@
 """`fastbp check`: gradients, functions and bits of every kernel variant that this CPU has.
 
-    gradient   each element within the running error bound of `_error_bound` and within that of
+    gradient   each element within the running error bound of `_twin` and within that of
                `MLP.error_bound`, of wider arithmetic
     sigma      within 1 ulp of wider arithmetic on a sample; at 0, at infinity and NaN exactly
     tanh       the same
@@ -20,8 +20,10 @@ import fastbp
 from fastbp import _arguments, _check_bits, _random
 from fastbp._bench.measure import cpu_model
 from fastbp._bench.networks import problem
-from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, tails, wider
 from fastbp._kernels import dispatch
+from fastbp._twin import mathematics
+from fastbp._twin.error_bound import error_bound
+from fastbp._twin.rounding import ANY, FASTBP, own_error, wider
 
 
 class Case(NamedTuple):
@@ -177,7 +179,8 @@ def functions():
     tanh is evaluated at halves, because it is 2 sigma(2 z) - 1 and saturates where sigma does.
     """
     for name, function, wide_function, limits, scale in (
-            ("sigma", lambda z: fastbp.sigmoid(z), lambda z: tails(z)[0], [0.5, 1, 0], 1),
+            ("sigma", lambda z: fastbp.sigmoid(z), lambda z: mathematics.sigmoid(z)[0],
+             [0.5, 1, 0], 1),
             ("tanh ", lambda z: fastbp.activate(z, "tanh")[0], wide_tanh, [0, 1, -1], 2)):
         for dtype in dispatch.DTYPES:
             wide = wider(dtype)

@@ -103,12 +103,7 @@ cdef class Loss:
             total = self.kernels.total(data(sample_weight), n)
             if not mean or 0 < total <= DBL_MAX:
                 return sample_weight
-        if self.class_weight is not None:
-            own = _arguments.sample_weight(sample_weight, n, "sum", self.dtype)
-            classes = _arguments.class_weights(self.class_weight, y, self.name, self.dtype, own)
-            return _arguments.sample_weight(classes, n, "mean" if mean else "sum", self.dtype,
-                                            "sample_weight times class_weight")
-        return _arguments.sample_weight(sample_weight, n, "mean" if mean else "sum", self.dtype)
+        return _arguments.weights(sample_weight, self, y, n, "mean" if mean else "sum", self.dtype)
 
     cdef Batch batch(self, const char* X, y, sample_weight):
         cdef Batch batch

@@ -9,7 +9,8 @@
 
 One sample a row, W is (fan_in, fan_out); numbers and signs are those of docs/derivation.md. Other
 activations change E1 and E4, other losses E2 and h_L: δ_L = h_L − y holds for each with its own
-output. The functions here check their arguments once and hand over to `_mathematics`.
+output. The functions here check their arguments once and hand over to
+`_twin/mathematics.py`; the optimizers are in `_twin/optimizers.py`.
 
 The h of a saturated unit rounds to 1, which takes 1 − h and h − y with it. So all three come from
 the smaller tail, q = σ(−|z|) = e/(1 + e) with e = e^{−|z|}, which keeps its relative accuracy:
@@ -22,7 +23,9 @@ below is what NumPy can read as real numbers; float32 throughout stays float32, 
 
 import numpy as np
 
-from . import _arguments, _mathematics
+from . import _arguments
+from ._twin import mathematics
+from ._twin.optimizers import SGD, Adam
 
 __all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "delta_step", "forward",
            "poisson_with_logits", "sigmoid", "sigmoid_backward", "softmax_with_logits",
@@ -56,7 +59,7 @@ def sigmoid(z, out=None):
     """
     given, z = z, _arguments.real_array("z", z)
     h = _arguments.output("out", out, z.shape, z.dtype, {"z": given}, in_place=("z",))
-    h[...] = _mathematics.sigmoid(z)[0]
+    h[...] = mathematics.sigmoid(z)[0]
     return h[()] if out is None else h
 
 
@@ -81,7 +84,7 @@ def activate(z, activation="sigmoid"):
         `activation` is unknown.
     """
     name = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
-    h, slope = _mathematics.ACTIVATIONS[name](_arguments.real_array("z", z))
+    h, slope = mathematics.ACTIVATIONS[name](_arguments.real_array("z", z))
     return h[()], slope[()]
 
 
@@ -318,38 +321,22 @@ def _with_logits(name, z, y, sample_weight, **options):
     n_outputs = z.shape[1] if z.ndim == 2 else 1
     options = _arguments.loss_options(name, n_outputs, **options)
     _arguments.target_range(y, n_outputs, name)
-    w = _weights(options, w, y, z.dtype)
+    if options.class_weight is not None:
+        w = _arguments.class_weights(options.class_weight, y, name, z.dtype, w)
     column = None if w is None else w.reshape(-1, *(1,) * (z.ndim - 1))
-    loss, delta = _mathematics.weighted_loss(options, z, y, column)
+    loss, delta = mathematics.weighted_loss(options, z, y, column)
     return float(loss), delta
 
 
-def _weights(options, w, y, dtype):
-    """What each sample counts: its weight times that of its class, or ``None`` for 1."""
-    if options.class_weight is None:
-        return w
-    return _arguments.class_weights(options.class_weight, y, options.name, dtype, w)
-
-
 # ---- the whole gradient
-
-
-def _network(weights, biases, X):
-    """The arrays of a network and its inputs, checked, in the one dtype of the computation."""
-    weights, biases, sizes = _arguments.layer_arrays(weights, biases)
-    X = _arguments.real_array("X", X, shape=("n_samples", sizes[0]))
-    dtype = _arguments.common_dtype(weights[0], X)
-    weights, biases, (X,) = (
-        _arguments.as_dtype(arrays, dtype) for arrays in (weights, biases, [X]))
-    return weights, biases, X
 
 
 @_arguments.public
 def forward(weights, biases, X, *, activation="sigmoid", loss="bce"):
     """Logits z_L and outputs h_L (E1), each (n, n_outputs), of the network `backprop` takes."""
     name = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
-    z = _mathematics.forward(*_network(weights, biases, X), name)[-1]
-    return z, _mathematics.OUTPUTS[_arguments.loss_options(loss, z.shape[1]).loss.output](z)
+    z = mathematics.forward(*_arguments.network_arrays(weights, biases, X)[:3], name)[-1]
+    return z, mathematics.OUTPUTS[_arguments.loss_options(loss, z.shape[1]).loss.output](z)
 
 
 @_arguments.public
@@ -391,84 +378,17 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     """
     _arguments.choice("reduction", reduction, ("sum", "mean"))
     activation = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
-    weights, biases, X = _network(weights, biases, X)
+    weights, biases, X, _ = _arguments.network_arrays(weights, biases, X)
     n_samples, n_outputs, dtype = X.shape[0], biases[-1].size, X.dtype
     options = _arguments.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)
     y = _arguments.targets(y, n_samples, n_outputs, dtype, options.name)
     _arguments.at_least_one_sample(n_samples, reduction)
-    w = _arguments.sample_weight(sample_weight, n_samples, "sum", dtype)
-    name = "sample_weight" + " times class_weight" * (options.class_weight is not None)
-    w = _arguments.sample_weight(_weights(options, w, y, dtype), n_samples, reduction, dtype, name)
-    loss, dW, db = _mathematics.gradient(weights, biases, X, y, options,
-                                         None if w is None else w[:, None], activation)
+    w = _arguments.weights(sample_weight, options, y, n_samples, reduction, dtype)
+    loss, dW, db = mathematics.gradient(weights, biases, X, y, options,
+                                        None if w is None else w[:, None], activation)
     if reduction == "mean":
         total = np.float64(n_samples if w is None else w.sum(dtype=np.float64))
         loss /= total
         for g in (*dW, *db):  # in float64, so that a total float32 cannot hold is not rounded first
             np.divide(g, total, out=g, casting="same_kind")
     return float(loss), dW, db
-
-
-# ---- optimizers
-
-
-class SGD:
-    """v ← μ v + g, p ← p − lr (g + μ v if nesterov else v), with g = grad + weight_decay · p.
-
-    ``step(params, grad)`` updates a flat array in place. Raises as `fastbp.SGD` does.
-    """
-
-    @_arguments.public
-    def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
-        self.lr = _arguments.positive("lr", lr)
-        self.momentum = _arguments.fraction("momentum", momentum)
-        self.nesterov = _arguments.nesterov(nesterov, self.momentum)
-        self.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
-        self._v = None
-
-    @_arguments.public
-    def step(self, params, grad):
-        params, g = _arguments.optimizer_arrays(params, grad)
-        self._v = v = np.zeros_like(params) if self._v is None else self._v
-        _arguments.optimizer_state(params.size, params.dtype, v.size, v.dtype)
-        g = g + self.weight_decay * params
-        v *= self.momentum
-        v += g
-        params -= self.lr * (g + self.momentum * v if self.nesterov else v)
-
-
-class Adam:
-    """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr · m̂/(√v̂ + eps).
-
-    m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); with ``eps_hat``, p ← p − lr·√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + eps).
-    Before either, p ← (1 − lr · weight_decay) p. ``step(params, grad)`` updates a flat array in
-    place. Raises as `fastbp.Adam` does.
-    """
-
-    @_arguments.public
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=False):
-        self.lr = _arguments.positive("lr", lr)
-        self.betas = _arguments.betas(betas)
-        self.eps = _arguments.positive("eps", eps)
-        self.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
-        self.eps_hat = _arguments.boolean("eps_hat", eps_hat)
-        self._t, self._m, self._v = 0, None, None
-
-    @_arguments.public
-    def step(self, params, grad):
-        params, g = _arguments.optimizer_arrays(params, grad)
-        if self._m is None:
-            self._m, self._v = np.zeros_like(params), np.zeros_like(params)
-        _arguments.optimizer_state(params.size, params.dtype, self._m.size, self._m.dtype)
-        self._t += 1
-        m, v, (beta1, beta2) = self._m, self._v, self.betas
-        correction1, correction2 = 1 - beta1**self._t, 1 - beta2**self._t
-        m *= beta1
-        m += (1 - beta1) * g
-        v *= beta2
-        v += (1 - beta2) * g * g
-        params *= 1 - self.lr * self.weight_decay
-        if self.eps_hat:
-            params -= self.lr * correction2**0.5 / correction1 * (m / (np.sqrt(v) + self.eps))
-        else:
-            params -= self.lr * (m / correction1 / (np.sqrt(v / correction2) + self.eps))

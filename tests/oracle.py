@@ -1,114 +1,67 @@
 """What the tests compare with: exact values, and bounds on how far rounding may lead from them.
 
-`error_bound` evaluates a network and its gradient (E1 to E6) in a wider format, and beside every
-array the running error bound of what any computation under contract N1 may return, by the rules of
-running.py. `assert_within` holds a computation to both. The scalar functions after it are exact to
-50 digits, to count units in the last place; `node_form_gradient` is the derivation's E7.
+`error_bound` is the running error bound of `fastbp._twin`, of a network and its gradient (E1 to E6)
+evaluated in a wider format. `assert_within` holds a computation to both. The scalar functions after
+it are exact to 50 digits, to count units in the last place; `node_form_gradient` is the
+derivation's E7.
 """
 
 import math
 from itertools import pairwise
 from typing import NamedTuple
 
+import mpmath
 import numpy as np
-from running import ACTIVATIONS, LOSSES, Arithmetic, Ball, magnitude, mp
+
+from fastbp._twin.error_bound import Quantities, running_error_bound
+from fastbp._twin.rounding import ANY, FASTBP, Arithmetic, Wide, magnitude
+
+KC = FASTBP.block  # the reduction block of contract N1
+
+# NumPy, whose BLAS sums no more than 256 terms in a row either.
+NUMPY = ANY._replace(block=KC)
+
+mp = mpmath.mp.clone()
+mp.dps = 50
+DIGITS = Wide(*(np.frompyfunc(f, 1, 1) for f in (mp.mpf, mp.exp, mp.expm1, mp.log1p)),
+              float(mp.eps) / 2)
 
 
-class Rounding(NamedTuple):
-    """Relative errors of the elementwise functions for the exact z, in units of u; 1 ulp ≤ 2 u.
-
-    Soft targets, 0 < t < 1, make two terms of δ and the loss, and doubled constants.
-    """
-
-    sigma: int  # σ, tanh and e^z
-    slope: int  # their derivatives
-    delta: int  # of "bce", relative to M, which is |δ| for a hard label
-    loss: int  # of "bce", for a hard label
-    softmax: int  # p, δ relative to M, and the loss
-    shift: int = 0  # of z − max z, relative to itself
-
-
-# As promised; of a softmax, E_j = e^(z_j − max z) is within 1.1 u and so is Σ E_j before it rounds:
-# a quotient of them is within 1.1 + 1.1 + 1 + 1 < 5, and ln Σ E_j with the sum it is in as well.
-FASTBP = Rounding(sigma=2, slope=4, delta=4, loss=4, softmax=5)
-
-# NumPy's own tests hold exp to 3 ulp and log1p to 2 ulp of the rounded value: 7 u and 5 u. So
-# q = e/(1 + e) is within 7 + 1 + 1 = 9 u, 1 − q one more, q (1 − q) and (1 − y) − q two more, and
-# log1p(e) plus an addition within 7 + 5 + 1. One u on top is for the products of these errors. tanh
-# is no worse, and tanh′ = 4 e/(1 + e)² within 7 + 2 + 1 + 1. Of up to 16 classes, Σ E_j is within
-# 7 + 15, so that a quotient is within 7 + 22 + 1, and log1p(R) plus an addition within 22 + 5 + 1.
-NUMPY = Rounding(sigma=11, slope=12, delta=12, loss=14, softmax=32, shift=1)
-
-
-class Quantities(NamedTuple):
-    """What a gradient computes, or a bound on each; layer l is entry l − 1 of a list."""
-
-    z: list
-    h: list
-    delta: list
-    dW: list
-    db: list
-    loss: object
+def arithmetic(u, rounding=FASTBP, wide=None):
+    """The rules for the unit roundoff ``u``, in a format whose own rounding is next to nothing."""
+    dtype = np.float32 if u > 2.0**-40 else np.float64
+    if wide is None and dtype is np.float64 and np.finfo(np.longdouble).nmant < 63:
+        wide = DIGITS
+    return Arithmetic(dtype, rounding, wide)
 
 
 # ---- values with error bounds
 
 
-def error_bound(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
-                reduction="sum", pos_weight=None, label_smoothing=0.0, u, rounding=FASTBP,
-                wide=None):
+def error_bound(weights, biases, X, y, *, u, rounding=FASTBP, wide=None, **options):
     """Exact values of everything `backprop` computes, and the running error bound of each.
 
     Parameters
     ----------
-    weights, biases, X, y, activation, loss, sample_weight, reduction, pos_weight, label_smoothing
+    weights, biases, X, y, options
         As for `backprop`; arrays are rounded to the dtype of ``u`` first.
     u : float
         Unit roundoff of the computation: 2**-24 (float32) or 2**-53 (float64).
     rounding : Rounding
         What the elementwise functions of the code under test are held to.
-    wide : running.Wide, optional
+    wide : Wide, optional
         The format of the evaluation; by default one that is wide enough for ``u``, and fast.
 
     Returns
     -------
     exact, bound : Quantities
-        dW, db and loss follow ``reduction``; z, h and delta are those of the sum.
+        dW, db and loss follow the reduction; z, h and delta are those of the sum.
     """
-    do = Arithmetic(u, rounding, wide)
-    n, n_outputs = len(X), len(biases[-1])
-    W, b = [do.given(a) for a in weights], [do.given(a) for a in biases]
-    if loss == "softmax" and np.ndim(y) == 1:
-        y = np.eye(n_outputs)[np.asarray(y, int)]
-    n_classes = 2 if loss == "bce" else n_outputs
-    t = do.targets(np.reshape(y, (n, n_outputs)), label_smoothing, n_classes)
-    p = None if pos_weight is None else do.given(pos_weight)
-    w = None if sample_weight is None else do.given(np.reshape(sample_weight, (n, 1)))
-    z, h, slope = [], [do.given(X)], []
-    with np.errstate(all="ignore"):  # bounds may overflow, products of tails underflow
-        for W_l, b_l in zip(W, b, strict=True):
-            z.append(do.product(h[-1], W_l, b_l))
-            if len(z) < len(W):
-                h_l, slope_l = ACTIVATIONS[activation](do, z[-1])
-                h.append(h_l)
-                slope.append(slope_l)
-        f, delta_L, terms = LOSSES[loss](do, z[-1], t, p)
-        h.append(f)
-        delta = [do.weighted(w, delta_L)]
-        for W_l, slope_l in zip(W[:0:-1], slope[::-1], strict=True):
-            delta.insert(0, do.times(do.product(delta[0], W_l.T), slope_l))
-        dW = [do.product(h_l.T, delta_l) for h_l, delta_l in zip(h[:-1], delta, strict=True)]
-        ones = do.given(np.ones((1, n)))
-        db = [do.product(ones, delta_l) for delta_l in delta]
-        L = do.total(do.weighted(w, terms))
-        if reduction == "mean":
-            dW, db = ([do.mean(A, w, n) for A in balls] for balls in (dW, db))
-            L = do.mean(L, w, n)
-        own = 1 + 2 * do.wide.u / u  # the wide format has the same bound for its own u
-        values = z, h[1:], delta, dW, db
-        db[:] = [Ball(ball.x[0], ball.e[0]) for ball in db]
-        return (Quantities(*([ball.x for ball in balls] for balls in values), L.x),
-                Quantities(*([own * ball.e for ball in balls] for balls in values), own * L.e))
+    do = arithmetic(u, rounding, wide)
+    exact, bound = running_error_bound(do, weights, biases, X, y, **options)
+    own = 1 + 2 * do.wide.u / u  # the wide format has the same bound for its own u
+    *lists, loss = bound
+    return exact, Quantities(*([own * e for e in each] for each in lists), own * loss)
 
 
 class Worst(NamedTuple):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _mathematics
 from fastbp._bench import (
     command,
     environment,
@@ -25,6 +24,7 @@ from fastbp._bench import (
     timing,
     verify,
 )
+from fastbp._twin import mathematics
 
 SMALL = (((2, 3, 1), 5), ((4, 6, 2), 3))
 QUICKLY = {"without": ["torch.compile"]}    # it needs seconds for each network
@@ -89,7 +89,7 @@ def test_flops_are_those_of_counted_products():
 
     net, X, y = networks.problem((7, 5, 4, 2), 3, "float64")
     W, b = ([a.view(Counted) for a in arrays] for arrays in (net.weights, net.biases))
-    _mathematics.gradient(W, b, X.view(Counted), y)
+    mathematics.gradient(W, b, X.view(Counted), y)
     assert Counted.count == networks.gradient_flops((7, 5, 4, 2), 3)
 
 

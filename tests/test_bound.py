@@ -8,9 +8,9 @@ target or a weight forgotten. That the bound holds otherwise is for test_gradien
 import numpy as np
 import oracle
 import pytest
-import running
 
-from fastbp import _arguments, _mathematics
+from fastbp import _arguments
+from fastbp._twin import mathematics
 
 
 def numpy_gradient(weights, biases, X, y, mistake=None):
@@ -24,7 +24,7 @@ def numpy_gradient(weights, biases, X, y, mistake=None):
     inputs, slopes, h = [], [], X.astype(np.float64)
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
         inputs.append(h)
-        keep = -running.KC if mistake == "feature block" and i == 0 else None
+        keep = -oracle.KC if mistake == "feature block" and i == 0 else None
         z = h[:, :keep] @ W[:keep].astype(np.float64) + (0 if mistake == "bias" and i == 0 else b)
         e = np.exp(-np.abs(z))
         q = e / (1 + e)
@@ -37,7 +37,7 @@ def numpy_gradient(weights, biases, X, y, mistake=None):
         delta = (rounded - y).astype(np.float64)
     dW, db = [], []
     for i in reversed(range(len(weights))):
-        keep = -running.KC if mistake == "batch block" else None
+        keep = -oracle.KC if mistake == "batch block" else None
         dW.insert(0, inputs[i][:keep].T @ delta[:keep])
         db.insert(0, delta.sum(axis=0))
         if i:
@@ -86,7 +86,7 @@ def without_a_class(z):
     return e / e[:, 1:].sum(axis=1, keepdims=True)
 
 
-softmax, bce, poisson = (_mathematics.LOSSES[name] for name in ("softmax", "bce", "poisson"))
+softmax, bce, poisson = (mathematics.LOSSES[name] for name in ("softmax", "bce", "poisson"))
 MISTAKES = {  # activation, loss, its options, shifts of z_1 and z_2's first unit, what is wrong
     "tanh' = 1 - h^2": (
         "tanh", "bce", {}, 9, 0, wrong_tanh(lambda z, h: 1.0 - np.float32(h)**2)),
@@ -94,7 +94,7 @@ MISTAKES = {  # activation, loss, its options, shifts of z_1 and z_2's first uni
     "relu' = 1": ("relu", "bce", {}, 0, 0, lambda z: (np.maximum(z, 0), np.ones_like(z))),
     "relu leaks": ("relu", "bce", {}, 0, 0, lambda z: (np.maximum(z, 0), np.where(z > 0, 1, 1e-3))),
     "identity' = h": ("identity", "bce", {}, 0, 0, lambda z: (z, z)),
-    "p - y": ("relu", "softmax", {}, 0, 18, single(_mathematics.softmax)),
+    "p - y": ("relu", "softmax", {}, 0, 18, single(mathematics.softmax)),
     "no class 0": ("relu", "softmax", {}, 0, 0, lambda z, t: (0 * z, without_a_class(z) - t)),
     "not smoothed": (
         "relu", "softmax", {"label_smoothing": 1e-3}, 0, 0, lambda z, t: softmax(z, t.round())),
@@ -125,11 +125,11 @@ def test_bound_refuses_wrong_activations_and_losses(monkeypatch, mistake):
     def gradient():
         arrays = ([a.astype(np.float64) for a in arrays] for arrays in (weights, biases))
         checked = _arguments.loss_options(loss, 4, **options)
-        return _mathematics.gradient(
+        return mathematics.gradient(
             *arrays, np.float64(X), np.float64(y), checked, activation=activation)[1:]
 
     assert is_within_bound(*gradient(), exact, bound)
-    table, name = ((_mathematics.LOSSES, loss) if wrong.__code__.co_argcount > 1
-                   else (_mathematics.ACTIVATIONS, activation))
+    table, name = ((mathematics.LOSSES, loss) if wrong.__code__.co_argcount > 1
+                   else (mathematics.ACTIVATIONS, activation))
     monkeypatch.setitem(table, name, wrong)
     assert not is_within_bound(*gradient(), exact, bound)

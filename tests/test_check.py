@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _arguments, _check, _check_bits, _mathematics
+from fastbp import _arguments, _check, _check_bits
 from fastbp._bench.networks import flatten, problem
-from fastbp._error_bound import ANY, FASTBP, error_bound, own_error, wider
 from fastbp._kernels import dispatch
+from fastbp._twin import mathematics
+from fastbp._twin.error_bound import error_bound
+from fastbp._twin.rounding import ANY, FASTBP, own_error, wider
 
 FULL = _check.NETWORKS
 POINTS = _check.POINTS
@@ -332,7 +334,7 @@ def test_bound_holds_for_both_twins(dtype, rounding, module, activation, loss):
     ("tanh", "bce", lambda z: (np.tanh(z), 1 - np.float32(np.tanh(z))**2)),
     ("relu", "bce", lambda z: (np.maximum(z, 0), np.where(z > 0, 1, 0.001))),
     ("sigmoid", "softmax", lambda z, t: (z, np.float64(
-        np.float32(_mathematics.softmax(z)) - np.float32(t)))),
+        np.float32(mathematics.softmax(z)) - np.float32(t)))),
     ("sigmoid", "squared_error", lambda z, t: (z, 2 * (z - t))),
     ("sigmoid", "poisson", lambda z, t: (z, z - t)),
 ])
@@ -347,12 +349,12 @@ def test_bound_refuses_wrong_functions(monkeypatch, activation, loss, wrong):
 
     def error():
         arrays = ([np.float64(a) for a in each] for each in (net.weights, net.biases))
-        _, dW, db = _mathematics.gradient(*arrays, np.float64(X), np.float64(y),
-                                          _arguments.loss_options(loss, 4), activation=activation)
+        _, dW, db = mathematics.gradient(*arrays, np.float64(X), np.float64(y),
+                                         _arguments.loss_options(loss, 4), activation=activation)
         return np.abs(flatten(dW, db) - exact)
 
     assert np.all(error() <= bound)
-    table, name = ((_mathematics.LOSSES, loss) if wrong.__code__.co_argcount == 2
-                   else (_mathematics.ACTIVATIONS, activation))
+    table, name = ((mathematics.LOSSES, loss) if wrong.__code__.co_argcount == 2
+                   else (mathematics.ACTIVATIONS, activation))
     monkeypatch.setitem(table, name, wrong)
     assert not np.all(error() <= bound)

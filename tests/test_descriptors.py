@@ -13,10 +13,9 @@ from typing import get_args
 import pytest
 
 import fastbp
-from fastbp import _arguments, _mathematics
+from fastbp import _arguments
 from fastbp._arguments import ACTIVATIONS, LOSSES, OUTPUTS
-from fastbp._error_bound import ACTIVATIONS as BOUNDS_OF_ACTIVATIONS
-from fastbp._error_bound import LOSSES as BOUNDS_OF_LOSSES
+from fastbp._twin import bounds, mathematics
 
 PACKAGE = Path(fastbp.__file__).parent
 KERNELS = PACKAGE / "_kernels"
@@ -43,9 +42,9 @@ def test_descriptors_are_whole():
 
 
 def test_every_descriptor_has_its_twins():
-    assert _mathematics.ACTIVATIONS.keys() == BOUNDS_OF_ACTIVATIONS.keys() == ACTIVATIONS.keys()
-    assert _mathematics.LOSSES.keys() == BOUNDS_OF_LOSSES.keys() == LOSSES.keys()
-    assert _mathematics.OUTPUTS.keys() == OUTPUTS.keys()
+    assert mathematics.ACTIVATIONS.keys() == bounds.ACTIVATIONS.keys() == ACTIVATIONS.keys()
+    assert mathematics.LOSSES.keys() == bounds.LOSSES.keys() == LOSSES.keys()
+    assert mathematics.OUTPUTS.keys() == OUTPUTS.keys()
 
 
 def docstrings():
@@ -67,7 +66,7 @@ def test_docstrings_list_all_names(parameter, names):
 
 # ---- nothing else names a loss
 
-OWN = {"_arguments/descriptors.py", "_mathematics.py"}
+OWN = {"_arguments/descriptors.py", "_twin/mathematics.py", "_twin/bounds.py"}
 # How each peer writes a loss; scikit-learn's "softmax" is an output, and its regressor has two.
 OF_PEERS = {"_bench/gradients.py", "sklearn/_classifier.py", "sklearn/__init__.pyi",
             "sklearn/_regressor.py"}

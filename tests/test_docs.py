@@ -257,8 +257,12 @@ def imports(path):
 
 def test_the_reference_imports_nothing_compiled():
     assert set(imports(PACKAGE / "reference.py")) == {
-        (0, "numpy"), (1, "_arguments"), (1, "_mathematics")}
-    assert set(imports(PACKAGE / "_mathematics.py")) == {(0, "numpy"), (1, "_arguments")}
+        (0, "numpy"), (1, "_arguments"), (1, "_twin"), (1, "_twin.optimizers")}
+    twins = [path.stem for path in (PACKAGE / "_twin").glob("*.py")]
+    for name in twins:
+        for level, module in imports(PACKAGE / "_twin" / f"{name}.py"):
+            assert (module in twins if level == 1 else module == "_arguments" if level == 2
+                    else module.partition(".")[0] in {*sys.stdlib_module_names, "numpy"})
     own = [path.stem for path in (PACKAGE / "_arguments").glob("*.py")]
     for name in own:
         for level, module in imports(PACKAGE / "_arguments" / f"{name}.py"):

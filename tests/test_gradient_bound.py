@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import oracle
 import pytest
-import running
 from all_pairs import all_pairs
 
 import fastbp
+from fastbp import _arguments
 
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
 TINY = {"float32": 2.0**-149, "float64": 2.0**-1074}
@@ -84,7 +84,7 @@ def case(seed, dtype):
                 *oracle.error_bound(weights, biases, X, y, **options, u=U[dtype]))
 
 
-ACTIVATIONS, LOSSES = tuple(running.ACTIVATIONS), tuple(running.LOSSES)
+ACTIVATIONS, LOSSES = tuple(_arguments.ACTIVATIONS), tuple(_arguments.LOSSES)
 KINDS = tuple(itertools.product(ACTIVATIONS, LOSSES))
 SATURATING = ("sigmoid", "tanh"), ("bce", "softmax")  # scaled up, nothing overflows
 
@@ -191,7 +191,7 @@ def test_loss_of_a_positive_that_counts_thrice(isa, dtype, z):
 
 def gamma(K, u):
     """The bound of a chain of K products in blocks of 256 (contract N1)."""
-    n = min(K, running.KC) + -(-K // running.KC) + 1
+    n = min(K, oracle.KC) + -(-K // oracle.KC) + 1
     return n * u / (1 - n * u)
 
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from all_pairs import all_pairs
-from oracle import FASTBP, assert_within, random_network
-from running import ACTIVATIONS, Arithmetic, mp
+from oracle import arithmetic, assert_within, mp, random_network
 
 from fastbp import MLP, Layers, _unchecked
+from fastbp._twin.bounds import ACTIVATIONS
 
 SIZES = (3, 5, 4, 2)
 LAYOUTS = pytest.mark.parametrize("layout", ["io", "oi"])
@@ -56,7 +56,7 @@ def same(a, b):
 def bounded(weights, biases, X, g, dtype, activations=("sigmoid",) * 3):
     """h_L, [dW_1 …], [db_1 …], dX with their running error bounds: those of `oracle`, but begun
     with δ_L = ∂L/∂h_L ⊙ h′(z_L)."""
-    do = Arithmetic(np.finfo(dtype).eps / 2, FASTBP)
+    do = arithmetic(np.finfo(dtype).eps / 2)
     weights, biases = [do.given(W) for W in weights], [do.given(b) for b in biases]
     inputs, slopes, ones = [do.given(X)], [], do.given(np.ones((1, len(X))))
     for W, b, name in zip(weights, biases, activations, strict=True):

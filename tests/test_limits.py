@@ -14,7 +14,7 @@ from families import WIDTHS
 import fastbp
 from fastbp import reference
 from fastbp._equations import _with_logits
-from fastbp._error_bound import error_bound
+from fastbp._twin.error_bound import error_bound
 
 INF, NAN = np.inf, np.nan
 U = {"float32": 2.0**-24, "float64": 2.0**-53}

@@ -13,7 +13,8 @@ from fastbp._bench.verify import (
     verify_bits,
     verify_epoch,
 )
-from fastbp._error_bound import LIBRARY, error_bound, own_error, wider
+from fastbp._twin.error_bound import error_bound
+from fastbp._twin.rounding import LIBRARY, own_error, wider
 
 FASTBP = peers.PEERS[0]
 INSTALLED = peers.installed(["torch.compile"])      # bench/ has it: seconds for each network

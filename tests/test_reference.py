@@ -22,7 +22,8 @@ from oracle import (
     random_network,
 )
 
-from fastbp import _mathematics, reference
+from fastbp import reference
+from fastbp._twin import mathematics
 
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 TINY = {np.float32: 2.0**-149, np.float64: 2.0**-1074}  # smallest subnormal numbers
@@ -73,7 +74,7 @@ def complex_step(weights, biases, X, y):
         for a, grad in zip(arrays, grads, strict=True):
             for index in np.ndindex(a.shape):
                 real, a[index] = a[index], a[index] + 1e-200j
-                terms, _ = _mathematics.bce_loss(_mathematics.forward(*wide, X)[-1], y)
+                terms, _ = mathematics.bce_loss(mathematics.forward(*wide, X)[-1], y)
                 grad[index] = terms.sum().imag / 1e-200
                 a[index] = real
     return gradients

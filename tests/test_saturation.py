@@ -1,5 +1,5 @@
 """Promise: the gradient of a network whose units are saturated lies inside the running bound of
-running.py, evaluated to 50 digits; and that bound is a small part of each of its elements.
+oracle.py, evaluated to 50 digits; and that bound is a small part of each of its elements.
 
 |z| goes up to 80 in float32 and 700 in float64, in hidden layers, at the output, or shared between
 them so that the product of their tails is a normal number.
@@ -10,7 +10,6 @@ import functools
 import numpy as np
 import oracle
 import pytest
-import running
 
 import fastbp
 
@@ -32,7 +31,7 @@ def saturated(parts, dtype, y):
     X = rng.uniform(0.5, 1, (1, 3)).astype(dtype)
     targets = np.array([[y]], dtype)
     return weights, biases, X, targets, *oracle.error_bound(
-        weights, biases, X, targets, u=U[dtype], wide=running.DIGITS)
+        weights, biases, X, targets, u=U[dtype], wide=oracle.DIGITS)
 
 
 @pytest.mark.parametrize("y", [0, 1])

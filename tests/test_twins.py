@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _arguments, _mathematics, reference
+from fastbp import _arguments, reference
+from fastbp._twin import mathematics
 from fastbp.io import load_model, save_model
 
 WIDE = {"float32": np.float64, "float64": np.longdouble}
@@ -50,7 +51,7 @@ def within(fast, exact, size, dtype):
 @pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
 def test_activation(isa, activation, dtype):
     z = problem("bce", dtype)[0]
-    h, slope = _mathematics.ACTIVATIONS[activation](z.astype(WIDE[dtype]))
+    h, slope = mathematics.ACTIVATIONS[activation](z.astype(WIDE[dtype]))
     for fast, exact in zip(fastbp.activate(z, activation), (h, slope), strict=True):
         assert fast.dtype == dtype and fast.shape == z.shape
         within(fast, exact, np.abs(exact), dtype)
@@ -63,15 +64,15 @@ def test_loss(isa, loss, options, dtype):
     value, delta = getattr(fastbp, FUNCTIONS[loss])(z, y, w, **options)
     wide = WIDE[dtype]
     checked = _arguments.loss_options(loss, z.shape[1], **options)
-    counts = reference._weights(checked, w, y, dtype).astype(wide)[:, None]
-    exact, exact_delta = _mathematics.weighted_loss(
+    counts = _arguments.weights(w, checked, y, len(z), "sum", dtype).astype(wide)[:, None]
+    exact, exact_delta = mathematics.weighted_loss(
         checked, z.astype(wide), y.astype(wide), counts)
     # delta = f - t, times c or 1 (bce), neither of whose two sides is larger than what is
     # summed here: a target is rounded when it is smoothed, and so is c.
     t = y if loss != "softmax" else np.eye(z.shape[1])[y.astype(int)]
     size = np.abs(exact_delta)
     if options or loss in ("squared_error", "poisson"):
-        f = _mathematics.OUTPUTS[loss](z.astype(wide))
+        f = mathematics.OUTPUTS[checked.loss.output](z.astype(wide))
         size = counts * max(1, *np.ravel(checked.pos_weight or 1)) * (np.abs(f) + np.abs(t) + (
             1 if loss in ("bce", "softmax") else 0))
     within(delta, exact_delta, size, dtype)

@@ -22,7 +22,6 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 import figures  # noqa: E402
 import oracle  # noqa: E402
-import running  # noqa: E402
 
 import fastbp  # noqa: E402
 from fastbp._bench.measure import machine  # noqa: E402
@@ -106,7 +105,7 @@ def gradients():
         for hidden, output in sizes:
             weights, biases, X = network(dtype, hidden, output)
             y = np.array([[1]], dtype)
-            exact, _ = oracle.error_bound(weights, biases, X, y, u=u, wide=running.DIGITS)
+            exact, _ = oracle.error_bound(weights, biases, X, y, u=u, wide=oracle.DIGITS)
             _, dW, _ = fastbp.backprop(weights, biases, X, y)
             other = torch_gradient(weights, biases, X, y)
             for name, x, own, theirs in zip(("dW_1", "dW_2"), exact.dW, dW, other, strict=True):

@@ -39,11 +39,19 @@ from .batches import (
     target_array,
     target_range,
     targets,
+    weights,
 )
 from .calls import IN_USE, explained, nearest, public, quiet, unbound
 from .descriptors import ACTIVATIONS, DEFAULTS, LOSSES, OUTPUTS, ActivationName, LossName
 from .losses import LossOptions, loss_options
-from .networks import labels, layer_arrays, layer_sizes, refuse_transposed, standardisation
+from .networks import (
+    labels,
+    layer_arrays,
+    layer_sizes,
+    network_arrays,
+    refuse_transposed,
+    standardisation,
+)
 from .numbers import (
     as_number,
     boolean,

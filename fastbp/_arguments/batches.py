@@ -107,6 +107,15 @@ def class_weights(class_weight, y, name, dtype, sample_weight=None):
     return of_class if sample_weight is None else of_class * sample_weight
 
 
+def weights(w, options, y, n_samples, reduction, dtype):
+    """What each sample counts: its own weight times that of its class, or ``None`` for 1."""
+    if options.class_weight is None:
+        return sample_weight(w, n_samples, reduction, dtype)
+    own = sample_weight(w, n_samples, "sum", dtype)
+    of_class = class_weights(options.class_weight, y, options.name, dtype, own)
+    return sample_weight(of_class, n_samples, reduction, dtype, "sample_weight times class_weight")
+
+
 def at_least_one_sample(n_samples, reduction):
     """Refuse the mean over no samples; their sum is zero."""
     if n_samples == 0 and reduction == "mean":

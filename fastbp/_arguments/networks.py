@@ -4,7 +4,7 @@ import reprlib
 
 import numpy as np
 
-from .arrays import as_dtype, common_dtype, real_array, require_shape, shown
+from .arrays import as_dtype, common_dtype, converted, real_array, require_shape, shown
 from .numbers import integer, sequence, strings
 
 _SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
@@ -64,6 +64,14 @@ def layer_arrays(weights, biases):
         raise
     dtype = common_dtype(*weights, *biases)
     return as_dtype(weights, dtype), as_dtype(biases, dtype), tuple(sizes)
+
+
+def network_arrays(weights, biases, X):
+    """`layer_arrays` and X ``(n_samples, fan_in)``, all in one dtype; sizes."""
+    weights, biases, sizes = layer_arrays(weights, biases)
+    X = real_array("X", X, shape=("n_samples", sizes[0]))
+    dtype = common_dtype(weights[0], X)
+    return as_dtype(weights, dtype), as_dtype(biases, dtype), converted(X, dtype), sizes
 
 
 def refuse_transposed(name, arrays, shapes, layout):

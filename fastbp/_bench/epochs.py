@@ -9,7 +9,7 @@ Adam's: `verify` sets all three.
 import numpy as np
 
 import fastbp
-from fastbp import _mathematics, reference
+from fastbp import reference
 from fastbp._bench.gradients import (
     jax_for,
     jax_loss,
@@ -19,6 +19,7 @@ from fastbp._bench.gradients import (
     torch_loss,
 )
 from fastbp._bench.networks import BETAS, EPOCH_LR, EPS, Side, flatten
+from fastbp._twin import mathematics
 
 
 def by_fastbp(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
@@ -40,7 +41,7 @@ def by_numpy(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
         rows, targets = X[order], y[order]
         for i in range(0, len(X), batch):
             part = rows[i:i + batch]
-            _, dW, db = _mathematics.gradient(net.weights, net.biases, part, targets[i:i + batch])
+            _, dW, db = mathematics.gradient(net.weights, net.biases, part, targets[i:i + batch])
             optimizer.step(net.params, flatten(dW, db) / len(part))
 
     return Side(epoch, lambda _: net.params)

@@ -10,9 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from fastbp import _arguments, _mathematics
+from fastbp import _arguments
 from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp._bench.networks import Side, flatten
+from fastbp._twin import mathematics
 
 # The activations and losses for which the functions of PyTorch, JAX and scikit-learn are given
 # below; without them a peer is left out. fastbp and NumPy have all.
@@ -25,7 +26,7 @@ def by_fastbp(net, X, y):
 
 def by_numpy(net, X, y):
     """The reference without its argument checks, which would make NumPy look slower."""
-    call = partial(_mathematics.gradient, net.weights, net.biases, X, y,
+    call = partial(mathematics.gradient, net.weights, net.biases, X, y,
                    _arguments.loss_options(net.loss, net.layer_sizes[-1]), None, net.activation)
     return Side(call, lambda result: flatten(*result[1:]))
 

@@ -5,10 +5,12 @@ from functools import partial
 import numpy as np
 
 import fastbp
-from fastbp import _mathematics, reference
+from fastbp import reference
 from fastbp._bench import networks
 from fastbp._bench.networks import BETAS, flatten
-from fastbp._error_bound import LIBRARY, error_bound
+from fastbp._twin import mathematics
+from fastbp._twin.error_bound import error_bound
+from fastbp._twin.rounding import LIBRARY
 
 # Of the epochs that are compared: a step of about LR g, so that it can be seen which g it was.
 LR, EPS = 2.0**-10, 1.0
@@ -118,7 +120,7 @@ def reference_epoch(net, X, y, batch, eps_hat):
     off, bound, size = (np.zeros(net.n_params) for _ in range(3))
     for i in range(0, len(X), batch):
         part = X[i:i + batch], y[i:i + batch]
-        _, dW, db = _mathematics.gradient(net.weights, net.biases, *part)
+        _, dW, db = mathematics.gradient(net.weights, net.biases, *part)
         grad = flatten(dW, db) / len(part[0])
         e = error_bound(net.weights, net.biases, *part, LIBRARY, off=off)[1] / len(part[0])
         bound, size = np.maximum(bound, e), np.maximum(size, np.abs(grad) + e)

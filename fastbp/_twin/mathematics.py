@@ -8,7 +8,7 @@ An activation gives h and act'(z) (E1, E4), a loss its terms and δ_L = f − t 
 
 import numpy as np
 
-from . import _arguments
+from .. import _arguments
 
 BCE = _arguments.LossOptions()
 

@@ -1,0 +1,8 @@
+"""The equations in NumPy, behind the face of `fastbp.reference`: nothing here is compiled.
+
+    mathematics  E1 to E6 without checks, in any float or complex dtype
+    optimizers   SGD and Adam
+    rounding     values with bounds on their errors: sums and products
+    bounds       the bounds of activations and losses
+    error_bound  the running error bound of a whole gradient
+"""
