@@ -1,14 +1,15 @@
 """One gradient, E1 to E6: fastbp and each peer on the networks that figures are stated for."""
 
 from fastbp import get_isa
-from fastbp._bench import networks
-from fastbp._bench.peers import PEERS
-from fastbp._bench.verify import verify
+from fastbp._command.bench import networks
+from fastbp._command.bench.peers import PEERS
+from fastbp._command.bench.verify import verify
+from fastbp._command.problems import problem
 
 
 def test_gradient(benchmark, network, dtype, peer):
     sizes, batch = network
-    net, X, y = networks.problem(sizes, batch, dtype)
+    net, X, y = problem(sizes, batch, dtype)
     side = peer.gradient(net, X, y)
     verify(net, X, y, {"fastbp": PEERS[0].gradient(net, X, y), peer.name: side})
     benchmark.group = f"gradient {networks.name(sizes)}({batch}) {dtype}"

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 # By its path: an import of fastbp would load NumPy.
-ENVIRONMENT = runpy.run_path(str(Path(__file__).parents[1] / "fastbp/_bench/environment.py"))
+BENCH = Path(__file__).parents[1] / "fastbp/_command/bench"
+ENVIRONMENT = runpy.run_path(str(BENCH / "environment.py"))
 for name in ENVIRONMENT["slowing"](os.environ):
     del os.environ[name]
 os.environ.update(ENVIRONMENT["ONE_THREAD"])
@@ -39,8 +40,8 @@ def pytest_collect_file(file_path, parent):
 
 
 def pytest_generate_tests(metafunc):
-    from fastbp._bench.networks import EPOCHS, NETWORKS, gradient_flops, name
-    from fastbp._bench.peers import installed
+    from fastbp._command.bench.networks import EPOCHS, NETWORKS, gradient_flops, name
+    from fastbp._command.bench.peers import installed
 
     def is_large(case):
         return metafunc.config.getoption("benchmark_disable") and gradient_flops(*case) > LARGE
@@ -65,7 +66,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True, scope="session")
 def pinned():
     """The CPU that the session runs on, or None."""
-    from fastbp._bench.timing import one_core
+    from fastbp._command.bench.timing import one_core
 
     with one_core() as cpu:
         yield cpu

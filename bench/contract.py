@@ -92,7 +92,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=2.0, help="per candidate and network")
     options = parser.parse_args()
     path = options.json and options.json.resolve()
-    from fastbp._bench.measure import machine
+    from fastbp._command.machine import machine
     tables = {}
     os.chdir(tune.ROOT)
     with tempfile.TemporaryDirectory() as temporary:

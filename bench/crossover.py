@@ -14,7 +14,7 @@ import os
 import statistics
 import time
 
-from fastbp._bench.networks import problem
+from fastbp._command.problems import problem
 
 UNIT_WORK = 40
 NETWORKS = [((10, 32, 32, 1), 64), ((30, 64, 64, 1), 64), ((30, 64, 64, 1), 128),

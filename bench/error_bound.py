@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fastbp._bench.measure import machine
-from fastbp._bench.networks import NETWORKS, name, problem
-from fastbp._bench.timing import interleave, one_core
+from fastbp._command.bench.networks import NETWORKS, name
+from fastbp._command.bench.timing import interleave, one_core
+from fastbp._command.machine import machine
+from fastbp._command.problems import problem
 from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import FASTBP, own_error, wider
 

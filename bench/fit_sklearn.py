@@ -24,9 +24,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 import fastbp.sklearn
-from fastbp._bench.environment import start_again
-from fastbp._bench.measure import machine
-from fastbp._bench.timing import one_core
+from fastbp._command.bench.environment import start_again
+from fastbp._command.bench.timing import one_core
+from fastbp._command.machine import machine
 from fastbp.datasets import load_breast_cancer
 
 SIDES = {"fastbp": fastbp.sklearn, "scikit-learn": sklearn.neural_network}

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 import fastbp
-from fastbp._bench.environment import start_again
-from fastbp._bench.measure import machine
-from fastbp._bench.timing import interleave, one_core
+from fastbp._command.bench.environment import start_again
+from fastbp._command.bench.timing import interleave, one_core
+from fastbp._command.machine import machine
 from fastbp.torch import fuse
 
 # layers, whether the last has an activation, shapes of a batch

@@ -21,9 +21,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 import fastbp
-from fastbp._bench.environment import start_again
-from fastbp._bench.measure import machine
-from fastbp._bench.timing import one_core
+from fastbp._command.bench.environment import start_again
+from fastbp._command.bench.timing import one_core
+from fastbp._command.machine import machine
 from fastbp.datasets import load_breast_cancer
 
 STEPS = 60                  # iterations of fastbp that set the target

@@ -26,10 +26,10 @@ import torch
 from torch import nn
 
 import fastbp
-from fastbp._bench.environment import start_again
-from fastbp._bench.measure import machine
-from fastbp._bench.networks import name
-from fastbp._bench.timing import interleave, one_core
+from fastbp._command.bench.environment import start_again
+from fastbp._command.bench.networks import name
+from fastbp._command.bench.timing import interleave, one_core
+from fastbp._command.machine import machine
 from fastbp.torch import fuse, loss_and_grad_
 
 NETWORKS = [((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((4, 16, 1), 8), ((10, 32, 32, 1), 64),

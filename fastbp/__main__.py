@@ -2,7 +2,7 @@
 
 import sys
 
-from fastbp.cli import main
+from fastbp._command.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp._bench import (
+from fastbp._command.bench import (
     command,
     environment,
     measure,
@@ -24,6 +24,8 @@ from fastbp._bench import (
     timing,
     verify,
 )
+from fastbp._command.machine import machine
+from fastbp._command.problems import problem
 from fastbp._twin import mathematics
 
 SMALL = (((2, 3, 1), 5), ((4, 6, 2), 3))
@@ -87,7 +89,7 @@ def test_flops_are_those_of_counted_products():
                 Counted.count += 2 * inputs[0].size * inputs[1].shape[1]
             return result.view(Counted) if isinstance(result, np.ndarray) else result
 
-    net, X, y = networks.problem((7, 5, 4, 2), 3, "float64")
+    net, X, y = problem((7, 5, 4, 2), 3, "float64")
     W, b = ([a.view(Counted) for a in arrays] for arrays in (net.weights, net.biases))
     mathematics.gradient(W, b, X.view(Counted), y)
     assert Counted.count == networks.gradient_flops((7, 5, 4, 2), 3)
@@ -376,12 +378,12 @@ def test_tables_fit(kind, terminal, capsys, monkeypatch):
 
 def test_the_machine_is_printed_once(capsys):
     """What is left out, and why, with it."""
-    machine = {**measure.machine(), "left_out": {"torch.compile": "no compiler"}}
-    document = command.show([machine, full("gradient"), measure.machine(), full("threads")])
+    first = {**machine(), "left_out": {"torch.compile": "no compiler"}}
+    document = command.show([first, full("gradient"), machine(), full("threads")])
     out = capsys.readouterr().out
     assert out.count("fastbp " + fastbp.__version__) == 1
     assert "torch.compile is left out: no compiler" in out
-    assert document["machine"] is machine and len(document["threads"]) == 1
+    assert document["machine"] is first and len(document["threads"]) == 1
 
 
 def test_results_are_printed_and_drawn_from_a_file(tmp_path, capsys, monkeypatch):
@@ -436,6 +438,6 @@ def test_what_cannot_be_written_is_told_before_measuring(options, error, words, 
 
 
 def test_plots_need_gradients(tmp_path):
-    document = command.show([measure.machine(), full("threads")])
+    document = command.show([machine(), full("threads")])
     with pytest.raises(ValueError, match="have none"):
         plots.draw(document, str(tmp_path / "plot"))

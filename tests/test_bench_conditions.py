@@ -15,7 +15,8 @@ import time
 
 import pytest
 
-from fastbp._bench import command, environment, measure, tables, timing
+from fastbp._command import machine
+from fastbp._command.bench import command, environment, measure, tables, timing
 
 SIDES = ["fastbp", "NumPy", "JAX"]
 
@@ -44,8 +45,8 @@ def gradient(network="2-3-1", dtype="float32", peak=100.0, disturbed=()):
 def run(results, **options):
     """`command.run` of results that were measured on this machine; its document."""
     path = str(options.pop("json"))
-    machine = {**measure.machine(), "left_out": {}, **options.pop("machine", {})}
-    assert command.run(arguments(json=path, **options), lambda *_, **__: [machine, *results]) == 0
+    facts = {**machine.machine(), "left_out": {}, **options.pop("machine", {})}
+    assert command.run(arguments(json=path, **options), lambda *_, **__: [facts, *results]) == 0
     with open(path) as file:
         return json.load(file)
 
@@ -85,41 +86,41 @@ def test_what_slows_a_peer_down_is_left_out(name, value, slows, monkeypatch):
 def test_the_kernel_of_blas_is_the_one_it_would_choose(monkeypatch):
     """Whatever the variable says; without being left out it would decide."""
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-    script = "from fastbp._bench.measure import blas_kernel; print(blas_kernel())"
+    script = "from fastbp._command.machine import blas_kernel; print(blas_kernel())"
 
     def kernel():
         return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                               check=True).stdout.strip()
 
     chosen = kernel()
-    if measure.machine()["blas"].startswith("scipy-openblas"):
+    if machine.machine()["blas"].startswith("scipy-openblas"):
         assert chosen != "None"
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
     forced = kernel()
-    machine, *_ = command.spawn("measure", networks=[], dtypes=[], epochs=[], seconds=0,
-                                without=["torch.compile"])
-    assert str(machine["blas_kernel"]) == chosen
-    assert machine["unset"] == {"OPENBLAS_CORETYPE": "Prescott"}
+    facts, *_ = command.spawn("measure", networks=[], dtypes=[], epochs=[], seconds=0,
+                              without=["torch.compile"])
+    assert str(facts["blas_kernel"]) == chosen
+    assert facts["unset"] == {"OPENBLAS_CORETYPE": "Prescott"}
     assert forced != chosen or chosen == "None"
 
 
 def test_the_kernel_is_omitted_where_nobody_knows_it(monkeypatch):
     """Without threadpoolctl; with a BLAS of which it has no kernel, or none at all."""
-    machine = measure.machine()
-    shown = [line for line in tables.machine_lines(machine) if machine["blas"] in line]
-    kernel = machine["blas_kernel"]
-    assert (f"{machine['blas']} with kernels for {kernel}" in shown[0]) == (kernel is not None)
-    monkeypatch.setattr(measure, "blas_kernel", lambda: None)
-    assert "with kernels" not in "".join(tables.machine_lines(measure.machine()))
+    facts = machine.machine()
+    shown = [line for line in tables.machine_lines(facts) if facts["blas"] in line]
+    kernel = facts["blas_kernel"]
+    assert (f"{facts['blas']} with kernels for {kernel}" in shown[0]) == (kernel is not None)
+    monkeypatch.setattr(machine, "blas_kernel", lambda: None)
+    assert "with kernels" not in "".join(tables.machine_lines(machine.machine()))
     monkeypatch.undo()
     threadpoolctl = pytest.importorskip("threadpoolctl")
     openmp, mkl = {"user_api": "openmp"}, {"user_api": "blas", "internal_api": "mkl"}
     for found in ([], [openmp], [openmp, mkl]):
         monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda found=found: found)
-        assert measure.blas_kernel() is None
+        assert machine.blas_kernel() is None
     known = {"user_api": "blas", "architecture": "Zen"}
     monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [openmp, known, mkl])
-    assert measure.blas_kernel() == "Zen"
+    assert machine.blas_kernel() == "Zen"
     load = builtins.__import__
 
     def absent(name, *args, **options):
@@ -128,7 +129,7 @@ def test_the_kernel_is_omitted_where_nobody_knows_it(monkeypatch):
         return load(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    assert measure.blas_kernel() is None
+    assert machine.blas_kernel() is None
 
 
 def test_what_was_left_out_is_told(tmp_path, capsys):
@@ -147,7 +148,7 @@ def test_what_was_left_out_is_told(tmp_path, capsys):
 def test_a_script_starts_again_without_what_slows_a_peer_down(tmp_path):
     """Once: the process that it starts goes on."""
     script = tmp_path / "script.py"
-    script.write_text("import os, sys\nfrom fastbp._bench.environment import start_again\n"
+    script.write_text("import os, sys\nfrom fastbp._command.bench.environment import start_again\n"
                       "start_again()\nprint(os.environ.get('MKL_CBWR'), sys.argv[1:])\nsys.exit(3)")
     ended = subprocess.run([sys.executable, script, "a"], capture_output=True, text=True,
                            env={**os.environ, "MKL_CBWR": "SSE2", "OMP_NUM_THREADS": "2"})

@@ -36,7 +36,8 @@ from bits import (
 )
 
 import fastbp
-from fastbp import _check, _check_bits, _random
+from fastbp import _random
+from fastbp._command import check, digests
 from fastbp._kernels import dispatch
 
 RECORD = Path(__file__).with_name("digests.json")
@@ -210,7 +211,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--print", action="store_true", help="digests of the active variant")
     parser.add_argument("--record", action="store_true",
-                        help=f"write {RECORD.name} and {_check_bits.RECORD.name}")
+                        help=f"write {RECORD.name} and {digests.RECORD.name}")
     parser.add_argument("--force", action="store_true", help="with the same contract version too")
     args = parser.parse_args()
     if args.print:
@@ -230,7 +231,7 @@ def main():
         sys.exit(f"{', '.join(FMA_ISAS) or 'no variant with FMA'}: there is no one set of digests")
     record = {"contract_version": version, "digests": found[0]}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    _check_bits.record(_check.NETWORKS)
+    digests.record(check.NETWORKS)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from errors import TWINS, half, refused
 from test_signatures import SIGNATURES, public
 
 import fastbp
-from fastbp import MLP, SGD, Adam, Layers, cli, datasets, io, reference
+from fastbp import MLP, SGD, Adam, Layers, datasets, io, reference
+from fastbp._command.main import main
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
 net = MLP([2, 1], seed=0)
@@ -36,7 +37,7 @@ def calls():
                 found[f"{kind.__name__}.{method}"] = getattr(kind(), method)
     found["f"] = net.objective([[1, 2]], [1])
     for function in (io.save_model, io.load_model, datasets.read_table,
-                     datasets.load_breast_cancer, cli.main):
+                     datasets.load_breast_cancer, main):
         found[function.__name__] = function
     found["SavedModel.forward"] = io.SavedModel(net, 0, 1, (), (), "").forward
     return found

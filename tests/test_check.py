@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _arguments, _check, _check_bits
-from fastbp._bench.networks import flatten, problem
+from fastbp import _arguments
+from fastbp._command import check, digests
+from fastbp._command.bench.networks import flatten
+from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 from fastbp._twin import mathematics
 from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import ANY, FASTBP, own_error, wider
 
-FULL = _check.NETWORKS
-POINTS = _check.POINTS
+FULL = check.NETWORKS
+POINTS = check.POINTS
 HAS_X87 = np.finfo(np.longdouble).nmant == 63       # a wider long double is emulated, and slow
-HAS_FMA = dispatch.available_isas()[0] in _check_bits.FUSED
+HAS_FMA = dispatch.available_isas()[0] in digests.FUSED
 with_fma = pytest.mark.skipif(not HAS_FMA, reason="no variant with FMA: nothing is recorded for it")
 
 
@@ -34,12 +36,12 @@ def best():
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, best):
-    monkeypatch.setattr(_check, "POINTS", 1 << 10)
-    monkeypatch.setattr(_check, "NETWORKS", (
-        _check.Case((2, 8, 1), 5), _check.Case((3, 4, 2), 9, 40),
-        _check.Case((4, 5, 3), 7, 1, "tanh", "softmax")))
-    expected = {dtype: _check_bits.found(_check.NETWORKS, dtype) for dtype in dispatch.DTYPES}
-    monkeypatch.setattr(_check_bits, "recorded", lambda: expected)
+    monkeypatch.setattr(check, "POINTS", 1 << 10)
+    monkeypatch.setattr(check, "NETWORKS", (
+        check.Case((2, 8, 1), 5), check.Case((3, 4, 2), 9, 40),
+        check.Case((4, 5, 3), 7, 1, "tanh", "softmax")))
+    expected = {dtype: digests.found(check.NETWORKS, dtype) for dtype in dispatch.DTYPES}
+    monkeypatch.setattr(digests, "recorded", lambda: expected)
 
 
 def failed(capsys):
@@ -56,13 +58,13 @@ def verdict(capsys):
 
 def test_all_is_well(capsys):
     before = dispatch.get_isa()
-    assert _check.run(None) == 0
+    assert check.run(None) == 0
     out = capsys.readouterr().out
     assert "checks passed" in out and "FAILED" not in out
     for isa in fastbp.available_isas():
-        for check in ("gradient", "sigma   ", "tanh    ", "L0      ", "L1      ", "L2      "):
+        for what in ("gradient", "sigma   ", "tanh    ", "L0      ", "L1      ", "L2      "):
             for dtype in ("float32", "float64"):
-                assert f"ok     {check}  {dtype} {isa}" in out or "not measured here" in out
+                assert f"ok     {what}  {dtype} {isa}" in out or "not measured here" in out
     assert dispatch.get_isa() == before
 
 
@@ -87,7 +89,7 @@ def wrong(change):
 def test_wrong_gradient(monkeypatch, capsys, change):
     before = dispatch.get_isa()
     monkeypatch.setattr(fastbp, "MLP", wrong(change))
-    assert _check.run(None) == 1
+    assert check.run(None) == 1
     lines, last = verdict(capsys)
     assert len(lines) == 2 * len(fastbp.available_isas())
     assert all(" gradient " in line for line in lines)
@@ -105,7 +107,7 @@ def test_wrong_certificate(monkeypatch, capsys, change):
             return change(super().error_bound(*args, **options))
 
     monkeypatch.setattr(fastbp, "MLP", Wrong)
-    assert _check.run(None) == 1
+    assert check.run(None) == 1
     lines, _ = verdict(capsys)
     assert len(lines) == 2 * len(fastbp.available_isas())
     assert all(" gradient " in line for line in lines)
@@ -114,7 +116,7 @@ def test_wrong_certificate(monkeypatch, capsys, change):
 def test_wrong_sigma(monkeypatch, capsys):
     monkeypatch.setattr(fastbp, "sigmoid", lambda z: 1 / (1 + np.exp(-z)))
     with np.errstate(over="ignore"):
-        assert _check.run(None) == 1
+        assert check.run(None) == 1
     lines = failed(capsys)
     assert lines and all(" sigma " in line and "0x" in line for line in lines)
 
@@ -123,7 +125,7 @@ def test_wrong_tanh(monkeypatch, capsys):
     """2 sigma(2 z) - 1 cancels near 0."""
     monkeypatch.setattr(fastbp, "activate", lambda z, _: (2 * fastbp.sigmoid(2 * z) - 1, z))
     with np.errstate(over="ignore"):
-        assert _check.run(None) == 1
+        assert check.run(None) == 1
     lines = failed(capsys)
     assert lines and all(" tanh " in line and "0x" in line for line in lines)
 
@@ -131,7 +133,7 @@ def test_wrong_tanh(monkeypatch, capsys):
 def test_wrong_at_infinity(monkeypatch, capsys):
     sigmoid = fastbp.sigmoid
     monkeypatch.setattr(fastbp, "sigmoid", lambda z: np.nan_to_num(sigmoid(z), nan=0.5))
-    assert _check.run(None) == 1 and failed(capsys)
+    assert check.run(None) == 1 and failed(capsys)
 
 
 def test_other_bits_in_a_second_run(monkeypatch, capsys):
@@ -142,8 +144,8 @@ def test_other_bits_in_a_second_run(monkeypatch, capsys):
             grad[0] = np.nextafter(grad[0], grad.dtype.type(9))
 
     monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
-    monkeypatch.setattr(_check, "NETWORKS", _check.NETWORKS[:1])
-    assert _check.run(None) == 1
+    monkeypatch.setattr(check, "NETWORKS", check.NETWORKS[:1])
+    assert check.run(None) == 1
     lines, last = verdict(capsys)
     assert any(" L0 " in line for line in lines) and "no level confirmed" in last
 
@@ -157,7 +159,7 @@ def test_other_bits_for_single_rows(monkeypatch, capsys):
             return h
 
     monkeypatch.setattr(fastbp, "Layers", Disturbed)
-    assert _check.run(None) == 1
+    assert check.run(None) == 1
     lines, last = verdict(capsys)
     assert lines and all(" L2 " in line for line in lines) and "L1 confirmed" in last
 
@@ -169,7 +171,7 @@ def test_other_bits_of_threads(monkeypatch, capsys):
             return super().train_epoch(*args, **options) + (self.n_threads == 3)
 
     monkeypatch.setattr(fastbp, "MLP", Disturbed)
-    assert _check.run(None) == 1
+    assert check.run(None) == 1
     lines, last = verdict(capsys)
     assert lines and all(" L1 " in line for line in lines) and "L0 confirmed" in last
 
@@ -177,27 +179,27 @@ def test_other_bits_of_threads(monkeypatch, capsys):
 @with_fma
 @pytest.mark.parametrize("machine, level", [("x86_64", "L3"), ("aarch64", "L4")])
 def test_recorded_bits_confirm_the_highest_level(monkeypatch, capsys, machine, level):
-    monkeypatch.setattr(_check_bits.platform, "machine", lambda: machine)
-    assert _check.run(None) == 0
+    monkeypatch.setattr(digests.platform, "machine", lambda: machine)
+    assert check.run(None) == 0
     lines, last = verdict(capsys)
     assert not lines and f"as recorded for contract 1; {level} confirmed" in last
 
 
 @with_fma
-@pytest.mark.parametrize("digest", _check_bits.Bits._fields)
+@pytest.mark.parametrize("digest", digests.Bits._fields)
 def test_bits_that_differ_from_the_recorded_ones(monkeypatch, capsys, dtype, digest):
-    other = _check_bits.recorded()
+    other = digests.recorded()
     other = {**other, dtype: other[dtype]._replace(**{digest: "0" * 16})}
-    monkeypatch.setattr(_check_bits, "recorded", lambda: other)
-    assert _check.run(None) == 1
+    monkeypatch.setattr(digests, "recorded", lambda: other)
+    assert check.run(None) == 1
     lines, last = verdict(capsys)
     assert not lines and last.startswith("FAILED") and "L2 confirmed" in last
 
 
 @with_fma
 def test_a_version_without_record(monkeypatch, capsys):
-    monkeypatch.setattr(_check_bits, "recorded", lambda: {})
-    assert _check.run(None) == 1
+    monkeypatch.setattr(digests, "recorded", lambda: {})
+    assert check.run(None) == 1
     assert "but nothing is recorded" in verdict(capsys)[1]
 
 
@@ -205,7 +207,7 @@ def test_a_machine_without_fma(monkeypatch, capsys):
     dispatch.set_isa("generic")
     with monkeypatch.context() as without:
         without.setattr(dispatch, "available_isas", lambda: ("generic",))
-        assert _check.run(None) == 0
+        assert check.run(None) == 0
     lines, last = verdict(capsys)
     assert not lines and "L2 confirmed" in last
 
@@ -213,22 +215,22 @@ def test_a_machine_without_fma(monkeypatch, capsys):
 def test_the_record(monkeypatch, tmp_path):
     """It is what each variant with FMA finds, and is written as it is read."""
     monkeypatch.undo()
-    kept = json.loads(_check_bits.RECORD.read_text())
+    kept = json.loads(digests.RECORD.read_text())
     assert kept["contract_version"] == dispatch.CONTRACT_VERSION
-    monkeypatch.setattr(_check_bits, "RECORD", tmp_path / "check_digests.json")
-    for isa in set(dispatch.available_isas()) & set(_check_bits.FUSED):
+    monkeypatch.setattr(digests, "RECORD", tmp_path / "check_digests.json")
+    for isa in set(dispatch.available_isas()) & set(digests.FUSED):
         dispatch.set_isa(isa)
-        _check_bits.record(FULL)
-        assert json.loads(_check_bits.RECORD.read_text()) == kept
-    _check_bits.RECORD.write_text(json.dumps({**kept, "contract_version": 0}))
-    assert _check_bits.recorded() == {}
+        digests.record(FULL)
+        assert json.loads(digests.RECORD.read_text()) == kept
+    digests.RECORD.write_text(json.dumps({**kept, "contract_version": 0}))
+    assert digests.recorded() == {}
 
 
 def test_the_documented_digest(monkeypatch):
     monkeypatch.undo()
-    of_variants = {dtype: [" ".join(bits)] for dtype, bits in _check_bits.recorded().items()}
+    of_variants = {dtype: [" ".join(bits)] for dtype, bits in digests.recorded().items()}
     page = Path(__file__).parents[1] / "docs" / "reproducibility.md"
-    text = f"for contract {dispatch.CONTRACT_VERSION} `{_check_bits._total(of_variants)}`"
+    text = f"for contract {dispatch.CONTRACT_VERSION} `{digests._total(of_variants)}`"
     assert text in " ".join(page.read_text(encoding="utf-8").split())
 
 
@@ -239,7 +241,7 @@ def test_other_bits_of_a_variant(monkeypatch, capsys):
             grad[0] = np.nextafter(grad[0], grad.dtype.type(9))
 
     monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
-    assert _check.run(None) == 1
+    assert check.run(None) == 1
     lines, last = verdict(capsys)
     assert len(lines) == 2 and all(" L3 " in line for line in lines)
     assert last.startswith("FAILED") and "L2 confirmed" in last
@@ -251,8 +253,8 @@ def test_the_recorded_errors_are_as_large(monkeypatch):
     recorded = {(r["function"], r["dtype"], r["isa"]): r["ulp"]
                 for r in json.loads(results.read_text(encoding="utf-8"))["results"]}
     if HAS_X87:
-        monkeypatch.setattr(_check, "POINTS", POINTS)
-    for _, line in _check.functions():
+        monkeypatch.setattr(check, "POINTS", POINTS)
+    for _, line in check.functions():
         name, dtype, isa, *_ = line.split()
         if isa in dispatch.ISAS:
             isa = "avx2" if isa == "neon" else isa      # the same bits
@@ -268,9 +270,9 @@ def test_variant_is_restored_after_an_error(monkeypatch):
         raise MemoryError
         yield
 
-    monkeypatch.setattr(_check, "functions", stop)
+    monkeypatch.setattr(check, "functions", stop)
     with pytest.raises(MemoryError):
-        _check.run(None)
+        check.run(None)
     assert dispatch.get_isa() == before
 
 
@@ -279,12 +281,12 @@ def test_ulp(exponent):
     exact = np.ldexp(np.float64(1), np.array([exponent]))
     spacing = float(np.spacing(exact.astype("float32"))[0])
     above = (exact + spacing).astype("float32")
-    assert _check.ulp_errors(above, exact) == 1.0
-    assert _check.ulp_errors(exact.astype("float32"), exact + spacing / 4) == 0.25
+    assert check.ulp_errors(above, exact) == 1.0
+    assert check.ulp_errors(exact.astype("float32"), exact + spacing / 4) == 0.25
 
 
 def test_points_are_numbers(dtype):
-    z = _check.points(dtype)
+    z = check.points(dtype)
     assert np.isfinite(z).all() and z.dtype == dtype
     assert z.min() < -1e30 and z.max() > 1e30 and np.abs(z).min() < 1e-30
 
@@ -293,7 +295,7 @@ def test_digest_depends_on_every_bit():
     a = np.arange(5.0)
     b = a.copy()
     b[3] = np.nextafter(b[3], 9)
-    digest = _check_bits.digest
+    digest = digests.digest
     assert digest([a, a]) == digest([a, a.copy()]) != digest([a, b])
     assert digest([a.astype(">f8")]) == digest([a])
 

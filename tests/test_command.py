@@ -17,8 +17,8 @@ import pytest
 import safetensors.numpy
 
 import fastbp
-from fastbp import cli
-from fastbp._train import auc, stratified_split
+from fastbp._command.main import main
+from fastbp._command.train import auc, stratified_split
 from fastbp.datasets import load_breast_cancer
 from fastbp.io import load_model, save_model
 
@@ -51,7 +51,7 @@ def called(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
 
     def call(*args):
-        code = cli.main([*map(str, args)])
+        code = main([*map(str, args)])
         return subprocess.CompletedProcess(args, code, *capfd.readouterr())
 
     return call
@@ -115,7 +115,8 @@ def test_script(fastbp_run):
 def test_a_variant_that_there_is_not(fastbp_run, tmp_path, command):
     """The import fails before the command begins, and says so as the command would."""
     folder = str(Path(fastbp.__file__).parents[1])
-    code = f"import sys; sys.path.insert(0, {folder!r}); from fastbp.cli import main; main()"
+    code = (f"import sys; sys.path.insert(0, {folder!r}); from fastbp._command.main import main; "
+            "main()")
     (tmp_path / "fastbp").write_text(code)      # as an installed script is named
     done = fastbp_run("info", command=command, env={**ENV, "FASTBP_ISA": "sse9"})
     assert_error(done, "FASTBP_ISA is 'sse9'")

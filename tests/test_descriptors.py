@@ -68,8 +68,8 @@ def test_docstrings_list_all_names(parameter, names):
 
 OWN = {"_arguments/descriptors.py", "_twin/mathematics.py", "_twin/bounds.py"}
 # How each peer writes a loss; scikit-learn's "softmax" is an output, and its regressor has two.
-OF_PEERS = {"_bench/gradients.py", "sklearn/_classifier.py", "sklearn/__init__.pyi",
-            "sklearn/_regressor.py"}
+OF_PEERS = {"_command/bench/gradients.py", "sklearn/_classifier.py",
+            "sklearn/__init__.pyi", "sklearn/_regressor.py"}
 
 
 def is_default(token):

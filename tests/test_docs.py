@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 import fastbp
-from fastbp import cli, reference
+from fastbp import reference
+from fastbp._command.main import main
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fastbp"
@@ -162,7 +163,7 @@ def command_lines(path):
 
 def help_of(capsys, *arguments):
     """The help of a command; other arguments before it are refused if they do not parse."""
-    assert cli.main([*arguments, "--help"]) == 0, arguments
+    assert main([*arguments, "--help"]) == 0, arguments
     return capsys.readouterr().out
 
 
@@ -281,7 +282,7 @@ def test_import_loads_numpy_and_no_other_package():
     assert {name for name in packages if "cython" not in name} <= {"fastbp", "numpy"}
     users = {".".join(("fastbp", *path.relative_to(PACKAGE).with_suffix("").parts))
              for path in PACKAGE.rglob("*.py") if third_parties(path)}
-    assert users and not loaded & {*users, "fastbp.cli", "fastbp.io", "fastbp.datasets"}
+    assert users and not loaded & {*users, "fastbp._command.main", "fastbp.io", "fastbp.datasets"}
 
 
 def third_parties(path):
@@ -290,14 +291,51 @@ def third_parties(path):
             - {*sys.stdlib_module_names, "numpy", "fastbp"})
 
 
-def test_the_benchmark_knows_a_third_party_where_it_says():
-    """Peers in two modules, rich and threadpoolctl in two, each in the function that needs it."""
-    found = {path.stem: third_parties(path) for path in (PACKAGE / "_bench").glob("*.py")}
-    assert {name: parties for name, parties in found.items() if parties} == {
+def within(package):
+    """{module: modules of the same package that it imports}, names as in ``bench.tables``."""
+    folder = PACKAGE / package
+    found = {".".join(path.relative_to(folder).with_suffix("").parts): path
+             for path in folder.rglob("*.py")}
+    prefix = f"fastbp.{package}."
+    arrows = {}
+    for name, path in found.items():
+        tree = ast.walk(ast.parse(path.read_text()))
+        targets = [f"{node.module}.{alias.name}" for node in tree
+                   if isinstance(node, ast.ImportFrom) and node.level == 0 for alias in node.names]
+        targets = [target.removeprefix(prefix) for target in targets if target.startswith(prefix)]
+        arrows[name] = {other for other in found for target in targets
+                        if target == other or target.startswith(f"{other}.")}
+    return arrows
+
+
+def test_the_command_imports_downwards():
+    """`main` the subcommands, those what they share; no circle, and nothing imports main."""
+    arrows = within("_command")
+    assert arrows["main"] >= {"train", "check", "bench.command"}
+    assert not any("main" in others for others in arrows.values())
+    rest = dict(arrows)
+    while rest:
+        lowest = {name for name, others in rest.items() if not others & rest.keys()}
+        assert lowest, f"a circle among {sorted(rest)}"
+        rest = {name: others for name, others in rest.items() if name not in lowest}
+    shared = {"exits", "figures", "machine", "problems"}
+    assert not any(arrows[name] for name in shared)
+    for name in ("train", "check", "digests"):
+        assert arrows[name] <= shared | {"digests"}
+    assert all(others <= shared | {each for each in arrows if each.startswith("bench.")}
+               for name, others in arrows.items() if name.startswith("bench."))
+
+
+def test_the_command_knows_a_third_party_where_it_says():
+    """Each in the function that needs it: peers in two modules, rich in two, the others in one."""
+    found = {path.stem: path for path in (PACKAGE / "_command").rglob("*.py")}
+    parties = {name: third_parties(path) for name, path in found.items()}
+    assert {name: packages for name, packages in parties.items() if packages} == {
         "gradients": {"torch", "jax", "sklearn"}, "epochs": {"torch", "sklearn"},
-        "measure": {"threadpoolctl"}, "tables": {"rich"}}
+        "machine": {"threadpoolctl"}, "tables": {"rich"}, "train": {"rich"},
+        "figures": {"matplotlib"}}
     for name in found:
-        tree = ast.parse((PACKAGE / "_bench" / f"{name}.py").read_text())
+        tree = ast.parse(found[name].read_text())
         tops = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         modules = {getattr(node, "module", None) or node.names[0].name for node in tops}
         assert {module.partition(".")[0] for module in modules} <= {

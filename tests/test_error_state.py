@@ -15,7 +15,8 @@ import pytest
 from every_call import arguments, calls, equations, optimizers
 
 import fastbp
-from fastbp import MLP, SGD, Adam, cli, datasets, reference
+from fastbp import MLP, SGD, Adam, datasets, reference
+from fastbp._command.main import main
 from fastbp.io import load_model, save_model
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
@@ -284,7 +285,7 @@ def test_files(tmp_path):
 def test_the_command(capsys):
     def prepare():
         def use():
-            code = cli.main(["train", "--epochs", "2", "--lr", "1e-30"])
+            code = main(["train", "--epochs", "2", "--lr", "1e-30"])
             return code, [line for line in capsys.readouterr().out.splitlines() if "AUC" in line]
         return use, ()
     assert same(prepare)[0][0] == "0"

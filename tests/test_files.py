@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import fastbp
-from fastbp import _files, cli
+from fastbp import _files
+from fastbp._command.main import main
 from fastbp.io import load_model, save_model
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -292,9 +293,9 @@ def test_files_of_the_command(tmp_path, capsys):
     for name in names:
         (tmp_path / name).write_bytes(b"old")
         (tmp_path / name).chmod(0o600)
-    assert cli.main(["train", "--epochs", "1", "--out", str(tmp_path / "m"), "--plot",
+    assert main(["train", "--epochs", "1", "--out", str(tmp_path / "m"), "--plot",
                      str(tmp_path / "loss.png")]) == 0
-    assert cli.main(["bench", "--from", str(results), "--plot", str(tmp_path / "stem")]) == 0
+    assert main(["bench", "--from", str(results), "--plot", str(tmp_path / "stem")]) == 0
     for name in names:
         assert mode(tmp_path / name) == 0o600 and (tmp_path / name).stat().st_size > 1000
     assert sorted(os.listdir(tmp_path)) == sorted(names)

@@ -95,7 +95,7 @@ def test_nothing_but_numpy(tmp_path):
 def test_the_command_is_not_imported(tmp_path):
     imported = printed("sorted(sys.modules)", tmp_path)
     assert "fastbp" in imported
-    for module in ("cli", "io", "datasets", "__main__"):
+    for module in ("_command", "io", "datasets", "__main__"):
         assert f"fastbp.{module}" not in imported
 
 

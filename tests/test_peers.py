@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from fastbp._bench import measure, networks, peers
-from fastbp._bench.verify import (
+from fastbp._command import machine
+from fastbp._command.bench import measure, peers
+from fastbp._command.bench.verify import (
     EPS,
     LR,
     Deviation,
@@ -13,6 +14,7 @@ from fastbp._bench.verify import (
     verify_bits,
     verify_epoch,
 )
+from fastbp._command.problems import problem
 from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import LIBRARY, own_error, wider
 
@@ -33,7 +35,7 @@ def test_peers_of_the_test_requirements_are_there():
 @pytest.mark.parametrize("factor", [1, 40])
 def test_gradients_are_within_the_bound_of_libraries(peer, sizes, batch, factor, dtype):
     """Of wider arithmetic; with weights times 40, where units saturate."""
-    net, X, y = networks.problem(sizes, batch, dtype)
+    net, X, y = problem(sizes, batch, dtype)
     net.params[:] *= net.dtype.type(factor)
     side, wide = peer.gradient(net, X, y), wider(dtype)
     exact, bound = error_bound(net.weights, net.biases, X, y, LIBRARY, wide)
@@ -45,7 +47,7 @@ def test_gradients_are_within_the_bound_of_libraries(peer, sizes, batch, factor,
 @pytest.mark.parametrize(("activation", "loss"), [
     ("relu", "softmax"), ("tanh", "squared_error"), ("identity", "poisson"), ("relu", "bce")])
 def test_gradients_of_any_activation_and_loss(peer, activation, loss, dtype):
-    net, X, y = networks.problem((6, 9, 8, 4), 70, dtype, 0, activation, loss)
+    net, X, y = problem((6, 9, 8, 4), 70, dtype, 0, activation, loss)
     sides = {"fastbp": FASTBP.gradient(net, X, y), peer.name: peer.gradient(net, X, y)}
     assert verify(net, X, y, sides) <= 1
 
@@ -53,7 +55,7 @@ def test_gradients_of_any_activation_and_loss(peer, activation, loss, dtype):
 @each_peer
 def test_a_wrong_gradient_is_refused(peer, dtype):
     """An entry that is off by ten times what rounding explains, whichever it is."""
-    net, X, y = networks.problem((3, 5, 4, 1), 7, dtype)
+    net, X, y = problem((3, 5, 4, 1), 7, dtype)
     _, bound = error_bound(net.weights, net.biases, X, y, LIBRARY)
     good = {"fastbp": FASTBP.gradient(net, X, y)}
     side = peer.gradient(net, X, y)
@@ -111,8 +113,8 @@ def test_the_other_form_of_adam_is_refused(peer):
 def test_shuffling_keeps_rows_and_targets_together(peer, dtype):
     """In one mini-batch of all rows the order is one of summation; then a second epoch goes on."""
     sizes, n = (3, 5, 4, 1), 50
-    expected, tolerance = reference_epoch(*networks.problem(sizes, n, dtype), n, peer.eps_hat)
-    side = peer.epoch(*networks.problem(sizes, n, dtype), n, lr=LR, eps=EPS)
+    expected, tolerance = reference_epoch(*problem(sizes, n, dtype), n, peer.eps_hat)
+    side = peer.epoch(*problem(sizes, n, dtype), n, lr=LR, eps=EPS)
     first = np.array(side.flat(side.call()))
     assert np.all(np.abs(first - expected) <= tolerance)
     assert not np.array_equal(side.flat(side.call()), first)
@@ -122,7 +124,7 @@ def test_shuffling_keeps_rows_and_targets_together(peer, dtype):
 def test_shuffling_shuffles(peer, dtype):
     results = []
     for shuffle in (False, True):
-        side = peer.epoch(*networks.problem((3, 5, 1), 20, dtype), 4, shuffle=shuffle, lr=0.1)
+        side = peer.epoch(*problem((3, 5, 1), 20, dtype), 4, shuffle=shuffle, lr=0.1)
         results.append(np.array(side.flat(side.call())))
     assert results[0].dtype == dtype and np.any(results[0] != results[1])
 
@@ -138,8 +140,8 @@ def test_what_is_not_installed_is_absent(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda name: None if name == "sklearn" else name)
     assert [peer.name for peer in peers.installed()] == [
         peer.name for peer in peers.PEERS if peer.name != "scikit-learn"]
-    monkeypatch.setattr(peers, "PEERS", (FASTBP, FASTBP._replace(distribution="no-such-library")))
-    assert peers.versions() == {"no-such-library": None}
+    monkeypatch.setattr(machine, "LIBRARIES", ("no-such-library",))
+    assert machine.versions() == {"no-such-library": None}
 
 
 def test_a_compiler_that_does_not_work_is_told(monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastbp._bench import plots
+from fastbp._command.bench import plots
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("performance", ROOT / "tools" / "performance.py")

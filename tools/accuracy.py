@@ -26,7 +26,7 @@ import sweeps  # noqa: E402
 from families import FAMILIES, OF_ONE_NUMBER, PROMISES  # noqa: E402
 from ulps import GENERIC, PROMISED  # noqa: E402
 
-from fastbp._bench.measure import machine  # noqa: E402
+from fastbp._command.machine import machine  # noqa: E402
 
 FILE = ROOT / "bench" / "results" / "accuracy.json"
 SEED = 2

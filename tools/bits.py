@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from fastbp._bench.measure import machine
+from fastbp._command.machine import machine
 
 ROOT = Path(__file__).parents[1]
 DIGESTS = ROOT / "tests" / "digests.json"

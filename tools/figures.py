@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from fastbp._bench.tables import machine_lines, ratio_cell, three_digits
+from fastbp._command.bench.tables import machine_lines, ratio_cell, three_digits
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"(?<=<!-- figures: )(\S+) (\S+)( -->\n)(.*?)(?=<!-- end of figures -->)",

@@ -12,8 +12,8 @@ import re
 import sys
 from pathlib import Path
 
-from fastbp._bench import plots
-from fastbp._bench.tables import (
+from fastbp._command.bench import plots
+from fastbp._command.bench.tables import (
     DISTURBED,
     SLOWER,
     machine_lines,

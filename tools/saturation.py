@@ -24,7 +24,7 @@ import figures  # noqa: E402
 import oracle  # noqa: E402
 
 import fastbp  # noqa: E402
-from fastbp._bench.measure import machine  # noqa: E402
+from fastbp._command.machine import machine  # noqa: E402
 
 FILE = ROOT / "bench" / "results" / "saturation.json"
 LOGITS = {"float32": (10, 15, 17, 20, 40, 80), "float64": (20, 30, 36, 40, 100, 700)}

@@ -10,7 +10,7 @@ import numpy as np
 
 import fastbp
 from fastbp import reference
-from fastbp._bench.gradients import (
+from fastbp._command.bench.gradients import (
     jax_for,
     jax_loss,
     jax_params,
@@ -18,7 +18,7 @@ from fastbp._bench.gradients import (
     torch_leaves,
     torch_loss,
 )
-from fastbp._bench.networks import BETAS, EPOCH_LR, EPS, Side, flatten
+from fastbp._command.bench.networks import BETAS, EPOCH_LR, EPS, Side, flatten
 from fastbp._twin import mathematics
 
 

@@ -19,26 +19,24 @@ be faster than copying, so a gradient that is mostly reading may come out above 
 
 import json
 import os
-import platform
 import sys
-import time
 from functools import partial
 
-import numpy as np
-
 import fastbp
-from fastbp._bench import networks
-from fastbp._bench.gradients import OF_PEERS
-from fastbp._bench.peers import compiles, installed, versions
-from fastbp._bench.startup import startup
-from fastbp._bench.timing import (
+from fastbp._command.bench import networks
+from fastbp._command.bench.gradients import OF_PEERS
+from fastbp._command.bench.peers import compiles, installed
+from fastbp._command.bench.startup import startup
+from fastbp._command.bench.timing import (
     copy_loop,
     disturbance,
     memory_bandwidth,
     summary,
     undisturbed,
 )
-from fastbp._bench.verify import Deviation, verify, verify_epoch
+from fastbp._command.bench.verify import Deviation, verify, verify_epoch
+from fastbp._command.machine import machine
+from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 
 FMA_ROUNDS = 10_000     # of the FMA loop, per call
@@ -112,7 +110,7 @@ def _summaries(names, samples, per=1, alone=True):
 
 def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", loss="bce"):
     """Verify and time the gradient of one network; a dict for JSON."""
-    net, X, y = networks.problem(sizes, batch, dtype, 0, activation, loss)
+    net, X, y = problem(sizes, batch, dtype, 0, activation, loss)
     sides = {peer.name: peer.gradient(net, X, y) for peer in peers}
     of_bound = verify(net, X, y, sides)
     fma = partial(dispatch.fma_peak, dtype, FMA_ROUNDS)
@@ -135,7 +133,7 @@ def time_epoch(sizes, batch, dtype, seconds, peers):
     """Verify and time training steps, in epochs of `EPOCH_ROWS` rows; a dict for JSON."""
     peers = [peer for peer in peers if peer.epoch]
     of_bound = verify_epoch(sizes, batch, dtype, peers)
-    sides = {peer.name: peer.epoch(*networks.problem(sizes, networks.EPOCH_ROWS, dtype), batch)
+    sides = {peer.name: peer.epoch(*problem(sizes, networks.EPOCH_ROWS, dtype), batch)
              for peer in peers}
     steps = -(-networks.EPOCH_ROWS // batch)
     samples, attempts = undisturbed([side.call for side in sides.values()], seconds, len(sides))
@@ -151,7 +149,7 @@ def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce")
     """
     cpus = fastbp.get_num_threads()
     counts = sorted({cpus, *(2**i for i in range(cpus.bit_length()))})
-    net, X, y = networks.problem(sizes, batch, dtype, 0, activation, loss)
+    net, X, y = problem(sizes, batch, dtype, 0, activation, loss)
     call = partial(net.backprop, X, y)
     call()
     bits, setups = net.grad.tobytes(), {}
@@ -168,44 +166,6 @@ def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce")
     result = _compared(sizes, batch, dtype, times)
     speedups = {name: 1 / ratio for name, ratio in result.pop("ratios").items()}
     return {"kind": "threads", **result, "attempts": attempts, "speedups": speedups}
-
-
-# ---- the machine
-
-
-def machine():
-    """What the figures depend on."""
-    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return {"kind": "machine", **fastbp.show_config("dict"), "cpu": cpu_model(),
-            "cpus": os.cpu_count(), "affinity": affinity, "load": os.getloadavg()[0],
-            "platform": platform.platform(), "blas": f"{blas.get('name')} {blas.get('version')}",
-            "blas_kernel": blas_kernel(), "versions": versions(),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-
-
-def blas_kernel():
-    """The CPU for which NumPy's BLAS has chosen its kernels; None where that cannot be known.
-
-    NumPy is loaded before every peer, and its BLAS comes first.
-    """
-    try:
-        from threadpoolctl import threadpool_info
-    except ModuleNotFoundError:
-        return None
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    return found[0].get("architecture") if found else None
-
-
-def cpu_model():
-    """The CPU's name: of /proc/cpuinfo, or what Python knows."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines
-                     if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _main():

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbp import _arguments
 from fastbp._arguments.descriptors import UNIT_INTERVAL
-from fastbp._bench.networks import Side, flatten
+from fastbp._command.bench.networks import Side, flatten
 from fastbp._twin import mathematics
 
 # The activations and losses for which the functions of PyTorch, JAX and scikit-learn are given

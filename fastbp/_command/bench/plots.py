@@ -5,7 +5,7 @@ import json
 from io import BytesIO
 
 from fastbp import _files
-from fastbp._train import import_figure
+from fastbp._command.figures import import_figure
 
 DPI = 80
 PEER_STYLE = {"NumPy": "o-", "PyTorch": "s-", "torch.compile": "^-", "JAX": "D-",

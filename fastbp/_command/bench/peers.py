@@ -4,11 +4,11 @@ A peer is a line of `PEERS` and its functions in `gradients` and `epochs`; a lib
 installed is absent. Nothing here imports one.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from fastbp._bench import epochs, gradients, networks
+from fastbp._command.bench import epochs, gradients
+from fastbp._command.problems import problem
 
 
 class Peer(NamedTuple):
@@ -40,23 +40,12 @@ def installed(without=()):
     return tuple(peer for peer in PEERS if peer.name not in without and find_spec(peer.module))
 
 
-def versions():
-    """Of each library of `PEERS`, None for one that is not installed."""
-    found = {}
-    for peer in PEERS[1:]:
-        try:
-            found[peer.distribution] = version(peer.distribution)
-        except PackageNotFoundError:
-            found[peer.distribution] = None
-    return found
-
-
 def compiles(peer):
     """None if the peer's gradient of the least network can be had, or one line why not.
 
     torch.compile needs a C++ compiler and Python's headers, and raises whatever its parts raise.
     """
-    net, X, y = networks.problem((2, 1), 1, "float32")
+    net, X, y = problem((2, 1), 1, "float32")
     try:
         peer.gradient(net, X, y).call()
     except Exception as error:

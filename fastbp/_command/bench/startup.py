@@ -9,7 +9,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import fastbp
-from fastbp._bench.timing import summary
+from fastbp._command.bench.timing import summary
 
 ROUNDS = 15
 SUFFIXES = (".py", ".pyi", "py.typed", ".csv", ".md", EXTENSION_SUFFIXES[0])    # what a wheel has

@@ -21,10 +21,10 @@ import numpy as np
 
 import fastbp
 from fastbp import _files
-from fastbp._bench.networks import problem
+from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 
-RECORD = Path(__file__).with_name("check_digests.json")
+RECORD = Path(fastbp.__file__).with_name("check_digests.json")
 LEVELS = ("L0", "L1", "L2", "L3")
 THREADS = (1, 2, 3)
 PIECES = (1, 7, 64)         # rows at a time, beside the whole batch

@@ -1,6 +1,6 @@
 """The `fastbp` command: its options, its exit codes and its one-line errors.
 
-What the subcommands do is in `_train`, `_check` and `_bench`, each imported when it is asked for.
+What the subcommands do is in `train`, `check` and `bench`, each imported when it is asked for.
 Results go to stdout, progress and errors to stderr. Exit codes: 0; 1 if `check` finds a deviation;
 2 for an error; 130 after Ctrl-C; 141 if the reader of the output has gone, as after `| head`.
 """
@@ -13,9 +13,7 @@ import sys
 
 import fastbp
 from fastbp import _arguments
-
-INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
-READER_GONE = 141  # 128 + SIGPIPE
+from fastbp._command.exits import INTERRUPTED, READER_GONE
 
 
 @_arguments.public
@@ -164,19 +162,19 @@ def _add_train(commands):
 
 
 def _train(args):
-    from fastbp import _train
+    from fastbp._command import train
 
-    return _train.run(args)
+    return train.run(args)
 
 
 def _check(args):
-    from fastbp import _check
+    from fastbp._command import check
 
-    return _check.run(args)
+    return check.run(args)
 
 
 def _bench(args):
-    from fastbp._bench import command
+    from fastbp._command.bench import command
 
     return command.run(args)
 

@@ -6,8 +6,9 @@ import numpy as np
 
 import fastbp
 from fastbp import reference
-from fastbp._bench import networks
-from fastbp._bench.networks import BETAS, flatten
+from fastbp._command.bench import networks
+from fastbp._command.bench.networks import BETAS, flatten
+from fastbp._command.problems import problem
 from fastbp._twin import mathematics
 from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import LIBRARY
@@ -34,7 +35,7 @@ def verify(net, X, y, sides):
 
     Parameters
     ----------
-    net, X, y : as in `networks.problem`
+    net, X, y : as in `problem`
     sides : dict of str to Side
         The first one is fastbp's.
     """
@@ -63,7 +64,7 @@ def verify_epoch(sizes, batch, dtype, peers):
     rows = WHOLE_BATCHES * batch + batch // 2
     worst = 0.0
     for precision in sorted({"float64", dtype}):
-        make = partial(networks.problem, sizes, rows, precision)
+        make = partial(problem, sizes, rows, precision)
         expected = {eps_hat: reference_epoch(*make(), batch, eps_hat)
                     for eps_hat in {peer.eps_hat for peer in peers}}
         for peer in peers:
@@ -79,7 +80,7 @@ def verify_epoch(sizes, batch, dtype, peers):
 
 def verify_bits(sizes, batch, dtype):
     """Raise `Deviation` unless `train_epoch` gives the bits of `backprop` and `Adam.step`."""
-    (net, X, y), (twin, _, _) = (networks.problem(sizes, networks.EPOCH_ROWS, dtype)
+    (net, X, y), (twin, _, _) = (problem(sizes, networks.EPOCH_ROWS, dtype)
                                  for _ in range(2))
     net.train_epoch(X, y, fastbp.Adam(), batch_size=batch, shuffle=False)
     optimizer = fastbp.Adam()

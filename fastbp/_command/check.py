@@ -4,7 +4,7 @@
                `MLP.error_bound`, of wider arithmetic
     sigma      within 1 ulp of wider arithmetic on a sample; at 0, at infinity and NaN exactly
     tanh       the same
-    L0 to L4   the same bits, and those that other machines found: `_check_bits`
+    L0 to L4   the same bits, and those that other machines found: `digests`
 
 Each check is one line, and one that does not hold says FAILED. Networks, inputs and sample points
 come from the raw bits of PCG64, so that digests of different machines can be compared.
@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _arguments, _check_bits, _random
-from fastbp._bench.measure import cpu_model
-from fastbp._bench.networks import problem
+from fastbp import _arguments, _random
+from fastbp._command import digests
+from fastbp._command.machine import cpu_model
+from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 from fastbp._twin import mathematics
 from fastbp._twin.error_bound import error_bound
@@ -82,7 +83,7 @@ def run(args):
           f"{dispatch.get_isa()} in use")
     n_failed, n_checks = 0, 0
     with _variant_restored():
-        for ok, line in chain(gradients(), functions(), _check_bits.levels(NETWORKS)):
+        for ok, line in chain(gradients(), functions(), digests.levels(NETWORKS)):
             print("ok    " if ok else "FAILED", line, flush=True)
             n_checks += 1
             n_failed += not ok
@@ -112,7 +113,7 @@ def gradients():
             parts = net.weights, net.biases, X, y
             kind = {"activation": case.activation, "loss": case.loss}
             exact, bound = error_bound(*parts, FASTBP, wide, **kind)
-            bounds = dict.fromkeys(_check_bits.FUSED, bound)
+            bounds = dict.fromkeys(digests.FUSED, bound)
             if "generic" in worst:
                 bounds["generic"] = error_bound(*parts, ANY, wide, **kind)[1]
             for isa in worst:

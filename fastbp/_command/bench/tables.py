@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from fastbp._arguments import DEFAULTS
-from fastbp._bench.timing import SPREAD, spread
+from fastbp._command.bench.timing import SPREAD, spread
 
 WIDTH = 100
 SLOWER = "!"            # after a ratio below 1

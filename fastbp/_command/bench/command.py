@@ -14,14 +14,14 @@ from itertools import chain, groupby
 import fastbp
 from fastbp import _arguments, _files
 from fastbp._arguments import DEFAULTS
-from fastbp._bench import tables
-from fastbp._bench.environment import measuring, slowing
-from fastbp._bench.networks import EPOCHS, NETWORKS
-from fastbp._bench.plots import draw, names
-from fastbp._bench.timing import one_core
-from fastbp._bench.verify import Deviation
+from fastbp._command.bench import tables
+from fastbp._command.bench.environment import measuring, slowing
+from fastbp._command.bench.networks import EPOCHS, NETWORKS
+from fastbp._command.bench.plots import draw, names
+from fastbp._command.bench.timing import one_core
+from fastbp._command.bench.verify import Deviation
+from fastbp._command.figures import import_figure
 from fastbp._kernels.dispatch import DTYPES
-from fastbp._train import import_figure
 
 QUICK = tuple(NETWORKS[i] for i in (0, 1, 3, 4))
 SECONDS, QUICK_SECONDS = 1.0, 0.1   # of timing for each network and dtype
@@ -38,7 +38,7 @@ def run(args, measure=None):
     args : argparse.Namespace
         networks, dtype (None for both), activation, loss, quick, threads, json, plot, from_file.
     measure : callable, optional
-        Takes the name of a function of `_bench.measure` and its options as keywords, and gives its
+        Takes the name of a function of `measure` and its options as keywords, and gives its
         results; by default in a process of its own.
 
     Returns
@@ -133,7 +133,8 @@ def spawn(task, **options):
     unset = slowing(os.environ) if alone else {}
     env = {**(measuring(os.environ) if alone else os.environ), "PYTHONPATH": path,
            "FASTBP_ISA": fastbp.get_isa()}
-    command = [sys.executable, "-P", "-m", "fastbp._bench.measure", json.dumps([task, options])]
+    command = [sys.executable, "-P", "-m", "fastbp._command.bench.measure",
+               json.dumps([task, options])]
     with one_core() if alone else nullcontext():     # what it starts is pinned from its first act
         process = subprocess.Popen(command, env=env, text=True, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE)

@@ -17,7 +17,8 @@ import numpy as np
 
 import fastbp
 from fastbp import _files, _random, io
-from fastbp.cli import INTERRUPTED
+from fastbp._command.exits import INTERRUPTED
+from fastbp._command.figures import import_figure
 from fastbp.datasets import load_breast_cancer, read_table
 
 LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
@@ -259,15 +260,6 @@ def auc(y, score):
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     doubled_wins = int(doubled_ranks[group[positive]].sum()) - n_pos * (n_pos + 1)
     return doubled_wins / (2 * n_pos * n_neg)
-
-
-def import_figure():
-    """matplotlib's Figure, or an ImportError that says what to install."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install 'fastbp[plot]'") from None
-    return Figure
 
 
 def _plot(path, fit):

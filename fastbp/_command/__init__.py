@@ -1,0 +1,14 @@
+"""The `fastbp` command, on the public API.
+
+    main      the options, the exit codes, the one-line errors; `fastbp info`
+    train     `fastbp train`
+    check     `fastbp check`: gradients and functions
+    digests   and the bits
+    bench/    `fastbp bench`
+    problems  a network and a batch from the raw bits of a seed
+    machine   what figures depend on
+    figures   matplotlib, if it is there
+    exits     the exit codes
+
+`main` imports what a subcommand needs once that is asked for; nothing imports `main`.
+"""
