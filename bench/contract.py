@@ -1,6 +1,6 @@
 """What the numerics contract costs: fastbp beside copies of itself that leave promises out.
 
-    python bench/contract.py [--json bench/results/contract.json]
+    python bench/contract.py [--json results/contract.json]
 
 Each copy has one kernel variant built again from changed texts, and none gives the contract's bits:
 

@@ -1,6 +1,6 @@
 """What `MLP.error_bound` costs, and how loose it is, for each network of the benchmarks.
 
-    python bench/error_bound.py [--json bench/results/error-bound.json]
+    python bench/error_bound.py [--json results/error-bound.json]
 
 Cost: the median time of a certificate over that of a gradient, in turns on one core, both having
 their memory; the script fails if one costs more than 3. Looseness: the median over all parameters

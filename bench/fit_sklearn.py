@@ -1,6 +1,6 @@
 """`fit` of fastbp.sklearn beside that of scikit-learn: held-out scores first, then time.
 
-    python bench/fit_sklearn.py [--json bench/results/sklearn.json]
+    python bench/fit_sklearn.py [--json results/sklearn.json]
 
 Both sides train the same network for the same number of epochs. The scores on a quarter of the
 rows are taken over seeds, of the split, the weights and the shuffling; a row is refused if fastbp's

@@ -1,6 +1,6 @@
 """Blocks of PyTorch as they are, over the same fused: by width, batch, and place in a larger graph.
 
-    python bench/fuse_blocks.py [--json bench/results/torch-blocks.json] [--seconds 0.3]
+    python bench/fuse_blocks.py [--json results/torch-blocks.json] [--seconds 0.3]
 
 Eager over fused: of a forward and a backward pass from a given dL/dh; of the same where X requires
 a gradient, as inside a larger module; and of a forward pass under no_grad. Each figure is a

@@ -1,6 +1,6 @@
 """Time to the same loss with L-BFGS: fastbp's objective beside NumPy's and PyTorch's.
 
-    python bench/solve_scipy.py [--json bench/results/scipy.json]
+    python bench/solve_scipy.py [--json results/scipy.json]
 
 Every side minimises the same function from the same parameters: the mean loss with a penalty, in
 float64, on one core. `scipy.optimize.minimize` drives fastbp, a gradient written in NumPy, and

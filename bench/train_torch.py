@@ -1,6 +1,6 @@
 """Training steps of PyTorch: a module as it is, fused by fastbp.torch, and `loss_and_grad_`.
 
-    python bench/train_torch.py [--json bench/results/torch-training.json] [--seconds 6]
+    python bench/train_torch.py [--json results/torch-training.json] [--seconds 6]
 
 Of each network, from the same parameters, on one core and with one thread for every side:
 

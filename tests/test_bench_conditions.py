@@ -29,7 +29,7 @@ def short_samples(monkeypatch):
 def arguments(**options):
     return argparse.Namespace(**{"networks": None, "dtype": None, "quick": True, "json": None,
                                  "plot": None, "threads": False, "from_file": None,
-                                 **command.STANDARD, **options})
+                                 **command.DEFAULTS, **options})
 
 
 def gradient(network="2-3-1", dtype="float32", peak=100.0, disturbed=()):

@@ -249,7 +249,7 @@ def test_other_bits_of_a_variant(monkeypatch, capsys):
 
 def test_the_recorded_errors_are_as_large(monkeypatch):
     """docs/accuracy.md has no largest error below what `fastbp check` finds at its points."""
-    results = Path(__file__).parents[1] / "bench" / "results" / "accuracy.json"
+    results = Path(__file__).parents[1] / "results" / "accuracy.json"
     recorded = {(r["function"], r["dtype"], r["isa"]): r["ulp"]
                 for r in json.loads(results.read_text(encoding="utf-8"))["results"]}
     if HAS_X87:

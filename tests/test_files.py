@@ -288,7 +288,7 @@ def test_no_other_module_writes_files():
 
 def test_files_of_the_command(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    results = PACKAGE.parent / "bench" / "results" / "amd-epyc-avx512.json"
+    results = PACKAGE.parent / "results" / "amd-epyc-avx512.json"
     names = ["m", "loss.png", "stem-speedup.png", "stem-roofline.png"]
     for name in names:
         (tmp_path / name).write_bytes(b"old")

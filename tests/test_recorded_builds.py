@@ -1,4 +1,4 @@
-"""Promise: levels L3 and L4 hold for the compilers and processors of bench/results/bits.json.
+"""Promise: levels L3 and L4 hold for the compilers and processors of results/bits.json.
 
 That file is what tools/bits.py last found, and counts as long as the recorded digests are the same.
 Nothing is built here.
@@ -11,7 +11,7 @@ from pathlib import Path
 from fastbp._kernels import dispatch
 
 DIGESTS = Path(__file__).with_name("digests.json")
-BUILDS = Path(__file__).parents[1] / "bench" / "results" / "bits.json"
+BUILDS = Path(__file__).parents[1] / "results" / "bits.json"
 
 
 def test_other_builds_find_the_recorded_digests():

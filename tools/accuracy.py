@@ -6,7 +6,7 @@
     python tools/accuracy.py --tables   # only the tables, from results that are there
 
 The sweeps are those of tests/sweeps.py, which `pytest -m exhaustive` runs too. Results go to
-bench/results/accuracy.json, from which tools/figures.py writes the tables.
+results/accuracy.json, from which tools/figures.py writes the tables.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from ulps import GENERIC, PROMISED  # noqa: E402
 
 from fastbp._command.machine import machine  # noqa: E402
 
-FILE = ROOT / "bench" / "results" / "accuracy.json"
+FILE = ROOT / "results" / "accuracy.json"
 SEED = 2
 
 

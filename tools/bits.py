@@ -2,7 +2,7 @@
 
     python tools/bits.py                        # every build below; 1 if one differs
     python tools/bits.py gcc-O2 clang-O2        # these
-    python tools/bits.py --record               # every build, and write bench/results/bits.json
+    python tools/bits.py --record               # every build, and write results/bits.json
 
 A build is made from a copy of the tracked files in a temporary folder; what is installed stays as
 it is. Its digests, in each variant with FMA that the CPU has, are compared with those that
@@ -29,7 +29,7 @@ from fastbp._command.machine import machine
 
 ROOT = Path(__file__).parents[1]
 DIGESTS = ROOT / "tests" / "digests.json"
-RESULTS = ROOT / "bench" / "results" / "bits.json"
+RESULTS = ROOT / "results" / "bits.json"
 TESTS = [f"tests/test_{name}.py" for name in (
     "bits", "bits_of_losses", "bits_of_calls", "metamorphic", "float_mode", "check")]
 SWITCHES = ("CC", "CFLAGS", "FASTBP_ISA", "FASTBP_DEBUG", "FASTBP_OPTIMIZE", "FASTBP_SANITIZE",

@@ -1,4 +1,4 @@
-"""Write the tables of figures in docs/*.md from the files of bench/results.
+"""Write the tables of figures in docs/*.md from the files of results.
 
     python tools/figures.py             # rewrites every section
     python tools/figures.py --check     # 1 if one of them is not what its file says

@@ -5,7 +5,7 @@
     FREE/bin/python tools/hardening.py parallel # those of threads, each in four threads at once
 
 The last two want the environment that tools/freethreaded.sh makes, with fastbp built for it. A row
-of bench/results/hardening.json is one run; `python tools/figures.py` puts it into
+of results/hardening.json is one run; `python tools/figures.py` puts it into
 docs/reproducibility.md. Fails if a test does.
 """
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from cpuinfo import get_cpu_info
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench" / "results" / "hardening.json"
+RESULTS = ROOT / "results" / "hardening.json"
 THREADS = ("concurrency", "threads", "float_mode_of_threads", "network", "layers", "epoch",
            "optimisers")
 # what needs scikit-learn or safetensors, of which there are no wheels for a Python 3.13 without GIL

@@ -5,7 +5,7 @@
     python tools/sanitize.py address -k epoch   # what follows goes to pytest
 
 Needs GCC and the test extras; some 20 minutes of one CPU for the first, an hour for the second.
-Without options of pytest the result is a row of bench/results/hardening.json.
+Without options of pytest the result is a row of results/hardening.json.
 Fails on a report or a failed test. Then it plants one error in the copy and fails if that is not
 reported: a sanitizer that sees nothing proves nothing.
 

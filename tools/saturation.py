@@ -5,7 +5,7 @@
 
 Exact values have 50 digits, of the z that the computation is given. PyTorch's δ is that of autograd
 through `BCEWithLogitsLoss`, and through `Sigmoid` with `BCELoss`. Results go to
-bench/results/saturation.json, from which tools/figures.py writes the tables.
+results/saturation.json, from which tools/figures.py writes the tables.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import oracle  # noqa: E402
 import fastbp  # noqa: E402
 from fastbp._command.machine import machine  # noqa: E402
 
-FILE = ROOT / "bench" / "results" / "saturation.json"
+FILE = ROOT / "results" / "saturation.json"
 LOGITS = {"float32": (10, 15, 17, 20, 40, 80), "float64": (20, 30, 36, 40, 100, 700)}
 # z of the hidden units, of both signs, and of the output, whose label is 1
 NETWORKS = {"float32": ((15, 1), (20, 1), (80, 1), (1, 15), (1, 20), (1, 80), (40, 40)),
