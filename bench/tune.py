@@ -125,7 +125,7 @@ def build(folder, isa, dtype, values, flags=(), edit=None):
 
 
 def candidates(settings):
-    """ROWS_2=12,14 FEW=1+CHUNK=8 -> [["ROWS_2=12"], ["ROWS_2=14"], ["FEW=1", "CHUNK=8"]]"""
+    """ROWS_2=12,14 FEW_ROWS=1+MC=128 -> [["ROWS_2=12"], ["ROWS_2=14"], ["FEW_ROWS=1", "MC=128"]]"""
     for setting in settings:
         if "+" in setting:
             yield setting.split("+")

@@ -152,9 +152,9 @@ cdef inline void activations(vec* h, vec* dh, Activation activation, int count) 
             dh[u] = splat(1)
 
 
-cdef void activate(memory h, memory dh, source z, Activation activation,
-                   Py_ssize_t size) noexcept nogil:
-    """E1, E4: h = act(z), dh = act'(z); dh may be NULL, h may be z."""
+cdef inline void activate_as(real* h, real* dh, const real* z, Activation activation,
+                             Py_ssize_t size) noexcept nogil:
+    """LOGISTICS vectors at a time; `activation` is a literal."""
     cdef Py_ssize_t i, block, lanes, groups = size // (LOGISTICS * VL)
     cdef vec x[4]
     cdef vec dx[4]
@@ -162,20 +162,36 @@ cdef void activate(memory h, memory dh, source z, Activation activation,
     for block in range(groups):
         i = block * LOGISTICS * VL
         for u in range(LOGISTICS):
-            x[u] = load(<const real*> z + i + u * VL)
+            x[u] = load(z + i + u * VL)
         activations(x, dx, activation, LOGISTICS)
         for u in range(LOGISTICS):
-            store(<real*> h + i + u * VL, x[u])
-            if dh != NULL:
-                store(<real*> dh + i + u * VL, dx[u])
+            store(h + i + u * VL, x[u])
+        if dh != NULL:
+            for u in range(LOGISTICS):
+                store(dh + i + u * VL, dx[u])
     for block in range(groups * LOGISTICS, (size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
-        x[0] = load_lanes(<const real*> z + i, lanes)
+        x[0] = load_tail(z + i, lanes)
         activations(x, dx, activation, 1)
-        store_lanes(<real*> h + i, x[0], lanes)
+        store_tail(h + i, x[0], lanes)
         if dh != NULL:
-            store_lanes(<real*> dh + i, dx[0], lanes)
+            store_tail(dh + i, dx[0], lanes)
+
+
+cdef void activate(memory h, memory dh, source z, Activation activation,
+                   Py_ssize_t size) noexcept nogil:
+    """E1, E4: h = act(z), dh = act'(z); dh may be NULL, h may be z."""
+    if activation == SIGMOID:
+        activate_as(<real*> h, <real*> dh, <const real*> z, SIGMOID, size)
+    elif activation == TANH:
+        activate_as(<real*> h, <real*> dh, <const real*> z, TANH, size)
+    elif activation == RELU:
+        activate_as(<real*> h, <real*> dh, <const real*> z, RELU, size)
+    elif activation == EXPONENTIAL:
+        activate_as(<real*> h, <real*> dh, <const real*> z, EXPONENTIAL, size)
+    else:
+        activate_as(<real*> h, <real*> dh, <const real*> z, IDENTITY, size)
 
 
 cdef void sigmoid_backward(memory out, source grad, source h, Py_ssize_t size) noexcept nogil:

@@ -24,7 +24,7 @@ cdef void pack_panel(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K, P
     for v in range(NV):
         lanes = min(<Py_ssize_t> VL, columns - v * VL)
         for k in range(K):
-            x = load_lanes(p.B + (k0 + k) * p.N + j0 + v * VL, lanes)
+            x = load_lanes(p.B + (k0 + k) * p.ldb + j0 + v * VL, lanes)
             store(out + (k * NV + v) * VL, magnitude(x) if p.magnitudes else x)
 
 
@@ -40,9 +40,9 @@ cdef void pack_transposed(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t
         for block in range((K + VL - 1) // VL):
             k = block * VL
             depth = min(<Py_ssize_t> VL, K - k)
-            at = p.B + (j0 + v * VL) * p.K + k0 + k
+            at = p.B + (j0 + v * VL) * p.ldb + k0 + k
             for c in range(VL):
-                x[c] = load_lanes(at + c * p.K, depth) if c < lanes else splat(0)
+                x[c] = load_lanes(at + c * p.ldb, depth) if c < lanes else splat(0)
             transpose(x)
             for c in range(VL):
                 if c < depth:

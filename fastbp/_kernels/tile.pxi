@@ -1,32 +1,29 @@
-# The register tile of a dense product, its epilogues, and the panel of C it walks down.
+# The register tile of a dense product, its endings, and the panel of C it walks down.
 #
 # MR x NV vectors of C stay in registers through a block of k; MR and NV are literals of an
-# inlined function, so that every shape is a kernel of its own from one text.
-#
-# A tile that needs an epilogue leaves its registers for a buffer first: an epilogue that
-# indexes the accumulators would make the compiler keep them in memory through the k loop.
+# inlined function, so that every shape is a kernel of its own from one text. An ending that the
+# compiler did not unroll, with a sigmoid in it, would make it keep the tile in memory through the
+# k loop: activations come later, over rows (activation in gemm.pxi).
 
 cdef extern from "simd.h":
     enum: LOG2_VL, MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
     enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
-    enum: THIN, THIN_BYTES, FEW, FEW_BYTES, CHUNK, WIDE_TRANSPOSED
+    enum: STRIP_BYTES, TURNING, CARRYING
+    enum: THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
     enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
 
 cdef enum:
     KC = 256                # the contract's block length
     WIDEST = 4              # vectors in the widest panel
 
-ctypedef enum Epilogue:
-    STORE                   # C = product
-    ACTIVATE                # C = act(product + bias), derivative = act'
-    SCALE                   # C = product * factor
-
-ctypedef struct Product:
-    real* C                 # OUT (M, N)
+ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C), where there are any
+    real* C                 # OUT (M, N), rows `ldc` apart
+    Py_ssize_t ldc
     const real* A           # IN  element (i, k) at A[i row + k step]; row or step is 1
     Py_ssize_t row
     Py_ssize_t step
-    const real* B           # IN  (K, N), or (N, K) when transposed
+    const real* B           # IN  (K, N), or (N, K) when transposed; rows `ldb` apart
+    Py_ssize_t ldb
     bint transposed
     bint magnitudes         # |B| in place of B, which is packed then
     bint thin               # writing C, perhaps a part of dW, is most of the work
@@ -35,13 +32,13 @@ ctypedef struct Product:
     Py_ssize_t K
     Py_ssize_t begin        # vectors of columns to compute, [begin, end)
     Py_ssize_t end
+    Py_ssize_t left         # columns behind them that are computed another way
     bint accumulate         # add the block results to what C holds
-    Epilogue epilogue
+    const real* bias        # IN  (N,), or (M,) when `turned`; or NULL
+    bint turned             # rows are columns of the result that is wanted
+    const real* factor      # IN  like C, or NULL
     Activation activation
-    const real* bias        # IN  (N,), or one for all columns when `swapped`
-    bint swapped
-    real* derivative        # OUT (M, N) or NULL
-    const real* factor      # IN  (M, N)
+    real* derivative        # OUT like C, or NULL
 
 ctypedef struct Block:      # the part of a Product one tile works on
     Py_ssize_t i            # first row, first column, columns in the last vector
@@ -60,70 +57,7 @@ ctypedef struct Block:      # the part of a Product one tile works on
     bint begun              # the tile goes on with them
     bint unfinished         # the tile leaves them there
     bint first              # nothing to add to
-    bint last               # the epilogue is due
-
-
-# ---- epilogue ------------------------------------------------------------------------
-
-cdef void add_bias_and_activate(const Product* p, const real* z_tile, Py_ssize_t i0,
-                                Py_ssize_t j0, int rows, int width,
-                                Py_ssize_t last_lanes) noexcept nogil:
-    """E1: z = product + b; h = act(z), derivative = act'(z).
-
-    LOGISTICS vectors at a time, row after row; the last group repeats the last vector.
-    """
-    cdef vec h[4]
-    cdef vec dh[4]
-    cdef Py_ssize_t o[4]
-    cdef Py_ssize_t lanes[4]
-    cdef int i = 0, j = 0, u, group, last = rows * width - 1
-    for group in range(last // LOGISTICS + 1):
-        for u in range(LOGISTICS):
-            lanes[u] = VL if j < width - 1 else last_lanes
-            o[u] = (i0 + i) * p.N + j0 + j * VL
-            h[u] = load(z_tile + (i * width + j) * VL)
-            if p.swapped:
-                h[u] = h[u] + splat(p.bias[0])
-            else:
-                h[u] = h[u] + load_lanes(p.bias + j0 + j * VL, lanes[u])
-            if j < width - 1:
-                j += 1
-            elif i < rows - 1:
-                i += 1
-                j = 0
-        if p.activation != IDENTITY:
-            if last == 0:                   # spare a tiny network three repetitions
-                activations(h, dh, p.activation, 1)
-                for u in range(1, LOGISTICS):
-                    h[u], dh[u] = h[0], dh[0]
-            else:
-                activations(h, dh, p.activation, LOGISTICS)
-            if p.derivative != NULL:
-                for u in range(LOGISTICS):
-                    store_lanes(p.derivative + o[u], dh[u], lanes[u])
-        for u in range(LOGISTICS):
-            store_lanes(p.C + o[u], h[u], lanes[u])
-
-
-cdef void scale(const Product* p, const real* g_tile, Py_ssize_t i0, Py_ssize_t j0,
-                int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
-    """E5: delta = product * derivative."""
-    cdef Py_ssize_t o, lanes
-    cdef int i, j
-    for i in range(rows):
-        for j in range(width):
-            lanes = VL if j < width - 1 else last_lanes
-            o = (i0 + i) * p.N + j0 + j * VL
-            store_lanes(p.C + o, load(g_tile + (i * width + j) * VL)
-                        * load_lanes(p.factor + o, lanes), lanes)
-
-
-cdef inline void finish(const Product* p, const real* tile, Py_ssize_t i0, Py_ssize_t j0,
-                        int rows, int width, Py_ssize_t last_lanes) noexcept nogil:
-    if p.epilogue == ACTIVATE:
-        add_bias_and_activate(p, tile, i0, j0, rows, width, last_lanes)
-    else:
-        scale(p, tile, i0, j0, rows, width, last_lanes)
+    bint last               # bias and factor are due
 
 
 # ---- register tile -------------------------------------------------------------------
@@ -135,14 +69,59 @@ cdef inline void prefetch_rows(const real* C, Py_ssize_t N, int MR, int NV) noex
             prefetch(C + r * N + v * VL)
 
 
+cdef inline void add_to(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize_t lanes, int MR,
+                        int NV) noexcept nogil:
+    cdef int r, v
+    for r in range(MR):
+        for v in range(NV - 1):
+            acc[r][v] = load(x + r * ld + v * VL) + acc[r][v]
+        acc[r][NV - 1] = load_tail(x + r * ld + (NV - 1) * VL, lanes) + acc[r][NV - 1]
+
+
+cdef inline void add_bias(vec[4]* acc, const Product* p, Py_ssize_t i, Py_ssize_t j,
+                          Py_ssize_t lanes, int MR, int NV) noexcept nogil:
+    """E1: z = product + b."""
+    cdef vec x[4]
+    cdef int r, v
+    if p.turned:
+        for r in range(MR):
+            for v in range(NV):
+                acc[r][v] = acc[r][v] + splat(p.bias[i + r])
+        return
+    for v in range(NV - 1):
+        x[v] = load(p.bias + j + v * VL)
+    x[NV - 1] = load_tail(p.bias + j + (NV - 1) * VL, lanes)
+    for r in range(MR):
+        for v in range(NV):
+            acc[r][v] = acc[r][v] + x[v]
+
+
+cdef inline void multiply_by(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize_t lanes, int MR,
+                             int NV) noexcept nogil:
+    """E5: delta = product * derivative."""
+    cdef int r, v
+    for r in range(MR):
+        for v in range(NV - 1):
+            acc[r][v] = acc[r][v] * load(x + r * ld + v * VL)
+        acc[r][NV - 1] = acc[r][NV - 1] * load_tail(x + r * ld + (NV - 1) * VL, lanes)
+
+
+cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int MR,
+                     int NV) noexcept nogil:
+    cdef int r, v
+    for r in range(MR):
+        for v in range(NV - 1):
+            store(C + r * ld + v * VL, acc[r][v])
+        store_lanes(C + r * ld + (NV - 1) * VL, acc[r][NV - 1], lanes)
+
+
 cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
                       Py_ssize_t row, Py_ssize_t step, int MR, int NV) noexcept nogil:
     """MR x NV vectors of C from row b.i + i on; MR, NV and one of row, step are literals."""
     cdef vec acc[14][4]
     cdef vec x[4]
-    cdef real buffer[14 * 4 * 16]
     cdef const real* B = b.B
-    cdef real* C = p.C + (b.i + i) * p.N + b.j
+    cdef Py_ssize_t at = (b.i + i) * p.ldc + b.j
     cdef const real* ahead = b.ahead + min(i // ROWS_2, <Py_ssize_t> PREFETCH_B) * LINE
     cdef vec a
     cdef Py_ssize_t k
@@ -155,8 +134,8 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
             for v in range(NV):
                 acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
     if (PREFETCH_C_BYTES and b.K >= PREFETCH_C
-            and p.N * <Py_ssize_t> sizeof(real) >= PREFETCH_C_BYTES):
-        prefetch_rows(C, p.N, MR, NV)
+            and p.ldc * <Py_ssize_t> sizeof(real) >= PREFETCH_C_BYTES):
+        prefetch_rows(p.C + at, p.ldc, MR, NV)
     for k in range(b.K):
         for v in range(NV - 1):
             x[v] = load(B + v * VL)
@@ -176,20 +155,12 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
                 store(b.chains + ((i + r) * NV + v) * VL, acc[r][v])
         return
     if not b.first:
-        for r in range(MR):
-            for v in range(NV - 1):
-                acc[r][v] = load(C + r * p.N + v * VL) + acc[r][v]
-            acc[r][NV - 1] = load_lanes(C + r * p.N + (NV - 1) * VL, b.lanes) + acc[r][NV - 1]
-    if b.last and p.epilogue != STORE:
-        for r in range(MR):
-            for v in range(NV):
-                store(buffer + (r * NV + v) * VL, acc[r][v])
-        finish(p, buffer, b.i + i, b.j, MR, NV, b.lanes)
-        return
-    for r in range(MR):
-        for v in range(NV - 1):
-            store(C + r * p.N + v * VL, acc[r][v])
-        store_lanes(C + r * p.N + (NV - 1) * VL, acc[r][NV - 1], b.lanes)
+        add_to(acc, p.C + at, p.ldc, b.lanes, MR, NV)
+    if b.last and p.bias != NULL:
+        add_bias(acc, p, b.i + i, b.j, b.lanes, MR, NV)
+    if b.last and p.factor != NULL:
+        multiply_by(acc, p.factor + at, p.ldc, b.lanes, MR, NV)
+    put(p.C + at, p.ldc, acc, b.lanes, MR, NV)
 
 
 cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:

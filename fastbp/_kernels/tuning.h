@@ -46,10 +46,15 @@
 #define PACK_B_BYTES (1 << 19)
 #endif
 
+/* Bytes of C that are activated at a time: what the first-level cache holds beside B's panel. */
+#ifndef STRIP_BYTES
+#define STRIP_BYTES (1 << 14)
+#endif
+
 /* Sigmoids in lock-step, at most 4. A Zen 4 holds two chains of them in its schedulers and has
- * room for four: 1.03 on 30-64-64-1 (256), 1.06 with AVX2. */
+ * room for four: 34 cycles a vector, 36 with two. Four do not fit 16 registers: 1.07 with AVX2. */
 #ifndef LOGISTICS
-#define LOGISTICS 4
+#define LOGISTICS BY_REGISTERS(4, 3)
 #endif
 
 /* The longest chains, shorter than PACK_A_DEPTH, for which writing C is most of the work, and how
@@ -67,14 +72,23 @@
  * magnitudes are taken has to be packed for as few rows, too, and is, whatever its size.
  * 1024-1024-1024-1: 1.26 for 1 sample, 1.20 for 8 (1.17 and 1.42 in float64). Shorter chunks are
  * 1.05 better for 1 sample, worse for 8; a B that stays in the second-level cache loses 0.04. */
-#ifndef FEW
-#define FEW 8
+#ifndef FEW_ROWS
+#define FEW_ROWS 8
 #endif
-#ifndef CHUNK
-#define CHUNK 16
+#ifndef FEW_ROWS_CHUNK
+#define FEW_ROWS_CHUNK 16
 #endif
-#ifndef FEW_BYTES
-#define FEW_BYTES (2 << 20)
+#ifndef FEW_ROWS_BYTES
+#define FEW_ROWS_BYTES (2 << 20)
+#endif
+
+/* What turning a vector of A costs, and carrying a result to its place in C, in multiply-adds of
+ * vectors: left-over columns go with rows as lanes where that is less than a vector for each row. */
+#ifndef TURNING
+#define TURNING (LOG2_VL + 2)
+#endif
+#ifndef CARRYING
+#define CARRYING 2
 #endif
 
 /* Vectors in a transposed panel for few rows: each is VL streams through memory. delta of 1 row

@@ -5,6 +5,7 @@ from cpython.pycapsule cimport PyCapsule_New
 include "primitives.pxi"
 include "elementwise.pxi"
 include "gemm.pxi"
+include "products.pxi"
 include "loss.pxi"
 include "softmax.pxi"
 include "update.pxi"
