@@ -28,7 +28,7 @@ cdef inline bint is_thin(double size, Py_ssize_t K) noexcept nogil:
 
 cdef inline int panel_width(const Product* p, Py_ssize_t vectors, bint pack_A) noexcept nogil:
     """How many vectors the next panel takes: pairs, three to end on, wide ones for few rows."""
-    if p.M < 6 and p.transposed:
+    if p.M < 6 and p.transposed and not p.turned:
         return <int> min(<Py_ssize_t> WIDE_TRANSPOSED, vectors)
     if p.M < 6 or p.thin:
         return <int> min(<Py_ssize_t> WIDEST, vectors)

@@ -20,23 +20,31 @@ cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
 
 cdef inline void fetch(real* to, const Product* p, Py_ssize_t i0, Py_ssize_t rows) noexcept nogil:
     """The left-over columns of `rows` rows of C, as rows."""
-    cdef Py_ssize_t i, r, j = p.N - p.left
-    for i in range(rows):
-        for r in range(p.left):
-            to[r * rows + i] = p.C[(i0 + i) * p.ldc + j + r]
+    cdef Py_ssize_t i, r
+    cdef const real* C
+    for r in range(p.left):
+        C = p.C + i0 * p.ldc + p.N - p.left + r
+        for i in range(rows):
+            to[r * rows + i] = C[i * p.ldc]
 
 
 cdef inline void carry(const Product* p, const real* product, Py_ssize_t i0,
                        Py_ssize_t rows) noexcept nogil:
     """The other way, multiplied by the factor."""
-    cdef Py_ssize_t i, r, at = i0 * p.ldc + p.N - p.left
-    for i in range(rows):
-        for r in range(p.left):
-            if p.factor != NULL:
-                p.C[at + r] = product[r * rows + i] * p.factor[at + r]
-            else:
-                p.C[at + r] = product[r * rows + i]
-        at += p.ldc
+    cdef Py_ssize_t i, r, ldc = p.ldc, at
+    cdef const real* factor
+    cdef real* C
+    for r in range(p.left):
+        at = i0 * ldc + p.N - p.left + r
+        C, factor = p.C + at, p.factor
+        if factor == NULL:
+            for i in range(rows):
+                C[i * ldc] = product[i]
+        else:
+            factor += at
+            for i in range(rows):
+                C[i * ldc] = product[i] * factor[i * ldc]
+        product += rows
 
 
 cdef void multiply_left_over(const Product* p, real* scratch) noexcept nogil:

@@ -28,26 +28,45 @@ cdef void pack_panel(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K, P
             store(out + (k * NV + v) * VL, magnitude(x) if p.magnitudes else x)
 
 
+cdef inline void turn(real* out, Py_ssize_t step, const real* rows, Py_ssize_t ld,
+                      Py_ssize_t lanes, Py_ssize_t depth, bint magnitudes) noexcept nogil:
+    """The first `depth` of VL columns of `lanes` rows, each as a vector; zeros beside the last row.
+
+    A single column is moved one element at a time.
+    """
+    cdef vec x[16]
+    cdef int c
+    cdef Py_ssize_t i
+    if depth == 1:
+        if lanes < VL:
+            store(out, splat(0))
+        for i in range(lanes):
+            out[i] = fabs(rows[i * ld]) if magnitudes else rows[i * ld]
+        return
+    if lanes == VL and depth == VL:
+        for c in range(VL):
+            x[c] = load(rows + c * ld)
+    else:
+        for c in range(VL):
+            x[c] = load_tail(rows + c * ld, depth) if c < lanes else splat(0)
+    transpose(x)
+    for c in range(VL):
+        if c < depth:
+            store(out + c * step, magnitude(x[c]) if magnitudes else x[c])
+
+
 cdef void pack_transposed(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K,
                           Py_ssize_t j0, Py_ssize_t columns, int NV) noexcept nogil:
     """The same from B stored (N, K), VL x VL elements at a time."""
-    cdef Py_ssize_t k, lanes, depth, block
-    cdef const real* at
-    cdef vec x[16]
-    cdef int v, c
+    cdef Py_ssize_t k, block
+    cdef const real* rows
+    cdef int v
     for v in range(NV):
-        lanes = min(<Py_ssize_t> VL, columns - v * VL)
+        rows = p.B + (j0 + v * VL) * p.ldb + k0
         for block in range((K + VL - 1) // VL):
             k = block * VL
-            depth = min(<Py_ssize_t> VL, K - k)
-            at = p.B + (j0 + v * VL) * p.ldb + k0 + k
-            for c in range(VL):
-                x[c] = load_lanes(at + c * p.ldb, depth) if c < lanes else splat(0)
-            transpose(x)
-            for c in range(VL):
-                if c < depth:
-                    store(out + ((k + c) * NV + v) * VL,
-                          magnitude(x[c]) if p.magnitudes else x[c])
+            turn(out + (k * NV + v) * VL, NV * VL, rows + k, p.ldb,
+                 min(<Py_ssize_t> VL, columns - v * VL), min(<Py_ssize_t> VL, K - k), p.magnitudes)
 
 
 cdef inline void pack_tile(real* out, const real* A, Py_ssize_t row, Py_ssize_t step,

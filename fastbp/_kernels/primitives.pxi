@@ -3,7 +3,7 @@
 # `vec` is told to Cython as a float so that + - * / pass through to the C vector type;
 # everything that is not one of those four is a primitive.
 
-from libc.math cimport INFINITY, frexp
+from libc.math cimport INFINITY, fabs, frexp
 
 from fastbp._kernels.table cimport (
     EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation, KernelTable, Target,

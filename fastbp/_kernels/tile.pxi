@@ -165,21 +165,36 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
 
 cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
     """Rows of the next tile: MR while they last, then 8, 4, 2 and 1."""
-    if left >= MR:
+    if left >= MR and not (MR > 8 and MR < left <= 16):     # two of 8 are better than one and two
         return MR
-    if left >= 8:
+    if left >= 8 and MR > 8:
         return 8
-    if left >= 4:
+    if left >= 4 and MR > 4:
         return 4
     return 2 if left >= 2 else 1
+
+
+cdef inline Py_ssize_t rows_again(Py_ssize_t left, int MR, int NV) noexcept nogil:
+    """How many rows a last tile, of MR, 8 or 4, computes once more, the same bits, to be the only one.
+
+    A tile of few rows waits for its chains: it takes as long as one of four.
+    """
+    cdef Py_ssize_t rows = MR if left > 8 else 8 if left > 4 else 4
+    if left < 3 or rows > MR or rows - left > (3 if NV == 1 else 1):
+        return 0
+    return rows - left
 
 
 cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssize_t row,
                           Py_ssize_t step, bint packed, int MR, int NV) noexcept nogil:
     """C's panel of NV vectors, M rows; of a packed A each tile has rows 1, step MR apart."""
-    cdef Py_ssize_t i = 0, m
+    cdef Py_ssize_t i = 0, m, again
     cdef const real* A = b.A
     while i < M:
+        if not packed and i >= MR > M - i and b.first:
+            again = rows_again(M - i, MR, NV)
+            i -= again
+            A -= again * row
         m = tile_rows(M - i, MR)
         if m == MR:
             tile(p, b, i, A, row, MR if packed else step, MR, NV)
