@@ -1,8 +1,9 @@
 # Columns of C behind its last whole vector, with rows of A as lanes.
 #
 # C^T = B^T A^T is the same product with its sides swapped, element for element (N1): a few columns
-# of B make a few rows, whose lanes are the rows of A. It costs turning A, VL x VL elements at a time
-# in registers, unless its columns lie side by side as in E6, and carrying results to their places.
+# of B make a few rows, whose lanes are the rows of A. It costs turning A, VL x VL elements at a
+# time in registers, unless its columns lie side by side as in E6, and carrying results to where
+# they belong.
 # N4: a single output is such a column, whose results are in place.
 
 cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:

@@ -175,9 +175,10 @@ cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
 
 
 cdef inline Py_ssize_t rows_again(Py_ssize_t left, int MR, int NV) noexcept nogil:
-    """How many rows a last tile, of MR, 8 or 4, computes once more, the same bits, to be the only one.
+    """How many rows the last tile, of MR, 8 or 4, computes once more, with the same bits.
 
-    A tile of few rows waits for its chains: it takes as long as one of four.
+    Otherwise there would be two or three, and one of few rows waits for its chains: it takes as
+    long as one of four.
     """
     cdef Py_ssize_t rows = MR if left > 8 else 8 if left > 4 else 4
     if left < 3 or rows > MR or rows - left > (3 if NV == 1 else 1):
