@@ -19,14 +19,14 @@ SOFTSIGN = [
     ("fastbp/_kernels/table.pxd", "\n\nctypedef struct Target:",
      "\n    SOFTSIGN        # h = z / (1 + |z|)\n\nctypedef struct Target:"),
     ("fastbp/_kernels/primitives.pxi", "SIGMOID, SOFTMAX,", "SIGMOID, SOFTMAX, SOFTSIGN,"),
-    ("fastbp/_kernels/elementwise.pxi", "    elif activation == EXPONENTIAL:\n", """\
+    ("fastbp/_kernels/elementwise.pxi", "    elif activation == EXPONENTIAL:\n        for", """\
     elif activation == SOFTSIGN:
         for u in range(count):
             scale = splat(1) / (splat(1) + magnitude(h[u]))
             dh[u] = scale * scale
             h[u] = h[u] * scale
     elif activation == EXPONENTIAL:
-"""),
+        for"""),
     ("fastbp/_kernels/bound.pxi", "    if activation == TANH:\n", """\
     if activation == SOFTSIGN:      # |h'| <= 1, |h''| <= 2
         e[0] = up(fma(splat(4) * u, size, e_z))

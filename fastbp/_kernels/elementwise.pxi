@@ -154,7 +154,7 @@ cdef inline void activations(vec* h, vec* dh, Activation activation, int count) 
 
 cdef inline void activate_as(real* h, real* dh, const real* z, Activation activation,
                              Py_ssize_t size) noexcept nogil:
-    """LOGISTICS vectors at a time; `activation` is a literal."""
+    """LOGISTICS vectors at a time; quicker where `activation` is a literal."""
     cdef Py_ssize_t i, block, lanes, groups = size // (LOGISTICS * VL)
     cdef vec x[4]
     cdef vec dx[4]
@@ -191,7 +191,7 @@ cdef void activate(memory h, memory dh, source z, Activation activation,
     elif activation == EXPONENTIAL:
         activate_as(<real*> h, <real*> dh, <const real*> z, EXPONENTIAL, size)
     else:
-        activate_as(<real*> h, <real*> dh, <const real*> z, IDENTITY, size)
+        activate_as(<real*> h, <real*> dh, <const real*> z, activation, size)
 
 
 cdef void sigmoid_backward(memory out, source grad, source h, Py_ssize_t size) noexcept nogil:
