@@ -3,16 +3,62 @@
 # Nothing is padded along k, and zeros beside the last column only feed lanes that are never
 # stored. Elements are moved, or their magnitudes are: nothing is rounded.
 
-cdef inline void transpose(vec* x) noexcept nogil:
-    """VL x VL in registers: log2(VL) rounds of perfect shuffles."""
-    cdef vec y[16]
-    cdef int round, i
-    for round in range(LOG2_VL):
-        for i in range(VL // 2):
-            y[2 * i] = zip_lo(x[i], x[i + VL // 2])
-            y[2 * i + 1] = zip_hi(x[i], x[i + VL // 2])
-        for i in range(VL):
-            x[i] = y[i]
+cdef inline void turn(real* out, Py_ssize_t step, const real* rows, Py_ssize_t ld,
+                      Py_ssize_t lanes, int parts, bint magnitudes) noexcept nogil:
+    """`parts` PART columns of `lanes` rows as vectors, each `step` behind the one before.
+
+    A vector takes a part of every PARTth row; perfect shuffles within parts do the rest.
+    """
+    cdef vec x[16]
+    cdef vec y[4]
+    cdef real whole[16 * 16]
+    cdef Py_ssize_t i
+    cdef int round, q, c
+    if lanes < VL:
+        for i in range(lanes, VL):
+            store(whole + i * VL, splat(0))
+        for i in range(lanes):
+            for c in range(parts * PART):
+                whole[i * VL + c] = rows[i * ld + c]
+        rows, ld = whole, VL
+    for c in range(PART):
+        for q in range(parts):
+            x[q * PART + c] = load_parts(rows + c * ld + q * PART, PART * ld)
+    for q in range(parts):
+        for round in range(LOG2_PART):
+            for c in range(PART // 2):
+                y[2 * c] = zip_lo(x[q * PART + c], x[q * PART + c + PART // 2])
+                y[2 * c + 1] = zip_hi(x[q * PART + c], x[q * PART + c + PART // 2])
+            for c in range(PART):
+                x[q * PART + c] = y[c]
+    for c in range(parts * PART):
+        store(out + c * step, magnitude(x[c]) if magnitudes else x[c])
+
+
+cdef inline void transpose(real* out, Py_ssize_t step, const real* rows, Py_ssize_t ld,
+                           Py_ssize_t lanes, Py_ssize_t K, bint magnitudes) noexcept nogil:
+    """`lanes` rows of K reals as K vectors, each `step` behind the one before, and zeros.
+
+    Of rows far apart, which push each other out of the first-level cache, a line is read at once.
+    The last PART columns may have been there before: they are written again.
+    """
+    cdef Py_ssize_t i, k = 0
+    cdef bint far = ld * <Py_ssize_t> sizeof(real) >= FAR_BYTES
+    if K < PART:
+        for k in range(K):
+            store(out + k * step, splat(0))
+            for i in range(lanes):
+                out[k * step + i] = rows[i * ld + k]
+            if magnitudes:
+                store(out + k * step, magnitude(load(out + k * step)))
+        return
+    while far and k + VL <= K:
+        turn(out + k * step, step, rows + k, ld, lanes, VL // PART, magnitudes)
+        k += VL
+    while k < K:
+        k = min(k, K - PART)
+        turn(out + k * step, step, rows + k, ld, lanes, 1, magnitudes)
+        k += PART
 
 
 cdef void pack_panel(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K, Py_ssize_t j0,
@@ -28,45 +74,13 @@ cdef void pack_panel(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K, P
             store(out + (k * NV + v) * VL, magnitude(x) if p.magnitudes else x)
 
 
-cdef inline void turn(real* out, Py_ssize_t step, const real* rows, Py_ssize_t ld,
-                      Py_ssize_t lanes, Py_ssize_t depth, bint magnitudes) noexcept nogil:
-    """The first `depth` of VL columns of `lanes` rows, each as a vector; zeros beside the last row.
-
-    A single column is moved one element at a time.
-    """
-    cdef vec x[16]
-    cdef int c
-    cdef Py_ssize_t i
-    if depth == 1:
-        if lanes < VL:
-            store(out, splat(0))
-        for i in range(lanes):
-            out[i] = fabs(rows[i * ld]) if magnitudes else rows[i * ld]
-        return
-    if lanes == VL and depth == VL:
-        for c in range(VL):
-            x[c] = load(rows + c * ld)
-    else:
-        for c in range(VL):
-            x[c] = load_tail(rows + c * ld, depth) if c < lanes else splat(0)
-    transpose(x)
-    for c in range(VL):
-        if c < depth:
-            store(out + c * step, magnitude(x[c]) if magnitudes else x[c])
-
-
 cdef void pack_transposed(real* out, const Product* p, Py_ssize_t k0, Py_ssize_t K,
                           Py_ssize_t j0, Py_ssize_t columns, int NV) noexcept nogil:
-    """The same from B stored (N, K), VL x VL elements at a time."""
-    cdef Py_ssize_t k, block
-    cdef const real* rows
+    """The same from B stored (N, K)."""
     cdef int v
     for v in range(NV):
-        rows = p.B + (j0 + v * VL) * p.ldb + k0
-        for block in range((K + VL - 1) // VL):
-            k = block * VL
-            turn(out + (k * NV + v) * VL, NV * VL, rows + k, p.ldb,
-                 min(<Py_ssize_t> VL, columns - v * VL), min(<Py_ssize_t> VL, K - k), p.magnitudes)
+        transpose(out + v * VL, NV * VL, p.B + (j0 + v * VL) * p.ldb + k0, p.ldb,
+                  min(<Py_ssize_t> VL, columns - v * VL), K, p.magnitudes)
 
 
 cdef inline void pack_tile(real* out, const real* A, Py_ssize_t row, Py_ssize_t step,
@@ -76,25 +90,15 @@ cdef inline void pack_tile(real* out, const real* A, Py_ssize_t row, Py_ssize_t 
     Every store is a whole vector: what it spills over is written later, since lanes descend
     from the last group of VL rows and k ascends; the very last spill has VL reals of room.
     """
-    cdef Py_ssize_t group, i, k, lanes, depth, block
-    cdef vec x[16]
-    cdef int c
+    cdef Py_ssize_t group, i, k, lanes
     for group in range((m + VL - 1) // VL):
         i = ((m + VL - 1) // VL - 1 - group) * VL
         lanes = min(<Py_ssize_t> VL, m - i)
         if row == 1:
             for k in range(K):
                 store(out + k * m + i, load_lanes(A + k * step + i, lanes))
-            continue
-        for block in range((K + VL - 1) // VL):
-            k = block * VL
-            depth = min(<Py_ssize_t> VL, K - k)
-            for c in range(VL):
-                x[c] = load_lanes(A + (i + c) * row + k, depth) if c < lanes else splat(0)
-            transpose(x)
-            for c in range(VL):
-                if c < depth:
-                    store(out + (k + c) * m + i, x[c])
+        else:
+            transpose(out + i, m, A + i * row, row, lanes, K, False)
 
 
 cdef void pack_rows(real* out, const Product* p, Py_ssize_t i0, Py_ssize_t M, Py_ssize_t k0,

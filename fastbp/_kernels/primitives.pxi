@@ -3,7 +3,7 @@
 # `vec` is told to Cython as a float so that + - * / pass through to the C vector type;
 # everything that is not one of those four is a primitive.
 
-from libc.math cimport INFINITY, fabs, frexp
+from libc.math cimport INFINITY, frexp
 
 from fastbp._kernels.table cimport (
     EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation, KernelTable, Target,
@@ -13,7 +13,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float real
     ctypedef float vec
     ctypedef int truth
-    enum: VL, LOGISTICS
+    enum: VL, PART, LOG2_PART, LOGISTICS
 
     vec load(const real* p) noexcept
     vec load_tail(const real* p, Py_ssize_t n) noexcept
@@ -33,6 +33,7 @@ cdef extern from "simd.h" nogil:
     const real SHIFTER
     vec scale2(vec x, vec sum) noexcept
     bint any_nan(vec x) noexcept
+    vec load_parts(const real* p, Py_ssize_t step) noexcept
     vec zip_lo(vec a, vec b) noexcept
     vec zip_hi(vec a, vec b) noexcept
 

@@ -15,7 +15,8 @@
  *   at_least                          x < low ? low : x
  *   magnitude, descent, signed_as     |x|, -|x|, x >= 0 with the sign of y
  *   scale2                            x * 2^n, one rounding, for integral n
- *   zip_lo, zip_hi                    interleave two vectors: lower and upper half
+ *   load_parts                        a vector of 16-byte parts of PART reals, `step` reals apart
+ *   zip_lo, zip_hi                    interleave two vectors, part by part: lower and upper halves
  *
  * `+ - * /` come from the compiler's vector types.  It knows nothing of networks. */
 #ifndef FASTBP_SIMD_H
@@ -72,7 +73,8 @@ typedef int64_t bits;
 
 #define VL (VEC_BYTES / REAL_BYTES)
 #include "tuning.h"
-#define LOG2_VL (VL == 16 ? 4 : VL == 8 ? 3 : VL == 4 ? 2 : 1)
+#define PART (16 / REAL_BYTES)
+#define LOG2_PART (PART / 2)
 
 /* A tail costs no more than a full load: B need not be packed for its last columns. */
 #if defined(FASTBP_AVX512) || defined(FASTBP_AVX2)
@@ -232,15 +234,37 @@ PRIMITIVE vec scale2(vec x, vec sum) {
 }
 
 /* ---- shuffles ------------------------------------------------------------------------ */
+#if defined(FASTBP_AVX512)
+PRIMITIVE vec load_parts(const real *p, Py_ssize_t step) {
+    __m512 x = _mm512_castps128_ps512(_mm_loadu_ps((const float *)p));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps((const float *)(p + step)), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps((const float *)(p + 2 * step)), 2);
+    return (vec)_mm512_insertf32x4(x, _mm_loadu_ps((const float *)(p + 3 * step)), 3);
+}
+#elif defined(FASTBP_AVX2)
+PRIMITIVE vec load_parts(const real *p, Py_ssize_t step) {
+    __m256 x = _mm256_castps128_ps256(_mm_loadu_ps((const float *)p));
+    return (vec)_mm256_insertf128_ps(x, _mm_loadu_ps((const float *)(p + step)), 1);
+}
+#else
+PRIMITIVE vec load_parts(const real *p, Py_ssize_t step) { return load(p); }
+#endif
+
 #if VL == 16
-#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define zip_hi(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#elif VL == 8 && PART == 4
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
 #elif VL == 8
-#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define zip_hi(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#elif VL == 4
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#elif VL == 4 && PART == 4
 #define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define zip_hi(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#elif VL == 4
+#define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 4, 2, 6)
+#define zip_hi(a, b) __builtin_shufflevector(a, b, 1, 5, 3, 7)
 #else
 #define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define zip_hi(a, b) __builtin_shufflevector(a, b, 1, 3)

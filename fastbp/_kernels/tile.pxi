@@ -6,9 +6,9 @@
 # k loop: activations come later, over rows (activation in gemm.pxi).
 
 cdef extern from "simd.h":
-    enum: LOG2_VL, MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
+    enum: MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
     enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
-    enum: STRIP_BYTES, TURNING, CARRYING
+    enum: STRIP_BYTES, TURNING, CARRYING, FAR_BYTES
     enum: THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
     enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
 
@@ -192,7 +192,7 @@ cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssi
     cdef Py_ssize_t i = 0, m, again
     cdef const real* A = b.A
     while i < M:
-        if not packed and i >= MR > M - i and b.first:
+        if not packed and i >= MR > M - i and b.first and not (b.begun or b.unfinished):
             again = rows_again(M - i, MR, NV)
             i -= again
             A -= again * row
