@@ -28,7 +28,7 @@ cdef inline bint is_thin(double size, Py_ssize_t K) noexcept nogil:
 
 cdef inline int panel_width(const Product* p, Py_ssize_t vectors, bint pack_A) noexcept nogil:
     """How many vectors the next panel takes: pairs, three to end on, wide ones for few rows."""
-    if p.M < 6 and p.transposed and not p.turned:
+    if p.M < 6 and p.transposed:
         return <int> min(<Py_ssize_t> WIDE_TRANSPOSED, vectors)
     if p.M < 6 or p.thin:
         return <int> min(<Py_ssize_t> WIDEST, vectors)
@@ -50,7 +50,7 @@ cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept
 
 cdef inline bint in_chunks(const Product* p) noexcept nogil:
     """Whether reading B, as it lies, is most of the work; or packing it alone."""
-    return (p.M <= FEW_ROWS and p.K > THIN and not p.transposed and not p.turned
+    return (p.M <= FEW_ROWS and p.K > THIN and not p.transposed and not p.carried
             and (p.magnitudes or p.K * p.N * <Py_ssize_t> sizeof(real) > FEW_ROWS_BYTES))
 
 

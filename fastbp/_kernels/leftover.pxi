@@ -1,79 +1,145 @@
 # Columns of C behind its last whole vector, with rows of A as lanes.
 #
 # C^T = B^T A^T is the same product with its sides swapped, element for element (N1): a few columns
-# of B make a few rows, whose lanes are the rows of A. It costs turning A, VL x VL elements at a
-# time in registers, unless its columns lie side by side as in E6, and carrying results to where
-# they belong.
-# N4: a single output is such a column, whose results are in place.
+# of B make a few rows, whose lanes are the rows of A.
+#
+#   E1, E5   rows of A are turned into columns, PART at a time in registers, and multiplied there
+#   E6       columns of A lie side by side: a product of a few rows, like others
+#
+# Then the results are carried to where they belong.  N4: a single output is such a column.
 
 cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
     """Columns that are less work this way, in multiply-adds of vectors."""
-    cdef Py_ssize_t left = p.N % VL, vectors = (p.M + VL - 1) // VL
-    cdef Py_ssize_t turning = TURNING if p.row != 1 else 0
-    if p.N == 1 and p.M > 1:
-        return not p.magnitudes
-    if left == 0 or p.end * VL < p.N or p.magnitudes or p.M <= FEW_ROWS:
+    cdef Py_ssize_t left = p.N % VL, vectors = (p.M + VL - 1) // VL, turning = 0
+    if left == 0 or p.end * VL < p.N or p.magnitudes or p.M < VL:
         return 0
+    if p.step == 1:
+        turning = TURNING
+        if left > MOST_TURNED:
+            return 0
     if vectors * (p.K * (turning + max(left, <Py_ssize_t> 2)) + CARRYING * left * VL) < p.M * p.K:
         return left
     return 0
 
 
-cdef inline void fetch(real* to, const Product* p, Py_ssize_t i0, Py_ssize_t rows) noexcept nogil:
-    """The left-over columns of `rows` rows of C, as rows."""
-    cdef Py_ssize_t i, r
-    cdef const real* C
-    for r in range(p.left):
-        C = p.C + i0 * p.ldc + p.N - p.left + r
-        for i in range(rows):
-            to[r * rows + i] = C[i * p.ldc]
-
-
-cdef inline void carry(const Product* p, const real* product, Py_ssize_t i0,
-                       Py_ssize_t rows) noexcept nogil:
-    """The other way, multiplied by the factor."""
-    cdef Py_ssize_t i, r, ldc = p.ldc, at
-    cdef const real* factor
-    cdef real* C
-    for r in range(p.left):
-        at = i0 * ldc + p.N - p.left + r
-        C, factor = p.C + at, p.factor
-        if factor == NULL:
-            for i in range(rows):
-                C[i * ldc] = product[i]
-        else:
-            factor += at
-            for i in range(rows):
-                C[i * ldc] = product[i] * factor[i * ldc]
-        product += rows
-
-
 cdef void multiply_left_over(const Product* p, real* scratch) noexcept nogil:
-    """The last p.left columns of C, of MC rows at a time."""
+    """The last p.left columns of C."""
+    if p.step != 1:
+        multiply_columns(p, scratch)
+    elif p.left == 1:
+        turn_rows(p, 1)
+    elif p.left == 2:
+        turn_rows(p, 2)
+    elif p.left == 3:
+        turn_rows(p, 3)
+    elif p.left == 4:
+        turn_rows(p, 4)
+    elif p.left == 5:
+        turn_rows(p, 5)
+    elif p.left == 6:
+        turn_rows(p, 6)
+    elif p.left == 7:
+        turn_rows(p, 7)
+    else:
+        turn_rows(p, 8)
+
+
+# ---- E1, E5: rows are turned ------------------------------------------------------------
+
+cdef inline void turn_rows(const Product* p, int left) noexcept nogil:
+    """`left` columns, a literal, VL rows at a time; the last VL may begin before the end of others."""
+    cdef vec sums[8]
+    cdef Py_ssize_t i = 0
+    while i < p.M:
+        i = min(i, p.M - VL)
+        chains_of(sums, p, i, left)
+        put_columns(p, sums, i, left)
+        i += VL
+
+
+cdef inline void chains_of(vec* sums, const Product* p, Py_ssize_t i, int left) noexcept nogil:
+    """N1: block after block of KC, each a chain from +0."""
+    cdef vec acc[8]
+    cdef vec x[4]
+    cdef const real* rows = p.A + i * p.row
+    cdef Py_ssize_t row = p.ldb if p.transposed else 1, step = 1 if p.transposed else p.ldb
+    cdef const real* B = p.B + (p.N - left) * row
+    cdef Py_ssize_t end = min(<Py_ssize_t> KC, p.K), k = 0, at
+    cdef int r, c
+    for r in range(left):
+        acc[r] = sums[r] = splat(0)
+    while k < p.K:
+        at = k
+        if k + PART <= end:
+            turn(x, rows + k, p.row, VL, 1)
+            for c in range(PART):
+                for r in range(left):
+                    acc[r] = fma(splat(B[r * row]), x[c], acc[r])
+                B += step
+            k += PART
+        else:
+            if p.K < PART:
+                turn_fewer(x, rows, p.row, VL, p.K)
+            else:
+                at = min(k, p.K - PART)
+                turn(x, rows + at, p.row, VL, 1)
+            for c in range(PART):
+                if k <= at + c < end:
+                    for r in range(left):
+                        acc[r] = fma(splat(B[r * row]), x[c], acc[r])
+                    B += step
+            k = end
+        if k == end:
+            for r in range(left):
+                sums[r] = acc[r] if end <= KC else sums[r] + acc[r]
+                acc[r] = splat(0)
+            end = min(end + KC, p.K)
+
+
+cdef inline void put_columns(const Product* p, vec* sums, Py_ssize_t i, int left) noexcept nogil:
+    """Lanes to their rows, with the bias added, or multiplied by the factor."""
+    cdef real lane[8 * 16]
+    cdef Py_ssize_t s, j = p.N - left, at = i * p.ldc + j
+    cdef int r
+    for r in range(left):
+        if p.bias != NULL:
+            sums[r] = sums[r] + splat(p.bias[j + r])
+        store(lane + r * VL, sums[r])
+    if p.factor == NULL:
+        for s in range(VL):
+            for r in range(left):
+                p.C[at + s * p.ldc + r] = lane[r * VL + s]
+    else:
+        for s in range(VL):
+            for r in range(left):
+                p.C[at + s * p.ldc + r] = lane[r * VL + s] * p.factor[at + s * p.ldc + r]
+
+
+# ---- E6: columns are there --------------------------------------------------------------
+
+cdef void multiply_columns(const Product* p, real* scratch) noexcept nogil:
+    """The product with its sides swapped, MC rows of A at a time, by way of scratch."""
     cdef Product t
-    cdef Py_ssize_t i = 0, j = p.N - p.left
-    cdef bint in_place = p.ldc == 1
-    t.M, t.K, t.turned, t.thin = p.left, p.K, True, False
+    cdef Py_ssize_t i = 0, s, r, j = p.N - p.left
+    cdef real* C
+    t.M, t.K, t.thin = p.left, p.K, False
     t.row = p.ldb if p.transposed else 1
     t.step = 1 if p.transposed else p.ldb
     t.A = p.B + j * t.row
-    t.transposed = p.row != 1
-    t.ldb = p.row if t.transposed else p.step
-    t.magnitudes, t.accumulate, t.activation, t.left = False, p.accumulate, IDENTITY, 0
-    t.bias = p.bias + j if p.bias != NULL else NULL
-    t.factor = t.derivative = NULL
+    t.ldb, t.transposed, t.magnitudes, t.accumulate = p.step, False, False, p.accumulate
+    t.bias = t.factor = t.derivative = NULL
+    t.activation, t.left, t.C, t.carried = IDENTITY, 0, scratch, True
     while i < p.M:
         t.N = t.ldc = min(<Py_ssize_t> MC, p.M - i)
         choose_columns(&t, 0, t.N)
-        t.B = p.A + i * p.row
-        if in_place:
-            t.C = p.C + i
-            t.factor = <real*> p.factor + i if p.factor != NULL else NULL
-            multiply_blocks(&t, scratch)
-        else:
-            t.C = scratch
-            if p.accumulate:
-                fetch(scratch, p, i, t.N)
-            multiply_blocks(&t, scratch + p.left * t.N)
-            carry(p, scratch, i, t.N)
+        t.B = p.A + i
+        C = p.C + i * p.ldc + j
+        if p.accumulate:
+            for s in range(t.N):
+                for r in range(t.M):
+                    scratch[r * t.N + s] = C[s * p.ldc + r]
+        multiply_blocks(&t, scratch + t.M * t.N)
+        for s in range(t.N):
+            for r in range(t.M):
+                C[s * p.ldc + r] = scratch[r * t.N + s]
         i += MC

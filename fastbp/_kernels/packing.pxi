@@ -3,27 +3,18 @@
 # Nothing is padded along k, and zeros beside the last column only feed lanes that are never
 # stored. Elements are moved, or their magnitudes are: nothing is rounded.
 
-cdef inline void turn(real* out, Py_ssize_t step, const real* rows, Py_ssize_t ld,
-                      Py_ssize_t lanes, int parts, bint magnitudes) noexcept nogil:
-    """`parts` PART columns of `lanes` rows as vectors, each `step` behind the one before.
+cdef inline void turn(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,
+                      int parts) noexcept nogil:
+    """`parts` PART columns of `lanes` rows as vectors, with zeros.
 
     A vector takes a part of every PARTth row; perfect shuffles within parts do the rest.
     """
-    cdef vec x[16]
     cdef vec y[4]
-    cdef real whole[16 * 16]
-    cdef Py_ssize_t i
     cdef int round, q, c
-    if lanes < VL:
-        for i in range(lanes, VL):
-            store(whole + i * VL, splat(0))
-        for i in range(lanes):
-            for c in range(parts * PART):
-                whole[i * VL + c] = rows[i * ld + c]
-        rows, ld = whole, VL
     for c in range(PART):
         for q in range(parts):
-            x[q * PART + c] = load_parts(rows + c * ld + q * PART, PART * ld)
+            x[q * PART + c] = load_parts(rows + c * ld + q * PART, PART * ld,
+                                         (lanes - c + PART - 1) // PART)
     for q in range(parts):
         for round in range(LOG2_PART):
             for c in range(PART // 2):
@@ -31,33 +22,48 @@ cdef inline void turn(real* out, Py_ssize_t step, const real* rows, Py_ssize_t l
                 y[2 * c + 1] = zip_hi(x[q * PART + c], x[q * PART + c + PART // 2])
             for c in range(PART):
                 x[q * PART + c] = y[c]
-    for c in range(parts * PART):
-        store(out + c * step, magnitude(x[c]) if magnitudes else x[c])
+
+
+cdef void turn_fewer(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,
+                     Py_ssize_t columns) noexcept nogil:
+    """The same of less than PART columns, with zeros."""
+    cdef real corner[16 * 4]
+    cdef Py_ssize_t i
+    cdef int c
+    for i in range(lanes):
+        for c in range(PART):
+            corner[i * PART + c] = rows[i * ld + c] if c < columns else 0
+    turn(x, corner, PART, lanes, 1)
 
 
 cdef inline void transpose(real* out, Py_ssize_t step, const real* rows, Py_ssize_t ld,
                            Py_ssize_t lanes, Py_ssize_t K, bint magnitudes) noexcept nogil:
-    """`lanes` rows of K reals as K vectors, each `step` behind the one before, and zeros.
+    """`lanes` rows of K reals as K vectors, each `step` behind the one before, with zeros.
 
     Of rows far apart, which push each other out of the first-level cache, a line is read at once.
-    The last PART columns may have been there before: they are written again.
+    The last part of a row may begin before the end of the one before: what is there is the same.
     """
-    cdef Py_ssize_t i, k = 0
-    cdef bint far = ld * <Py_ssize_t> sizeof(real) >= FAR_BYTES
-    if K < PART:
-        for k in range(K):
-            store(out + k * step, splat(0))
-            for i in range(lanes):
-                out[k * step + i] = rows[i * ld + k]
-            if magnitudes:
-                store(out + k * step, magnitude(load(out + k * step)))
-        return
-    while far and k + VL <= K:
-        turn(out + k * step, step, rows + k, ld, lanes, VL // PART, magnitudes)
-        k += VL
+    cdef vec x[16]
+    cdef Py_ssize_t k = 0
+    cdef int c
+    if lanes == VL and ld * <Py_ssize_t> sizeof(real) >= FAR_BYTES:
+        while k + VL <= K:
+            turn(x, rows + k, ld, VL, VL // PART)
+            for c in range(VL):
+                store(out + (k + c) * step, magnitude(x[c]) if magnitudes else x[c])
+            k += VL
     while k < K:
-        k = min(k, K - PART)
-        turn(out + k * step, step, rows + k, ld, lanes, 1, magnitudes)
+        if K < PART:
+            turn_fewer(x, rows, ld, lanes, K)
+        else:
+            k = min(k, K - PART)
+            if lanes == VL:
+                turn(x, rows + k, ld, VL, 1)
+            else:
+                turn(x, rows + k, ld, lanes, 1)
+        for c in range(PART):
+            if k + c < K:
+                store(out + (k + c) * step, magnitude(x[c]) if magnitudes else x[c])
         k += PART
 
 

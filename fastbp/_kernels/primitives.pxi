@@ -33,7 +33,7 @@ cdef extern from "simd.h" nogil:
     const real SHIFTER
     vec scale2(vec x, vec sum) noexcept
     bint any_nan(vec x) noexcept
-    vec load_parts(const real* p, Py_ssize_t step) noexcept
+    vec load_parts(const real* p, Py_ssize_t step, Py_ssize_t n) noexcept
     vec zip_lo(vec a, vec b) noexcept
     vec zip_hi(vec a, vec b) noexcept
 

@@ -17,7 +17,7 @@ cdef inline Product layer(memory h, source h_prev, source W, source b, Py_ssize_
     choose_columns(&p, first, count)
     p.A, p.row, p.step = <const real*> h_prev, fan_in, 1
     p.B, p.transposed = <const real*> W, transposed
-    p.accumulate = p.magnitudes = p.turned = False
+    p.accumulate = p.magnitudes = p.carried = False
     p.thin = is_thin(<double> n * fan_out, fan_in)
     p.bias, p.factor = <const real*> b, NULL
     p.activation, p.derivative = IDENTITY, NULL
@@ -54,7 +54,7 @@ cdef inline Product layer_below(memory delta, source delta_next, source W, Py_ss
     choose_columns(&p, first, count)
     p.A, p.row, p.step = <const real*> delta_next, fan_out, 1
     p.B = <const real*> W
-    p.accumulate = p.magnitudes = p.turned = False
+    p.accumulate = p.magnitudes = p.carried = False
     p.thin = is_thin(<double> n * fan_in, fan_out)
     p.bias, p.factor = NULL, NULL
     p.activation, p.derivative = IDENTITY, NULL
@@ -136,7 +136,7 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
         <const real*> h_prev, <const real*> delta)
     p.A += first
     p.C = <real*> dW + first * p.N
-    p.accumulate, p.magnitudes, p.turned = accumulate, False, False
+    p.accumulate, p.magnitudes, p.carried = accumulate, False, False
     p.bias, p.factor, p.activation, p.derivative = NULL, NULL, IDENTITY, NULL
     p.thin = is_thin(<double> fan_in * fan_out, n)
     multiply_matrices(&p, <real*> scratch)

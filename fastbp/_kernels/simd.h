@@ -15,7 +15,8 @@
  *   at_least                          x < low ? low : x
  *   magnitude, descent, signed_as     |x|, -|x|, x >= 0 with the sign of y
  *   scale2                            x * 2^n, one rounding, for integral n
- *   load_parts                        a vector of 16-byte parts of PART reals, `step` reals apart
+ *   load_parts                        n parts of 16 bytes, PART reals, that lie `step` reals apart,
+ *                                     and zeros
  *   zip_lo, zip_hi                    interleave two vectors, part by part: lower and upper halves
  *
  * `+ - * /` come from the compiler's vector types.  It knows nothing of networks. */
@@ -234,20 +235,21 @@ PRIMITIVE vec scale2(vec x, vec sum) {
 }
 
 /* ---- shuffles ------------------------------------------------------------------------ */
+static const real NO_PART[PART] __attribute__((unused)) = {0};
+#define LOAD_PART(j) _mm_loadu_ps((const float *)((j) < n ? p + (j) * step : NO_PART))
 #if defined(FASTBP_AVX512)
-PRIMITIVE vec load_parts(const real *p, Py_ssize_t step) {
-    __m512 x = _mm512_castps128_ps512(_mm_loadu_ps((const float *)p));
-    x = _mm512_insertf32x4(x, _mm_loadu_ps((const float *)(p + step)), 1);
-    x = _mm512_insertf32x4(x, _mm_loadu_ps((const float *)(p + 2 * step)), 2);
-    return (vec)_mm512_insertf32x4(x, _mm_loadu_ps((const float *)(p + 3 * step)), 3);
+PRIMITIVE vec load_parts(const real *p, Py_ssize_t step, Py_ssize_t n) {
+    __m512 x = _mm512_castps128_ps512(LOAD_PART(0));
+    x = _mm512_insertf32x4(x, LOAD_PART(1), 1);
+    x = _mm512_insertf32x4(x, LOAD_PART(2), 2);
+    return (vec)_mm512_insertf32x4(x, LOAD_PART(3), 3);
 }
 #elif defined(FASTBP_AVX2)
-PRIMITIVE vec load_parts(const real *p, Py_ssize_t step) {
-    __m256 x = _mm256_castps128_ps256(_mm_loadu_ps((const float *)p));
-    return (vec)_mm256_insertf128_ps(x, _mm_loadu_ps((const float *)(p + step)), 1);
+PRIMITIVE vec load_parts(const real *p, Py_ssize_t step, Py_ssize_t n) {
+    return (vec)_mm256_insertf128_ps(_mm256_castps128_ps256(LOAD_PART(0)), LOAD_PART(1), 1);
 }
 #else
-PRIMITIVE vec load_parts(const real *p, Py_ssize_t step) { return load(p); }
+PRIMITIVE vec load_parts(const real *p, Py_ssize_t step, Py_ssize_t n) { return load(n > 0 ? p : NO_PART); }
 #endif
 
 #if VL == 16

@@ -8,7 +8,7 @@
 cdef extern from "simd.h":
     enum: MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
     enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
-    enum: STRIP_BYTES, TURNING, CARRYING, FAR_BYTES
+    enum: STRIP_BYTES, TURNING, MOST_TURNED, CARRYING, FAR_BYTES
     enum: THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
     enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
 
@@ -33,9 +33,9 @@ ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C),
     Py_ssize_t begin        # vectors of columns to compute, [begin, end)
     Py_ssize_t end
     Py_ssize_t left         # columns behind them that are computed another way
+    bint carried            # C is scratch of a larger product
     bint accumulate         # add the block results to what C holds
-    const real* bias        # IN  (N,), or (M,) when `turned`; or NULL
-    bint turned             # rows are columns of the result that is wanted
+    const real* bias        # IN  (N,) or NULL
     const real* factor      # IN  like C, or NULL
     Activation activation
     real* derivative        # OUT like C, or NULL
@@ -78,19 +78,14 @@ cdef inline void add_to(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize_t la
         acc[r][NV - 1] = load_tail(x + r * ld + (NV - 1) * VL, lanes) + acc[r][NV - 1]
 
 
-cdef inline void add_bias(vec[4]* acc, const Product* p, Py_ssize_t i, Py_ssize_t j,
-                          Py_ssize_t lanes, int MR, int NV) noexcept nogil:
+cdef inline void add_bias(vec[4]* acc, const real* b, Py_ssize_t lanes, int MR,
+                          int NV) noexcept nogil:
     """E1: z = product + b."""
     cdef vec x[4]
     cdef int r, v
-    if p.turned:
-        for r in range(MR):
-            for v in range(NV):
-                acc[r][v] = acc[r][v] + splat(p.bias[i + r])
-        return
     for v in range(NV - 1):
-        x[v] = load(p.bias + j + v * VL)
-    x[NV - 1] = load_tail(p.bias + j + (NV - 1) * VL, lanes)
+        x[v] = load(b + v * VL)
+    x[NV - 1] = load_tail(b + (NV - 1) * VL, lanes)
     for r in range(MR):
         for v in range(NV):
             acc[r][v] = acc[r][v] + x[v]
@@ -157,7 +152,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     if not b.first:
         add_to(acc, p.C + at, p.ldc, b.lanes, MR, NV)
     if b.last and p.bias != NULL:
-        add_bias(acc, p, b.i + i, b.j, b.lanes, MR, NV)
+        add_bias(acc, p.bias + b.j, b.lanes, MR, NV)
     if b.last and p.factor != NULL:
         multiply_by(acc, p.factor + at, p.ldc, b.lanes, MR, NV)
     put(p.C + at, p.ldc, acc, b.lanes, MR, NV)

@@ -87,6 +87,7 @@
 #ifndef TURNING
 #define TURNING 4
 #endif
+#define MOST_TURNED 8
 #ifndef CARRYING
 #define CARRYING 2
 #endif
