@@ -1,4 +1,4 @@
-"""What a call costs around its kernels: one sample through a small network, one small gradient.
+"""The cost of a call around its kernels: one sample through a small network, one small gradient.
 
 The ways of a group do the same arithmetic and give the same bits, which is asserted before they are
 timed; their arrays fit as they are. The difference within a group is what is around the kernels.

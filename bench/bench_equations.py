@@ -48,7 +48,7 @@ def gamma(k, dtype):
 
 
 def tolerances(name, args, dtype):
-    """What the results of the two may differ by, one array per result."""
+    """How far the results of the two may differ, one array per result."""
     signed = "logits" in name or name in ("activate", "squared_error")
     args = [a.astype(np.float64) if signed else np.abs(a.astype(np.float64))
             for a in args if isinstance(a, np.ndarray)]
@@ -72,7 +72,7 @@ def tolerances(name, args, dtype):
 
 
 def summed(k, terms, dtype):
-    """What a sum of terms with k roundings each may be off, by both."""
+    """How far two sums of terms with k roundings each may differ."""
     return (gamma(k, dtype) + 2 * gamma(terms.size / 8 + 3, "float64")) * terms.sum()
 
 

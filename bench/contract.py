@@ -1,4 +1,4 @@
-"""What the numerics contract costs: fastbp beside copies of itself that leave promises out.
+"""The cost of the numerics contract: fastbp beside copies of itself that leave promises out.
 
     python bench/contract.py [--json results/contract.json]
 

@@ -24,7 +24,7 @@ from fastbp._command.problems import problem
 from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import FASTBP, own_error, wider
 
-SECONDS = 1.0               # of timing for each network
+SECONDS = 1.0               # to time each network
 MOST = 3.0                  # gradients that a certificate may cost
 OF_LONG_DOUBLE = 10**8      # multiply-adds above which float64 is not compared: a minute and more
 
@@ -59,7 +59,7 @@ def cost(net, X, y):
 
 
 def summary(rows):
-    """Of each dtype: the least, the median and the largest cost."""
+    """The least, the median and the largest cost of each dtype."""
     for dtype in ("float32", "float64"):
         costs = [row["cost in gradients"] for row in rows if row["dtype"] == dtype]
         yield {"dtype": dtype, "networks": len(costs), "least": min(costs),

@@ -31,7 +31,7 @@ from fastbp.datasets import load_breast_cancer
 
 SIDES = {"fastbp": fastbp.sklearn, "scikit-learn": sklearn.neural_network}
 NOISE = 3               # standard errors of the mean difference of scores
-LEAST_DIFFERENCE = 1e-3     # of scores, where all seeds agree
+LEAST_DIFFERENCE = 1e-3     # between scores, where all seeds agree
 
 
 class Case(NamedTuple):

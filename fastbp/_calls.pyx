@@ -1,8 +1,8 @@
-"""What is said of a call whose arguments do not bind: which are missing, unknown, or too many.
+"""Calls whose arguments do not bind: an error says which are missing, unknown, or too many.
 
-Of that Cython says a number at most. Its functions are called by way of a pointer that each of
+Cython names a number at most. Its functions are called by way of a pointer that each of
 them holds (PEP 590): `explain` puts another there, which makes the same call and looks closer at
-one that failed. What succeeds takes one jump more.
+one that failed. A call that succeeds takes one jump more.
 """
 
 from fastbp import _arguments
@@ -25,7 +25,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyVectorcall_NARGS(size_t n)
     int METH_FASTCALL, METH_KEYWORDS
 
-# What every function of these flags holds: each module has its own copy of the same C function.
+# The pointer of every function with these flags; each module has its own copy of that C function.
 cdef Call parse_and_call = NULL
 
 
@@ -71,7 +71,7 @@ def explain(*owners):
             if type(f).__name__ != "cython_function_or_method":
                 continue
             if (<PyCFunctionObject*> f).m_ml.ml_flags != METH_FASTCALL | METH_KEYWORDS:
-                continue                    # of no arguments: Cython's words suffice
+                continue                    # it takes no arguments: Cython's message suffices
             held = <Call*> (<char*> <PyObject*> f + Py_TYPE(<PyObject*> f).tp_vectorcall_offset)
             if held[0] == &explained:
                 continue

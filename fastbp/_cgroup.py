@@ -2,10 +2,10 @@
 
 /proc/self/cgroup names the process's group in each hierarchy, /proc/self/mountinfo says which part
 of a hierarchy is mounted where. A group's quota holds for all groups below it, so that the process
-has the least of its own group's and of every parent's that can be seen.
+has the least of its own group's and of every visible parent's.
 
     version 2    cpu.max                                   "quota period", or "max period"
-    version 1    cpu.cfs_quota_us over cpu.cfs_period_us   the former is -1 where there is none
+    version 1    cpu.cfs_quota_us over cpu.cfs_period_us   the former is -1 without a quota
 
 A file that is absent, unreadable or says something else sets no limit.
 """

@@ -25,7 +25,7 @@ def _from_environment(name):
 
 
 def _asked():
-    """FASTBP_NUM_THREADS; what OpenMP makes of its own variable is not ours to judge."""
+    """FASTBP_NUM_THREADS. A wrong OMP_NUM_THREADS is ignored: OpenMP has its own rules for it."""
     number, text = _from_environment(ENVIRONMENT), os.environ.get(ENVIRONMENT, "").strip()
     if text and number is None:
         warnings.warn(f"{ENVIRONMENT} is {reprlib.repr(text)} and is ignored; it should be an "

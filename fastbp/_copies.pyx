@@ -19,7 +19,7 @@ def new(kind):
 
 
 def restore(kind, *own):
-    """Without the `__init__` of a subclass, which may want other arguments."""
+    """A copy, made without `__init__`: that of a subclass may want other arguments."""
     cdef Copied made = new(kind)
     made.remake(own)
     return made
@@ -33,7 +33,7 @@ def parted(state):
 
 
 cdef object without_own(state):
-    """What `__getstate__` of a subclass returned, less what it had from `Copied`."""
+    """The result of a subclass's `__getstate__`, without the entry of `Copied`."""
     if type(state) is dict:
         return {name: value for name, value in state.items() if name != OWN} or None
     if type(state) is tuple and len(state) == 2:

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: who reads one sees its old content or its new.
+"""Files that are replaced as a whole: a reader sees the old content or the new.
 
 The content goes to a new file in the same folder, reaches the disk, and then takes the place of
 the old file. It has the mode, owner, group and extended attributes of that (with them its access
@@ -94,7 +94,7 @@ def _inherit(descriptor, path, old):
                 os.setxattr(descriptor, name, os.getxattr(path, name))
     mode = stat.S_IMODE(old.st_mode)
     if os.fstat(descriptor).st_gid != old.st_gid:
-        mode &= ~stat.S_IRWXG  # what its group might do is not for another
+        mode &= ~stat.S_IRWXG  # the group's permissions were meant for another group
     with contextlib.suppress(OSError):
         os.fchmod(descriptor, mode)
 
@@ -121,7 +121,7 @@ def _write_in_place(path, content):
 
 
 def _lock(file, kind):
-    with contextlib.suppress(OSError):  # of a file system without locks
+    with contextlib.suppress(OSError):  # some file systems have no locks
         fcntl.flock(file, kind)
 
 

@@ -63,7 +63,7 @@ cdef class Loss:
 
     @property
     def options(self):
-        """What was asked for beside the name, as `MLP` takes it."""
+        """The options that were given, as keywords of `MLP`."""
         given = {"pos_weight": self.pos_weight, "class_weight": self.class_weight,
                  "label_smoothing": self.label_smoothing or None}
         return {name: value for name, value in given.items() if value is not None}
@@ -87,7 +87,7 @@ cdef class Loss:
                                                        self.n_outputs) < 0
         if not fits:
             _arguments.target_range(y, self.n_outputs, self.name)
-        # Of classes or probabilities a view, whose dimensions no other thread can change.
+        # Dimensions tell classes from probabilities; no other thread can change those of a view.
         return y[:] if self.is_distribution else y
 
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean):

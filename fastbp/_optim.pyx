@@ -47,7 +47,7 @@ cdef class Optimizer(Copied):
         if self.rule.advance == NULL:
             raise TypeError(f"optimizer is a {type(self).__name__}; "
                             "it should be a fastbp.SGD or fastbp.Adam")
-        if self.rule.lr == 0:               # of an optimizer that is made, lr is above 0
+        if self.rule.lr == 0:               # __init__ leaves an lr above 0
             raise RuntimeError(f"{type(self).__name__} did not call {base_of(self).__name__}"
                                ".__init__; its own __init__ should")
         return 0
@@ -138,7 +138,7 @@ cdef class Optimizer(Copied):
         Raises
         ------
         RuntimeError
-            When another thread is using this optimizer: half of a step is no state.
+            When another thread is using this optimizer, whose step may be half done.
         """
         self._check_made()
         if acquire(&self.busy):
@@ -168,7 +168,7 @@ cdef class Optimizer(Copied):
         self._resume(d, True)
 
     def _resume(self, d, bint checked):
-        """`load_state_dict`; a copy takes the vectors as they are, of a run that diverged too."""
+        """`load_state_dict`; without `checked`, for copies, vectors may hold NaN and infinity."""
         kind = base_of(self)
         cdef Optimizer fresh = kind()           # a subclass may want other arguments
         needed = {*fresh._options(), *fresh._progress()}
@@ -211,7 +211,7 @@ cdef class Optimizer(Copied):
         return (self.state_dict(),)
 
     cdef int remake(self, tuple own) except -1:
-        base_of(self)._resume(self, *own, False)    # of a run that diverged, too
+        base_of(self)._resume(self, *own, False)    # a run that diverged can be copied too
         return 0
 
     def __repr__(self):
@@ -221,7 +221,7 @@ cdef class Optimizer(Copied):
 
 
 def base_of(optimizer):
-    """Which of fastbp's optimizers it is, or derives from."""
+    """The class of fastbp that it is, or derives from."""
     return next(kind for kind in (SGD, Adam, Optimizer) if isinstance(optimizer, kind))
 
 

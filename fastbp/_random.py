@@ -1,7 +1,7 @@
 """Initial weights and shuffles from the raw 64-bit output of a bit generator (contract N6).
 
 NumPy may change the streams of its ``Generator`` methods between releases, but not what a bit
-generator puts out. So fastbp says itself what it makes of each raw draw, in the two recipes below;
+generator puts out. So fastbp specifies itself how each raw draw is used, in the two recipes below;
 the native epoch follows the second, draw for draw. Nothing here touches a global generator.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 _TWO_32 = np.uint64(32)
 _TO_53_BITS = np.uint64(11)
-AT_ONCE = 1 << 16  # draws between two looks for Ctrl-C
+DRAWS_BETWEEN_SIGNALS = 1 << 16  # draws between two looks for Ctrl-C
 
 
 def bit_generator(rng, name="rng"):
@@ -63,8 +63,8 @@ def uniform_weights(sizes, seed, dtype):
     for fan_in, fan_out in pairwise(sizes):
         W = np.empty(fan_in * fan_out, dtype)
         limit = np.sqrt(6.0 / (fan_in + fan_out))
-        for first in range(0, W.size, AT_ONCE):
-            some = W[first:first + AT_ONCE]
+        for first in range(0, W.size, DRAWS_BETWEEN_SIGNALS):
+            some = W[first:first + DRAWS_BETWEEN_SIGNALS]
             u = (raw_bits(source, some.size) >> _TO_53_BITS) * 2.0**-53
             some[:] = (2.0 * u - 1.0) * limit
         parts += [W, np.zeros(fan_out, dtype)]

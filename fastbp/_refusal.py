@@ -1,6 +1,6 @@
-"""What is said where fastbp cannot be imported: an ImportError, and one line if it is the command.
+"""An import of fastbp that fails: an ImportError, or one line on stderr if it is the command.
 
-The command is known by its name, since none of its own modules can be imported by then.
+The process is taken for the command by its name, because its modules cannot be imported.
 """
 
 import os

@@ -45,7 +45,7 @@ class Dataset(NamedTuple):
     classes : tuple of str
         The two labels; the second is the positive class.
     description : str
-        What the table is.
+        A description of the table.
     licence : str
         Its licence; empty for files read by `read_table`.
     """
@@ -108,7 +108,7 @@ def read_table(path, target=None):
         features, rows of different lengths, or columns without a name or with the same name.
         Rows and columns are counted from 1, the header line is not counted.
     TypeError
-        target is no str.
+        target is not a str.
     """
     path = os.fspath(path)
     if target is not None:

@@ -41,7 +41,7 @@ class SavedModel(NamedTuple):
     classes : tuple of str
         For a classifier, the labels in the order of y; may be empty.
     target_name : str
-        What is predicted; may be empty.
+        The name of the target; may be empty.
     """
 
     net: "fastbp.MLP"
@@ -69,7 +69,7 @@ class SavedModel(NamedTuple):
         Raises
         ------
         TypeError
-            X is no array of real numbers.
+            X is not an array of real numbers.
         ValueError
             X lacks a column, has two of its name, lacks a value, or has another shape.
         """
@@ -110,12 +110,12 @@ def save_model(
         The standardisation `(X - feature_mean) / feature_scale` applied before the network: finite,
         and `feature_scale` above 0.
     feature_names : sequence of str, optional
-        The columns of `X`, each with a name of its own; `SavedModel.forward` looks for them.
+        The names of the columns of `X`, all different; `SavedModel.forward` looks for them.
     classes : sequence of str, optional
         The labels in the order of y; two for a "bce" of one output, one for each output of a
         "softmax".
     target_name : str, optional
-        What is predicted.
+        The name of the target.
 
     Raises
     ------
@@ -177,9 +177,9 @@ def load_model(path, *, n_threads=None):
     ImportError
         safetensors is not installed.
     ValueError
-        The file is damaged, is no fastbp model, or has a newer format version.
+        The file is damaged, is not a fastbp model, or has a newer format version.
     TypeError, ValueError
-        n_threads is no integer, or below 1.
+        n_threads is not an integer, or below 1.
     OSError
         The file cannot be read.
     """

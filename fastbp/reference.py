@@ -53,7 +53,7 @@ def sigmoid(z, out=None):
     Raises
     ------
     TypeError
-        `z` is complex, object, string or masked; `out` is no array of the result's dtype.
+        `z` is complex, object, string or masked; `out` is not an array, or has another dtype.
     ValueError
         `out` has another shape, is not C-contiguous, is read-only, or overlaps `z` otherwise.
     """
@@ -108,7 +108,8 @@ def sigmoid_backward(grad, h, out=None):
     Raises
     ------
     TypeError
-        An argument is complex, object, string or masked; `out` is no array of the result's dtype.
+        An argument is complex, object, string or masked; `out` is not an array, or has another
+        dtype.
     ValueError
         Shapes differ; `out` is not C-contiguous, is read-only, or overlaps an argument otherwise.
     """
@@ -145,7 +146,8 @@ def delta_step(delta_next, W_next, h, out=None):
     Raises
     ------
     TypeError
-        An argument is complex, object, string or masked; `out` is no array of the result's dtype.
+        An argument is complex, object, string or masked; `out` is not an array, or has another
+        dtype.
     ValueError
         Shapes do not fit; `out` is not C-contiguous, is read-only, or overlaps an argument.
     """
@@ -241,7 +243,7 @@ def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_sm
         The class of each sample, or probabilities that sum to 1.
     sample_weight : array (n,), optional
     class_weight : dict or sequence (n_outputs,), optional
-        What a sample of each class counts, beside its weight.
+        The weight of each class; multiplied with a sample's own weight.
     label_smoothing : float in [0, 1)
         The target is (1 − label_smoothing) y + label_smoothing/n_outputs.
 
@@ -257,7 +259,7 @@ def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_sm
     TypeError
         An argument is complex, object, string or masked.
     ValueError
-        Shapes do not fit, a class is no integer in [0, n_outputs), probabilities are outside
+        Shapes do not fit, a class is not an integer in [0, n_outputs), probabilities are outside
         [0, 1] or do not sum to 1, a weight is negative or not finite, an option out of range.
     """
     return _with_logits("softmax", z, y, sample_weight, class_weight=class_weight,
@@ -371,7 +373,7 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     Raises
     ------
     TypeError
-        An argument is complex, object, string or masked, or no sequence.
+        An argument is complex, object, string or masked, or not a sequence.
     ValueError
         Shapes do not fit, the loss excludes a target, a weight is negative or not finite, a name
         is unknown, an option does not fit the loss, or "mean" would divide by zero.

@@ -20,7 +20,7 @@ ABSENT = Argument(None, None)
 
 
 def cast(argument, dtype):
-    """The plain numbers in a dtype; None if there are none."""
+    """The plain numbers in a dtype; None if the argument has no plain numbers."""
     if argument.plain is None:
         return None
     with np.errstate(all="ignore"):
@@ -66,7 +66,7 @@ def common_dtype(*arguments):
 
 
 def target_faults(y, loss, n_outputs):
-    """Of targets of a shape that fits."""
+    """The faults of targets whose shape fits."""
     with np.errstate(all="ignore"):
         if loss == "softmax" and y.ndim == 1:
             good = np.isin(y, np.arange(n_outputs)).all()
@@ -81,7 +81,7 @@ def target_faults(y, loss, n_outputs):
 
 
 def weight_faults(w, mean):
-    """Of weights (n,)."""
+    """The faults of weights (n,)."""
     good = (np.isfinite(w) & (w >= 0)).all()
     if mean and good:
         good = 0 < w.sum(dtype="f8") < np.inf
@@ -180,7 +180,7 @@ def options(draw, loss, n_outputs):
 
 
 def option_faults(name, values, dtype):
-    """Of the numbers in an option whose shape fits; they are read in float64."""
+    """The faults of an option whose shape fits; its numbers are read in float64."""
     wide = cast(values, np.dtype("f8"))
     with np.errstate(all="ignore"):
         narrow = wide.astype(dtype)

@@ -153,7 +153,7 @@ def probabilities(z):
 
 
 def classes(z, y):
-    """Of the terms of a sample's loss, that of its class is not 0."""
+    """A sample's loss: the one of its terms that is not 0, that of its class."""
     _, delta, losses = _with_logits("softmax", z, y, None)
     return {"softmax p": probabilities(z), "softmax δ_L": delta,
             "softmax loss": losses.sum(axis=1)}

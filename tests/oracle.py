@@ -14,12 +14,12 @@ import mpmath
 import numpy as np
 
 from fastbp._twin.error_bound import Quantities, running_error_bound
-from fastbp._twin.rounding import ANY, FASTBP, Arithmetic, Wide, magnitude
+from fastbp._twin.rounding import ANY_ORDER, FASTBP, Arithmetic, Wide, magnitude
 
 KC = FASTBP.block  # the reduction block of contract N1
 
 # NumPy, whose BLAS sums no more than 256 terms in a row either.
-NUMPY = ANY._replace(block=KC)
+NUMPY = ANY_ORDER._replace(block=KC)
 
 mp = mpmath.mp.clone()
 mp.dps = 50

@@ -146,7 +146,7 @@ def column_major(a):
 
 
 def table(a):
-    """Of polars, which tells NaN from what is missing, and has no numbers of more than 8 bytes."""
+    """Columns of polars, which tells NaN from missing, and whose numbers have at most 8 bytes."""
     if not a.size or not 1 <= a.ndim <= 2 or a.dtype.kind not in "biuf" or a.itemsize > 8:
         return a
     native = a.astype(a.dtype.newbyteorder("="))

@@ -103,7 +103,7 @@ def test_refused_memory(dtype, n_threads, which, tmp_path):
 
 
 def refuse_growth():
-    """Of the memory that calls borrow: each of these needs more of it than those before."""
+    """Memory that calls borrow: each of these calls needs more than those before."""
     allocator = Allocator()
     rng = np.random.default_rng(0)
     X, y, wide = rng.random((250, 30)), rng.random((250, 20)), rng.random((250, 1000))

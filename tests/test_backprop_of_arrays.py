@@ -122,7 +122,7 @@ def test_backprop_within_backprop(dtype):
 
 
 def test_backprop_in_many_threads(dtype):
-    """Of one shape and of several, more threads than layers that are remembered."""
+    """With one shape and with several, in more threads than there are cached layers."""
     problems = [problem(sizes, dtype, seed) for seed, sizes in enumerate(SHAPES[:3] * 4)]
     expected = [gradient(net, X, y) for net, _, _, X, y in problems]
 

@@ -65,7 +65,7 @@ class Wrong(fastbp.MLP):
 
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch):
-    monkeypatch.setattr(timing, "SAMPLE", 1e-4)
+    monkeypatch.setattr(timing, "SAMPLE_SECONDS", 1e-4)
     monkeypatch.setattr(timing, "LARGE_COPY", 2**20)
 
 

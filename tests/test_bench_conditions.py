@@ -23,7 +23,7 @@ SIDES = ["fastbp", "NumPy", "JAX"]
 
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch):
-    monkeypatch.setattr(timing, "SAMPLE", 1e-4)
+    monkeypatch.setattr(timing, "SAMPLE_SECONDS", 1e-4)
 
 
 def arguments(**options):
@@ -66,7 +66,7 @@ def run(results, **options):
     ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2_Usable", True),
     ("GLIBC_TUNABLES", "glibc.malloc.check=3", False), ("PATH", "/isa", False)])
 def test_what_slows_a_peer_down_is_left_out(name, value, slows, monkeypatch):
-    """Of the process that times peers alone; both say in what they ran."""
+    """In the process that times peers only; both processes record their environment."""
     script = "import json, os; print(json.dumps({'kind': 'machine', 'environ': dict(os.environ)}))"
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen(
@@ -208,7 +208,7 @@ def test_other_work_on_the_core_is_seen():
         finally:
             other.kill()
             other.communicate()
-    assert taken.share < timing.SHARE and timing.disturbance(taken, True) > 1
+    assert taken.share < timing.LEAST_SHARE and timing.disturbance(taken, True) > 1
 
 
 def test_disturbed_times_are_marked(tmp_path, capsys):
@@ -237,8 +237,8 @@ def test_results_from_before_the_mark(tmp_path):
 @pytest.mark.parametrize(("spread", "attempts"), [(1e9, 1), (1e-9, timing.ATTEMPTS)])
 def test_what_is_measured_says_how_it_went(task, spread, attempts, monkeypatch):
     """Share of the core, attempts and the mark; several cores have no share of one."""
-    monkeypatch.setattr(timing, "SPREAD", spread)
-    monkeypatch.setattr(timing, "SHARE", -1e9)
+    monkeypatch.setattr(timing, "LARGEST_SPREAD", spread)
+    monkeypatch.setattr(timing, "LEAST_SHARE", -1e9)
     peers = measure.installed(["torch.compile", "PyTorch", "JAX", "scikit-learn"])
     case = (2, 3, 1), 100, "float32", 0.0
     result = {"gradient": lambda: measure.time_gradient(*case, peers),

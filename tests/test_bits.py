@@ -60,7 +60,7 @@ def gradient_digests(sizes, n, dtype):
 
 
 def digests_of_kind(kind, dtype):
-    """Of 17-33-16-5: outputs, and the gradient of the sum and of a weighted mean; its bound."""
+    """17-33-16-5: outputs, and the gradient of the sum and of a weighted mean; its bound."""
     net, X, y = network_of(*kind, (17, 33, 16, 5), 300, dtype)
     w = sample_weights(np.random.PCG64(300), 300, dtype)
     loss, grad = net.backprop(X, y), net.grad.copy()
@@ -87,7 +87,7 @@ def training_digests(dtype, n_threads=None):
 
 
 def all_digests():
-    """Of the active variant: {"2-8-8-1 x 7 float32": {"gradient": …}, …}."""
+    """Digests of the active variant: {"2-8-8-1 x 7 float32": {"gradient": …}, …}."""
     found = {}
     for dtype in ("float32", "float64"):
         for sizes, n in NETWORKS:

@@ -114,7 +114,7 @@ def test_epoch_is_a_sequence_of_steps(isa, dtype, optimizer, epoch):
 @all_pairs("dtype", generator=[
     lambda: 7, lambda: np.random.PCG64(7), lambda: np.random.Generator(np.random.PCG64(7)),
     lambda: np.random.Generator(np.random.MT19937(7)), lambda: np.random.Philox(7)],
-    n=[1, 2, 3, 255, 1000, _random.AT_ONCE + 1, 70_000])
+    n=[1, 2, 3, 255, 1000, _random.DRAWS_BETWEEN_SIGNALS + 1, 70_000])
 def test_shuffle_is_the_specified_one(dtype, generator, n):
     net, X, y = network((3, 4, 1), n, dtype)
     start = net.params.copy()

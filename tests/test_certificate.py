@@ -104,7 +104,7 @@ def test_it_refuses_what_cancels_at_saturation(mistake, z):
 @pytest.mark.parametrize("dtype, z, part", [("float32", 40, 1e-4), ("float32", 80, 0.1),
                                             ("float64", 300, 1e-12), ("float64", 700, 0.1)])
 def test_it_vouches_for_tiny_gradients(dtype, z, part):
-    """Of a saturated output: underflows, counted as the least normal number, leave digits of it."""
+    """A saturated output: underflows, counted as the least normal number, leave it some digits."""
     net, X = fastbp.MLP([2, 3, 1], dtype=dtype, seed=0), np.array([[0.5, -0.25]], dtype)
     net.weights[1][:] = 1
     net.biases[1][:] += z - net.logits(X)[0]

@@ -16,7 +16,7 @@ from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 from fastbp._twin import mathematics
 from fastbp._twin.error_bound import error_bound
-from fastbp._twin.rounding import ANY, FASTBP, own_error, wider
+from fastbp._twin.rounding import ANY_ORDER, FASTBP, own_error, wider
 
 FULL = check.NETWORKS
 POINTS = check.POINTS
@@ -165,7 +165,7 @@ def test_other_bits_for_single_rows(monkeypatch, capsys):
 
 
 def test_other_bits_of_threads(monkeypatch, capsys):
-    """Of the training run alone."""
+    """Only the bits of the training run differ."""
     class Disturbed(fastbp.MLP):
         def train_epoch(self, *args, **options):
             return super().train_epoch(*args, **options) + (self.n_threads == 3)
@@ -319,7 +319,7 @@ def test_bound_of_one_unit_by_hand():
     assert bound == pytest.approx([float(e_dW), float(e_db)], rel=1e-12)
 
 
-@pytest.mark.parametrize("rounding, module", [(FASTBP, fastbp), (ANY, fastbp.reference)])
+@pytest.mark.parametrize("rounding, module", [(FASTBP, fastbp), (ANY_ORDER, fastbp.reference)])
 @pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
 @pytest.mark.parametrize("loss", _arguments.LOSSES)
 def test_bound_holds_for_both_twins(dtype, rounding, module, activation, loss):

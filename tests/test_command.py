@@ -23,7 +23,7 @@ from fastbp.datasets import load_breast_cancer
 from fastbp.io import load_model, save_model
 
 MODULE = [sys.executable, "-m", "fastbp"]
-# Of a usual shell: results are written when the buffer is full or the command ends.
+# As in a usual shell: results are written when the buffer is full or the command ends.
 ENV = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 

@@ -34,7 +34,7 @@ def test_bundled_data():
     assert data.feature_names[0] == "mean_radius"
     assert data.feature_names[-1] == "worst_fractal_dimension"
     assert "10.24432/C5DW2B" in data.description and data.licence == "CC BY 4.0"
-    # Of the float64 values, little endian, as scikit-learn 1.9 has them.
+    # SHA-256 of the float64 values, little endian, as scikit-learn 1.9 has them.
     digest = hashlib.sha256(data.X.astype("<f8").tobytes()).hexdigest()
     assert digest == "6b202a2072f9a0385f405a8f8605b1b06f6f36ae6d23d9cd6cbbc0974a416bc7"
 

@@ -242,7 +242,7 @@ def test_it_learns(optimizer, dtype, isa):
 
 
 def test_an_optimizer_of_another_network_is_refused(dtype):
-    """Of another size or dtype; nothing has moved."""
+    """An optimizer of another size or dtype is refused; nothing has moved."""
     X, y, _ = samples()
     for other in (MLP([3, 4, 1], dtype=dtype),
                   MLP(SIZES, dtype="float32" if dtype == "float64" else "float64")):

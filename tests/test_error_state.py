@@ -63,7 +63,7 @@ def nothing_is_printed(capsys):
 
 @contextlib.contextmanager
 def state(name):
-    """Of NumPy's errors; and warnings are errors."""
+    """NumPy's errors raise, and warnings are errors."""
     with warnings_are("error"), np.errstate(all="warn"), STATES[name]():
         yield
 

@@ -199,7 +199,7 @@ def test_dtype_of_the_computation(twin, dtypes, expected):
     ("softmax_with_logits", {"z": half(4, 0), "y": half(4)}),
 ])
 def test_twins_say_the_same(name, changes):
-    """Of several faults they find the same one, and have the same words for it."""
+    """They report the same one of several faults, in the same words."""
     found = []
     for twin in (fastbp, reference):
         with pytest.raises((TypeError, ValueError)) as caught:

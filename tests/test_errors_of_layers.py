@@ -212,7 +212,7 @@ def test_a_state_dict_that_does_not_fit(bad):
 @pytest.mark.parametrize("name", ["momentum", "betas"])
 def test_a_state_whose_vectors_are_missing_after_a_step(name):
     optimizer = SGD(0.5, momentum=0.5) if name == "momentum" else Adam(0.5)
-    optimizer.load_state_dict(optimizer.state_dict())       # before the first there are none
+    optimizer.load_state_dict(optimizer.state_dict())       # before a step: no vectors
     state = {**optimizer.state_dict(), "t": 1}
     if name == "betas":
         state["beta_powers"] = state["betas"]

@@ -85,7 +85,7 @@ def test_an_order_of_samples_of_many_features(variant):
 
 @pytest.mark.exhaustive
 def test_many_samples(variant):
-    """Of one feature: z = 2 x, and only the last x is not zero."""
+    """One feature: z = 2 x, and only the last x is not zero."""
     X, y = zeros_but((LONG, 1), 3), zeros_but(LONG, 1)
     net = MLP([1, 1], loss="squared_error", seed=0, n_threads=2)
     net.params[:] = 2, 0

@@ -171,7 +171,7 @@ def test_one_infinite_logit_is_certain(isa, dtype, n_outputs):
     ("bce", INF, 1), ("bce", -INF, 0), ("bce", INF, 0), ("poisson", -INF, 0), ("poisson", INF, 1),
     ("softmax", [[0, INF]], [1]), ("softmax", [[0, -INF]], [[1, 0]])])
 def test_a_limit_is_no_invalid_operation(dtype, loss, z, y):
-    """Of the twin: NumPy has nothing to warn of where the result is right."""
+    """The twin makes NumPy warn of nothing where the result is right."""
     z, y = np.array(z, dtype), np.array(y, dtype)
     if loss != "softmax":
         z, y = z[None], y[None]

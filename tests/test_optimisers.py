@@ -388,7 +388,7 @@ def test_a_state_dict_is_a_copy(rule):
 
 @pytest.mark.parametrize("rule", ["momentum", "adam"])
 def test_the_state_belongs_to_a_size_and_a_dtype(rule, dtype):
-    """Of the first step; another is refused, and the next step is as if nothing had been."""
+    """The first step sets the dtype; another is refused, and leaves the next step as it was."""
     params, grads = problem(8, dtype, 2)
     twin_params, optimizer, twin = params.copy(), build(rule), build(rule)
     other = {"float32": "float64", "float64": "float32"}[dtype]

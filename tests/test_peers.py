@@ -34,7 +34,7 @@ def test_peers_of_the_test_requirements_are_there():
 @pytest.mark.parametrize(("sizes", "batch"), NETWORKS)
 @pytest.mark.parametrize("factor", [1, 40])
 def test_gradients_are_within_the_bound_of_libraries(peer, sizes, batch, factor, dtype):
-    """Of wider arithmetic; with weights times 40, where units saturate."""
+    """Within the bound of wider arithmetic; with weights times 40, where units saturate."""
     net, X, y = problem(sizes, batch, dtype)
     net.params[:] *= net.dtype.type(factor)
     side, wide = peer.gradient(net, X, y), wider(dtype)

@@ -269,7 +269,7 @@ def test_adam_is_its_closed_form(dtype, eps_hat, weight_decay):
             ratio = (m * mp.sqrt(c2) / c1 / (mp.sqrt(v) + eps) if eps_hat
                      else m / c1 / (mp.sqrt(v / c2) + eps))
             expected[i] = (1 - mp.mpf(lr) * mp.mpf(weight_decay)) * expected[i] - lr * ratio
-            # Of one sign, the terms of m pass through 3 t roundings (β₁ to the dtype, product,
+            # Terms of one sign: those of m pass through 3 t roundings (β₁ to the dtype, product,
             # sum; 1 − β₁ is exact for β₁ ≥ ½) and those of v through 3 t + 1, halved by the root;
             # the rest of the update is ten more, decay and subtraction are five of p. A Python
             # float 1 − βᵗ is off by 3 · 2⁻⁵³. One t stands for all terms of second order.

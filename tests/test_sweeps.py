@@ -74,7 +74,7 @@ def test_to_50_digits(dtype, name):
 
 
 def own_error(wide, exact, dtype):
-    """Of wide values, in ulps of the dtype; a long double has the digits of two float64."""
+    """Errors of wide values, in ulps of the dtype; a long double is split into two float64."""
     m, exponent = np.frexp(wide)
     head = m.astype(np.float64)
 

@@ -67,7 +67,7 @@ def test_a_table_of_numbers(table):
 @TWINS
 @EACH_COLUMN
 def test_a_column_of_numbers(twin, column):
-    """Of every dtype, as z, y and sample_weight."""
+    """Columns of every dtype, as z, y and sample_weight."""
     for values in ([0.5, 0.25, 1.0], [1, 0, 1], [True, False, True]):
         given, plain = column(values), np.array(values)
         assert twin.sigmoid(given).tobytes() == twin.sigmoid(plain).tobytes()

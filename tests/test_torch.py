@@ -56,7 +56,7 @@ def gradients(module, X, g):
 
 
 def close(a, b):
-    """Of float64, within 2^-40 of the largest: sums of under 2^10 products of order 1, each within
+    """In float64, within 2^-40 of the largest: sums of under 2^10 products of order 1, each within
     2^-53, through four layers, come to 2^-41; a wrong formula is off by more than 2^-10."""
     for x, y in zip(a, b, strict=True):
         assert x.dtype == y.dtype == torch.float64 and x.shape == y.shape
@@ -91,7 +91,7 @@ def test_same_bits_as_layers(sizes, activations, kind, n):
 @ARCHITECTURES
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradcheck(sizes, activations, bias):
-    """Of X and of every parameter, against finite differences, at points away from relu's edge."""
+    """By X and every parameter, against finite differences, at points away from relu's edge."""
     fused = fuse(sequential(sizes, activations, bias=bias))
     X = batch(4, sizes)[0].requires_grad_()
     assert torch.autograd.gradcheck(lambda X, *params: fused(X), (X, *fused.parameters()))
@@ -145,7 +145,7 @@ def test_inside_a_larger_graph():
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_direct_backward(frozen):
-    """Of .grad and of X, within a larger graph; it adds; nothing else knows of the parameters."""
+    """.grad and the gradient of X, within a larger graph; the parameters are not in that graph."""
     module = sequential()
     module[0].requires_grad_(not frozen)
     fused = fuse(module, direct=True)

@@ -80,7 +80,7 @@ def test_weights_that_are_computed_before_fusing(change):
 @COMPUTED
 @CALLED
 def test_a_refusal_of_loss_and_grad(change, called):
-    """Of a module whose weights are computed: its gradient is not that of the parameters."""
+    """A module with computed weights: its gradient is not that of the parameters."""
     fused, (X, g) = fuse(layers()), (a.float() for a in batch(4))
     if called:
         loss_and_grad_(fused, X, g, nn.MSELoss())

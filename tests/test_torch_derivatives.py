@@ -45,7 +45,7 @@ def agree(values, fused, module):
     ["tanh", "sigmoid", "identity"], ["sigmoid", "tanh", "sigmoid"], ["relu", "identity", "tanh"]],
     ids=str)
 def test_gradgradcheck(activations, bias):
-    """Of X and every parameter, against finite differences."""
+    """Gradients by X and every parameter, against finite differences."""
     fused = fuse(sequential(SIZES, activations, bias=bias))
     inputs = (leaf(), *fused.parameters())
     assert gradcheck(lambda X, *params: fused(X), inputs)

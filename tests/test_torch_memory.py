@@ -224,7 +224,7 @@ def test_nested_tensors(layout):
 @apart
 @pytest.mark.parametrize("what", ["X", "gradient", "parameter"])
 def test_tensors_with_operations_of_their_own(what):
-    """Of a type that has no memory, only two tensors that have."""
+    """Tensors of a type without memory, and two with memory."""
     module, (X, g) = sequential(), batch(4)
     expected = eager(module, X, g)
     fused = fuse(module)

@@ -333,7 +333,7 @@ def test_threads_go_back_over_one_graph():
 
 
 def test_a_refused_call_leaves_the_gradient_of_the_other():
-    """Of two threads in `loss_and_grad_` of one module, one may be refused; the other is right."""
+    """Two threads in `loss_and_grad_` of one module: one may be refused; the other is right."""
     fused = fuse(nn.Sequential(nn.Linear(256, 512), nn.Tanh(), nn.Linear(512, 1)))
     X, y = torch.randn(2048, 256), torch.rand(2048, 1)
     loss_and_grad_(fused, X, y)

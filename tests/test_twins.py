@@ -86,7 +86,7 @@ def test_loss(isa, loss, options, dtype):
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
 def test_backprop(loss, options, activation, reduction):
-    """Of float64, to what a thousand roundings of sums of at most 300 terms may leave."""
+    """In float64, within a thousand roundings of sums of at most 300 terms."""
     net = fastbp.MLP([5, 7, 4], activation=activation, loss=loss, dtype="float64", seed=2,
                      **options)
     rng = np.random.default_rng(3)

@@ -50,7 +50,7 @@ def plan(quick):
 
 
 def cpu_minutes():
-    """Of this process and of those that it has waited for."""
+    """The time of this process and of those that it has waited for."""
     return sum(os.times()[:4]) / 60
 
 
@@ -108,7 +108,7 @@ def merged(old, new):
 
 
 def tables(document):
-    """Of the runs, and for each dtype; variants with the same error and input share a row."""
+    """The tables of the runs and dtypes; variants with the same error and input share a row."""
     found = {}
     for r in document["results"]:
         key = r["dtype"], r["function"], r["ulp"], tuple(r["at"])

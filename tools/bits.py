@@ -86,7 +86,7 @@ class Tree:
         return ended.returncode, ended.stdout
 
     def answer(self, *arguments, **variables):
-        """What it prints, as JSON."""
+        """Its output, read as JSON."""
         status, output = self.run(*arguments, **variables)
         if status:
             raise SystemExit(output)

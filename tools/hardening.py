@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "hardening.json"
 THREADS = ("concurrency", "threads", "float_mode_of_threads", "network", "layers", "epoch",
            "optimisers")
-# what needs scikit-learn or safetensors, of which there are no wheels for a Python 3.13 without GIL
+# tests of scikit-learn or safetensors, which have no wheels for a Python 3.13 without GIL
 NO_WHEELS = ("--ignore-glob=tests/test_sklearn*",
              *(f"--ignore=tests/test_{name}.py" for name in ("command", "datasets", "io", "docs",
                                                              "bench", "peers", "stubs")),
@@ -42,7 +42,7 @@ RUNS = {        # what it is called, and the options of pytest
 
 
 def counts(results):
-    """What a file of --junitxml counts: passed, failed, skipped."""
+    """The counts of a file of --junitxml: passed, failed, skipped."""
     suite = next(ElementTree.parse(results).iter("testsuite"))
     tests, failures, errors, skipped = (
         int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped"))

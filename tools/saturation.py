@@ -1,4 +1,4 @@
-"""What is left of a gradient where units saturate: fastbp beside PyTorch, for docs/accuracy.md.
+"""The accuracy of gradients where units saturate: fastbp beside PyTorch, for docs/accuracy.md.
 
     pip install -e '.[test,torch]'
     python tools/saturation.py

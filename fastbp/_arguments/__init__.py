@@ -1,4 +1,4 @@
-"""Every refusal of an argument: what may come in, and what is said when it may not.
+"""Checks of arguments: which values are accepted, and the errors for all others.
 
     numbers      numbers, names, sequences
     calls        which arguments a call has

@@ -11,7 +11,7 @@ _readable, _widened = quiet(tables.readable), quiet(tables.widened)
 
 def read_array(name, value, kinds, wanted):
     """``value`` as an array whose dtype kind is one of ``kinds``, in whatever layout it has."""
-    if type(value) not in tables.PLAIN:
+    if type(value) not in tables.NEVER_TABLES:
         if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
             raise TypeError(  # asked in this order because np.ma imports numpy.ma
                 f"{name} is a masked array of dtype {value.dtype}; it should be {wanted}")

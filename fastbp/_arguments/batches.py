@@ -108,7 +108,7 @@ def class_weights(class_weight, y, name, dtype, sample_weight=None):
 
 
 def weights(w, options, y, n_samples, reduction, dtype):
-    """What each sample counts: its own weight times that of its class, or ``None`` for 1."""
+    """The weight of each sample, its own times that of its class; ``None`` if all are 1."""
     if options.class_weight is None:
         return sample_weight(w, n_samples, reduction, dtype)
     own = sample_weight(w, n_samples, "sum", dtype)

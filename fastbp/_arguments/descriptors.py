@@ -34,10 +34,10 @@ class Activation(NamedTuple):
 
 
 class Range(NamedTuple):
-    """What an entry of y may be: finite and from 0 to ``most``; if that is None, anything."""
+    """The range of an entry of y: finite and from 0 to ``most``, or anything if that is None."""
 
     most: float | None
-    wanted: str  # what a message says that y should be
+    wanted: str  # in messages: "it should be ..."
 
 
 UNIT_INTERVAL = Range(1.0, "in [0, 1]")
@@ -77,7 +77,7 @@ ACTIVATIONS = {activation.name: activation for activation in (
     Activation("identity", 0, "identity", "Identity", contract=1),
 )}
 
-DEFAULTS = {"activation": "sigmoid", "loss": "bce"}  # of every function that takes them
+DEFAULTS = {"activation": "sigmoid", "loss": "bce"}  # in every signature
 
 # The numbers of outputs h_L; the last two are not activations of hidden layers.
 OUTPUTS = {**{name: activation.number for name, activation in ACTIVATIONS.items()},

@@ -44,7 +44,7 @@ def optimizer_arrays(params, grad):
 
 
 def state_dict(d, needed):
-    """Refuse a value that is no dict, or lacks a name of ``needed``."""
+    """Refuse a value that is not a dict, or lacks a name of ``needed``."""
     if not isinstance(d, dict):
         raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
     missing = sorted(needed - d.keys())
@@ -63,7 +63,7 @@ def state_vectors(d, needed, names):
 
 
 def steps(t, names, state):
-    """Refuse a number of steps that the vectors of a `state_dict` do not go with."""
+    """Refuse a number of steps that does not fit the vectors of a `state_dict`."""
     if t > MOST_STEPS:
         raise ValueError(f"t is {t}; it should be at most {MOST_STEPS}")
     if t and names and not state:

@@ -18,12 +18,12 @@ from numbers import Integral
 
 import numpy as np
 
-PLAIN = (np.ndarray, list, tuple, float, int)  # most arguments; they are never tables
+NEVER_TABLES = (np.ndarray, list, tuple, float, int)  # most arguments; they are never tables
 
 
 def readable(name, value, wanted):
     """An array for a table, or for a column that may lack values; any other value itself."""
-    if type(value) in PLAIN or isinstance(value, np.ndarray):
+    if type(value) in NEVER_TABLES or isinstance(value, np.ndarray):
         return value
     names = column_names(value)
     if names is None:
@@ -56,7 +56,7 @@ def by_name(name, table, wanted):
 
 def refuse_missing(name, value):
     """Raise for the first missing value of a table or column, whatever the other values are."""
-    if type(value) in PLAIN or isinstance(value, np.ndarray):
+    if type(value) in NEVER_TABLES or isinstance(value, np.ndarray):
         return
     names = column_names(value)
     if names is None:
@@ -132,7 +132,7 @@ def _numbers(name, column, wanted):
             array = array.astype(np.float64)
     except MemoryError:
         raise
-    except Exception as error:  # polars has one of its own for integers of 128 bits
+    except Exception as error:  # polars raises its own class for integers of 128 bits
         raise TypeError(f"{name} has dtype {dtype}, which NumPy cannot read ({_line(error)}); "
                         f"it should be {wanted}") from error
     array = widened(array)

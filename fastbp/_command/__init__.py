@@ -6,8 +6,8 @@
     digests   and the bits
     bench/    `fastbp bench`
     problems  a network and a batch from the raw bits of a seed
-    machine   what figures depend on
-    figures   matplotlib, if it is there
+    machine   CPU, libraries and load, which figures depend on
+    figures   matplotlib, or an error that names the extra
     exits     the exit codes
 
 `main` imports what a subcommand needs once that is asked for; nothing imports `main`.

@@ -24,7 +24,7 @@ from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 from fastbp._twin import mathematics
 from fastbp._twin.error_bound import error_bound
-from fastbp._twin.rounding import ANY, FASTBP, own_error, wider
+from fastbp._twin.rounding import ANY_ORDER, FASTBP, own_error, wider
 
 
 class Case(NamedTuple):
@@ -115,7 +115,7 @@ def gradients():
             exact, bound = error_bound(*parts, FASTBP, wide, **kind)
             bounds = dict.fromkeys(digests.FUSED, bound)
             if "generic" in worst:
-                bounds["generic"] = error_bound(*parts, ANY, wide, **kind)[1]
+                bounds["generic"] = error_bound(*parts, ANY_ORDER, wide, **kind)[1]
             for isa in worst:
                 dispatch.set_isa(isa)
                 net, X, y = case.problem(dtype)
@@ -130,8 +130,8 @@ def gradients():
 
 
 def _ratio(error, bound):
-    """The largest error / bound; infinite where the bound is none: infinite, NaN, negative, or 0
-    for an error.
+    """The largest error / bound; infinite if a bound is infinite, NaN or negative, or 0 with an
+    error above 0.
     """
     ratio = np.where((error == 0) & (bound == 0), error, np.inf)
     return float(np.max(np.divide(error, bound, out=ratio, where=(bound > 0) & (bound < np.inf))))

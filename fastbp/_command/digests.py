@@ -6,9 +6,9 @@
     L3         ... of every variant with fused multiply-add; `generic` has none and stays outside
     L4         ... on ARM as on x86-64
 
-check_digests.json has the digests that x86-64 machines found with both of their variants: who finds
-them too has L3, or L4 on ARM, with one variant only. `python tests/test_bits.py --record` writes
-it, once per version of the contract.
+check_digests.json has the digests that x86-64 machines found with both of their variants: a machine
+that finds the same ones confirms L3, or L4 on ARM, with one variant alone. It is written by
+`python tests/test_bits.py --record`, once per version of the contract.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from fastbp._kernels import dispatch
 
 RECORD = Path(fastbp.__file__).with_name("check_digests.json")
 LEVELS = ("L0", "L1", "L2", "L3")
-THREADS = (1, 2, 3)
-PIECES = (1, 7, 64)         # rows at a time, beside the whole batch
+THREAD_COUNTS = (1, 2, 3)
+BATCH_SIZES = (1, 7, 64)    # rows at a time, beside the whole batch
 FUSED = tuple(isa for isa in dispatch.ISAS if isa != "generic")
 EPOCHS = 10
 
@@ -69,7 +69,7 @@ def record(networks):
 
 
 def _recorded(networks):
-    """Those that this version of the contract has digests of."""
+    """The networks whose digests this version of the contract has on record."""
     return [case for case in networks if case.contract <= dispatch.CONTRACT_VERSION]
 
 
@@ -84,7 +84,7 @@ def _gradients(networks, dtype, n_threads=1):
 
 
 def _rows(networks, dtype, size=None):
-    """Of f, h_L and dL/dX, `size` rows of a batch at a time, or all."""
+    """The digest of f, h_L and dL/dX, computed for `size` rows of a batch at a time, or for all."""
     arrays = []
     for case in _recorded(networks):
         net, X, _ = case.problem(dtype)
@@ -102,7 +102,7 @@ def _rows(networks, dtype, size=None):
 
 
 def _epochs(dtype, n_threads=1):
-    """Of parameters and losses of a shuffled training run."""
+    """The digest of the parameters and losses of a shuffled training run."""
     net, X, y = problem((6, 19, 9, 1), 333, dtype)
     net.n_threads = n_threads
     optimizer = fastbp.Adam(2.0**-6)
@@ -140,12 +140,13 @@ def levels(networks):
 def _own(networks, dtype, first):
     """Yield (ok, line) for L0, L1 and L2 of the variant in use."""
     yield _gradients(networks, dtype) == first.gradients, f"{first.gradients} in two calls"
-    threads = {(_gradients(networks, dtype, n), _epochs(dtype, n)) for n in THREADS}
+    threads = {(_gradients(networks, dtype, n), _epochs(dtype, n)) for n in THREAD_COUNTS}
     yield threads == {(first.gradients, first.epochs)}, (
-        f"{first.gradients} and {first.epochs} after {EPOCHS} epochs for {_list(THREADS)} threads")
-    rows = {first.rows, *(_rows(networks, dtype, size) for size in PIECES)}
-    yield len(rows) == 1, (f"{' '.join(sorted(rows))} for the batch and {_list(PIECES)} rows at a "
-                           "time")
+        f"{first.gradients} and {first.epochs} after {EPOCHS} epochs for {_list(THREAD_COUNTS)} "
+        "threads")
+    rows = {first.rows, *(_rows(networks, dtype, size) for size in BATCH_SIZES)}
+    yield len(rows) == 1, (f"{' '.join(sorted(rows))} for the batch and {_list(BATCH_SIZES)} rows "
+                           "at a time")
 
 
 def _verdict(holds, of_variants):

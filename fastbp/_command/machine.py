@@ -1,4 +1,4 @@
-"""What figures depend on: the CPU, the libraries, the load."""
+"""The machine that figures were measured on: its CPU, libraries and load."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ LIBRARIES = ("numpy", "torch", "jax", "scikit-learn")  # which figures compare w
 
 
 def machine():
-    """What the figures depend on."""
+    """The facts that figures depend on, as a dict for JSON."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {"kind": "machine", **fastbp.show_config("dict"), "cpu": cpu_model(),
@@ -48,7 +48,7 @@ def cpu_model():
 
 
 def versions():
-    """Of each of `LIBRARIES`, None for one that is not installed."""
+    """The version of each of `LIBRARIES`; None for one that is not installed."""
     found = {}
     for library in LIBRARIES:
         try:

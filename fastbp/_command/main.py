@@ -1,6 +1,6 @@
 """The `fastbp` command: its options, its exit codes and its one-line errors.
 
-What the subcommands do is in `train`, `check` and `bench`, each imported when it is asked for.
+The subcommands are in `train`, `check` and `bench`, each imported when it is asked for.
 Results go to stdout, progress and errors to stderr. Exit codes: 0; 1 if `check` finds a deviation;
 2 for an error; 130 after Ctrl-C; 141 if the reader of the output has gone, as after `| head`.
 """

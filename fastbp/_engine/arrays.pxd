@@ -1,4 +1,4 @@
-# What the compiled modules share: arrays as memory.
+# Arrays as memory, for the compiled modules.
 
 cimport numpy as cnp
 from cpython.float cimport PyFloat_FromDouble
@@ -14,7 +14,7 @@ cdef inline object new_float():
 
 
 cdef inline object filled(object number, double value):
-    """The float, which nobody else has seen, with its value."""
+    """The float with its value; it is new, and no other code holds it."""
     (<PyFloatObject*> number).ob_fval = value
     return number
 

@@ -150,7 +150,7 @@ cdef object permutation(Py_ssize_t n, source):
     cdef const unsigned long long* bits
     cdef Py_ssize_t i = n - 1, j, drawn, count
     while i > 0:
-        count = min(<Py_ssize_t> _random.AT_ONCE, i)
+        count = min(<Py_ssize_t> _random.DRAWS_BETWEEN_SIGNALS, i)
         raw = _random.raw_bits(source, count)
         bits = <const unsigned long long*> data(raw)
         with nogil:

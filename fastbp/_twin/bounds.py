@@ -1,4 +1,4 @@
-"""The error bounds of activations and losses: how their values move with z, and what they round.
+"""The error bounds of activations and losses: how far they move with z, and how they round.
 
 An activation gives h and h' (E1, E4); it moves with z by no more than this, and has c u of its
 value beside it (`Rounding`):

@@ -14,7 +14,7 @@ from .rounding import FASTBP, Arithmetic, Ball, format_of
 
 
 class Quantities(NamedTuple):
-    """What a gradient computes, or a bound on each; layer l is entry l - 1 of a list."""
+    """The quantities of a gradient, or a bound on each; layer l is entry l - 1 of a list."""
 
     z: list
     h: list
@@ -42,7 +42,7 @@ def running_error_bound(do, weights, biases, X, y, *, activation="sigmoid", loss
         As for `backprop`; arrays are rounded to the dtype first. Under "softmax" the labels of a
         batch without samples are given as (0, n_outputs).
     off : (n_params,) float64 ndarray, optional
-        What weights and biases may be off, in the order of the gradient.
+        How far weights and biases may be off, in the order of the gradient.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def running_error_bound(do, weights, biases, X, y, *, activation="sigmoid", loss
 
 
 def _parameters(do, weights, biases, off):
-    """The weights and biases, each with what it may be off."""
+    """Weights and biases, each with the bound of its own error."""
     if off is None:
         return [do.given(a) for a in weights], [do.given(a) for a in biases]
     ends = np.cumsum([0, *(a.size for layer in zip(weights, biases, strict=True) for a in layer)])
@@ -106,7 +106,7 @@ def error_bound(weights, biases, X, y, rounding=FASTBP, wide=np.float64, off=Non
     X, y, off, activation, loss
         As for `running_error_bound`.
     rounding : Rounding
-        What is known about the computation.
+        The roundings of the computation that is bounded.
     wide : dtype
         Of the values.
 

@@ -12,7 +12,7 @@ Beside every array x of a network stands e_x, how far a computation with unit ro
 m is the number of samples, and db is dW with h = 1. A computed factor is at most |x| + e_x, so that
 no term of second order is lost. Where W and b are known to e_W and e_b only, e_z and e_g have
 |h| e_W, e_b and |delta| e_W^T more. e_x is infinite where x may overflow, or a sum on its way to x.
-What activations and losses add is in `bounds`.
+The bounds of activations and losses are in `bounds`.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ class Rounding(NamedTuple):
     sigma: int  # sigma, tanh and e^z
     slope: int  # their derivatives
     delta: int  # of a binary cross-entropy, relative to M, which is |delta| for a hard label
-    loss: int  # of the same, for a hard label
+    loss: int  # of its loss, for a hard label
     softmax: int  # p; delta relative to M; the loss
     block: int  # terms summed in a row
     shift: int = 0  # z - max z, relative to itself
@@ -47,15 +47,15 @@ FASTBP = Rounding(sigma=2, slope=4, delta=4, loss=4, softmax=5, block=256)
 # two, their products one; tanh' = 4 e / (1 + e)^2 has 7 u + 4 u; log1p(e) and an addition 7 + 5 + 1
 # and the products of these errors 1. Of at most 16 classes the sum of e^(z_j - max z) is within
 # 7 u + 15 u, and the quotient of two within 7 u + 22 u + 2 u.
-ANY = Rounding(sigma=11, slope=12, delta=12, loss=14, softmax=32, block=2**62, shift=1)
+ANY_ORDER = Rounding(sigma=11, slope=12, delta=12, loss=14, softmax=32, block=2**62, shift=1)
 
-# What can be asked of any library: sigma as above, then h (1 - h) and h - y. The division of a mean
+# What any library can be held to: sigma as above, then h (1 - h) and h - y. The division of a mean
 # is among the 12 u: sigma is within 9 u, the difference 1 u, the quotient 1 u. p = e^(log p) has
 # 7 u, and of log p = (z - max z) - log S 22 u of S, 5 u log S <= 14 u, and 1 u of its size.
-LIBRARY = ANY._replace(softmax=48, shift=2, from_h=True)
+LIBRARY = ANY_ORDER._replace(softmax=48, shift=2, from_h=True)
 
-# Of two roundings for the same u, sums of up to 4000 terms: gamma for ANY / gamma for FASTBP < 16.
-LOOSEST = 16
+# gamma for ANY_ORDER / gamma for FASTBP is below 16 for sums of up to 4000 terms.
+LARGEST_RATIO = 16
 
 
 class Wide(NamedTuple):
@@ -80,11 +80,11 @@ def wider(dtype):
 
 
 def own_error(dtype, wide):
-    """What values computed in `wide` are off, at most, relative to the bound for `dtype`.
+    """The largest error of values computed in `wide`, relative to the bound for `dtype`.
 
     The bound grows with u at least in proportion, since expm1 is convex.
     """
-    return LOOSEST * float(np.finfo(wide).eps / np.finfo(dtype).eps)
+    return LARGEST_RATIO * float(np.finfo(wide).eps / np.finfo(dtype).eps)
 
 
 def magnitude(x):
@@ -92,15 +92,15 @@ def magnitude(x):
     return np.abs(x).astype(np.float64, copy=False) if np.ndim(x) else np.float64(abs(x))
 
 
-NONE = np.float64(0)
+EXACT = np.float64(0)  # the error of an exact value
 
 
 class Ball:
-    """Values x of a wide format, and e, what a computation of them may be off; 0 if it is exact."""
+    """Values x of a wide format, and e, how far a computation of them may be off; 0 if exact."""
 
     __slots__ = ("x", "e", "size")
 
-    def __init__(self, x, e=NONE):
+    def __init__(self, x, e=EXACT):
         self.x, self.e, self.size = x, e, magnitude(x)
 
     @property
@@ -121,7 +121,7 @@ class Arithmetic:
         self.u, self.tiny = float(info.eps) / 2, float(info.smallest_subnormal)
         self.largest = float(info.max)
 
-    def given(self, x, e=NONE):
+    def given(self, x, e=EXACT):
         """An argument of the network, rounded to the dtype of the computation."""
         return Ball(self.wide.array(np.asarray(x, self.dtype).astype(np.float64)), e)
 

@@ -41,7 +41,7 @@ def is_stochastic(model):
 
 
 def known(name, value):
-    """`value` for scikit-learn's checks: nothing is missing, and they know its dtype."""
+    """`value` without missing entries, in a dtype that scikit-learn knows."""
     _arguments.refuse_missing(name, value)
     return _arguments.widened(value) if isinstance(value, np.ndarray) else value
 
@@ -201,7 +201,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             Not negative.
         X_val, y_val, sample_weight_val : optional
-            A validation set of one's own, in place of a fraction of X: it is evaluated after each
+            A validation set, in place of a fraction of X: it is evaluated after each
             epoch, and with `early_stopping` decides when to stop. Solvers "adam" and "sgd".
 
         Returns
@@ -255,7 +255,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self
 
     def _dtypes(self):
-        """Of a new network: that of X if it is one of these, else the first."""
+        """The dtypes of a new network: that of X if it is among them, else the first."""
         return self.dtype or (np.float64, np.float32)
 
     def _read(self, X, y, dtype, reset):
@@ -283,7 +283,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             X, y = self._read(X, y, dtype, False)
             self._check_like(y)
             sample_weight = self._checked(sample_weight, X)
-        except (TypeError, ValueError) as error:    # of scikit-learn's, which know X and y
+        except (TypeError, ValueError) as error:    # scikit-learn's, which names X and y
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"X_val, y_val or sample_weight_val does not fit: {error}") from error
         of_class, name = self._weight_of_class(y), "sample_weight_val"
@@ -297,7 +297,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return _check_sample_weight(known("sample_weight", sample_weight), X, dtype=X.dtype)
 
     def _weight_of_class(self, y):
-        """What each sample counts by its class, (n,), or None."""
+        """The weight of each sample by its class, (n,), or None."""
         return None
 
     # ---- predicting

@@ -87,7 +87,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val, sample_weight_val
-            As in `fit`. `early_stopping` needs a validation set of one's own here.
+            As in `fit`. `early_stopping` needs a given validation set here.
         classes : array-like of shape (n_classes,)
             All there will be; needed at the first call.
 

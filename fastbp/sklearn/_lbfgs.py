@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.sklearn._stochastic import USER
+from fastbp.sklearn._stochastic import CALLER_OF_FIT
 
 CALLED_OFF = 99     # OptimizeResult.status after StopIteration
 
@@ -41,7 +41,7 @@ def fit_lbfgs(model, given, net, samples, task):
     if result.status not in (0, CALLED_OFF):
         warnings.warn(f"lbfgs failed to converge in {model.n_iter_} iterations: {result.message}. "
                       "Scaled features, or more of max_iter or max_fun, may help.",
-                      ConvergenceWarning, stacklevel=USER)
+                      ConvergenceWarning, stacklevel=CALLER_OF_FIT)
 
 
 def objective(net, samples, alpha):

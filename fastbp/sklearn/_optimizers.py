@@ -15,7 +15,7 @@ import numpy as np
 import fastbp
 
 LEAST_ADAPTIVE = 1e-6
-LEAST_RATE = float(np.finfo(np.float32).tiny)     # of less, a step in float32 is none
+LEAST_RATE = float(np.finfo(np.float32).tiny)     # with a smaller one no float32 changes
 
 
 class Optimizer:
@@ -51,7 +51,7 @@ class Optimizer:
         return self.rule.lr * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
 
     def fits(self, net):
-        """Whether the state is of as many parameters as `net` has; it is of their dtype then."""
+        """Whether the state belongs to as many parameters as `net` has, and of its dtype."""
         if self.network != (net.n_params, net.dtype):
             self.network = net.n_params, net.dtype
             state = self.rule.state_dict()
@@ -87,7 +87,7 @@ class Optimizer:
         self._resume({**state, "lr": rate})
 
     def _resume(self, state):
-        """Unchecked: a run that diverged is told of by its parameters, after the epoch."""
+        """Unchecked: a run that diverges is reported after the epoch, by its parameters."""
         self.rule._resume(state, False)
 
 

@@ -1,4 +1,4 @@
-"""What a parameter of an estimator may be, beyond scikit-learn's own constraints."""
+"""Constraints of an estimator's parameters, beyond those that scikit-learn has."""
 
 import math
 from collections.abc import Iterable

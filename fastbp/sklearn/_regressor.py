@@ -13,7 +13,7 @@ from fastbp.sklearn._base import LOSSES, BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples
 
-# `out_activation_` by the parameter `loss`: those whose targets are no labels.
+# `out_activation_` by the parameter `loss`: the losses whose targets are not labels.
 OUTPUTS = {name: output for output, name in LOSSES.items()
            if _arguments.LOSSES[name].targets is not UNIT_INTERVAL}
 
@@ -82,7 +82,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val, sample_weight_val
-            As in `fit`. `early_stopping` needs a validation set of one's own here.
+            As in `fit`. `early_stopping` needs a given validation set here.
 
         Returns
         -------

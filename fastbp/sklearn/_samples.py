@@ -12,7 +12,7 @@ and the penalty alpha / 2 times the sum of W^2, over the sum of the weights, is 
 import numpy as np
 from scipy.sparse import issparse
 
-BLOCK_BYTES = 2**24     # of a sparse X that are dense at one time, if a mini-batch is not more
+BLOCK_BYTES = 2**24     # of a sparse X made dense at one time, or one mini-batch if it is larger
 
 
 class Samples:

@@ -17,7 +17,7 @@ from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._weights import require_both
 
 # Warnings name the caller of fit: above are fit, _fit, three decorators of theirs, fit_stochastic.
-USER = 7
+CALLER_OF_FIT = 7
 
 
 def begin(model):
@@ -40,7 +40,7 @@ def hold_out(model, given, data, held_out, random_state, incremental, weight_nam
         parts = train_test_split(*present, random_state=random_state,
                                  test_size=given.validation_fraction,
                                  stratify=model._strata(data[1]))
-    except ValueError as error:         # which knows it as test_size
+    except ValueError as error:         # which names test_size
         raise ValueError(f"validation_fraction is {given.validation_fraction!r}, which does not "
                          f"split the {data[0].shape[0]} samples: {error}") from error
     if parts[1].shape[0] < 2:
@@ -86,9 +86,9 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
         if not (incremental or model.stopped_ or called_off):
             warnings.warn(f"Stochastic Optimizer: Maximum iterations ({given.max_iter}) reached "
                           "and the optimization hasn't converged yet.", ConvergenceWarning,
-                          stacklevel=USER)
+                          stacklevel=CALLER_OF_FIT)
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=USER)
+        warnings.warn("Training interrupted by user.", stacklevel=CALLER_OF_FIT)
     if best and given.early_stopping:
         best.keep(incremental and not model.stopped_)
 
@@ -98,7 +98,7 @@ def size_of_batches(batch_size, n):
         return min(200, n)
     if batch_size > n:
         warnings.warn(f"batch_size is {batch_size} and there are {n} samples: a mini-batch is "
-                      "clipped to all of them", stacklevel=USER + 1)
+                      "clipped to all of them", stacklevel=CALLER_OF_FIT + 1)
     return min(batch_size, n)
 
 

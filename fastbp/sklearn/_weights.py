@@ -1,7 +1,7 @@
-"""What a sample counts: its own weight times that of its class.
+"""The weight of a sample: its own times that of its class.
 
 Losses, scores and the penalty are divided by the sum of the weights, so that each set of samples
-that is trained on or validated on needs a sum above 0. It is looked at here, once for each set.
+that is trained on or validated on needs a sum above 0. It is checked here, once for each set.
 """
 
 import numpy as np
@@ -66,7 +66,7 @@ def of_classes(class_weight, classes, y, sample_weight):
 
 
 def check_class_weight(class_weight):
-    """Refuse a weight of a class that is no finite number of at least 0."""
+    """Refuse a weight of a class that is not a finite number of at least 0."""
     several = isinstance(class_weight, list)
     for i, weights in enumerate(class_weight if several else [class_weight]):
         for label, weight in weights.items() if isinstance(weights, dict) else ():

@@ -1,4 +1,4 @@
-"""What a fused module computes in: its children as they are now, and the calls on their memory.
+"""The binding of a fused module: its children as they are now, and the calls on their memory.
 
 A `Binding` belongs to the children of one module. In each call the parameters are looked up and
 every tensor passes the gate (`_gate`), since any of them can have become another since the last. A
@@ -295,7 +295,7 @@ cdef class Binding:
         return value
 
     cdef dict options_of(self, loss, reduction, sample_weight, Py_ssize_t n, y):
-        """Keywords of the loss, from the last call with the same where nothing else counts."""
+        """Keywords of the loss; those of the last call if all that they depend on is the same."""
         key = None if sample_weight is not None else plain_key(loss, reduction, n)
         try:
             options = None if key is None else self.options.get(key)

@@ -1,5 +1,5 @@
-"""What the children of a Sequential are: which can be fused, and whether they are as PyTorch made
-them, so that a native call computes what they would.
+"""The children of a Sequential: which can be fused, and whether they are as PyTorch made them, so
+that a native call computes the same.
 """
 
 import inspect
@@ -62,7 +62,7 @@ def hooks_of(*modules):
 
 
 def has_hooks(*modules):
-    """Whether a call of one of them calls a hook, but for those that remake a weight before it.
+    """Whether a call of one of them calls a hook, other than those that remake a weight before it.
 
     `nn.utils.weight_norm`, `spectral_norm` and `prune` work by such hooks, and can be undone.
     """

@@ -2,12 +2,11 @@
 
 A fused module is the Sequential it was made from, the same children under the same names, so its
 parameters are shared and never copied: the weight (fan_out, fan_in) of a Linear is what `Layers`
-reads with layout="oi". A forward pass that will be gone back over has a Layers to itself until
-its graph is freed, so any number of passes may wait for their backward.
+reads with layout="oi". A forward pass with a backward pass to come has its own Layers until its
+graph is freed, so any number of passes may wait for their backward.
 
 It computes on the CPU, in float32 and float64. Where only PyTorch can compute, the children do. It
-knows no optimiser. Memory is the matter of `_binding`, the graph of `_passes`, losses are of
-`_losses`.
+does not know optimisers. The memory is in `_binding`, the graph in `_passes`, losses in `_losses`.
 """
 
 import operator
@@ -21,7 +20,7 @@ from fastbp import _arguments
 from fastbp.torch._binding import Binding
 from fastbp.torch._children import check_gain, has_hooks, layers_of
 from fastbp.torch._passes import apply, apply_direct
-from fastbp.torch._tensors import PLAIN
+from fastbp.torch._tensors import TENSORS
 
 _is_leaf = operator.attrgetter("is_leaf")
 
@@ -35,7 +34,7 @@ class FusedSequential(nn.Sequential):
 
     Children, parameters and the keys of its state_dict are those of the module that was fused. It
     computes as its children would, one by one, inside the tools of PyTorch that trace or transform
-    what is computed, while a child has hooks or a forward of its own, and with parameters that
+    what is computed, while a child has hooks or another forward, and with parameters that
     fastbp cannot read; docs/torch.md has the list.
 
     `direct` says who fills the parameters' .grad: autograd, or the backward pass by itself.
@@ -70,7 +69,7 @@ class FusedSequential(nn.Sequential):
 
         Raises TypeError for another dtype or device, ValueError for a shape that does not fit.
         """
-        if torch.compiler.is_compiling() or type(X) not in PLAIN:
+        if torch.compiler.is_compiling() or type(X) not in TENSORS:
             return super().forward(X)
         try:
             binding = self._bound()
@@ -99,7 +98,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     ----------
     module : torch.nn.Module
         An nn.Sequential of Linear, Sigmoid, Tanh, ReLU and Identity, which stays as it is; or a
-        module that has some inside, which are replaced there, but for a Linear without an
+        module that has some inside, which are replaced there, except a Linear without an
         activation, which gains nothing.
     direct : bool
         True: the backward pass adds to the parameters' .grad by itself, which saves autograd a
@@ -115,7 +114,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     Raises
     ------
     TypeError
-        For what is no module, and when there is nothing that can be fused: it says why.
+        For an argument that is not a module, or has nothing that can be fused; it says why.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module is of type {type(module).__name__}; it should be an nn.Module")
@@ -133,7 +132,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
 def _fused(module, found, reasons, direct, given=False):
     """The FusedSequential for a module, or None once those below it are in their places.
 
-    `found` has one for each Sequential, `reasons` why there is none for others.
+    `found` has one for each Sequential, `reasons` says why the others have none.
     """
     if module in found or isinstance(module, FusedSequential):
         return found.setdefault(module, module)
@@ -193,7 +192,7 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     Raises
     ------
     TypeError, ValueError
-        For arguments that do not fit, and for a loss that cannot be had.
+        For arguments that do not fit, and for a loss that fastbp does not have.
     """
     if not isinstance(module, FusedSequential):
         raise TypeError(f"module is of type {type(module).__name__}; it should be a "

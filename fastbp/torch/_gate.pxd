@@ -1,4 +1,4 @@
-# What a tensor is in memory, as far as it can be read or written by its address.
+# A tensor's memory, as far as it can be read or written by its address.
 
 from libc.stdint cimport int64_t
 

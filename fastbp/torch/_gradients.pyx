@@ -159,7 +159,7 @@ cdef object new_tensor(array):
 
 
 cdef bint is_free(tuple handed, const View* of_p, View* view) except -1:
-    """Whether nobody else holds a tensor or its memory, and it is as it was made for a parameter.
+    """Whether nothing else holds a tensor or its memory, and it is as it was made for a parameter.
 
     Of the references to the tensor one is that of `handed`, and one that of a name here; so it is
     with the object of its storage, of which the storage has one too. Of those to the storage itself

@@ -8,7 +8,7 @@
 | MSELoss           | identity        | "squared_error" | n n_outputs / 2                |
 | PoissonNLLLoss    | identity        | "poisson"       | n n_outputs                    |
 
-What a loss of PyTorch has and fastbp's has not is refused.
+Options of PyTorch's losses that fastbp's do not have are refused.
 """
 
 from torch import nn

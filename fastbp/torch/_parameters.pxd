@@ -8,7 +8,7 @@ cdef class Operands:
     cdef list params            # those that are there
     cdef View* views            # of params
     cdef list copies            # of those whose memory is not plain
-    cdef list addresses         # of W_1, b_1, ...: of zeros for a b that is absent
+    cdef list addresses         # of W_1, b_1, ...; an absent b has the address of zeros
     cdef bint trained           # whether one of them requires a gradient
 
 
@@ -29,5 +29,5 @@ cdef class Parameters:
     # a copy is read of those whose memory is not plain.
     cdef Operands look_up(self, bint copied)
     cdef int check_shapes(self, Operands found) except -1
-    # of lists like W_1, b_1, ... the entries of parameters that are there
+    # the entries of a list like W_1, b_1, ... whose parameters are present
     cdef list of_present(self, list arrays)

@@ -20,7 +20,7 @@ cdef object wants_grad = torch.Tensor.requires_grad.__get__
 
 
 cdef inline object parameter(slot):
-    """The parameter in a slot; None where there is none."""
+    """The parameter in a slot; None if it is empty."""
     attributes, name = slot
     return (<dict> (<dict> attributes)["_parameters"]).get(name)
 
@@ -40,7 +40,7 @@ cdef class Parameters:
     def __init__(self, linears):
         cdef Py_ssize_t i = 0, l
         slots = [(linear.__dict__, name) for linear in linears for name in ("weight", "bias")]
-        # absent is a bias of None; one that is no parameter may be remade by a parametrisation
+        # absent is a bias of None; a bias that is not a parameter may come from a parametrisation
         self.present = [name == "weight" or held["_parameters"].get(name, ...) is not None
                         for held, name in slots]
         self.slots = [slot for slot, there in zip(slots, self.present) if there]

@@ -28,7 +28,7 @@ class Pass(torch.autograd.Function):
 
 
 class DirectPass(torch.autograd.Function):
-    """The parameters are no inputs of the graph; `anchor` is, so that there is one."""
+    """The parameters are not inputs of the graph; `anchor` is its only one."""
 
     @staticmethod
     def forward(ctx, call, X, anchor):
@@ -42,7 +42,7 @@ class DirectPass(torch.autograd.Function):
             raise RuntimeError("a module that was fused with direct=True has first derivatives "
                                "only; for create_graph=True fuse it without")
         call, X, params = ctx.operands
-        # as autograd: of what is frozen, be it now or in the forward pass, there is none
+        # as in autograd: no gradient of a parameter that is frozen, now or in the forward pass
         wanted = [ctx.needs_input_grad[1],
                   *(was and p.requires_grad for was, p in zip(ctx.trained, params, strict=True))]
         dX, *grads = _way_back(call, X, params, grad_output, wanted)
@@ -72,7 +72,7 @@ def _way_back(call, X, params, grad_output, wanted):
 def _through_pytorch(call, X, params, grad_output, wanted):
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        # views of their own: a tied parameter is an input for each of its places
+        # separate views: a tied parameter is an input for each of its places
         inputs = [t.view_as(t) for t in (X, *params)]
         h = computed(call.binding, *inputs)
         asked = [t for t, want in zip(inputs, wanted, strict=True) if want]

@@ -1,4 +1,4 @@
-"""What becomes of a tensor that the gate stops: a copy that can be read, or an error."""
+"""Tensors that cannot be read by their address: a copy that can, or an error."""
 
 import os
 from threading import RLock
@@ -7,7 +7,7 @@ import torch
 
 from fastbp.torch import _gate
 
-PLAIN = (torch.Tensor, torch.nn.Parameter)      # a subclass has operations of its own
+TENSORS = (torch.Tensor, torch.nn.Parameter)      # a subclass may redefine operations
 
 # Threads may go back over graphs of one module at once; a fork leaves the others behind.
 _giving = RLock()
@@ -20,7 +20,7 @@ def readable(name, tensor):
     Raises TypeError for a tensor that is not dense on the CPU, ValueError for one whose storage
     has become too small.
     """
-    if type(tensor) not in PLAIN:
+    if type(tensor) not in TENSORS:
         raise TypeError(f"{name} is of type {type(tensor).__name__}; it should be a Tensor")
     if tensor.is_nested or tensor.is_quantized:
         kind = "nested" if tensor.is_nested else "quantized"
@@ -39,9 +39,9 @@ def readable(name, tensor):
 def check_storage(name, tensor):
     """Raise for a tensor that reaches past the end of its storage, which can be resized below it.
 
-    PyTorch does not look in every operation, and reads there.
+    Not every operation of PyTorch checks that; some read there.
     """
-    if tensor.numel() == 0 or tensor._is_zerotensor():      # of which there is no memory
+    if tensor.numel() == 0 or tensor._is_zerotensor():      # these have no memory
         return
     last = sum((size - 1) * stride
                for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
@@ -63,7 +63,7 @@ def array(name, tensor):
 
 def is_plain(p, held):
     """Whether a .grad that is held can be written by PyTorch, element by element, to be p's."""
-    return (type(held) in PLAIN and held.layout is torch.strided and held.shape == p.shape
+    return (type(held) in TENSORS and held.layout is torch.strided and held.shape == p.shape
             and held.device == p.device and not held._is_zerotensor()
             and (torch.is_inference_mode_enabled() or not held.is_inference())
             and not _overlaps_itself(held) and _is_whole(held))
@@ -88,7 +88,7 @@ def _is_whole(tensor):
 
 
 def give(p, grad, add):
-    """A gradient to what .grad holds, if that can be written; else in its place."""
+    """Write a gradient into the tensor that .grad holds, or replace it if it cannot be written."""
     with _giving:
         held = p.grad
         if held is None or not is_plain(p, held):

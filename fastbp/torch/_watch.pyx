@@ -22,7 +22,7 @@ cdef object function_modes = torch._C._len_torch_function_stack
 
 
 cdef bint other_modes():
-    """Whether a mode of PyTorch is active, but for the one of a default device."""
+    """Whether a mode of PyTorch is active, other than that of a default device."""
     from torch.overrides import _get_current_function_mode_stack
     return any([type(mode) is not DeviceContext for mode in _get_current_function_mode_stack()])
 

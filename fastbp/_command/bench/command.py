@@ -24,8 +24,8 @@ from fastbp._command.figures import import_figure
 from fastbp._kernels.dispatch import DTYPES
 
 QUICK = tuple(NETWORKS[i] for i in (0, 1, 3, 4))
-SECONDS, QUICK_SECONDS = 1.0, 0.1   # of timing for each network and dtype
-DEFAULT_BATCH = 32                  # of a network that is not in the list
+SECONDS, QUICK_SECONDS = 1.0, 0.1   # to time each network and dtype
+DEFAULT_BATCH = 32                  # for a network that is not in the list
 
 SECTIONS = {"gradient": "gradients", "epoch": "epochs", "threads": "threads"}
 
@@ -74,7 +74,7 @@ def tasks(args):
     """Pairs of a function of `measure` and its options: what the arguments ask for."""
     networks = parse_networks(args.networks)
     kind = _kind(args)
-    whole = not (args.quick or networks or kind != DEFAULTS)    # of which there are epochs
+    whole = not (args.quick or networks or kind != DEFAULTS)    # with epochs and the import
     networks = networks or (QUICK if args.quick else NETWORKS)
     for sizes, _ in networks:
         _arguments.loss_options(args.loss, sizes[-1])      # a softmax has two outputs or more
@@ -164,7 +164,7 @@ def show(results):
                 for result in chain([first], group):
                     document[SECTIONS[kind]].append(result)
                     add(tables.cells(result))
-        elif document[kind] is None:    # the second process need not name the machine again
+        elif document[kind] is None:    # the second process repeats the machine
             document[kind] = first
             lines = {"machine": tables.machine_lines, "startup": tables.startup_lines}[kind](first)
             print(*([""] if kind == "startup" else []), *lines, sep="\n", flush=True)

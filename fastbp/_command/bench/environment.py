@@ -17,7 +17,7 @@ ONE_THREAD = {
                     "1"),
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS": "cpu",
 }
-ANY = r"\S"
+SET_AT_ALL = r"\S"
 ON = r"(?i)^\s*(?!(0|false|off|no|n|f)\s*$)\S"
 # What of a variable's value slows a peer down, as a pattern to search for.
 SLOWING = {
@@ -26,7 +26,7 @@ SLOWING = {
                      "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA",
                      "DNNL_MAX_CPU_ISA", "ONEDNN_CPU_ISA_HINTS", "DNNL_CPU_ISA_HINTS",
                      "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES",
-                     "NPY_ENABLE_CPU_FEATURES"), ANY),
+                     "NPY_ENABLE_CPU_FEATURES"), SET_AT_ALL),
     **dict.fromkeys(("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE", "JAX_DISABLE_JIT",
                      "JAX_DEBUG_NANS", "JAX_DEBUG_INFS", "JAX_ENABLE_CHECKS",
                      "JAX_DISABLE_MOST_OPTIMIZATIONS"), ON),

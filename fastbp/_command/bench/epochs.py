@@ -116,7 +116,7 @@ def by_sklearn(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
     model = MLPClassifier(net.layer_sizes[1:-1], activation="logistic", solver="adam", alpha=0.0,
                           batch_size=min(batch, len(X)), learning_rate_init=lr, beta_1=BETAS[0],
                           beta_2=BETAS[1], epsilon=eps, shuffle=shuffle, random_state=0)
-    # What the first `partial_fit` would do, which would also make its steps.
+    # As the first `partial_fit` does, which would also make steps.
     model._label_binarizer = LabelBinarizer().fit([0, 1])
     model.classes_ = model._label_binarizer.classes_
     model._random_state = np.random.RandomState(0)

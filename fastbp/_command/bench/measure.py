@@ -6,9 +6,9 @@
 Both yield dicts. Run as a module this is the process of `command.spawn`: the name of one of the two
 and its options as one JSON argument, results as JSON lines on stdout.
 
-Why a process: a BLAS reads its number of threads when it is loaded, and JAX makes its pool from the
-affinity when it is; each wants what it has found, and on one CPU its threads would wait for each
-other. So this process starts with the environment and the affinity that its libraries should find.
+Why a process: a BLAS reads its number of threads when it is loaded, and JAX sizes its pool by the
+affinity then. More threads than CPUs would wait for each other, so this process starts with the
+environment and the affinity that its libraries should find.
 
     least time = max(operations / peak, least bytes / bandwidth)        the roofline's bound
 
@@ -39,7 +39,7 @@ from fastbp._command.machine import machine
 from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 
-FMA_ROUNDS = 10_000     # of the FMA loop, per call
+FMA_ROUNDS = 10_000     # rounds of the FMA loop in a call
 AUTO = "auto"           # n_threads=None
 
 
@@ -94,7 +94,7 @@ def measure_threads(networks, dtypes, seconds, activation="sigmoid", loss="bce")
 
 
 def _compared(sizes, batch, dtype, times):
-    """What the dicts have in common; a ratio is the median of a side over that of the first."""
+    """The entries of all dicts; a ratio is the median of a side over that of the first."""
     own, *others = times
     ratios = {name: times[name]["median_us"] / times[own]["median_us"] for name in others}
     return {"network": networks.name(sizes), "batch": batch, "dtype": dtype, "times": times,
@@ -102,7 +102,7 @@ def _compared(sizes, batch, dtype, times):
 
 
 def _summaries(names, samples, per=1, alone=True):
-    """Of seconds per call, in microseconds per unit of which a call has `per`."""
+    """Summaries of seconds per call, in microseconds per unit; a call has `per` units."""
     return {name: {**summary(taken, 1e6 / per), **({"core_share": taken.share} if alone else {}),
                    "disturbed": disturbance(taken, alone) > 1}
             for name, taken in zip(names, samples, strict=True)}
@@ -176,7 +176,7 @@ def _main():
     except Deviation as error:
         print(json.dumps({"kind": "deviation", "message": str(error)}), flush=True)
     except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)  # the parent says what there is to say
+        os._exit(130)  # the parent reports the error
 
 
 if __name__ == "__main__":

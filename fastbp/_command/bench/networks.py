@@ -1,4 +1,4 @@
-"""What is timed: networks and batches, their operations, and the bytes that they have to move."""
+"""The networks and batches that are timed, their operations, and the bytes that they must move."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,9 +18,9 @@ NETWORKS = (
 )
 EPOCHS = (((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((30, 64, 64, 1), 32), ((784, 128, 64, 1), 128))
 
-EPOCH_ROWS = 1280       # of the data set of an epoch
+EPOCH_ROWS = 1280       # rows of the data set of an epoch
 EPOCH_LR = 1e-5         # small: the network stays near its start, and the work the same
-BETAS, EPS = (0.9, 0.999), 1e-8     # of Adam, everybody's default
+BETAS, EPS = (0.9, 0.999), 1e-8     # Adam's defaults in all libraries
 
 
 class Side(NamedTuple):

@@ -36,7 +36,7 @@ PEERS = (
 
 
 def installed(without=()):
-    """The peers whose library is there, but for names in `without`."""
+    """The peers whose library is installed, except those named in `without`."""
     return tuple(peer for peer in PEERS if peer.name not in without and find_spec(peer.module))
 
 

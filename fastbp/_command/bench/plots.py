@@ -18,7 +18,7 @@ def names(stem):
 
 
 def digest(document):
-    """Of the results of a run; the files carry it, so that it can be told what they show."""
+    """The digest of a run's results, which the plots carry: it tells which run they show."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What the import of fastbp adds to NumPy's, and how large the package is as a wheel."""
+"""The time that the import of fastbp adds to NumPy's, and the size of the package as a wheel."""
 
 import io
 import subprocess

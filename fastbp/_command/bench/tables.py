@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from fastbp._arguments import DEFAULTS
-from fastbp._command.bench.timing import SPREAD, spread
+from fastbp._command.bench.timing import LARGEST_SPREAD, spread
 
 WIDTH = 100
 SLOWER = "!"            # after a ratio below 1
 DISTURBED = "?"         # after a ratio to a time that other work disturbed
-PEAKS = 0.1             # by which the FMA peaks may be off 2 : 1, or below the best of their dtype
+PEAK_TOLERANCE = 0.1    # of the ratio 2 : 1 of the FMA peaks, and of each to the best of its dtype
 
 HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn"}
 TITLES = {
@@ -30,7 +30,7 @@ TITLES = {
 
 
 def machine_lines(machine):
-    """What was measured on what, in lines of text."""
+    """The machine and the versions, in lines of text."""
     cpus = machine["affinity"]
     where = "CPUs unknown" if cpus is None else f"CPU {', '.join(map(str, cpus))}"
     kernel = machine.get("blas_kernel")
@@ -94,11 +94,11 @@ def _compared(result):
 
 def disturbed(times):
     """Whether other work disturbed a time; in results of old, whether it spreads."""
-    return times.get("disturbed", spread(times) > SPREAD)
+    return times.get("disturbed", spread(times) > LARGEST_SPREAD)
 
 
 def warnings(document):
-    """What a reader should know before the figures are used, in lines of text."""
+    """Warnings about the figures, in lines of text."""
     unset = (document["machine"] or {}).get("unset")
     if unset:
         yield (f"{', '.join(unset)} would slow a peer down and was left out; what else you start "
@@ -107,7 +107,7 @@ def warnings(document):
     n_disturbed = sum(disturbed(times) for result in results for times in result["times"].values())
     if n_disturbed:
         yield (f"{n_disturbed} of the medians ({DISTURBED}) were disturbed: they have more than "
-               f"±{SPREAD}%, or other work had the core; measure again when it is idle")
+               f"±{LARGEST_SPREAD}%, or other work had the core; measure again when it is idle")
 
 
 def doubts(gradients):
@@ -120,14 +120,15 @@ def doubts(gradients):
     for result in gradients:
         peaks.setdefault(result["dtype"], []).append(result["fma_peak_gflops"])
     best = {dtype: max(found) for dtype, found in peaks.items()}
-    if len(best) == 2 and abs(best["float32"] / best["float64"] / 2 - 1) > PEAKS:
+    if len(best) == 2 and abs(best["float32"] / best["float64"] / 2 - 1) > PEAK_TOLERANCE:
         yield (f"the FMA peaks of float32 and float64 are {three_digits(best['float32'])} and "
                f"{three_digits(best['float64'])} GFLOP/s, not near 2 : 1")
     for dtype, found in peaks.items():
-        n_low = sum(peak < (1 - PEAKS) * best[dtype] for peak in found)
+        n_low = sum(peak < (1 - PEAK_TOLERANCE) * best[dtype] for peak in found)
         if n_low:
             yield (f"beside {n_low} of {len(found)} networks the FMA peak of {dtype} was below "
-                   f"{percent(1 - PEAKS)} of {three_digits(best[dtype])} GFLOP/s, the best one")
+                   f"{percent(1 - PEAK_TOLERANCE)} of {three_digits(best[dtype])} GFLOP/s, the "
+                   "best one")
 
 
 def ratio_cell(ratio, times=None):

@@ -1,6 +1,6 @@
 """How it is timed: in rounds, on one core, beside what the machine can do.
 
-In a round every call has one sample: a number of calls that lasts `SAMPLE` seconds or more. So a
+In a round every call has one sample: a number of calls that lasts `SAMPLE_SECONDS` or more. So a
 drift of the machine meets all sides alike, and the medians of the samples are compared. The loops
 that give the machine's limits take part in the rounds, and their best sample counts.
 
@@ -17,11 +17,11 @@ from contextlib import contextmanager
 import numpy as np
 
 ATTEMPTS = 3            # at a measurement that other work disturbs
-SPREAD = 10             # percent that a median may have
-SHARE = 0.9             # of the core's time that a process alone on it has at least
-SAMPLE = 0.005          # seconds a sample lasts at least
+LARGEST_SPREAD = 10     # of a median, in percent
+LEAST_SHARE = 0.9       # of the core's time, for a process that is alone on it
+SAMPLE_SECONDS = 0.005  # a sample lasts that long at least
 LEAST_ROUNDS = 5
-LEAST_COPY = 2**16      # bytes; of fewer, the call of np.copyto would be most of the time
+LEAST_COPY = 2**16      # bytes; with fewer, most of the time would be the call of np.copyto
 LARGE_COPY = 2**27      # bytes, more than a last-level cache holds
 
 
@@ -95,7 +95,7 @@ def undisturbed(calls, seconds, n_sides, setups=None, alone=True):
 def disturbance(samples, alone):
     """Above 1 if other work disturbed the samples: they spread, or others had the core."""
     had_by_others = 1 - samples.share if alone else 0.0
-    return max(spread(summary(samples)) / SPREAD, had_by_others / (1 - SHARE))
+    return max(spread(summary(samples)) / LARGEST_SPREAD, had_by_others / (1 - LEAST_SHARE))
 
 
 def spread(times):
@@ -108,9 +108,12 @@ def _calls_per_sample(timer):
     count = 1
     while True:
         elapsed = timer.timeit(count)
-        if elapsed >= SAMPLE:
+        if elapsed >= SAMPLE_SECONDS:
             return count
-        count = 10 * count if elapsed < SAMPLE / 20 else int(1.2 * count * SAMPLE / elapsed) + 1
+        if elapsed < SAMPLE_SECONDS / 20:
+            count *= 10
+        else:
+            count = int(1.2 * count * SAMPLE_SECONDS / elapsed) + 1
 
 
 def summary(samples, unit=1e6, suffix="us"):

@@ -1,4 +1,4 @@
-"""What a side computes is held to what rounding explains, before anything is timed."""
+"""Before anything is timed, all sides are compared: rounding must explain their differences."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from fastbp._twin import mathematics
 from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import LIBRARY
 
-# Of the epochs that are compared: a step of about LR g, so that it can be seen which g it was.
+# For the epochs that are compared: a step of about LR g, so that it shows which g was used.
 LR, EPS = 2.0**-10, 1.0
 WHOLE_BATCHES = 3       # and a partial one where a batch has more than one row
 
