@@ -24,17 +24,17 @@ import timeit
 from pathlib import Path
 
 import fastbp
-from fastbp._bench.gradients import by_fastbp, by_numpy
-from fastbp._bench.measure import machine
-from fastbp._bench.networks import problem
-from fastbp._bench.timing import one_core
-from fastbp._bench.verify import verify
-from fastbp._train import import_figure
+from fastbp._arguments import ACTIVATIONS
+from fastbp._command.bench.gradients import by_fastbp, by_numpy
+from fastbp._command.bench.timing import one_core
+from fastbp._command.bench.verify import verify
+from fastbp._command.figures import import_figure
+from fastbp._command.machine import machine
+from fastbp._command.problems import problem
 
 LIMIT = 1.12
-SAMPLE = 0.0005                 # seconds a sample lasts at least
+SAMPLE_SECONDS = 0.0005         # a sample lasts that long at least
 VECTOR_BYTES = {"avx512": 64, "avx2": 32}       # 16 in the other variants
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "identity")
 
 
 def lanes(dtype):
@@ -61,7 +61,7 @@ def call(width, batch, dtype, activation):
 def least_times(calls, rounds):
     """Seconds per call, the least sample of each of `calls` in turns."""
     timers = [timeit.Timer(each) for each in calls]
-    counts = [max(1, int(SAMPLE / min(timer.repeat(3, 1)))) for timer in timers]
+    counts = [max(1, int(SAMPLE_SECONDS / min(timer.repeat(3, 1)))) for timer in timers]
     times = [float("inf")] * len(timers)
     for _ in range(rounds):
         for i, (timer, count) in enumerate(zip(timers, counts, strict=True)):
