@@ -79,8 +79,7 @@ cdef class LayerArrays:
         fan_in, fan_out = sizes[:-1], sizes[1:]
         axes = [fan_out] if ndim == 1 else (
             [fan_out, fan_in] if self.shape.transposed else [fan_in, fan_out])
-        if len(arrays) != len(fan_in):
-            raise ValueError(f"{name} has {len(arrays)} arrays; it should have {len(fan_in)}")
+        _arguments.one_for_each_layer(name, arrays, len(fan_in))
         return [(f"{name}[{l}]", array, shape)
                 for l, (array, shape) in enumerate(zip(arrays, zip(*axes)))]
 
@@ -107,9 +106,7 @@ cdef class LayerArrays:
         if dX is not None:
             outputs.append(("input_grad", dX, (n, self.shape.sizes[0])))
         for name, array, shape in outputs:
-            if array is None:
-                raise TypeError(f"{name} is None; it should be an ndarray to write to")
-            inputs[name] = _arguments.output(name, array, shape, self.dtype, inputs)
+            inputs[name] = _arguments.output(name, array, shape, self.dtype, inputs, required=True)
 
     # ---- what a call does
 

@@ -69,13 +69,7 @@ cdef class Layers(Copied):
         if self.workspace is not None:
             raise RuntimeError("this Layers is initialised already; make another")
         self.layer_sizes = _arguments.layer_sizes(layer_sizes)
-        activations = [activations] if isinstance(activations, str) else (
-            _arguments.sequence("activations", activations))
-        if len(activations) != len(self.layer_sizes) - 1:
-            raise ValueError(f"activations is {activations!r}; it should list one name for each "
-                             f"of the {len(self.layer_sizes) - 1} layers")
-        self.activations = tuple(
-            _arguments.choice("activations", name, ACTIVATIONS) for name in activations)
+        self.activations = _arguments.activations(activations, len(self.layer_sizes) - 1)
         self.dtype = _arguments.real_dtype(dtype)
         self.layout = _arguments.choice("layout", layout, ("io", "oi"))
         self.n_threads = n_threads
@@ -288,9 +282,7 @@ cdef class Layers(Copied):
             release(&self.busy)
 
     cdef int _choose_loss(self, loss, pos_weight, class_weight, label_smoothing) except -1:
-        if self.activations[-1] != "identity":
-            raise ValueError(f"the last of activations is {self.activations[-1]!r}; it should be "
-                             "'identity' for a loss, which brings its own output")
+        _arguments.last_activation(self.activations)
         self.measure = loss_named(loss, self.layer_sizes[-1], self.dtype, pos_weight, class_weight,
                                   label_smoothing)
         return 0

@@ -596,8 +596,7 @@ cdef class MLP(Copied):
             number of steps.
         """
         if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:
-            raise TypeError(f"optimizer is a {type(optimizer).__name__}; "
-                            "it should be a fastbp.SGD or fastbp.Adam")
+            _arguments.refuse_optimizer(optimizer)
         (<Optimizer> optimizer).check_native()
         batch_size = _arguments.count("batch_size", batch_size)
         given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
@@ -610,7 +609,7 @@ cdef class MLP(Copied):
             _arguments.output("batch_losses", batch_losses, ((p.n + size - 1) // size, 2), float,
                               given)
         shuffled = _arguments.boolean("shuffle", shuffle) and order is None
-        rng = _random.bit_generator(rng) if shuffled or rng is not None else None
+        rng = _arguments.bit_generator(rng) if shuffled or rng is not None else None
         loss = new_float()
         self._enter()
         try:

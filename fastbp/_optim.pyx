@@ -45,8 +45,7 @@ cdef class Optimizer(Copied):
 
     cdef int _check_made(self) except -1:
         if self.rule.advance == NULL:
-            raise TypeError(f"optimizer is a {type(self).__name__}; "
-                            "it should be a fastbp.SGD or fastbp.Adam")
+            _arguments.refuse_optimizer(self)
         if self.rule.lr == 0:               # __init__ leaves an lr above 0
             raise RuntimeError(f"{type(self).__name__} did not call {base_of(self).__name__}"
                                ".__init__; its own __init__ should")
@@ -60,10 +59,7 @@ cdef class Optimizer(Copied):
         own = getattr(self, "__dict__", ())
         for name in ("step", *self._options()):
             if name in own or getattr(type(self), name) is not getattr(kind, name):
-                raise TypeError(
-                    f"optimizer is a {type(self).__name__}, whose {name} is its own; train_epoch "
-                    f"steps as {kind.__name__} does: it should be one that leaves {name} alone, "
-                    "or backprop and optimizer.step should take the place of train_epoch")
+                _arguments.refuse_override(self, kind, name)
         return 0
 
     def _check_dtype(self, dtype):

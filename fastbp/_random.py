@@ -5,38 +5,15 @@ generator puts out. So fastbp specifies itself how each raw draw is used, in the
 the native epoch follows the second, draw for draw. Nothing here touches a global generator.
 """
 
-import operator
 from itertools import pairwise
 
 import numpy as np
 
+from fastbp._arguments import bit_generator
+
 _TWO_32 = np.uint64(32)
 _TO_53_BITS = np.uint64(11)
 DRAWS_BETWEEN_SIGNALS = 1 << 16  # draws between two looks for Ctrl-C
-
-
-def bit_generator(rng, name="rng"):
-    """The bit generator behind ``rng``; a fresh PCG64 for ``None`` or an int seed.
-
-    Raises ``TypeError`` for anything but ``None``, an int, a ``Generator`` or a ``BitGenerator``,
-    and ``ValueError`` for a negative seed.
-    """
-    if rng is None:
-        return np.random.PCG64()
-    if isinstance(rng, np.random.Generator):
-        return rng.bit_generator
-    if isinstance(rng, np.random.BitGenerator):
-        return rng
-    try:
-        seed = None if isinstance(rng, (bool, np.bool_)) else operator.index(rng)
-    except TypeError:
-        seed = None
-    if seed is None:
-        raise TypeError(f"{name} is of type {type(rng).__name__}; it should be an int, "
-                        "a numpy.random.Generator or a numpy.random.BitGenerator")
-    if seed < 0:
-        raise ValueError(f"{name} is {seed}; a seed should be at least 0")
-    return np.random.PCG64(seed)
 
 
 def raw_bits(rng, size):

@@ -40,8 +40,11 @@ TEXTS = sorted(KERNELS.glob("*.pxi"))
 
 @pytest.mark.parametrize("path", ABOVE, ids=name_of)
 def test_no_variant_is_named_above_the_kernels(path):
-    """Only the default of a constructor's `dtype` may; `dispatch.kernels` chooses the table."""
-    text = re.sub(r'\bdtype = "float32"', "", code(path))
+    """Nor a dtype, but as the default of a constructor, and that of the sums of N3.
+
+    `dispatch.kernels` chooses the table.
+    """
+    text = re.sub(r'\bdtype = "float32"|\bdouble \* sums\b', "", code(path))
     assert not re.search(r"(?i)avx|neon|\bsse|\b_mm|float(?:32|64)|\bfloat \*|\bdouble \*", text)
     assert not re.search(r"(?i)sklearn|torch", text)
 
@@ -80,11 +83,11 @@ def imports(path):
 
     ``from a import b, c`` as ``a.b`` and ``a.c``, a relative one with its package.
     """
-    folder = ["fastbp", *path.relative_to(PACKAGE).parent.parts]
+    folder = path.relative_to(ROOT).parent.parts
     text = re.sub(r'"""(?s:.*?)"""|#.*', "", path.read_text())
     for dots, module, names in re.findall(
             r"^ *from +(\.*)([\w.]*) +c?import +(\((?s:.*?)\)|.*)", text, re.M):
-        base = folder[:len(folder) + 1 - len(dots)] if dots else []
+        base = folder[:len(folder) + 1 - len(dots)] if dots else ()
         whole = ".".join([*base, *filter(None, [module])])
         yield from (f"{whole}.{name.split()[0]}" for name in names.strip("()").split(",")
                     if name.strip())
@@ -93,25 +96,26 @@ def imports(path):
 
 
 # What each part of the house may import of fastbp, by prefixes of names; "" is the public API.
-BELOW = ("_kernels", "_arguments", "_native", "_calls", "_copies", "_random", "_config", "_loss",
-         "_optim", "_engine", "_team", "_signals", "_workspace", "_recursion", "_gradient",
-         "_backward", "_epoch", "_certificate", "_arrays", "_layers", "_unchecked")
+BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
+         "_problem", "_arrays", "_optim", "_layers")    # below a compiled face
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
-    "_engine": ("_engine", "_kernels"),
+    "_engine": ("_engine", "_kernels", "_random", "_config"),
     "_arguments": ("_arguments",),
     "_twin": ("_twin", "_arguments"),
     "reference": ("_twin", "_arguments"),
     "_command": ("", "_command", "_arguments", "_files", "_random", "_kernels.dispatch", "io",
                  "datasets", *TWINS),
     "sklearn": ("", "sklearn", "_arguments"),
-    "torch": ("torch", "_kernels", *BELOW),
+    "torch": ("torch", "_unchecked", *BELOW),
     "io": ("", "_arguments", "_files"),
     "datasets": ("_arguments",),
     "_config": ("_arguments", "_cgroup", "_kernels.dispatch", "_version"),
-    "_cgroup": (), "_files": (), "_random": (), "_refusal": (), "_version": (), "data": (),
-    "__init__": ("_refusal", "_version", "_config", "_equations", "_mlp", "reference", *BELOW),
+    "_random": ("_arguments",),
+    "_cgroup": (), "_files": (), "_refusal": (), "_version": (), "data": (),
+    "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_mlp", "_optim",
+                 "_kernels.dispatch", "reference"),
     "__main__": ("_command.main",),
 }
 
@@ -137,15 +141,36 @@ def test_every_part_imports_what_it_may():
 
 def test_imports_are_found(tmp_path, monkeypatch):
     """In all forms that the house uses."""
-    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
-    path = tmp_path / "_twin" / "some.pyx"
-    path.parent.mkdir()
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "fastbp" / "_twin" / "some.pyx"
+    path.parent.mkdir(parents=True)
     path.write_text("from fastbp import _a, _b as c\nfrom fastbp._c cimport (\n    d,\n)\n"
                     "from . import e\nfrom .. import _f\nfrom .g import h\nimport fastbp, numpy\n"
                     "def i():\n    from fastbp.j import k\n")
     assert sorted(imports(path)) == sorted([
         "fastbp._a", "fastbp._b", "fastbp._c.d", "fastbp._twin.e", "fastbp._f", "fastbp._twin.g.h",
         "fastbp", "numpy", "fastbp.j.k"])
+
+
+def exists(name):
+    """Whether a dotted name is a module, or a word in the source of one."""
+    *parents, last = name.split(".")
+    module, parent = ROOT.joinpath(*parents, last), ROOT.joinpath(*parents)
+    files = module, module.with_suffix(".py"), module.with_suffix(".pyx")
+    if any(path.exists() for path in files):
+        return True
+    return any(path.is_file() and re.search(rf"\b{last}\b", path.read_text()) for path in (
+        parent / "__init__.py", parent.with_suffix(".py"), parent.with_suffix(".pyx")))
+
+
+def test_scripts_and_tests_import_what_there_is():
+    """In bench/, tools/ and tests/, parts of which run only now and then."""
+    for folder in ("bench", "tools", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            missing = [name for name in imports(path)
+                       if name.startswith("fastbp.") and not exists(name)]
+            assert not missing, f"{name_of(path)} imports {missing}"
+    assert not exists("fastbp._command.none") and not exists("fastbp.reference.none_of_these")
 
 
 def test_twins_and_arguments_import_numpy_alone():
@@ -162,10 +187,13 @@ def test_packages_are_those_that_are_installed():
     found = [".".join(path.parent.relative_to(ROOT).parts)
              for path in sorted(PACKAGE.rglob("__init__.py"))]
     assert sorted(listed) == found
-    compiled = {path.with_suffix("").relative_to(PACKAGE).parts for path in PACKAGE.rglob("*.pyx")
-                if "_float" not in path.name}
-    named = (ROOT / "setup.py").read_text()
-    assert not [parts for parts in compiled if f'"{".".join(parts)}"' not in named]
+
+
+def test_refusals_of_arguments_are_in_one_place():
+    """A compiled face raises for the state that an object is in, and asks _arguments otherwise."""
+    for path in (*PACKAGE.glob("*.pyx"), PACKAGE / "_random.py"):
+        found = re.search(r"raise (?:Type|Value) ?Error", code(path))
+        assert not found, f"{name_of(path)}: {found[0]}"
 
 
 # They are being taken apart: the faces and the functions of the equations.

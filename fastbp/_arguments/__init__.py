@@ -45,15 +45,19 @@ from .calls import IN_USE, explained, nearest, public, quiet, unbound
 from .descriptors import ACTIVATIONS, DEFAULTS, LOSSES, OUTPUTS, ActivationName, LossName
 from .losses import LossOptions, loss_options
 from .networks import (
+    activations,
     labels,
+    last_activation,
     layer_arrays,
     layer_sizes,
     network_arrays,
+    one_for_each_layer,
     refuse_transposed,
     standardisation,
 )
 from .numbers import (
     as_number,
+    bit_generator,
     boolean,
     choice,
     count,
@@ -72,6 +76,8 @@ from .optimizers import (
     nesterov,
     optimizer_arrays,
     optimizer_state,
+    refuse_optimizer,
+    refuse_override,
     saved_powers,
     state_dict,
     state_vector,

@@ -97,13 +97,15 @@ def as_dtype(arrays, dtype):
     return [converted(array, dtype) for array in arrays]
 
 
-def output(name, out, shape, dtype, inputs, in_place=()):
-    """``out`` if it can be written to as it is, a new array if it is ``None``.
+def output(name, out, shape, dtype, inputs, in_place=(), required=False):
+    """``out`` if it can be written to as it is, a new array if it is ``None`` and not required.
 
     ``inputs`` maps names to arguments, converted or not, that ``out`` must not overlap; those
     listed in ``in_place`` may be ``out`` itself.
     """
     if out is None:
+        if required:
+            raise TypeError(f"{name} is None; it should be an ndarray to write to")
         return np.empty(shape, dtype)
     dtype = np.dtype(dtype)
     if type(out) is not np.ndarray:

@@ -5,7 +5,8 @@ import reprlib
 import numpy as np
 
 from .arrays import as_dtype, common_dtype, converted, real_array, require_shape, shown
-from .numbers import integer, sequence, strings
+from .descriptors import ACTIVATIONS
+from .numbers import choice, integer, sequence, strings
 
 _SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
 
@@ -34,6 +35,28 @@ def layer_sizes(value, name="layer_sizes", given=None):
         raise ValueError(f"{name} is {shown_value}; "
                          "it should be two or more integers, each at least 1")
     return tuple(sizes)
+
+
+def activations(value, n_layers):
+    """The names of activations, one for each layer, as a tuple."""
+    names = [value] if isinstance(value, str) else sequence("activations", value)
+    if len(names) != n_layers:
+        raise ValueError(f"activations is {names!r}; it should list one name for each of the "
+                         f"{n_layers} layers")
+    return tuple(choice("activations", name, ACTIVATIONS) for name in names)
+
+
+def last_activation(names):
+    """Refuse an activation of the outputs where a loss brings its own."""
+    if names[-1] != "identity":
+        raise ValueError(f"the last of activations is {names[-1]!r}; it should be 'identity' for "
+                         "a loss, which brings its own output")
+
+
+def one_for_each_layer(name, arrays, n_layers):
+    """Refuse a list of arrays that has not one for each layer."""
+    if len(arrays) != n_layers:
+        raise ValueError(f"{name} has {len(arrays)} arrays; it should have {n_layers}")
 
 
 def layer_arrays(weights, biases):

@@ -130,3 +130,24 @@ def sequence(name, value):
     except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
         raise TypeError(
             f"{name} is of type {type(value).__name__}; it should be a sequence") from None
+
+
+def bit_generator(rng, name="rng"):
+    """The bit generator behind ``rng``; a fresh PCG64 for ``None`` or an int seed.
+
+    Raises ``TypeError`` for anything but ``None``, an int, a ``Generator`` or a ``BitGenerator``,
+    and ``ValueError`` for a negative seed.
+    """
+    if rng is None:
+        return np.random.PCG64()
+    if isinstance(rng, np.random.Generator):
+        return rng.bit_generator
+    if isinstance(rng, np.random.BitGenerator):
+        return rng
+    seed = integer(rng)
+    if seed is None:
+        raise TypeError(f"{name} is of type {type(rng).__name__}; it should be an int, "
+                        "a numpy.random.Generator or a numpy.random.BitGenerator")
+    if seed < 0:
+        raise ValueError(f"{name} is {seed}; a seed should be at least 0")
+    return np.random.PCG64(seed)

@@ -23,6 +23,20 @@ def nesterov(value, momentum):
     return bool(value)
 
 
+def refuse_optimizer(value):
+    """Raise for a value that is not an optimizer of fastbp."""
+    raise TypeError(
+        f"optimizer is a {type(value).__name__}; it should be a fastbp.SGD or fastbp.Adam")
+
+
+def refuse_override(optimizer, kind, name):
+    """Raise for a subclass of ``kind`` whose own ``name`` an epoch would not call."""
+    raise TypeError(
+        f"optimizer is a {type(optimizer).__name__}, whose {name} is its own; train_epoch steps as "
+        f"{kind.__name__} does: it should be one that leaves {name} alone, or backprop and "
+        "optimizer.step should take the place of train_epoch")
+
+
 def optimizer_arrays(params, grad):
     """The flat arrays of ``opt.step``: of one float dtype and one length, ``params`` writable."""
     for name, array in (("params", params), ("grad", grad)):
