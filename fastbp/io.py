@@ -20,6 +20,7 @@ import numpy as np
 
 import fastbp
 from fastbp import _arguments, _files
+from fastbp._arguments import tables
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
@@ -73,7 +74,7 @@ class SavedModel(NamedTuple):
         ValueError
             X lacks a column, has two of its name, lacks a value, or has another shape.
         """
-        X = _arguments.by_name("X", X, self.feature_names)
+        X = tables.by_name("X", X, self.feature_names)
         X = _arguments.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
         return self.net.forward((X - self.feature_mean) / self.feature_scale)
 

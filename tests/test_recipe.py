@@ -48,8 +48,8 @@ def softsign(do, z):
 
 ACTIVATIONS = """),
     ("fastbp/_arguments/descriptors.py", '"relu", "identity"]', '"relu", "identity", "softsign"]'),
-    ("fastbp/_arguments/descriptors.py", '"Identity", contract=1),\n',
-     '"Identity", contract=1),\n    Activation("softsign", 6),\n'),
+    ("fastbp/_arguments/descriptors.py", 'torch="Identity", contract=1),\n',
+     'torch="Identity", contract=1),\n    Activation(name="softsign", number=6),\n'),
 ]
 
 # (z - t)^2 / 4 of each output
@@ -88,7 +88,7 @@ LOSSES = """),
      '"squared_error", "poisson", "quarter"]'),
     ("fastbp/_arguments/descriptors.py", 'torch=("PoissonNLLLoss",), contract=1),\n',
      'torch=("PoissonNLLLoss",), contract=1),\n'
-     '    Loss("quarter", "quarter", "identity", REAL),\n'),
+     '    Loss(name="quarter", kernel="quarter", output="identity", targets=REAL),\n'),
 ]
 
 # To build no more than is needed

@@ -2,7 +2,7 @@
 
     numbers      numbers, names, sequences
     calls        which arguments a call has
-    tables       pandas, polars, Arrow: their columns as arrays
+    tables       pandas, polars, Arrow: their columns as arrays; imported when one comes
     arrays       arrays as the kernels take them, and where results are written
     descriptors  all that is particular to an activation or a loss
     losses       the options of a loss
@@ -84,4 +84,3 @@ from .optimizers import (
     state_vectors,
     steps,
 )
-from .tables import by_name, refuse_missing, widened

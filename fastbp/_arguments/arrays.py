@@ -2,16 +2,28 @@
 
 import numpy as np
 
-from . import tables
 from .calls import quiet
 
 _OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as overlapping
-_readable, _widened = quiet(tables.readable), quiet(tables.widened)
+_NEVER_TABLES = (np.ndarray, list, tuple, float, int)  # most arguments
+
+
+@quiet
+def _readable(name, value, wanted):
+    """`tables.readable`, imported when the first value comes that may be a table."""
+    from .tables import readable
+    return readable(name, value, wanted)
+
+
+@quiet
+def _widened(array):
+    from .tables import widened
+    return widened(array)
 
 
 def read_array(name, value, kinds, wanted):
     """``value`` as an array whose dtype kind is one of ``kinds``, in whatever layout it has."""
-    if type(value) not in tables.NEVER_TABLES:
+    if type(value) not in _NEVER_TABLES:
         if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
             raise TypeError(  # asked in this order because np.ma imports numpy.ma
                 f"{name} is a masked array of dtype {value.dtype}; it should be {wanted}")

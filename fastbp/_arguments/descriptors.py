@@ -17,46 +17,58 @@ smoothed.
 """
 
 import math
-from typing import Literal, NamedTuple
+from types import SimpleNamespace
+from typing import Literal
 
 ActivationName = Literal["sigmoid", "tanh", "relu", "identity"]
 LossName = Literal["bce", "softmax", "squared_error", "poisson"]
 
 
-class Activation(NamedTuple):
-    """An activation of hidden layers, h and act'(z) of z (E1, E4)."""
+class Activation(SimpleNamespace):
+    """An activation of hidden layers, h and act'(z) of z (E1, E4).
 
-    name: str
-    number: int  # in `Activation` of table.pxd
-    sklearn: str | None = None  # its name as a parameter of scikit-learn's estimators
-    torch: str | None = None  # its class in torch.nn
-    contract: int = 2  # the first version of the contract that has recorded digests of it
+    name      as users give it
+    number    in `Activation` of table.pxd
+    sklearn   its name as a parameter of scikit-learn's estimators, or None
+    torch     its class in torch.nn, or None
+    contract  the first version of the contract that has recorded digests of it
+    """
 
-
-class Range(NamedTuple):
-    """The range of an entry of y: finite and from 0 to ``most``, or anything if that is None."""
-
-    most: float | None
-    wanted: str  # in messages: "it should be ..."
+    sklearn = torch = None
+    contract = 2
 
 
-UNIT_INTERVAL = Range(1.0, "in [0, 1]")
-COUNTS = Range(math.inf, "finite and at least 0")
-REAL = Range(None, "a real number")
+class Range(SimpleNamespace):
+    """The range of an entry of y.
+
+    most    entries are finite and from 0 to `most`; anything if it is None
+    wanted  in messages: "it should be ..."
+    """
 
 
-class Loss(NamedTuple):
-    """A loss of logits z_L, its output h_L, and what it takes as targets (E2, E3)."""
+UNIT_INTERVAL = Range(most=1.0, wanted="in [0, 1]")
+COUNTS = Range(most=math.inf, wanted="finite and at least 0")
+REAL = Range(most=None, wanted="a real number")
 
-    name: str
-    kernel: str  # in `criteria` of variant.pxi; also the public function, if it has one
-    output: str  # h_L of z_L: a name of OUTPUTS
-    targets: Range
-    options: tuple = ()  # which of pos_weight, class_weight, label_smoothing it takes
-    is_distribution: bool = False  # over the outputs: y may be (n,) classes, its rows sum to 1
-    sklearn: str | None = None  # `out_activation_` of scikit-learn's estimators
-    torch: tuple = ()  # its classes in torch.nn, of logits and of outputs
-    contract: int = 2  # as for an activation
+
+class Loss(SimpleNamespace):
+    """A loss of logits z_L, its output h_L, and what it takes as targets (E2, E3).
+
+    name             as users give it
+    kernel           in `criteria` of variant.pxi; also the public function, if it has one
+    output           h_L of z_L, a name of OUTPUTS
+    targets          the `Range` of y
+    options          which of pos_weight, class_weight, label_smoothing it takes
+    is_distribution  h_L is one over the outputs: y may be (n,) classes, and its rows sum to 1
+    sklearn          `out_activation_` of scikit-learn's estimators, or None
+    torch            its classes in torch.nn, of logits and of outputs
+    contract         as for an activation
+    """
+
+    options = torch = ()
+    is_distribution = False
+    sklearn = None
+    contract = 2
 
     @property
     def labels(self):
@@ -71,10 +83,10 @@ class Loss(NamedTuple):
 
 
 ACTIVATIONS = {activation.name: activation for activation in (
-    Activation("sigmoid", 1, "logistic", "Sigmoid", contract=1),
-    Activation("tanh", 2, "tanh", "Tanh", contract=1),
-    Activation("relu", 3, "relu", "ReLU", contract=1),
-    Activation("identity", 0, "identity", "Identity", contract=1),
+    Activation(name="sigmoid", number=1, sklearn="logistic", torch="Sigmoid", contract=1),
+    Activation(name="tanh", number=2, sklearn="tanh", torch="Tanh", contract=1),
+    Activation(name="relu", number=3, sklearn="relu", torch="ReLU", contract=1),
+    Activation(name="identity", number=0, sklearn="identity", torch="Identity", contract=1),
 )}
 
 DEFAULTS = {"activation": "sigmoid", "loss": "bce"}  # in every signature
@@ -85,14 +97,14 @@ OUTPUTS = {**{name: activation.number for name, activation in ACTIVATIONS.items(
 
 # In the order of `criteria` in variant.pxi.
 LOSSES = {loss.name: loss for loss in (
-    Loss("bce", "bce_with_logits", "sigmoid", UNIT_INTERVAL,
-         ("pos_weight", "class_weight", "label_smoothing"), sklearn="logistic",
+    Loss(name="bce", kernel="bce_with_logits", output="sigmoid", targets=UNIT_INTERVAL,
+         options=("pos_weight", "class_weight", "label_smoothing"), sklearn="logistic",
          torch=("BCEWithLogitsLoss", "BCELoss"), contract=1),
-    Loss("softmax", "softmax_with_logits", "softmax", UNIT_INTERVAL,
-         ("class_weight", "label_smoothing"), is_distribution=True, sklearn="softmax",
+    Loss(name="softmax", kernel="softmax_with_logits", output="softmax", targets=UNIT_INTERVAL,
+         options=("class_weight", "label_smoothing"), is_distribution=True, sklearn="softmax",
          torch=("CrossEntropyLoss",), contract=1),
-    Loss("squared_error", "squared_error", "identity", REAL, sklearn="identity",
-         torch=("MSELoss",), contract=1),
-    Loss("poisson", "poisson_with_logits", "exponential", COUNTS, sklearn="exp",
-         torch=("PoissonNLLLoss",), contract=1),
+    Loss(name="squared_error", kernel="squared_error", output="identity", targets=REAL,
+         sklearn="identity", torch=("MSELoss",), contract=1),
+    Loss(name="poisson", kernel="poisson_with_logits", output="exponential", targets=COUNTS,
+         sklearn="exp", torch=("PoissonNLLLoss",), contract=1),
 )}

@@ -2,7 +2,7 @@
 
 import reprlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from .descriptors import DEFAULTS, LOSSES
 from .numbers import as_numbers, choice, fraction, integer, non_negative, positive
 
 
-class LossOptions(NamedTuple):
+class LossOptions(SimpleNamespace):
     """The name of a loss, and the options that modify it."""
 
-    name: str = DEFAULTS["loss"]
-    pos_weight: tuple | None = None  # one for each output
-    class_weight: tuple | None = None  # one for each class
-    label_smoothing: float = 0.0
+    name = DEFAULTS["loss"]
+    pos_weight = None  # or a tuple, one for each output
+    class_weight = None  # or a tuple, one for each class
+    label_smoothing = 0.0
 
     @property
     def loss(self):
@@ -42,8 +42,9 @@ def loss_options(loss, n_outputs, pos_weight=None, class_weight=None, label_smoo
     if smoothing and "label_smoothing" not in loss.options:
         raise ValueError(
             f"label_smoothing is {label_smoothing!r}; under loss={loss.name!r} it should be 0")
-    return LossOptions(loss.name, _pos_weight(pos_weight, n_outputs, loss),
-                       _class_weight(class_weight, n_outputs, loss), smoothing)
+    return LossOptions(name=loss.name, label_smoothing=smoothing,
+                       pos_weight=_pos_weight(pos_weight, n_outputs, loss),
+                       class_weight=_class_weight(class_weight, n_outputs, loss))
 
 
 def _pos_weight(value, n_outputs, loss):

@@ -18,12 +18,10 @@ from numbers import Integral
 
 import numpy as np
 
-NEVER_TABLES = (np.ndarray, list, tuple, float, int)  # most arguments; they are never tables
-
 
 def readable(name, value, wanted):
     """An array for a table, or for a column that may lack values; any other value itself."""
-    if type(value) in NEVER_TABLES or isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray):
         return value
     names = column_names(value)
     if names is None:
@@ -56,7 +54,7 @@ def by_name(name, table, wanted):
 
 def refuse_missing(name, value):
     """Raise for the first missing value of a table or column, whatever the other values are."""
-    if type(value) in NEVER_TABLES or isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray):
         return
     names = column_names(value)
     if names is None:

@@ -3,9 +3,8 @@
 A piece is of the output (N1), or of whole blocks of a sum: how long it is changes no bit.
 """
 
+import _signal as signal        # `signal` itself makes enums of it, which takes a millisecond
 import os
-import signal
-import threading
 
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -33,6 +32,7 @@ cdef unsigned long thread_of_handlers() except? 0:
         return this_thread()
     except ValueError:
         pass
+    import threading                                # a millisecond too, and seldom needed
     main = threading.main_thread().ident
     return 0 if main == this_thread() else main
 

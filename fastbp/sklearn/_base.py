@@ -23,6 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 import fastbp
 from fastbp import _arguments
+from fastbp._arguments import tables
 from fastbp.sklearn._callbacks import Task
 from fastbp.sklearn._lbfgs import fit_lbfgs
 from fastbp.sklearn._parameters import Number, at_least_one, hidden_sizes, positive
@@ -42,8 +43,8 @@ def is_stochastic(model):
 
 def known(name, value):
     """`value` without missing entries, in a dtype that scikit-learn knows."""
-    _arguments.refuse_missing(name, value)
-    return _arguments.widened(value) if isinstance(value, np.ndarray) else value
+    tables.refuse_missing(name, value)
+    return tables.widened(value) if isinstance(value, np.ndarray) else value
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
