@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import Argument, Fault, arrays, choices, scalars
 
 from fastbp import _arguments
+from fastbp._arguments.descriptors import COUNTS, REAL
 
 LOSSES, ACTIVATIONS = tuple(_arguments.LOSSES), tuple(_arguments.ACTIVATIONS)
 OPTIONS = ("pos_weight", "class_weight")
@@ -68,15 +69,16 @@ def common_dtype(*arguments):
 def target_faults(y, loss, n_outputs):
     """The faults of targets whose shape fits."""
     with np.errstate(all="ignore"):
-        if loss == "softmax" and y.ndim == 1:
+        described = _arguments.LOSSES[loss]
+        if described.is_distribution and y.ndim == 1:
             good = np.isin(y, np.arange(n_outputs)).all()
-        elif loss == "softmax":
+        elif described.is_distribution:
             sums = y.sum(axis=1, dtype="f8")
             good = ((y >= 0) & (y <= 1)).all() and (abs(sums - 1) <= 1e-5).all()
-        elif loss == "bce":
+        elif described.labels:
             good = ((y >= 0) & (y <= 1)).all()
         else:
-            good = loss == "squared_error" or (np.isfinite(y) & (y >= 0)).all()
+            good = described.targets is REAL or (np.isfinite(y) & (y >= 0)).all()
     return () if good else (Fault(ValueError, "y has"),)
 
 
@@ -91,9 +93,10 @@ def weight_faults(w, mean):
 def class_counts(class_weight, y, loss):
     """What each sample counts by its class."""
     with np.errstate(all="ignore"):
-        if loss == "softmax" and y.ndim == 1:
+        described = _arguments.LOSSES[loss]
+        if described.is_distribution and y.ndim == 1:
             return class_weight[y.astype(int)]
-        y = np.column_stack([1 - y.ravel(), y.ravel()]) if loss == "bce" else y
+        y = np.column_stack([1 - y.ravel(), y.ravel()]) if described.labels else y
         return (y * class_weight).sum(axis=1)
 
 
@@ -103,13 +106,14 @@ def class_counts(class_weight, y, loss):
 @st.composite
 def targets(draw, loss, n, n_outputs, flat=None):
     """``flat``: whether (n,) will do; by default for one output, and for classes."""
-    shapes = [(n, n_outputs)]
-    if (n_outputs == 1 or loss == "softmax") if flat is None else flat:
+    described, shapes = _arguments.LOSSES[loss], [(n, n_outputs)]
+    if (n_outputs == 1 or described.is_distribution) if flat is None else flat:
         shapes.append((n,))
 
     def palette(rng, shape):
-        if loss != "softmax":
-            low, high = {"bce": (0, 4), "poisson": (0, 20), "squared_error": (-9, 9)}[loss]
+        if not described.is_distribution:
+            low, high = (0, 4) if described.labels else (0, 20) if (
+                described.targets is COUNTS) else (-9, 9)
             return rng.integers(low, high + 1, shape) / 4
         classes = rng.integers(0, max(n_outputs, 1), n)
         return classes if len(shape) == 1 else np.equal.outer(classes, np.arange(n_outputs))
@@ -152,11 +156,12 @@ def class_weights(n_classes):
 def good_options(draw, loss, n_outputs):
     """As keywords of a constructor."""
     found = {}
-    if loss in ("bce", "softmax"):
+    described = _arguments.LOSSES[loss]
+    if "label_smoothing" in described.options:
         found["label_smoothing"] = draw(st.sampled_from([0.0, 0.0, 0.25, 0.5]))
-    if loss == "bce":
+    if "pos_weight" in described.options:
         found["pos_weight"] = draw(st.sampled_from([None, None, 0.5, [2.0] * n_outputs]))
-    if loss == "softmax" or loss == "bce" and n_outputs == 1:
+    if "class_weight" in described.options and described.n_classes(n_outputs):
         found["class_weight"] = draw(st.sampled_from([None, None, {1: 0.5}, {0: 0}]))
     return found
 
@@ -170,11 +175,13 @@ def smoothings():
 def options(draw, loss, n_outputs):
     """Those that the loss has; they are read in float64."""
     found = {}
-    if loss == "bce":
+    described = _arguments.LOSSES[loss]
+    if "pos_weight" in described.options:
         found["pos_weight"] = draw(pos_weights(n_outputs))
-    if loss == "softmax" and n_outputs > 1 or loss == "bce" and n_outputs == 1:
-        found["class_weight"] = draw(class_weights(max(n_outputs, 2)))
-    if loss in ("bce", "softmax"):
+    n_classes = described.n_classes(n_outputs)
+    if "class_weight" in described.options and n_classes and n_classes > 1:
+        found["class_weight"] = draw(class_weights(n_classes))
+    if "label_smoothing" in described.options:
         found["label_smoothing"] = draw(smoothings())
     return found
 

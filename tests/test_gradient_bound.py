@@ -16,6 +16,7 @@ from all_pairs import all_pairs
 
 import fastbp
 from fastbp import _arguments
+from fastbp._arguments.descriptors import COUNTS, REAL
 
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
 TINY = {"float32": 2.0**-149, "float64": 2.0**-1074}
@@ -52,19 +53,20 @@ def random_shape(rng):
 
 def random_targets(rng, loss, n, n_outputs):
     """y, and what modifies the loss: half of the classes hard, half of the options there."""
-    if loss == "squared_error":
+    described = _arguments.LOSSES[loss]
+    if described.targets is REAL:
         return rng.standard_normal((n, n_outputs)), {}
-    if loss == "poisson":
+    if described.targets is COUNTS:
         return rng.poisson(2, (n, n_outputs)), {}
     options = {}
-    if rng.random() < 0.5:
+    if "label_smoothing" in described.options and rng.random() < 0.5:
         options["label_smoothing"] = rng.choice([1e-6, 0.1, 0.5])
-    if loss == "bce" and rng.random() < 0.5:
+    if "pos_weight" in described.options and rng.random() < 0.5:
         options["pos_weight"] = 10 ** rng.uniform(-2, 2, n_outputs)
-    if loss == "softmax" and rng.random() < 0.5:
+    if described.is_distribution and rng.random() < 0.5:
         return rng.integers(0, n_outputs, n), options
     y = rng.random((n, n_outputs))
-    return (y.round() if loss == "bce" else y / y.sum(axis=1, keepdims=True)), options
+    return (y.round() if described.labels else y / y.sum(axis=1, keepdims=True)), options
 
 
 @functools.cache
@@ -94,7 +96,7 @@ def case_of(activation, loss, seed, dtype):
     """The same for any activation and loss, with up to 16 outputs."""
     rng = np.random.default_rng([seed, ACTIVATIONS.index(activation), LOSSES.index(loss)])
     sizes, n = random_shape(rng)
-    sizes = (*sizes[:-1], int(rng.integers(1 + (loss == "softmax"), 17)))
+    sizes = (*sizes[:-1], int(rng.integers(1 + _arguments.LOSSES[loss].is_distribution, 17)))
     saturates = activation in SATURATING[0] and loss in SATURATING[1]
     scale = rng.choice([1.0, 1.0, 10.0, 200.0]) if saturates else 1.0
     weights, biases = oracle.random_network(rng, sizes, dtype, scale)
