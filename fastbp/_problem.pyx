@@ -37,6 +37,7 @@ cdef object apart_from(object array, tuple written):
 
 
 @cython.freelist(8)
+@cython.no_gc           # its arrays lead to no cycle through it
 cdef class Problem:
     pass
 
