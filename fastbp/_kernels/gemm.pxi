@@ -50,7 +50,7 @@ cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept
 
 cdef inline bint in_chunks(const Product* p) noexcept nogil:
     """Whether reading B, as it lies, is most of the work; or packing it alone."""
-    return (p.M <= FEW_ROWS and p.K > THIN and not p.transposed and not p.carried
+    return (p.M <= FEW_ROWS and p.K > THIN and p.step == 1 and not p.transposed and not p.carried
             and (p.magnitudes or p.K * p.N * <Py_ssize_t> sizeof(real) > FEW_ROWS_BYTES))
 
 

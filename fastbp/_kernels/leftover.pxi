@@ -28,26 +28,26 @@ cdef void multiply_left_over(const Product* p, real* scratch) noexcept nogil:
         multiply_columns(p, scratch)
     elif p.left == 1:
         turn_rows(p, 1)
-    elif p.left == 2:
+    elif MOST_TURNED >= 2 and p.left == 2:
         turn_rows(p, 2)
-    elif p.left == 3:
+    elif MOST_TURNED >= 3 and p.left == 3:
         turn_rows(p, 3)
-    elif p.left == 4:
+    elif MOST_TURNED >= 4 and p.left == 4:
         turn_rows(p, 4)
-    elif p.left == 5:
+    elif MOST_TURNED >= 5 and p.left == 5:
         turn_rows(p, 5)
-    elif p.left == 6:
+    elif MOST_TURNED >= 6 and p.left == 6:
         turn_rows(p, 6)
-    elif p.left == 7:
+    elif MOST_TURNED >= 7 and p.left == 7:
         turn_rows(p, 7)
-    else:
+    elif MOST_TURNED >= 8:
         turn_rows(p, 8)
 
 
 # ---- E1, E5: rows are turned ------------------------------------------------------------
 
 cdef inline void turn_rows(const Product* p, int left) noexcept nogil:
-    """`left` columns, a literal, VL rows at a time; the last VL may begin before the end of others."""
+    """`left` columns, a literal, VL rows at a time; the last ones may be done once more."""
     cdef vec sums[8]
     cdef Py_ssize_t i = 0
     while i < p.M:

@@ -111,8 +111,12 @@ cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int 
 
 
 cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
-                      Py_ssize_t row, Py_ssize_t step, int MR, int NV) noexcept nogil:
-    """MR x NV vectors of C from row b.i + i on; MR, NV and one of row, step are literals."""
+                      Py_ssize_t row, Py_ssize_t step, bint of_layer, int MR,
+                      int NV) noexcept nogil:
+    """MR x NV vectors of C from row b.i + i on; MR, NV and one of row, step are literals.
+
+    So is `of_layer`: E1, E5 have chunks, a bias or a factor.
+    """
     cdef vec acc[14][4]
     cdef vec x[4]
     cdef const real* B = b.B
@@ -124,7 +128,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     for r in range(MR):
         for v in range(NV):
             acc[r][v] = splat(0)
-    if b.begun:
+    if of_layer and b.begun:
         for r in range(MR):
             for v in range(NV):
                 acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
@@ -144,16 +148,16 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
             ahead += b.ahead_step
         A += step
         B += b.ldb
-    if b.unfinished:
+    if of_layer and b.unfinished:
         for r in range(MR):
             for v in range(NV):
                 store(b.chains + ((i + r) * NV + v) * VL, acc[r][v])
         return
     if not b.first:
         add_to(acc, p.C + at, p.ldc, b.lanes, MR, NV)
-    if b.last and p.bias != NULL:
+    if of_layer and b.last and p.bias != NULL:
         add_bias(acc, p.bias + b.j, b.lanes, MR, NV)
-    if b.last and p.factor != NULL:
+    if of_layer and b.last and p.factor != NULL:
         multiply_by(acc, p.factor + at, p.ldc, b.lanes, MR, NV)
     put(p.C + at, p.ldc, acc, b.lanes, MR, NV)
 
@@ -182,7 +186,8 @@ cdef inline Py_ssize_t rows_again(Py_ssize_t left, int MR, int NV) noexcept nogi
 
 
 cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssize_t row,
-                          Py_ssize_t step, bint packed, int MR, int NV) noexcept nogil:
+                          Py_ssize_t step, bint packed, bint of_layer, int MR,
+                          int NV) noexcept nogil:
     """C's panel of NV vectors, M rows; of a packed A each tile has rows 1, step MR apart."""
     cdef Py_ssize_t i = 0, m, again
     cdef const real* A = b.A
@@ -193,44 +198,44 @@ cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssi
             A -= again * row
         m = tile_rows(M - i, MR)
         if m == MR:
-            tile(p, b, i, A, row, MR if packed else step, MR, NV)
+            tile(p, b, i, A, row, MR if packed else step, of_layer, MR, NV)
         elif MR > 8 and m == 8:
-            tile(p, b, i, A, row, 8 if packed else step, 8, NV)
+            tile(p, b, i, A, row, 8 if packed else step, of_layer, 8, NV)
         elif MR > 4 and m == 4:
-            tile(p, b, i, A, row, 4 if packed else step, 4, NV)
+            tile(p, b, i, A, row, 4 if packed else step, of_layer, 4, NV)
         elif m == 2:
-            tile(p, b, i, A, row, 2 if packed else step, 2, NV)
+            tile(p, b, i, A, row, 2 if packed else step, of_layer, 2, NV)
         else:
-            tile(p, b, i, A, row, 1 if packed else step, 1, NV)
+            tile(p, b, i, A, row, 1 if packed else step, of_layer, 1, NV)
         A += m * (b.K if packed else row)
         i += m
 
 
 cdef void row_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
     if NV == 1:
-        panel_of(p, b, M, b.row, 1, False, ROWS_1, 1)
+        panel_of(p, b, M, b.row, 1, False, True, ROWS_1, 1)
     elif NV == 2:
-        panel_of(p, b, M, b.row, 1, False, ROWS_2, 2)
+        panel_of(p, b, M, b.row, 1, False, True, ROWS_2, 2)
     elif NV == 3:
-        panel_of(p, b, M, b.row, 1, False, ROWS_3, 3)
+        panel_of(p, b, M, b.row, 1, False, True, ROWS_3, 3)
     else:
-        panel_of(p, b, M, b.row, 1, False, ROWS_4, 4)
+        panel_of(p, b, M, b.row, 1, False, True, ROWS_4, 4)
 
 
 cdef void column_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
     if NV == 1:
-        panel_of(p, b, M, 1, b.step, False, ROWS_1, 1)
+        panel_of(p, b, M, 1, b.step, False, False, ROWS_1, 1)
     elif NV == 2:
-        panel_of(p, b, M, 1, b.step, False, ROWS_2, 2)
+        panel_of(p, b, M, 1, b.step, False, False, ROWS_2, 2)
     elif NV == 3:
-        panel_of(p, b, M, 1, b.step, False, ROWS_3, 3)
+        panel_of(p, b, M, 1, b.step, False, False, ROWS_3, 3)
     else:
-        panel_of(p, b, M, 1, b.step, False, ROWS_4, 4)
+        panel_of(p, b, M, 1, b.step, False, False, ROWS_4, 4)
 
 
 cdef void packed_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
     """Rows packed for tiles of ROWS_2: panels of two vectors, and one for a last odd one."""
     if NV == 1:
-        panel_of(p, b, M, 1, 0, True, ROWS_2, 1)
+        panel_of(p, b, M, 1, 0, True, True, ROWS_2, 1)
     else:
-        panel_of(p, b, M, 1, 0, True, ROWS_2, 2)
+        panel_of(p, b, M, 1, 0, True, True, ROWS_2, 2)

@@ -83,11 +83,14 @@
 #endif
 
 /* What turning a vector of A costs, and carrying a result to its place in C, in multiply-adds of
- * vectors: left-over columns go with rows as lanes where that is less than a vector for each row. */
+ * vectors: left-over columns go with rows as lanes where that is less than a vector for each row.
+ * Rows are turned for at most MOST_TURNED columns, itself at most 8: each number is code of its own. */
 #ifndef TURNING
 #define TURNING 4
 #endif
-#define MOST_TURNED 8
+#ifndef MOST_TURNED
+#define MOST_TURNED (VL >= 8 ? VL / 2 : 1)
+#endif
 #ifndef CARRYING
 #define CARRYING 2
 #endif
