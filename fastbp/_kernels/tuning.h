@@ -46,7 +46,8 @@
 #define PACK_B_BYTES (1 << 19)
 #endif
 
-/* Bytes of C that are activated at a time: what the first-level cache holds beside B's panel. */
+/* Bytes of C that are activated at a time, so that they are still in a cache. Between 8 KiB and
+ * 128 KiB networks of 16 to 300 units show no difference above the noise. */
 #ifndef STRIP_BYTES
 #define STRIP_BYTES (1 << 15)
 #endif
