@@ -103,7 +103,8 @@ cdef class Loss:
             total = self.kernels.total(data(sample_weight), n)
             if not mean or 0 < total <= DBL_MAX:
                 return sample_weight
-        return _arguments.weights(sample_weight, self, y, n, "mean" if mean else "sum", self.dtype)
+        return _arguments.weights_with_classes(sample_weight, self, y, n, "mean" if mean else "sum",
+                                               self.dtype)
 
     cdef Batch batch(self, const char* X, y, sample_weight):
         cdef Batch batch

@@ -176,7 +176,8 @@ cdef class Optimizer(Copied):
         _arguments.steps(t, names, state)
         if checked:
             for name in names if state else ():
-                _arguments.state_vector(name, state[name], squares=kind is Adam and name == "v")
+                _arguments.vector_in_range(name, state[name],
+                                           squares=kind is Adam and name == "v")
             fresh._check_powers(t, powers)
         for vector in state.values():
             fresh._check_dtype(vector.dtype)

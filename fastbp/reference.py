@@ -385,7 +385,7 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     options = _arguments.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)
     y = _arguments.targets(y, n_samples, n_outputs, dtype, options.name)
     _arguments.at_least_one_sample(n_samples, reduction)
-    w = _arguments.weights(sample_weight, options, y, n_samples, reduction, dtype)
+    w = _arguments.weights_with_classes(sample_weight, options, y, n_samples, reduction, dtype)
     loss, dW, db = mathematics.gradient(weights, biases, X, y, options,
                                         None if w is None else w[:, None], activation)
     if reduction == "mean":

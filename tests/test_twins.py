@@ -64,7 +64,8 @@ def test_loss(isa, loss, options, dtype):
     value, delta = getattr(fastbp, FUNCTIONS[loss])(z, y, w, **options)
     wide = WIDE[dtype]
     checked = _arguments.loss_options(loss, z.shape[1], **options)
-    counts = _arguments.weights(w, checked, y, len(z), "sum", dtype).astype(wide)[:, None]
+    counts = _arguments.weights_with_classes(w, checked, y, len(z), "sum", dtype)
+    counts = counts.astype(wide)[:, None]
     exact, exact_delta = mathematics.weighted_loss(
         checked, z.astype(wide), y.astype(wide), counts)
     # delta = f - t, times c or 1 (bce), neither of whose two sides is larger than what is

@@ -39,7 +39,7 @@ from .batches import (
     target_array,
     target_range,
     targets,
-    weights,
+    weights_with_classes,
 )
 from .calls import IN_USE, explained, nearest, public, quiet, unbound
 from .descriptors import ACTIVATIONS, DEFAULTS, LOSSES, OUTPUTS, ActivationName, LossName
@@ -80,7 +80,7 @@ from .optimizers import (
     refuse_override,
     saved_powers,
     state_dict,
-    state_vector,
     state_vectors,
     steps,
+    vector_in_range,
 )

@@ -107,7 +107,7 @@ def class_weights(class_weight, y, name, dtype, sample_weight=None):
     return of_class if sample_weight is None else of_class * sample_weight
 
 
-def weights(w, options, y, n_samples, reduction, dtype):
+def weights_with_classes(w, options, y, n_samples, reduction, dtype):
     """The weight of each sample, its own times that of its class; ``None`` if all are 1."""
     if options.class_weight is None:
         return sample_weight(w, n_samples, reduction, dtype)

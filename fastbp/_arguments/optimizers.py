@@ -101,7 +101,7 @@ def eps_in(dtype, eps):
         raise ValueError(f"eps is {eps}; it should be above 0 as {dtype}")
 
 
-def state_vector(name, vector, squares):
+def vector_in_range(name, vector, squares):
     """Refuse values that no step with finite numbers leads to; a mean of squares may overflow."""
     wanted = "at least 0" if squares else "finite"
     bad = ~(vector >= 0 if squares else np.isfinite(vector))

@@ -19,7 +19,7 @@ ONE_THREAD = {
 }
 SET_AT_ALL = r"\S"
 ON = r"(?i)^\s*(?!(0|false|off|no|n|f)\s*$)\S"
-# What of a variable's value slows a peer down, as a pattern to search for.
+# Variables that slow a peer down, with a pattern that is found in such a value.
 SLOWING = {
     **dict.fromkeys(("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_BLOCK_FACTOR",
                      "BLIS_ARCH_TYPE", "BLIS_MODEL_TYPE", "MKL_DEBUG_CPU_TYPE",
