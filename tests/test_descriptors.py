@@ -15,6 +15,7 @@ import pytest
 import fastbp
 from fastbp import _arguments
 from fastbp._arguments import ACTIVATIONS, LOSSES, OUTPUTS
+from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp._twin import bounds, mathematics
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -62,6 +63,24 @@ def test_docstrings_list_all_names(parameter, names):
              for listed in re.findall(rf"^ *{parameter} : {{(.*?)}}", text, re.M)]
     assert len(found) >= 2
     assert not [each for each in found if each[1] != list(names)]
+
+
+def literals(path, name):
+    """The sets of strings in the Literals after a name in a stub."""
+    return [set(re.findall(r'"(\w+)"', listed)) for listed in re.findall(
+        rf"\b{name}: (?:TypeAlias = )?Literal\[(.*?)\]", path.read_text())]
+
+
+def test_stubs_list_the_names():
+    """Those of fastbp only by way of the aliases; those of scikit-learn in its stub."""
+    for path in PACKAGE.rglob("*.pyi"):
+        if path.parent.name != "sklearn":
+            assert not literals(path, "activation") and not literals(path, "loss"), path
+    stub = PACKAGE / "sklearn" / "__init__.pyi"
+    assert literals(stub, "_Activation") == [
+        {each.sklearn for each in ACTIVATIONS.values() if each.sklearn}]
+    assert literals(stub, "loss") == [{name for name, loss in LOSSES.items()
+                                       if loss.sklearn and loss.targets is not UNIT_INTERVAL}]
 
 
 # ---- nothing else names a loss
