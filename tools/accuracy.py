@@ -5,8 +5,8 @@
     python tools/accuracy.py --sweep float64    # one sweep; the results of the others are kept
     python tools/accuracy.py --tables   # only the tables, from results that are there
 
-The sweeps are those of tests/sweeps.py, which `pytest -m exhaustive` runs too. Results go to
-results/accuracy.json, from which tools/figures.py writes the tables.
+The sweeps are those of tests/support/sweeps.py, which `pytest -m exhaustive` runs too. Results go
+to results/accuracy.json, from which tools/figures.py writes the tables.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tools")]
 
 import figures  # noqa: E402
 import numpy as np  # noqa: E402

@@ -30,8 +30,9 @@ from fastbp._command.machine import machine
 ROOT = Path(__file__).parents[1]
 DIGESTS = ROOT / "tests" / "digests.json"
 RESULTS = ROOT / "results" / "bits.json"
-TESTS = [f"tests/test_{name}.py" for name in (
-    "bits", "bits_of_losses", "bits_of_calls", "metamorphic", "float_mode", "check")]
+TESTS = [f"tests/{name}.py" for name in (
+    "bits/test_bits", "bits/test_losses", "bits/test_calls", "bits/test_metamorphic",
+    "bits/test_n5_float_mode", "command/test_check")]
 SWITCHES = ("CC", "CFLAGS", "FASTBP_ISA", "FASTBP_DEBUG", "FASTBP_OPTIMIZE", "FASTBP_SANITIZE",
             "FASTBP_NUM_THREADS", "PYTHONPATH")
 
@@ -65,8 +66,8 @@ class Tree:
         compiler = next(filter(None, map(shutil.which, build.compilers)), None)
         if compiler is None:
             raise SystemExit(f"none of {', '.join(build.compilers)} is on the path")
-        self.variables |= {"CC": compiler, "PYTHONPATH": os.pathsep.join((str(folder),
-                                                                         str(folder / "tests")))}
+        self.variables |= {"CC": compiler, "PYTHONPATH": os.pathsep.join(
+            (str(folder), str(folder / "tests" / "support")))}
         if build.emulated:
             if not (arm / "python").exists():
                 subprocess.run([ROOT / "tools" / "aarch64.sh", arm], check=True,
@@ -112,7 +113,8 @@ def result(build, arm):
         assert Path(config["file"]).is_relative_to(folder), config["file"]
         recorded = json.loads(DIGESTS.read_text())["digests"]
         variants = [isa for isa in config["isas_supported"] if isa != "generic"]
-        found = [tree.answer("tests/test_bits.py", "--print", FASTBP_ISA=isa) for isa in variants]
+        found = [tree.answer("tests/bits/test_bits.py", "--print", FASTBP_ISA=isa)
+                 for isa in variants]
         same = sum(digests.get(name) == recorded[name] for digests in found for name in recorded)
         _, output = tree.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS,
                              *(["-k", "not generic"] if build.emulated else []))

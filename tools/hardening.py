@@ -25,19 +25,22 @@ from cpuinfo import get_cpu_info
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "hardening.json"
-THREADS = ("concurrency", "threads", "float_mode_of_threads", "network", "layers", "epoch",
-           "optimisers")
+THREADS = ("safety/test_concurrency", "safety/test_threads", "bits/test_n5_threads",
+           "api/test_network", "api/test_layers", "api/test_epoch", "api/test_optimisers")
 # tests of scikit-learn or safetensors, which have no wheels for a Python 3.13 without GIL
-NO_WHEELS = ("--ignore-glob=tests/test_sklearn*",
-             *(f"--ignore=tests/test_{name}.py" for name in ("command", "datasets", "io", "docs",
-                                                             "bench", "peers", "stubs")),
-             "--deselect=tests/test_twins.py::test_options_stay_with_the_network")
+NO_WHEELS = ("--ignore=tests/sklearn",
+             *(f"--ignore=tests/{name}.py" for name in (
+                 "command/test_command", "command/test_datasets", "command/test_models",
+                 "command/test_properties_files", "command/test_bench", "command/test_peers",
+                 "api/test_calls", "api/test_copies", "api/test_numbers", "api/test_stubs",
+                 "api/test_tables", "safety/test_error_state", "house/test_docs")),
+             "--deselect=tests/exactness/test_twins.py::test_options_stay_with_the_network")
 RUNS = {        # what it is called, and the options of pytest
     "exhaustive": ("pytest -m exhaustive", ("-m", "exhaustive")),
     "free": ("pytest, without a GIL", ("-k", "not generic", *NO_WHEELS)),
     "parallel": ("tests of threads, without a GIL, each in four threads at once",
                  ("-k", "not generic", "--parallel-threads=4",
-                  *(f"tests/test_{name}.py" for name in THREADS))),
+                  *(f"tests/{name}.py" for name in THREADS))),
 }
 
 

@@ -64,24 +64,24 @@ SANITIZERS = {
         prefix=(),
         tests=(),
         excluded={
-            "tests/test_allocation.py": MALLOC,
-            "tests/test_leaks.py::test_nothing_is_kept": MALLOC,
-            "tests/test_threads.py::test_no_threads_to_be_had":
+            "tests/safety/test_allocation.py": MALLOC,
+            "tests/safety/test_leaks.py::test_nothing_is_kept": MALLOC,
+            "tests/safety/test_threads.py::test_no_threads_to_be_had":
                 "limits memory, of which the sanitizer needs more",
-            "tests/test_memory.py::test_peak_of_a_million_rows":
+            "tests/safety/test_memory.py::test_peak_of_a_million_rows":
                 "measures memory, to which the sanitizer adds its own",
-            "tests/test_processes.py::test_a_thread_that_forks_is_the_main_one_of_the_child":
+            "tests/safety/test_processes.py::test_a_thread_that_forks_is_the_main_one_of_the_child":
                 "another thread may hold the lock of the sanitizer's allocator when it forks",
-            "tests/test_sklearn_upstream.py":
+            "tests/sklearn/test_upstream.py":
                 "starts a process with an empty environment, without the sanitizer's runtime",
-            "tests/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
-            "tests/test_threads.py::test_a_wide_network_is_interrupted": TIME,
-            "tests/test_processes.py::test_the_main_thread_is_not_the_one_that_imports_threading":
-                TIME,
-            "tests/test_interrupts.py": TIME,
+            "tests/safety/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/safety/test_threads.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/safety/test_processes.py::"
+            "test_the_main_thread_is_not_the_one_that_imports_threading": TIME,
+            "tests/safety/test_interrupts.py": TIME,
         },
         plant=Plant("fastbp/_engine/memory.pyx", "malloc(nbytes)", "malloc(nbytes - 128)",
-                    "tests/test_network.py"),
+                    "tests/api/test_network.py"),
     ),
     "thread": Sanitizer(
         flags="thread",
@@ -90,21 +90,22 @@ SANITIZERS = {
                                  "history_size=4:log_path={log}"},
         prefix=("setarch", "-R"),       # GCC 12's runtime wants addresses where they used to be
         # all variants have the same threads, and the slowest adds half an hour
-        tests=("tests/test_threads.py", "tests/test_concurrency.py", "-k", "not generic"),
+        tests=("tests/safety/test_threads.py", "tests/safety/test_concurrency.py",
+               "-k", "not generic"),
         excluded={
-            "tests/test_concurrency.py::test_a_second_gradient_is_refused":
+            "tests/safety/test_concurrency.py::test_a_second_gradient_is_refused":
                 "looks at the parameters of a network while an epoch changes them, as it may",
-            "tests/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
-            "tests/test_threads.py::test_a_wide_network_is_interrupted": TIME,
-            "tests/test_threads.py::test_helpers_are_gone_before_the_interpreter": COUNT,
-            "tests/test_threads.py::test_no_threads_to_be_had": COUNT,
-            "tests/test_threads.py::test_number_in_automatic_mode": COUNT,
-            "tests/test_threads.py::test_a_number_is_used_as_it_is": COUNT,
+            "tests/safety/test_concurrency.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/safety/test_threads.py::test_a_wide_network_is_interrupted": TIME,
+            "tests/safety/test_threads.py::test_helpers_are_gone_before_the_interpreter": COUNT,
+            "tests/safety/test_threads.py::test_no_threads_to_be_had": COUNT,
+            "tests/safety/test_threads.py::test_number_in_automatic_mode": COUNT,
+            "tests/safety/test_threads.py::test_a_number_is_used_as_it_is": COUNT,
         },
         # the wait for the parts of a phase that other threads do
         plant=Plant("fastbp/_engine/team.pyx", "while count(&meeting.done, ACQUIRE) < first "
                     "+ meeting.parts:", "while False:",
-                    "tests/test_threads.py::test_one_team_and_many_callers"),
+                    "tests/safety/test_threads.py::test_one_team_and_many_callers"),
     ),
 }
 

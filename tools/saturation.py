@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tools")]
 
 import figures  # noqa: E402
 import oracle  # noqa: E402

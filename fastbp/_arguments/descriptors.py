@@ -3,7 +3,7 @@
 Names, checks, messages, the choices of the command, the mappings of scikit-learn and PyTorch and
 the tests are made from these two tables; a kernel and a twin in NumPy are what else there is to an
 activation or a loss (CONTRIBUTING.md has the recipe). The numbers of the kernels are those of
-_kernels/table.pxd, and tests/test_descriptors.py compares them.
+_kernels/table.pxd, and tests/house/test_descriptors.py compares them.
 
 | name            | output h_L | y                         | loss of a sample               |
 |-----------------|------------|---------------------------|--------------------------------|

@@ -11,8 +11,8 @@
 #
 # tanh is the same with E = e^-2|z|: |tanh z| = (1 - E) / (1 + E), tanh' = 4 q (1 - q).
 #
-# Largest error found: `fastbp check` prints sigma's; tests/test_sigmoid.py and
-# tests/test_activations.py bound them.
+# Largest error found: `fastbp check` prints sigma's; tests/exactness/test_sigmoid.py and
+# tests/exactness/test_activations.py bound them.
 
 ctypedef struct Exponential:    # e^a = 2^n (head + tail)
     vec sum         # n + SHIFTER

@@ -1,0 +1,39 @@
+"""The figures of the how-to pages are those of the committed files of results."""
+
+import importlib.util
+import re
+
+import pytest
+from places import ROOT
+
+SPEC = importlib.util.spec_from_file_location("figures", ROOT / "tools" / "figures.py")
+figures = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(figures)
+PAGES = figures.pages()
+
+
+def test_every_page_of_an_integration_has_figures():
+    assert {"scipy.md", "sklearn.md", "torch.md"} <= {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_figures_are_current(page):
+    assert figures.rewritten(page.read_text()) == page.read_text(), "run `python tools/figures.py`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_changed_figure_is_stale(page):
+    text = page.read_text()
+    for section in figures.SECTION.finditer(text):
+        digits = [m.start() for m in re.finditer(r"\d", section[4])]
+        assert digits
+        for at in {digits[0], digits[-1]}:
+            at += section.start(4)
+            other = text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1:]
+            assert figures.rewritten(other) == text
+
+
+def test_what_a_cell_says():
+    assert figures.cell("/ NumPy", 0.5).strip().endswith("!")
+    assert figures.cell("ms", 0.5) == "0.500"
+    assert figures.cell("steps", 12) == "12"

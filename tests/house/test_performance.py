@@ -1,0 +1,84 @@
+"""The README's figures are those of the committed file of results, and a stale one is found."""
+
+import copy
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+from fastbp._command.bench import plots
+
+SPEC = importlib.util.spec_from_file_location("performance", ROOT / "tools" / "performance.py")
+performance = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(performance)
+README = performance.README.read_text()
+IMAGES = [Path(name).read_bytes() for name in plots.names(performance.STEM)]
+
+
+@pytest.fixture
+def document():
+    return copy.deepcopy(performance.rewritten(README)[1])
+
+
+def test_figures_and_plots_are_current():
+    assert performance.stale(README, IMAGES) == [], "run `python tools/performance.py`"
+
+
+def test_a_changed_figure_is_stale():
+    """Each figure of each table row of the section, one at a time."""
+    start, end = performance.SECTION.search(README).span(3)
+    rows = re.finditer(r"^\| [\d-]+ \(.*$", README[start:end], re.MULTILINE)
+    figures = [re.search(r"\d(?=[^\d]*\|$)", row[0]).start() + row.start() + start for row in rows]
+    assert len(figures) > 30
+    for at in figures:
+        other = str((int(README[at]) + 1) % 10)
+        assert performance.stale(README[:at] + other + README[at + 1:], IMAGES) == ["README.md"]
+
+
+def test_a_changed_file_is_stale(tmp_path, monkeypatch, document):
+    """A figure that no table shows makes the plots stale, one that a table shows the README too."""
+    name = performance.SECTION.search(README)[1]
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    stem = tmp_path / "docs" / "performance"
+    monkeypatch.setattr(performance, "ROOT", tmp_path)
+    monkeypatch.setattr(performance, "STEM", stem)
+    document["gradients"][0]["times"]["fastbp"]["least_us"] *= 2
+    path.write_text(json.dumps(document))
+    assert performance.stale(README, IMAGES) == ["docs/performance-*.png"]
+    document["gradients"][0]["gflops"] *= 2
+    path.write_text(json.dumps(document))
+    assert performance.stale(README, IMAGES) == ["README.md", "docs/performance-*.png"]
+
+
+def test_where_a_peer_is_faster_is_said(document):
+    for result in (*document["gradients"], *document["epochs"]):
+        result["ratios"] = dict.fromkeys(result["ratios"], 2.0)
+    assert "No peer is faster" in performance.section(document)
+    last = document["gradients"][-1]
+    last["ratios"]["NumPy"] = 0.954
+    text = performance.section(document)
+    assert "No peer is faster" not in text
+    assert f"NumPy on {last['network']} ({last['batch']}), gradient, f64 (0.954)" in text
+    assert "| 0.954! |" in text
+
+
+@pytest.mark.parametrize(("added", "size", "words"), [
+    (29.0, 1_900_000, "2 MB"), (31.0, 1_900_000, "the first is exceeded"),
+    (29.0, 2_100_000, "the second is exceeded")])
+def test_limits_that_are_exceeded_are_said(document, added, size, words):
+    startup = document["startup"]
+    startup["added"]["median_ms"], startup["wheel_bytes"] = added, size
+    text = performance.startup_text(startup)
+    assert text.endswith(words)
+    assert text.count("exceeded") == words.count("exceeded")
+
+
+def test_what_is_committed(document):
+    """Every section and peer; plots that are small."""
+    assert all(document[name] for name in ("gradients", "epochs", "threads", "startup"))
+    assert len(document["gradients"][0]["ratios"]) == 5
+    assert max(map(len, IMAGES)) < 100_000
