@@ -25,7 +25,8 @@ from cpuinfo import get_cpu_info
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "hardening.json"
-THREADS = ("safety/test_concurrency", "safety/test_threads", "bits/test_n5_threads",
+THREADS = ("safety/test_concurrency", "safety/test_threads", "bits/test_l1_threads",
+           "bits/test_n5_threads",
            "api/test_network", "api/test_layers", "api/test_epoch", "api/test_optimisers")
 # tests of scikit-learn or safetensors, which have no wheels for a Python 3.13 without GIL
 NO_WHEELS = ("--ignore=tests/sklearn",

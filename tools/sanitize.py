@@ -91,7 +91,7 @@ SANITIZERS = {
         prefix=("setarch", "-R"),       # GCC 12's runtime wants addresses where they used to be
         # all variants have the same threads, and the slowest adds half an hour
         tests=("tests/safety/test_threads.py", "tests/safety/test_concurrency.py",
-               "-k", "not generic"),
+               "tests/bits/test_l1_threads.py", "-k", "not generic"),
         excluded={
             "tests/safety/test_concurrency.py::test_a_second_gradient_is_refused":
                 "looks at the parameters of a network while an epoch changes them, as it may",

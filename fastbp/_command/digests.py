@@ -8,7 +8,7 @@
 
 check_digests.json has the digests that x86-64 machines found with both of their variants: a machine
 that finds the same ones confirms L3, or L4 on ARM, with one variant alone. It is written by
-`python tests/bits/test_bits.py --record`, once per version of the contract.
+`python tests/support/record.py --record`, once per version of the contract.
 """
 
 import hashlib

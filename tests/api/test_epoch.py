@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from all_pairs import all_pairs
+from shuffles import fisher_yates, raw_draws
 
 from fastbp import MLP, SGD, Adam
 
@@ -17,23 +18,6 @@ def samples(n=N, dtype="float64"):
     X = rng.standard_normal((n, 3))
     y, w = rng.random(n) < 0.5, rng.random(n) + 0.5
     return X.astype(dtype), y.astype(dtype), w.astype(dtype)
-
-
-def fisher_yates(n, raw):
-    """N6: entry i changes places with entry ⌊raw · (i + 1)/2⁶⁴⌋, i from n − 1 down to 1."""
-    a = list(range(n))
-    for i, draw in zip(range(n - 1, 0, -1), raw, strict=True):
-        j = draw * (i + 1) >> 64
-        a[i], a[j] = a[j], a[i]
-    return np.array(a)
-
-
-def raw_draws(bits, n):
-    """n draws of 64 bits; MT19937 puts out 32 at a time, the high half first."""
-    if isinstance(bits, np.random.MT19937):
-        halves = bits.random_raw(2 * n).tolist()
-        return [high << 32 | low for high, low in zip(halves[::2], halves[1::2], strict=True)]
-    return bits.random_raw(n).tolist()
 
 
 def step_by_step(net, optimizer, X, y, order, batch_size, w=None, l2=0.0):

@@ -10,7 +10,6 @@ from ulps import Worst, adversarial, stratified
 
 import fastbp
 from fastbp import _arguments
-from fastbp._kernels import dispatch
 
 UNSIGNED = {"float32": np.uint32, "float64": np.uint64}
 
@@ -123,17 +122,3 @@ def test_activations_of_a_network(isa, dtype, activation):
         found = np.empty((n, 1), dtype)
         layers.backward(np.ones((n, 1), dtype), [one.copy()], [zero.copy()], found)
         assert np.array_equal(found[:, 0], slope)
-
-
-OTHER_FMA_ISAS = [isa for isa in fastbp.available_isas() if isa not in ("generic", "avx2")]
-
-
-@pytest.mark.skipif("avx2" not in fastbp.available_isas(), reason="one variant with FMA")
-@pytest.mark.parametrize("isa", OTHER_FMA_ISAS, indirect=True)
-@pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
-def test_variants_agree_to_the_bit(isa, dtype, activation):
-    z = np.concatenate([stratified(dtype, 100_000, np.random.default_rng(35)), adversarial(dtype)])
-    found = fastbp.activate(z, activation)
-    dispatch.set_isa("avx2")
-    for a, b in zip(found, fastbp.activate(z, activation), strict=True):
-        assert np.array_equal(a.view(UNSIGNED[dtype]), b.view(UNSIGNED[dtype]))

@@ -56,7 +56,7 @@ def test_one_wide_layer(n_threads, method):
 
 
 def test_a_shuffle():
-    """Its order is the one that a shuffle of all draws at once would give: bits/test_calls.py"""
+    """Its order is that of a shuffle of all draws at once: bits/test_n6_random.py."""
     net, optimizer = fastbp.MLP([1, 1], seed=0), fastbp.SGD()
     X, y = np.ones((10_000_000, 1), "f"), np.zeros(10_000_000, "f")
     reached = net.params.copy()

@@ -1,8 +1,8 @@
-"""Promise: any number of threads gives the bits of one, and threads come and go unnoticed.
+"""Promise: threads come and go unnoticed; many callers, Ctrl-C, forks and the end of a process meet
+them as if there were one.
 
-Asked for by number, threads are used even where the work is too small or the CPUs are too few
-for them, which mixes their order as nothing else does. Left to fastbp, their number follows the
-work, the CPUs and the environment.
+Left to fastbp, their number follows the work, the CPUs and the environment. That any number gives
+the bits of one is L1: bits/test_l1_threads.py.
 """
 
 import threading
@@ -11,118 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from all_pairs import all_pairs
+from bits import same_bits, samples
 from calling import ends_in_time, in_process, interrupted, takes_signals
 
 import fastbp
-from fastbp import MLP, SGD, Adam, Layers
-
-THREADS = (2, 3, 5, 16)
-NETWORKS = [  # sizes, batch: no, one, fewer and more samples than threads; one block and several
-    ((3, 1), 0), ((2, 8, 8, 1), 1), ((5, 7, 3), 2), ((30, 64, 1), 37), ((9, 1, 4, 1), 300),
-    ((17, 33, 129, 5), 700), ((100, 65, 1), 1300), ((16, 4096, 3), 300),
-    ((8, 1500, 1), 512), ((3, 196, 117), 1361),     # chunks of E6 in a block of two parts alone
-]
-
-
-def same_bits(a, b):
-    a, b = np.asarray(a), np.asarray(b)
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def samples(sizes, n, dtype, seed=0):
-    rng = np.random.default_rng(seed)
-    return (rng.uniform(-1, 1, (n, sizes[0])).astype(dtype),
-            rng.integers(0, 2, (n, sizes[-1])).astype(dtype), rng.random(n).astype(dtype))
-
-
-# ---- the bits of one thread
-
-
-@all_pairs("isa", "dtype", network=NETWORKS)
-def test_gradient(isa, dtype, network):
-    sizes, n = network
-    X, y, w = samples(sizes, n, dtype)
-
-    def results(threads):
-        net = MLP(sizes, dtype=dtype, seed=0, n_threads=threads)
-        loss = net.backprop(X, y, sample_weight=w, l2=0.5)
-        return (loss, net.grad.copy(), net.forward(X), net.logits(X), net.loss_value(X, y),
-                *net.value_and_grad(net.params, X, y))
-
-    expected = results(1)
-    for threads in THREADS:
-        assert all(map(same_bits, results(threads), expected)), threads
-
-
-@all_pairs("isa", "dtype", network=NETWORKS, layout=["io", "oi"])
-def test_layers(isa, dtype, network, layout):
-    sizes, n = network
-    X, y, _ = samples(sizes, n, dtype)
-    net = MLP(sizes, dtype=dtype, seed=0)
-    weights = [W if layout == "io" else np.ascontiguousarray(W.T) for W in net.weights]
-
-    def results(threads):
-        layers = Layers(sizes, ["sigmoid"] * (len(sizes) - 1), dtype=dtype, layout=layout,
-                        n_threads=threads)
-        h = layers.forward(weights, net.biases, X)
-        grads = [np.full_like(a, np.nan) for a in (*weights, *net.biases, X)]
-        count = len(weights)
-        layers.backward(y - h, grads[:count], grads[count:-1], grads[-1])
-        return h, *grads
-
-    expected = results(1)
-    for threads in THREADS:
-        assert all(map(same_bits, results(threads), expected)), threads
-
-
-def test_layers_whose_threads_change_between_forward_and_backward(dtype):
-    """delta has room for the blocks of the most threads and the most rows seen together."""
-    sizes = (64, 100, 3)
-    net = MLP(sizes, dtype=dtype, seed=0)
-
-    def results(layers, n_threads):
-        X, y, _ = samples(sizes, 3000, dtype)
-        h = layers.forward(net.weights, net.biases, X)
-        layers.n_threads = n_threads
-        grads = [np.empty_like(a) for a in (*net.weights, *net.biases)]
-        layers.backward(y - h, grads[:2], grads[2:])
-        return grads
-
-    expected = results(Layers(sizes, ["sigmoid"] * 2, dtype=dtype, n_threads=1), 1)
-    layers = Layers(sizes, ["sigmoid"] * 2, dtype=dtype, n_threads=3)
-    layers.forward(net.weights, net.biases, np.ones((10, 64)))
-    layers.n_threads = 1
-    assert all(map(same_bits, results(layers, 3), expected))
-    assert layers.n_threads == 3
-
-
-EPOCHS = [
-    {"shuffle": False, "batch_size": 32},
-    {"rng": 3, "batch_size": 7},
-    {"rng": 4, "batch_size": 600, "l2": 0.25, "weighted": True},
-    {"order": np.arange(1000)[::-1] // 2, "batch_size": 1, "weighted": True},
-]
-
-
-@all_pairs("isa", "dtype", make=[lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.01)],
-           options=EPOCHS)
-def test_epoch(isa, dtype, make, options):
-    sizes, n, options = (6, 19, 2), 1000, dict(options)
-    X, y, w = samples(sizes, n, dtype)
-    if options.pop("weighted", False):
-        w[::3] = 0          # in batches of one, a third makes no step
-        options["sample_weight"] = w
-
-    def results(threads):
-        net, optimizer = MLP(sizes, dtype=dtype, seed=0, n_threads=threads), make()
-        losses = [net.train_epoch(X, y, optimizer, **options) for _ in range(2)]
-        return losses, net.params, net.grad, optimizer.t
-
-    expected = results(1)
-    for threads in THREADS:
-        assert all(map(same_bits, results(threads), expected)), threads
-
+from fastbp import MLP, Adam
 
 # ---- callers at once, interruptions, forks, the end
 

@@ -1,7 +1,7 @@
 """Inputs that are the same on every platform, and digests of results.
 
-All inputs are integers times powers of two from raw PCG64 output. bits/test_bits.py has the
-digests' record; no test is here.
+All inputs are integers times powers of two from raw PCG64 output. record.py has the recorded
+digests; no test is here.
 """
 
 import hashlib
@@ -112,3 +112,38 @@ def recursion(layers, weights, biases, X, place=np.array):
     h = layers.forward(weights, biases, X)
     layers.backward(h, *grads, dX)
     return [h, dX, *grads[0], *grads[1]]
+
+
+def layers_of(kind, sizes, dtype, *, output=None, **options):
+    """`Layers` with one activation everywhere, but for an output that has another."""
+    activations = [kind[0]] * (len(sizes) - 2) + [output or kind[0]]
+    return fastbp.Layers(sizes, activations, dtype=dtype, **options)
+
+
+def everything(kind, dtype, n_threads=1, place=np.array):
+    """Results of all that splits its work: arrays and floats. `place` copies every argument."""
+    sizes, n = (33, 65, 17, 5), 520         # three blocks of rows
+    activation, loss, options = kind
+    net, X, y = network_of(*kind, sizes, n, dtype)
+    X, y, w = place(X), place(y), place(sample_weights(np.random.PCG64(n), n, dtype))
+    net.n_threads = n_threads
+    found = [net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.125), net.grad.copy(),
+             net.loss_value(X, y), net.logits(X), net.forward(X, out=place(net.forward(X)))]
+    weights, biases = ([place(a) for a in arrays] for arrays in (net.weights, net.biases))
+    layers = layers_of(kind, sizes, dtype, n_threads=n_threads)
+    found += recursion(layers, weights, biases, X, place)
+    dW, db = ([place(a) for a in arrays] for arrays in (net.weights, net.biases))
+    layers = layers_of(kind, sizes, dtype, output="identity", n_threads=n_threads)
+    found += [layers.loss_and_grad(weights, biases, X, y, dW, db, loss=loss, sample_weight=w,
+                                   **options), *dW, *db]
+    opt = fastbp.Adam(0.01)
+    for _ in range(2):
+        found.append(net.train_epoch(X, y, opt, batch_size=300, rng=1, sample_weight=w))
+    return [*found, net.params, net.grad]
+
+
+def samples(sizes, n, dtype, seed=0):
+    """X, y, weights: of all digits, where the bits need not be the same on every platform."""
+    rng = np.random.default_rng(seed)
+    return (rng.uniform(-1, 1, (n, sizes[0])).astype(dtype),
+            rng.integers(0, 2, (n, sizes[-1])).astype(dtype), rng.random(n).astype(dtype))

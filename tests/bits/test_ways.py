@@ -1,12 +1,23 @@
 """Promise: calls that are the same computation give the same bits.
 
-Ways to one gradient, layouts of weights, an epoch and its steps, a shuffle and its order; of
-sigmoid units and binary cross-entropy, the other kinds being in test_losses.py.
+Ways to one gradient, layouts of weights, an epoch and its steps; first of sigmoid units and binary
+cross-entropy in many shapes, then of every activation and loss.
 """
 
 import numpy as np
 from all_pairs import all_pairs
-from bits import NETWORKS, network, recursion, same_bits, sample_weights, vectors
+from bits import (
+    EVERY_KIND,
+    NETWORKS,
+    layers_of,
+    name_of,
+    network,
+    network_of,
+    recursion,
+    same_bits,
+    sample_weights,
+    vectors,
+)
 
 import fastbp
 from fastbp import _random
@@ -111,39 +122,39 @@ def test_epoch_is_a_sequence_of_steps(isa, dtype, optimizer, epoch):
     assert all(map(same_bits, vectors(epoch_opt), vectors(step_opt)))
 
 
-@all_pairs("dtype", generator=[
-    lambda: 7, lambda: np.random.PCG64(7), lambda: np.random.Generator(np.random.PCG64(7)),
-    lambda: np.random.Generator(np.random.MT19937(7)), lambda: np.random.Philox(7)],
-    n=[1, 2, 3, 255, 1000, _random.DRAWS_BETWEEN_SIGNALS + 1, 70_000])
-def test_shuffle_is_the_specified_one(dtype, generator, n):
-    net, X, y = network((3, 4, 1), n, dtype)
-    start = net.params.copy()
-    net.train_epoch(X, y, fastbp.SGD(0.5), batch_size=2, rng=generator())
-    shuffled = net.params.copy()
-    net.params[:] = start
-    order = _random.permutation(n, _random.raw_bits(generator(), n - 1))
-    net.train_epoch(X, y, fastbp.SGD(0.5), batch_size=2, order=order)
-    assert same_bits(net.params, shuffled)
+@all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
+def test_every_way_to_a_gradient_of_every_kind(isa, dtype, kind):
+    """And both layouts of weights in `Layers`."""
+    activation, loss, options = kind
+    net, X, y = network_of(*kind, (7, 19, 5), 300, dtype)
+    w = sample_weights(np.random.PCG64(300), 300, dtype)
+    for more in ({}, {"sample_weight": w}, {"sample_weight": w, "reduction": "mean"}):
+        value = net.backprop(X, y, **more)
+        assert same_bits(net.loss_value(X, y, **more), value)
+        own, dW, db = fastbp.backprop(net.weights, net.biases, X, y, activation=activation,
+                                      loss=loss, **options, **more)
+        assert same_bits(own, value)
+        assert all(map(same_bits, [*dW, *db], [*net.weight_grads, *net.bias_grads]))
+        at, grad = net.value_and_grad(net.params.copy(), X, y, **more)
+        assert same_bits(at, value) and same_bits(grad, net.grad)
+    results = []
+    for layout, turn in (("io", np.asarray), ("oi", lambda W: np.ascontiguousarray(W.T))):
+        layers = layers_of(kind, [7, 19, 5], dtype, layout=layout)
+        h, dX, *grads = recursion(layers, [turn(W) for W in net.weights], net.biases, X)
+        results.append([h, dX, *map(turn, grads[:2]), *grads[2:]])
+    assert all(map(same_bits, *results))
 
 
-def test_initial_weights_are_the_specified_ones(dtype):
-    """As of one draw of all bits; 300 · 300 weights take two."""
-    net = fastbp.MLP([300, 300, 2], seed=7, dtype=dtype)
-    bits = _random.raw_bits(7, 300 * 302)
-    u = 2.0 * ((bits >> np.uint64(11)) * 2.0**-53) - 1.0
-    W_1, W_2 = np.split(u, [300 * 300])
-    expected = [W_1 * np.sqrt(6.0 / 600), np.zeros(300), W_2 * np.sqrt(6.0 / 302), np.zeros(2)]
-    assert same_bits(net.params, np.concatenate(expected).astype(dtype))
-
-
-def test_generator_moves_on_between_epochs(dtype):
-    """Two epochs of one generator are two permutations, of 2 (n − 1) raw draws in all."""
-    net, X, y = network((3, 4, 1), 50, dtype)
-    start, rng = net.params.copy(), np.random.default_rng(8)
-    opt = fastbp.SGD(0.5)
-    for _ in range(2):
-        net.train_epoch(X, y, opt, batch_size=2, rng=rng)
-    shuffled, net.params[:] = net.params.copy(), start
-    for raw in np.split(np.random.PCG64(8).random_raw(98), 2):
-        net.train_epoch(X, y, opt, batch_size=2, order=_random.permutation(50, raw))
-    assert same_bits(net.params, shuffled)
+@all_pairs("isa", "dtype", kind=EVERY_KIND, size=["7", "64", "300"], ids=name_of)
+def test_epoch_of_every_kind_is_a_sequence_of_steps(isa, dtype, kind, size):
+    n, size = 301, int(size)
+    net, X, y = network_of(*kind, (6, 19, 5), n, dtype)
+    steps, order = network_of(*kind, (6, 19, 5), n, dtype)[0], (np.arange(n) * 7 + 3) % (n - 1)
+    w = sample_weights(np.random.PCG64(n), n, dtype)
+    epoch_opt, step_opt = fastbp.Adam(0.01), fastbp.Adam(0.01)
+    net.train_epoch(X, y, epoch_opt, batch_size=size, order=order, sample_weight=w, l2=0.125)
+    for start in range(0, n, size):
+        rows = order[start:start + size]
+        steps.backprop(X[rows], y[rows], sample_weight=w[rows], reduction="mean", l2=0.125)
+        step_opt.step(steps.params, steps.grad)
+    assert same_bits(net.params, steps.params) and same_bits(net.grad, steps.grad)

@@ -1,0 +1,124 @@
+"""The digests that every variant with FMA must give: what is in them, how they are recorded.
+
+    python tests/support/record.py --print      # the digests of the active variant
+    python tests/support/record.py --record     # write digests.json, and those of `fastbp check`
+
+Bits may not change within a version of the contract, so it is written once for each. The inputs are
+those of bits.py; no test is here.
+"""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+import pytest
+from bits import (
+    KINDS,
+    NETWORKS,
+    digest,
+    name_of,
+    network,
+    network_of,
+    sample_weights,
+    vectors,
+)
+from places import TESTS
+
+import fastbp
+from fastbp._command import check, digests
+from fastbp._kernels import dispatch
+
+RECORD = TESTS / "digests.json"
+FMA_ISAS = [isa for isa in fastbp.available_isas() if isa != "generic"]
+needs_fma = pytest.mark.parametrize("isa", FMA_ISAS, indirect=True)
+
+
+def recorded():
+    """{"2-8-8-1 x 7 float32": {"gradient": …}, …}, of this version of the contract."""
+    record = json.loads(RECORD.read_text())
+    assert record["contract_version"] == dispatch.CONTRACT_VERSION
+    return record["digests"]
+
+
+def gradient_digests(sizes, n, dtype):
+    net, X, y = network(sizes, n, dtype)
+    loss = net.backprop(X, y)
+    z = net.logits(X)
+    _, delta = fastbp.bce_with_logits(z, y)
+    W = net.weights[-1]
+    h = net.forward(X[:, :1] @ np.ones((1, sizes[0]), dtype))  # one feature everywhere
+    below = fastbp.delta_step(delta, W, fastbp.sigmoid(z[:, :1] * np.ones(W.shape[0], dtype)))
+    return {"loss": loss.hex(), "gradient": digest(net.grad), "delta": digest(delta, below),
+            "outputs": digest(z, net.forward(X), h), "bound": digest(net.error_bound(X, y))}
+
+
+def digests_of_kind(kind, dtype):
+    """17-33-16-5: outputs, and the gradient of the sum and of a weighted mean; its bound."""
+    net, X, y = network_of(*kind, (17, 33, 16, 5), 300, dtype)
+    w = sample_weights(np.random.PCG64(300), 300, dtype)
+    loss, grad = net.backprop(X, y), net.grad.copy()
+    options = {"sample_weight": w, "reduction": "mean", "l2": 0.125}
+    mean = net.backprop(X, y, **options)
+    return {"loss": loss.hex(), "mean": mean.hex(), "gradient": digest(grad, net.grad),
+            "outputs": digest(net.logits(X), net.forward(X)),
+            "bound": digest(net.error_bound(X, y, **options))}
+
+
+def training_digests(dtype, n_threads=None):
+    """Ten epochs of Adam, and of its other form and SGD with everything on."""
+    out = {}
+    for name, opt, l2 in (
+            ("adam", fastbp.Adam(2.0**-6), 0.0),
+            ("adamw", fastbp.Adam(2.0**-6, (0.75, 0.875), 2.0**-20, 2.0**-6, eps_hat=True), 0.0),
+            ("sgd", fastbp.SGD(2.0**-4, 0.75, True, 2.0**-10), 2.0**-8)):
+        net, X, y = network((6, 19, 9, 1), 333, dtype)
+        net.n_threads, rng = n_threads, np.random.PCG64(5)
+        losses = [net.train_epoch(X, y, opt, batch_size=48, rng=rng, l2=l2) for _ in range(10)]
+        out[name] = digest(net.params, *vectors(opt))
+        out[f"{name} loss"] = losses[-1].hex()
+    return out
+
+
+def all_digests():
+    """Digests of the active variant: {"2-8-8-1 x 7 float32": {"gradient": …}, …}."""
+    found = {}
+    for dtype in ("float32", "float64"):
+        for sizes, n in NETWORKS:
+            found[f"{'-'.join(map(str, sizes))} x {n} {dtype}"] = gradient_digests(sizes, n, dtype)
+        found[f"10 epochs {dtype}"] = training_digests(dtype)
+    for dtype in ("float32", "float64"):
+        for kind in KINDS:
+            found[f"{name_of(kind)} {dtype}"] = digests_of_kind(kind, dtype)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--print", action="store_true", help="digests of the active variant")
+    parser.add_argument("--record", action="store_true",
+                        help=f"write {RECORD.name} and {digests.RECORD.name}")
+    parser.add_argument("--force", action="store_true", help="with the same contract version too")
+    args = parser.parse_args()
+    if args.print:
+        print(json.dumps(all_digests()))
+    if not args.record:
+        return
+    version = dispatch.CONTRACT_VERSION
+    if RECORD.exists() and json.loads(RECORD.read_text())["contract_version"] == version:
+        if not args.force:
+            sys.exit(f"{RECORD.name} holds contract version {version}: bits may not change "
+                     "within a version; --force records them again")
+    found = []
+    for isa in FMA_ISAS:
+        dispatch.set_isa(isa)
+        found.append(all_digests())
+    if not found or any(digests != found[0] for digests in found):
+        sys.exit(f"{', '.join(FMA_ISAS) or 'no variant with FMA'}: there is no one set of digests")
+    record = {"contract_version": version, "digests": found[0]}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    digests.record(check.NETWORKS)
+
+
+if __name__ == "__main__":
+    main()
