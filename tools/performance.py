@@ -81,16 +81,24 @@ def own(result):
     return time_cell(next(iter(result["times"].values())))
 
 
+def bound(result, otherwise=None):
+    """The columns of the bound; of a file that has none that of the roofline, if it is named."""
+    if "bound" in result:
+        return {"bound µs": three_digits(result["bound"]["us"]),
+                "of bound": percent(result["fraction_of_bound"])}
+    return {otherwise: percent(result["fraction_of_roofline"])} if otherwise else {}
+
+
 def gradient_table(results):
     return markdown([{"network (batch)": network(r), "fastbp µs": own(r), **ratios(r),
                       "GFLOP/s": three_digits(r["gflops"]),
                       "of FMA peak": percent(r["fraction_of_peak"]),
-                      "of roofline": percent(r["fraction_of_roofline"])} for r in results])
+                      **bound(r, "of roofline")} for r in results])
 
 
 def epoch_table(results):
     return markdown([{"network (batch)": network(r), "dtype": r["dtype"], "fastbp µs": own(r),
-                      **ratios(r)} for r in results])
+                      **ratios(r), **bound(r)} for r in results])
 
 
 def threads_table(results):

@@ -131,6 +131,7 @@ def test_results_are_consistent():
             r["gflops"], rel=ROUNDED)
         least_ns = max(r["flops"] / r["fma_peak_gflops"], r["least_bytes"] / r["copy_gbytes_per_s"])
         assert r["fraction_of_roofline"] * own * 1e3 == pytest.approx(least_ns, rel=ROUNDED)
+        assert r["fraction_of_bound"] * own == pytest.approx(r["bound"]["us"], rel=ROUNDED)
         assert 0 <= r["difference_of_bound"] <= 1
         for times in r["times"].values():
             low, high = times["quartiles_us"]
@@ -146,8 +147,10 @@ def test_quartiles():
 def test_epoch():
     (_, result) = measured((), ("float32",), (((2, 3, 1), 100),))
     assert result["kind"] == "epoch" and result["steps"] == 13
-    assert result["ratios"]["NumPy"] == (
-        result["times"]["NumPy"]["median_us"] / result["times"]["fastbp"]["median_us"])
+    own = result["times"]["fastbp"]["median_us"]
+    assert result["ratios"]["NumPy"] == result["times"]["NumPy"]["median_us"] / own
+    assert result["fraction_of_bound"] == result["bound"]["us"] / own
+    assert result["bound"]["terms_us"]["update"] >= 0
 
 
 def test_threads():
@@ -352,7 +355,7 @@ def full(kind, **changes):
     return {"kind": kind, "network": "2048-2048-2048-1", "batch": 65536, "dtype": "float64",
             "times": dict.fromkeys(names, times), "gflops": 123.456, "fraction_of_peak": 1.0,
             "fma_peak_gflops": 1.0, "fraction_of_roofline": 1.0, "ratios": compared,
-            "speedups": compared, **changes}
+            "bound": {"us": 987654.0}, "fraction_of_bound": 1.0, "speedups": compared, **changes}
 
 
 @pytest.mark.parametrize("kind", ["gradient", "epoch", "threads"])
@@ -370,10 +373,19 @@ def test_tables_fit(kind, terminal, capsys, monkeypatch):
     lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out).splitlines()
     assert max(map(len, lines)) <= tables.WIDTH
     rows, spreads = lines[-4::2], lines[-3::2]
-    assert all(line.startswith("2048-2048-2048-1 65536 f64 987654?") for line in rows)
+    assert all(line.startswith("2048-2048-2048-1 65536 f64 987654? 987654") for line in rows)
     assert f"0.952{tables.SLOWER}?" in rows[1] and "1234?" in rows[1]
-    assert spreads[1].split() == ["±96%"] * spreads[1].count("±")
+    assert spreads[1].split() == ["±96%", "100%", *["±96%"] * (spreads[1].count("±") - 1)]
     assert spreads[1].count("±") == (8 if kind == "threads" else 1 + len(ALL_PEERS))
+
+
+def test_tables_of_files_without_bounds(capsys):
+    """They have no such column."""
+    old = full("gradient")
+    del old["bound"]
+    command.show([old, full("epoch")])
+    heads = [line for line in capsys.readouterr().out.splitlines() if "network batch" in line]
+    assert ["bound" in head for head in heads] == [False, True]
 
 
 def test_the_machine_is_printed_once(capsys):

@@ -5,6 +5,8 @@
     epochs       the same for an epoch of training with Adam
     peers        which of them are installed, and which of those work here
     verify       what a side computes is held to what rounding explains
+    bound        the least time that the work of a row could take
+    limits       what the machine can do, measured beside the rows
     environment  of the process that times peers: one thread, and nothing that slows one down
     timing       rounds, medians, one core, other work on it, the copy loop
     measure      the measuring process: dicts on stdout

@@ -10,11 +10,10 @@ Why a process: a BLAS reads its number of threads when it is loaded, and JAX siz
 affinity then. More threads than CPUs would wait for each other, so this process starts with the
 environment and the affinity that its libraries should find.
 
-    least time = max(operations / peak, least bytes / bandwidth)        the roofline's bound
+The bound of a row is derived in `bound`, and measured in `limits`. The roofline's, which the plots
+show, counts the operations of the products without empty lanes, nothing else:
 
-`peak` is that of a register-only loop of fused multiply-adds, `bandwidth` that of np.copyto on as
-many reals as the network has parameters, so from the cache that could hold them. Reading alone can
-be faster than copying, so a gradient that is mostly reading may come out above 100%.
+    least time = max(operations / peak, least bytes / bandwidth of the copy)
 """
 
 import json
@@ -22,13 +21,18 @@ import os
 import sys
 from functools import partial
 
+import numpy as np
+
 import fastbp
+from fastbp._arguments import DEFAULTS
 from fastbp._command.bench import networks
+from fastbp._command.bench.bound import gradient_bound, step_bound
 from fastbp._command.bench.gradients import OF_PEERS
+from fastbp._command.bench.limits import Loops, limits, throughputs
+from fastbp._command.bench.networks import n_params
 from fastbp._command.bench.peers import compiles, installed
 from fastbp._command.bench.startup import startup
 from fastbp._command.bench.timing import (
-    copy_loop,
     disturbance,
     memory_bandwidth,
     summary,
@@ -37,9 +41,7 @@ from fastbp._command.bench.timing import (
 from fastbp._command.bench.verify import Deviation, verify, verify_epoch
 from fastbp._command.machine import machine
 from fastbp._command.problems import problem
-from fastbp._kernels import dispatch
 
-FMA_ROUNDS = 10_000     # rounds of the FMA loop in a call
 AUTO = "auto"           # n_threads=None
 
 
@@ -72,7 +74,8 @@ def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False,
     left_out = {name: reason for name, reason in reasons.items() if reason}
     peers = tuple(peer for peer in peers if peer.name not in left_out)
     yield {**machine(), "left_out": left_out, "memory_gbytes_per_s": memory_bandwidth() * 1e-9,
-           "activation": activation, "loss": loss}
+           "activation": activation, "loss": loss,
+           "element_ns": {dtype: throughputs(dtype, activation, loss) for dtype in dtypes}}
     for timed, cases in ((partial(time_gradient, activation=activation, loss=loss), networks),
                          (time_epoch, epochs)):
         for dtype in dtypes:
@@ -113,20 +116,22 @@ def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", los
     net, X, y = problem(sizes, batch, dtype, 0, activation, loss)
     sides = {peer.name: peer.gradient(net, X, y) for peer in peers}
     of_bound = verify(net, X, y, sides)
-    fma = partial(dispatch.fma_peak, dtype, FMA_ROUNDS)
-    copy, copied = copy_loop(net.params.nbytes)
-    calls = [*(side.call for side in sides.values()), fma, copy]
-    (*samples, fmas, copies), attempts = undisturbed(calls, seconds, len(sides))
-    result = _compared(sizes, batch, dtype, _summaries(sides, samples))
+    loops = Loops(dtype, net.params.nbytes)
+    calls = [*(side.call for side in sides.values()), *loops.calls]
+    samples, attempts = undisturbed(calls, seconds, len(sides))
+    result = _compared(sizes, batch, dtype, _summaries(sides, samples[:len(sides)]))
+    found = loops.found(samples[len(sides):])
     flops = networks.gradient_flops(sizes, batch)
     n_bytes = networks.least_bytes(sizes, batch, dtype)
-    peak, bandwidth = fma() / min(fmas) * 1e-9, copied / min(copies) * 1e-9
+    peak, bandwidth = found["fma_peak_gflops"], found["copy_gbytes_per_s"]
     own_us = result["times"]["fastbp"]["median_us"]
     gflops, least_us = flops / own_us * 1e-3, max(flops / peak, n_bytes / bandwidth) * 1e-3
+    bound = gradient_bound(sizes, batch, dtype,
+                           limits(found, dtype, activation, loss, sizes[-1]))
     return {"kind": "gradient", **result, "attempts": attempts, "difference_of_bound": of_bound,
-            "flops": flops, "least_bytes": n_bytes, "gflops": gflops,
-            "fma_peak_gflops": peak, "copy_gbytes_per_s": bandwidth,
-            "fraction_of_peak": gflops / peak, "fraction_of_roofline": least_us / own_us}
+            "flops": flops, "least_bytes": n_bytes, "gflops": gflops, **found,
+            "fraction_of_peak": gflops / peak, "fraction_of_roofline": least_us / own_us,
+            "bound": bound, "fraction_of_bound": bound["us"] / own_us}
 
 
 def time_epoch(sizes, batch, dtype, seconds, peers):
@@ -136,10 +141,15 @@ def time_epoch(sizes, batch, dtype, seconds, peers):
     sides = {peer.name: peer.epoch(*problem(sizes, networks.EPOCH_ROWS, dtype), batch)
              for peer in peers}
     steps = -(-networks.EPOCH_ROWS // batch)
-    samples, attempts = undisturbed([side.call for side in sides.values()], seconds, len(sides))
-    times = _summaries(sides, samples, steps)
+    loops = Loops(dtype, n_params(sizes) * np.dtype(dtype).itemsize)
+    calls = [*(side.call for side in sides.values()), *loops.calls]
+    samples, attempts = undisturbed(calls, seconds, len(sides))
+    times, found = _summaries(sides, samples[:len(sides)], steps), loops.found(samples[len(sides):])
+    bound = step_bound(sizes, batch, networks.EPOCH_ROWS, dtype,
+                       limits(found, dtype, **DEFAULTS, n_outputs=sizes[-1]))
     return {"kind": "epoch", **_compared(sizes, batch, dtype, times), "attempts": attempts,
-            "difference_of_bound": of_bound, "steps": steps}
+            "difference_of_bound": of_bound, "steps": steps, **found, "bound": bound,
+            "fraction_of_bound": bound["us"] / times["fastbp"]["median_us"]}
 
 
 def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce"):

@@ -35,12 +35,22 @@ def name(sizes):
     return "-".join(map(str, sizes))
 
 
+def weight_counts(sizes):
+    """The number of weights of each layer."""
+    return [fan_in * fan_out for fan_in, fan_out in pairwise(sizes)]
+
+
+def n_params(sizes):
+    """Weights and biases of all layers."""
+    return sum(weight_counts(sizes)) + sum(sizes[1:])
+
+
 def gradient_flops(sizes, batch):
     """Operations in the products of one gradient, an addition and a multiplication being two.
 
     2 n fan_in fan_out for each of h W, h^T delta and delta W^T; the first layer has no delta W^T.
     """
-    weights = [fan_in * fan_out for fan_in, fan_out in pairwise(sizes)]
+    weights = weight_counts(sizes)
     return 2 * batch * (3 * sum(weights) - weights[0])
 
 
@@ -50,7 +60,7 @@ def least_bytes(sizes, batch, dtype):
     X is read for h W and for h^T delta, y once; each W for h W and for delta W^T, the first one
     only for the former; each dW is written.
     """
-    weights = [fan_in * fan_out for fan_in, fan_out in pairwise(sizes)]
+    weights = weight_counts(sizes)
     reals = 2 * batch * sizes[0] + batch * sizes[-1] + 3 * sum(weights) - weights[0]
     return reals * np.dtype(dtype).itemsize
 

@@ -18,11 +18,11 @@ PEAK_TOLERANCE = 0.1    # of the ratio 2 : 1 of the FMA peaks, and of each to th
 
 HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn"}
 TITLES = {
-    "gradient": "µs per gradient: fastbp's median; the time of each peer over fastbp's "
-                f"({SLOWER} where the peer is faster,\n{DISTURBED} where other work disturbed it) "
-                "and the least of these; GFLOP/s of the products, their share of the\nFMA peak, "
-                "and the least time of the roofline over fastbp's, in percent; below each time "
-                "half the\ndistance of its quartiles",
+    "gradient": "µs per gradient: fastbp's median; the least time possible here (`bound`), and its "
+                "share of the\nmedian below it; the time of each peer over fastbp's "
+                f"({SLOWER} where the peer is faster, {DISTURBED} where\nother work disturbed it) "
+                "and the least of these; GFLOP/s of the products and their share of the\nFMA peak; "
+                "below each time half the distance of its quartiles",
     "epoch": "µs per training step with Adam: the same columns",
     "threads": "µs per gradient on one thread; speed-up over it for each number of threads "
                f"({SLOWER} below 1,\n{DISTURBED} disturbed); half the distance of the quartiles",
@@ -47,6 +47,9 @@ def machine_lines(machine):
         yield "{activation} units, loss {loss}".format(**kind)
     if "memory_gbytes_per_s" in machine:
         yield f"memory: {machine['memory_gbytes_per_s']:.1f} GB/s read and written by a large copy"
+    for dtype, found in machine.get("element_ns", {}).items():
+        yield f"{dtype}, ns per element in L1: " + ", ".join(
+            f"{name} {three_digits(ns)}" for name, ns in found.items())
     for name, value in machine.get("unset", {}).items():
         yield f"measured without {name}={value}, which slows a peer down"
     for name, reason in machine.get("left_out", {}).items():
@@ -68,9 +71,10 @@ def megabytes(n_bytes):
 def columns(result):
     """Pairs of a heading and a width for rows like that of `result`."""
     peers = [(HEADINGS.get(name, name), 7) for name in _compared(result)]
-    last = {"gradient": [("least", 6), ("GFLOP/s", 7), ("peak", 4), ("roof", 4)],
-            "epoch": [("least", 6)], "threads": []}[result["kind"]]
-    return [("network", 16), ("batch", 5), ("fp", 3), ("µs", 7), *peers, *last]
+    bound = [("bound", 6)] if "bound" in result else []     # files of before have none
+    last = {"gradient": [("least", 5), ("GFLOP/s", 7), ("peak", 4)],
+            "epoch": [("least", 5)], "threads": []}[result["kind"]]
+    return [("network", 16), ("batch", 5), ("fp", 3), ("µs", 7), *bound, *peers, *last]
 
 
 def cells(result):
@@ -79,13 +83,25 @@ def cells(result):
     own, *_ = times
     found = [(result["network"], ""), (str(result["batch"]), ""),
              (short_dtype(result["dtype"]), ""),
-             *((ratio_cell(ratios[name], times[name]) if name in ratios else time_cell(times[name]),
-                f"±{spread(times[name]):.0f}%") for name in (own, *ratios))]
+             (time_cell(times[own]), _spread_cell(times[own])), *_bound_cells(result),
+             *((ratio_cell(ratios[name], times[name]), _spread_cell(times[name]))
+               for name in ratios)]
     last = [] if result["kind"] == "threads" else [three_digits(min(ratios.values()))]
     if result["kind"] == "gradient":
-        last += [three_digits(result["gflops"]), percent(result["fraction_of_peak"]),
-                 percent(result["fraction_of_roofline"])]
+        last += [three_digits(result["gflops"]), percent(result["fraction_of_peak"])]
     return [*found, *((cell, "") for cell in last)]
+
+
+def _bound_cells(result):
+    """The bound in microseconds, and below it how much of the median it is."""
+    if "bound" not in result:
+        return []
+    us = result["bound"]["us"]
+    return [(three_digits(us) if us >= 0.01 else f"{us:.4f}", percent(result["fraction_of_bound"]))]
+
+
+def _spread_cell(times):
+    return f"±{spread(times):.0f}%"
 
 
 def _compared(result):

@@ -131,6 +131,13 @@ def copy_loop(n_bytes):
     return lambda: np.copyto(target, source), 2 * source.nbytes
 
 
+def read_loop(n_bytes):
+    """A call that reads as many bytes as `copy_loop` reads and writes, and that number."""
+    one = np.ones(max(n_bytes, LEAST_COPY) // 8 + 1)
+    other = np.ones_like(one)
+    return lambda: np.dot(one, other), 2 * one.nbytes
+
+
 def memory_bandwidth():
     """Bytes per second, read and written, of a copy larger than the caches."""
     copy, n_bytes = copy_loop(LARGE_COPY)
