@@ -35,8 +35,8 @@ ROUNDED = 8 * 2.0**-53      # at most eight products and quotients on either sid
 
 
 def arguments(**options):
-    return argparse.Namespace(**{"networks": None, "dtype": None, "quick": True, "json": None,
-                                 "plot": None, "threads": False, "from_file": None,
+    return argparse.Namespace(**{"networks": None, "suite": None, "dtype": None, "quick": True,
+                                 "json": None, "plot": None, "threads": False, "from_file": None,
                                  **command.DEFAULTS, **options})
 
 
@@ -237,7 +237,8 @@ def test_command_in_a_process_of_its_own(tmp_path, capfd):
     path = tmp_path / "results.json"
     assert command.run(arguments(networks="2-3-1@5", dtype="float64", json=str(path))) == 0
     document = json.loads(path.read_text())
-    assert set(document) - {"doubts"} == {"machine", "gradients", "epochs", "threads", "startup"}
+    assert set(document) - {"doubts"} == {"machine", "gradients", "epochs", "fits", "widths",
+                                          "threads", "startup"}
     machine = document["machine"]
     assert {"cpu", "cpus", "isa", "compiler", "flags", "numpy", "blas", "python", "version",
             "versions", "time", "load", "memory_gbytes_per_s", "left_out", "unset",
@@ -429,7 +430,8 @@ def test_files_that_are_no_results(tmp_path, text):
 
 
 @pytest.mark.parametrize("option", [{"quick": True}, {"json": "a"}, {"threads": True},
-                                    {"networks": "2-1"}, {"dtype": "float32"}, {"loss": "poisson"}])
+                                    {"networks": "2-1"}, {"suite": "tiny"}, {"dtype": "float32"},
+                                    {"loss": "poisson"}])
 def test_a_file_is_not_measured(option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="--from prints what was measured"):

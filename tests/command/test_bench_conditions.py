@@ -27,8 +27,8 @@ def short_samples(monkeypatch):
 
 
 def arguments(**options):
-    return argparse.Namespace(**{"networks": None, "dtype": None, "quick": True, "json": None,
-                                 "plot": None, "threads": False, "from_file": None,
+    return argparse.Namespace(**{"networks": None, "suite": None, "dtype": None, "quick": True,
+                                 "json": None, "plot": None, "threads": False, "from_file": None,
                                  **command.DEFAULTS, **options})
 
 

@@ -265,6 +265,7 @@ def test_the_command_knows_a_third_party_where_it_says():
     parties = {name: third_parties(path) for name, path in found.items()}
     assert {name: packages for name, packages in parties.items() if packages} == {
         "gradients": {"torch", "jax", "sklearn"}, "epochs": {"torch", "sklearn"},
+        "fits": {"sklearn"},
         "machine": {"threadpoolctl"}, "tables": {"rich"}, "train": {"rich"},
         "figures": {"matplotlib"}}
     for name in found:

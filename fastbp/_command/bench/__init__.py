@@ -1,8 +1,10 @@
 """`fastbp bench`: fastbp beside its peers, verified first, then timed in turns.
 
-    networks     what is timed: layer sizes, batches, operations, least bytes
+    networks     what is timed: suites of layer sizes and batches, operations, least bytes
     gradients    one function for each library: a gradient, E1 to E6
     epochs       the same for an epoch of training with Adam
+    fits         `fit` of fastbp.sklearn beside that of scikit-learn
+    widths       W-W-W-1 over W: whether a width is unlucky
     peers        which of them are installed, and which of those work here
     verify       what a side computes is held to what rounding explains
     bound        the least time that the work of a row could take
@@ -15,6 +17,6 @@
     tables       what is printed
     plots        what is drawn
 
-`gradients` and `epochs` know the peers, `tables` knows rich, `measure` threadpoolctl; each imports
-them in the function that needs them.
+`gradients`, `epochs` and `fits` know the peers, `tables` knows rich; each imports them in the
+function that needs them.
 """

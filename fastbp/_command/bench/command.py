@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from importlib.util import find_spec
 from itertools import chain, groupby
 
 import fastbp
@@ -16,7 +17,7 @@ from fastbp import _arguments, _files
 from fastbp._arguments import DEFAULTS
 from fastbp._command.bench import tables
 from fastbp._command.bench.environment import measuring, slowing
-from fastbp._command.bench.networks import EPOCHS, NETWORKS
+from fastbp._command.bench.networks import NETWORKS, SUITES, Suite, merged
 from fastbp._command.bench.plots import draw, names
 from fastbp._command.bench.timing import one_core
 from fastbp._command.bench.verify import Deviation
@@ -27,7 +28,14 @@ QUICK = tuple(NETWORKS[i] for i in (0, 1, 3, 4))
 SECONDS, QUICK_SECONDS = 1.0, 0.1   # to time each network and dtype
 DEFAULT_BATCH = 32                  # for a network that is not in the list
 
-SECTIONS = {"gradient": "gradients", "epoch": "epochs", "threads": "threads"}
+QUICK_WIDTHS = {"widths": list(range(4, 65)), "batches": [128], "activations": ["sigmoid"],
+                "rounds": 5}
+ALL = "all"                         # of the suites
+
+# In the order in which they are measured; the start and the size come after the epochs.
+SECTIONS = {"gradient": "gradients", "epoch": "epochs", "fit": "fits", "width": "widths",
+            "threads": "threads"}
+SINCE_SUITES = {"fits", "widths"}   # files of before lack these
 
 
 def run(args, measure=None):
@@ -36,9 +44,10 @@ def run(args, measure=None):
     Parameters
     ----------
     args : argparse.Namespace
-        networks, dtype (None for both), activation, loss, quick, threads, json, plot, from_file.
+        networks, suite, dtype (None for both), activation, loss, quick, threads, json, plot,
+        from_file.
     measure : callable, optional
-        Takes the name of a function of `measure` and its options as keywords, and gives its
+        Takes the name of a task of `measure` and its options as keywords, and gives its
         results; by default in a process of its own.
 
     Returns
@@ -46,8 +55,10 @@ def run(args, measure=None):
     int
         0, or 1 if fastbp and a peer computed different things.
     """
-    if args.plot and args.threads:
-        raise ValueError("--plot draws gradients, and --threads has none")
+    planned = [] if args.from_file else list(tasks(args))
+    if args.plot and planned and not any(task == "measure" and options["networks"]
+                                         for task, options in planned):
+        raise ValueError("--plot draws gradients, and none are asked for")
     if args.plot:
         import_figure()
     for path in (*([args.json] if args.json else []), *(names(args.plot) if args.plot else [])):
@@ -57,7 +68,7 @@ def run(args, measure=None):
             document = show(replay(read(args)))
         else:
             document = show(chain.from_iterable((measure or spawn)(task, **options)
-                                                for task, options in tasks(args)))
+                                                for task, options in planned))
     except Deviation as error:
         print(f"fastbp: {error}; it is not timed", file=sys.stderr)
         return 1
@@ -71,24 +82,48 @@ def run(args, measure=None):
 
 
 def tasks(args):
-    """Pairs of a function of `measure` and its options: what the arguments ask for."""
-    networks = parse_networks(args.networks)
-    kind = _kind(args)
-    whole = not (args.quick or networks or kind != DEFAULTS)    # with epochs and the import
-    networks = networks or (QUICK if args.quick else NETWORKS)
-    for sizes, _ in networks:
+    """Pairs of a function of the measuring process and its options: what the arguments ask for."""
+    suite = chosen(args)
+    for sizes, _ in (*suite.networks, *suite.threads):
         _arguments.loss_options(args.loss, sizes[-1])      # a softmax has two outputs or more
-    common = {
-        **kind,
-        "networks": networks,
-        "dtypes": [args.dtype] if args.dtype else DTYPES,
-        "seconds": QUICK_SECONDS if args.quick else SECONDS,
-    }
-    if not args.threads:
-        yield "measure", {**common, "epochs": EPOCHS if whole else (), "with_startup": whole,
+    if suite.fits and not find_spec("sklearn"):
+        raise ImportError("fits are timed beside scikit-learn's: pip install 'fastbp[sklearn]'")
+    common = {"dtypes": [args.dtype] if args.dtype else DTYPES}
+    timed = {**common, "seconds": QUICK_SECONDS if args.quick else SECONDS}
+    if suite.networks or suite.epochs or suite.startup:
+        yield "measure", {**timed, **_kind(args), "networks": suite.networks,
+                          "epochs": suite.epochs, "with_startup": suite.startup,
                           "without": ["torch.compile"] if args.quick else []}
-    if args.threads or whole:
-        yield "measure_threads", common
+    if suite.fits:
+        yield "measure_fits", timed
+    if suite.widths:
+        yield "measure_widths", {**common, **(QUICK_WIDTHS if args.quick else {})}
+    if suite.threads:
+        yield "measure_threads", {**timed, **_kind(args), "networks": suite.threads}
+
+
+def chosen(args):
+    """The suite that the arguments ask for."""
+    if args.suite:
+        if args.networks or args.threads or _kind(args) != DEFAULTS:
+            raise ValueError("--suite says what is timed; of the other options it takes --dtype, "
+                             "--quick, --json and --plot")
+        return merged(parse_suites(args.suite))
+    networks = parse_networks(args.networks)
+    if not (args.quick or args.threads or networks or _kind(args) != DEFAULTS):
+        return SUITES["record"]
+    networks = networks or (QUICK if args.quick else NETWORKS)
+    return Suite(threads=networks) if args.threads else Suite(networks)
+
+
+def parse_suites(text):
+    """"middle,large" as a list of names of `SUITES`; "all" are all of them."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in (ALL, *SUITES):
+            raise ValueError(f"--suite has {name!r}; it should list some of {', '.join(SUITES)}, "
+                             f"or be {ALL}")
+    return list(SUITES) if ALL in names else names
 
 
 def _kind(args):
@@ -116,9 +151,9 @@ def parse_networks(text):
 def spawn(task, **options):
     """Yield what a function of `measure` yields in a process of its own.
 
-    That of `measure` starts on one core, with one thread for every library and without the
-    variables that slow one down, of which the machine's dict has an entry "unset"; that of
-    `measure_threads` with the CPUs and the environment that this process has.
+    It starts on one core, with one thread for every library and without the variables that slow one
+    down, of which the machine's dict has an entry "unset"; that of `measure_threads` with the CPUs
+    and the environment that this process has.
 
     Raises
     ------
@@ -127,7 +162,7 @@ def spawn(task, **options):
     ChildProcessError
         The process failed; it has said why on stderr.
     """
-    alone = task == "measure"
+    alone = task != "measure_threads"
     package = os.path.dirname(fastbp.__path__[0])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     unset = slowing(os.environ) if alone else {}
@@ -178,22 +213,21 @@ def show(results):
 def replay(document):
     """Yield the results of a document in the order in which they were measured."""
     yield document["machine"]
-    for name in ("gradients", "epochs"):
-        yield from document[name]
-    if document["startup"]:
-        yield document["startup"]
-    yield from document["threads"]
+    for name in SECTIONS.values():
+        yield from document.get(name, ())
+        if name == "epochs" and document["startup"]:
+            yield document["startup"]
 
 
 def read(args):
     """The document that `--json` wrote to the file that `--from` names."""
-    if (args.json or args.quick or args.threads or args.networks or args.dtype
+    if (args.json or args.quick or args.threads or args.networks or args.suite or args.dtype
             or _kind(args) != DEFAULTS):
         raise ValueError("--from prints what was measured; of the other options it takes --plot")
     with open(args.from_file, "rb") as file:
         try:
             document = json.load(file)
-            if {"machine", "startup", *SECTIONS.values()} <= document.keys():
+            if {"machine", "startup", *SECTIONS.values()} - SINCE_SUITES <= document.keys():
                 return document
         except (ValueError, AttributeError):
             pass

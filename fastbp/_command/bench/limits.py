@@ -8,6 +8,7 @@ Activations, losses and Adam are measured once for each process, by the public f
 of an element is the slope between two sizes, both in L1, so the cost of a call drops out.
 """
 
+import threading
 import time
 import timeit
 from functools import cache, partial
@@ -22,6 +23,8 @@ from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 
 FMA_ROUNDS = 10_000     # of the FMA loop, per call
+FMA_REPEATS = 100       # where it is not in rounds
+SHARED_SECONDS = 0.05   # of copying by several threads
 SLOPE_SECONDS = 0.1     # of timing for each slope
 L1_BYTES = (2**11, 2**13)   # of one of at most four arrays, at either end of a slope
 
@@ -49,9 +52,35 @@ class Loops:
                 "read_gbytes_per_s": self._moved / read * 1e-9}
 
 
+def shared_loops(dtype, n_bytes, n_threads):
+    """What `Loops` finds, the copy made by several threads at a time; reading is not measured.
+
+    Each thread copies its part of the bytes, again and again; the peak is that of one thread.
+    """
+    copies = [timing.copy_loop(n_bytes // n_threads) for _ in range(n_threads)]
+    start, copied = threading.Barrier(n_threads), []
+
+    def work(copy, moved):
+        start.wait()
+        count, begin = 0, time.perf_counter()
+        while count < timing.LEAST_ROUNDS or time.perf_counter() < begin + SHARED_SECONDS:
+            copy()
+            count += 1
+        copied.append(count * moved / (time.perf_counter() - begin))
+
+    team = [threading.Thread(target=work, args=each) for each in copies]
+    for thread in team:
+        thread.start()
+    for thread in team:
+        thread.join()
+    fma = partial(dispatch.fma_peak, dtype, FMA_ROUNDS)
+    least = min(timeit.repeat(fma, number=1, repeat=FMA_REPEATS))
+    return {"fma_peak_gflops": fma() / least * 1e-9, "copy_gbytes_per_s": sum(copied) * 1e-9}
+
+
 def limits(found, dtype, activation, loss, n_outputs):
     """The `Limits` of a row from what its `Loops` found."""
-    bandwidth = max(found["copy_gbytes_per_s"], found["read_gbytes_per_s"])
+    bandwidth = max(found["copy_gbytes_per_s"], found.get("read_gbytes_per_s", 0))
     return Limits(lanes(fastbp.get_isa(), dtype), 1e9 * found["fma_peak_gflops"], 1e9 * bandwidth,
                   activation_seconds(activation, dtype), loss_seconds(loss, n_outputs, dtype),
                   update_seconds(dtype))

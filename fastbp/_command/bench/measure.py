@@ -1,10 +1,12 @@
 """The measuring process: fastbp beside its peers on one core, and beside itself on several.
 
     measure          gradients, epochs, startup; the process is pinned to one core
+    measure_fits     fits of fastbp.sklearn, of `fits`; pinned
+    measure_widths   W-W-W-1 over W, of `widths`; pinned
     measure_threads  fastbp with 1, 2, 4, ... threads; on all CPUs it was given
 
-Both yield dicts. Run as a module this is the process of `command.spawn`: the name of one of the two
-and its options as one JSON argument, results as JSON lines on stdout.
+All yield dicts. Run as a module this is the process of `command.spawn`: the name of one of them and
+its options as one JSON argument, results as JSON lines on stdout.
 
 Why a process: a BLAS reads its number of threads when it is loaded, and JAX sizes its pool by the
 affinity then. More threads than CPUs would wait for each other, so this process starts with the
@@ -27,18 +29,19 @@ import fastbp
 from fastbp._arguments import DEFAULTS
 from fastbp._command.bench import networks
 from fastbp._command.bench.bound import gradient_bound, step_bound
+from fastbp._command.bench.fits import measure_fits
 from fastbp._command.bench.gradients import OF_PEERS
-from fastbp._command.bench.limits import Loops, limits, throughputs
+from fastbp._command.bench.limits import Loops, limits, shared_loops, throughputs
 from fastbp._command.bench.networks import n_params
 from fastbp._command.bench.peers import compiles, installed
 from fastbp._command.bench.startup import startup
 from fastbp._command.bench.timing import (
-    disturbance,
     memory_bandwidth,
-    summary,
+    summaries,
     undisturbed,
 )
 from fastbp._command.bench.verify import Deviation, verify, verify_epoch
+from fastbp._command.bench.widths import measure_widths
 from fastbp._command.machine import machine
 from fastbp._command.problems import problem
 
@@ -104,13 +107,6 @@ def _compared(sizes, batch, dtype, times):
             "ratios": ratios}
 
 
-def _summaries(names, samples, per=1, alone=True):
-    """Summaries of seconds per call, in microseconds per unit; a call has `per` units."""
-    return {name: {**summary(taken, 1e6 / per), **({"core_share": taken.share} if alone else {}),
-                   "disturbed": disturbance(taken, alone) > 1}
-            for name, taken in zip(names, samples, strict=True)}
-
-
 def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", loss="bce"):
     """Verify and time the gradient of one network; a dict for JSON."""
     net, X, y = problem(sizes, batch, dtype, 0, activation, loss)
@@ -119,7 +115,7 @@ def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", los
     loops = Loops(dtype, net.params.nbytes)
     calls = [*(side.call for side in sides.values()), *loops.calls]
     samples, attempts = undisturbed(calls, seconds, len(sides))
-    result = _compared(sizes, batch, dtype, _summaries(sides, samples[:len(sides)]))
+    result = _compared(sizes, batch, dtype, summaries(sides, samples[:len(sides)]))
     found = loops.found(samples[len(sides):])
     flops = networks.gradient_flops(sizes, batch)
     n_bytes = networks.least_bytes(sizes, batch, dtype)
@@ -144,7 +140,7 @@ def time_epoch(sizes, batch, dtype, seconds, peers):
     loops = Loops(dtype, n_params(sizes) * np.dtype(dtype).itemsize)
     calls = [*(side.call for side in sides.values()), *loops.calls]
     samples, attempts = undisturbed(calls, seconds, len(sides))
-    times, found = _summaries(sides, samples[:len(sides)], steps), loops.found(samples[len(sides):])
+    times, found = summaries(sides, samples[:len(sides)], steps), loops.found(samples[len(sides):])
     bound = step_bound(sizes, batch, networks.EPOCH_ROWS, dtype,
                        limits(found, dtype, **DEFAULTS, n_outputs=sizes[-1]))
     return {"kind": "epoch", **_compared(sizes, batch, dtype, times), "attempts": attempts,
@@ -172,16 +168,24 @@ def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce")
                             "thread")
     calls = [call] * len(setups)        # one network: another would lie elsewhere in the caches
     samples, attempts = undisturbed(calls, seconds, len(calls), setups.values(), alone=False)
-    times = _summaries(setups, samples, alone=False)
+    times = summaries(setups, samples, alone=False)
     result = _compared(sizes, batch, dtype, times)
     speedups = {name: 1 / ratio for name, ratio in result.pop("ratios").items()}
-    return {"kind": "threads", **result, "attempts": attempts, "speedups": speedups}
+    found = shared_loops(dtype, net.params.nbytes, cpus)
+    bound = gradient_bound(sizes, batch, dtype, limits(found, dtype, activation, loss, sizes[-1]),
+                           cpus)
+    return {"kind": "threads", **result, "attempts": attempts, "speedups": speedups, **found,
+            "bound": bound, "fraction_of_bound": bound["us"] / times[str(cpus)]["median_us"]}
+
+
+TASKS = {function.__name__: function for function in
+         (measure, measure_fits, measure_widths, measure_threads)}
 
 
 def _main():
     task, options = json.loads(sys.argv[1])
     try:
-        for result in {"measure": measure, "measure_threads": measure_threads}[task](**options):
+        for result in TASKS[task](**options):
             print(json.dumps(result), flush=True)
     except Deviation as error:
         print(json.dumps({"kind": "deviation", "message": str(error)}), flush=True)

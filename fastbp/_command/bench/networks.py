@@ -1,6 +1,6 @@
-"""The networks and batches that are timed, their operations, and the bytes that they must move."""
+"""What is timed: suites of networks and batches, their operations, the bytes they have to move."""
 
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,36 @@ NETWORKS = (
 )
 EPOCHS = (((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((30, 64, 64, 1), 32), ((784, 128, 64, 1), 128))
 
-EPOCH_ROWS = 1280       # rows of the data set of an epoch
+
+
+class Suite(NamedTuple):
+    """What is timed together: (layer sizes, batch size) pairs, and whether the rest is."""
+
+    networks: tuple = ()    # gradients
+    epochs: tuple = ()      # steps of Adam
+    threads: tuple = ()     # gradients on 1, 2, 4, ... threads
+    startup: bool = False
+    fits: bool = False      # of scikit-learn's interface, `fits.FITS`
+    widths: bool = False    # W-W-W-1 over W
+
+
+LARGE = (((784, 512, 512, 1), 256), ((1024, 1024, 1024, 1), 512), ((2048, 2048, 2048, 1), 1024))
+SUITES = {
+    "record": Suite(NETWORKS, EPOCHS, NETWORKS, startup=True),
+    "widths": Suite(widths=True),
+    "tiny": Suite((((2, 8, 8, 1), 1), ((8, 8, 8, 1), 128), ((16, 16, 16, 1), 128)),
+                  (((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((5, 12, 12, 1), 20))),
+    "middle": Suite((((64, 64, 64, 1), 128), ((128, 128, 128, 1), 128), ((256, 256, 256, 1), 128),
+                     ((100, 100, 100, 1), 200), ((30, 64, 64, 1), 256), ((50, 100, 50, 1), 200),
+                     ((200, 300, 100, 1), 150))),
+    "large": Suite(LARGE),
+    "few-rows": Suite((((600, 300, 100, 1), 2), ((1024, 1024, 1024, 1), 1),
+                       ((1024, 1024, 1024, 1), 8))),
+    "fits": Suite(fits=True),
+    "threads": Suite(threads=(((1024, 1024, 1024, 1), 1), *LARGE)),
+}
+
+EPOCH_ROWS = 1280       # of the data set of an epoch
 EPOCH_LR = 1e-5         # small: the network stays near its start, and the work the same
 BETAS, EPS = (0.9, 0.999), 1e-8     # Adam's defaults in all libraries
 
@@ -28,6 +57,13 @@ class Side(NamedTuple):
 
     call: object
     flat: object
+
+
+def merged(names):
+    """One suite of those that are named, each network once."""
+    fields = zip(*(SUITES[name] for name in names), strict=True)
+    return Suite(*(tuple(dict.fromkeys(chain(*field))) if isinstance(field[0], tuple)
+                   else any(field) for field in fields))
 
 
 def name(sizes):

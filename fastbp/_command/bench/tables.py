@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 from fastbp._arguments import DEFAULTS
 from fastbp._command.bench.timing import LARGEST_SPREAD, spread
+from fastbp._command.bench.widths import LIMIT, n_above, worst
 
 WIDTH = 100
 SLOWER = "!"            # after a ratio below 1
@@ -24,8 +25,13 @@ TITLES = {
                 "and the least of these; GFLOP/s of the products and their share of the\nFMA peak; "
                 "below each time half the distance of its quartiles",
     "epoch": "µs per training step with Adam: the same columns",
-    "threads": "µs per gradient on one thread; speed-up over it for each number of threads "
-               f"({SLOWER} below 1,\n{DISTURBED} disturbed); half the distance of the quartiles",
+    "fit": "fits of 20 epochs by fastbp.sklearn and scikit-learn, µs per step: the same columns",
+    "width": "µs per gradient of W-W-W-1, at the W with the largest ratio to the straight line "
+             "between the\nneighbouring multiples of the vector; the number of W where it is above "
+             f"{LIMIT}",
+    "threads": "µs per gradient on one thread; `bound` is that of all threads, below it its share "
+               "of their time;\nspeed-up over one thread for each number of threads "
+               f"({SLOWER} below 1, {DISTURBED} disturbed); half the distance\nof the quartiles",
 }
 
 
@@ -70,15 +76,20 @@ def megabytes(n_bytes):
 
 def columns(result):
     """Pairs of a heading and a width for rows like that of `result`."""
+    if result["kind"] == "width":
+        return [("activation", 10), ("batch", 5), ("fp", 3), ("widths", 7), ("W", 4), ("µs", 7),
+                ("bound", 6), ("ratio", 6), ("above", 5)]
     peers = [(HEADINGS.get(name, name), 7) for name in _compared(result)]
     bound = [("bound", 6)] if "bound" in result else []     # files of before have none
     last = {"gradient": [("least", 5), ("GFLOP/s", 7), ("peak", 4)],
-            "epoch": [("least", 5)], "threads": []}[result["kind"]]
+            "epoch": [("least", 5)]}.get(result["kind"], [])
     return [("network", 16), ("batch", 5), ("fp", 3), ("µs", 7), *bound, *peers, *last]
 
 
 def cells(result):
     """A pair of strings for each of `columns`, the second one below the first."""
+    if result["kind"] == "width":
+        return _width_cells(result)
     times, ratios = result["times"], _compared(result)
     own, *_ = times
     found = [(result["network"], ""), (str(result["batch"]), ""),
@@ -86,18 +97,32 @@ def cells(result):
              (time_cell(times[own]), _spread_cell(times[own])), *_bound_cells(result),
              *((ratio_cell(ratios[name], times[name]), _spread_cell(times[name]))
                for name in ratios)]
-    last = [] if result["kind"] == "threads" else [three_digits(min(ratios.values()))]
+    several = result["kind"] in ("gradient", "epoch")
+    last = [three_digits(min(ratios.values()))] if several else []
     if result["kind"] == "gradient":
         last += [three_digits(result["gflops"]), percent(result["fraction_of_peak"])]
     return [*found, *((cell, "") for cell in last)]
 
 
 def _bound_cells(result):
-    """The bound in microseconds, and below it how much of the median it is."""
+    """The bound of a row that has one, and how much of the time it is."""
     if "bound" not in result:
         return []
-    us = result["bound"]["us"]
-    return [(three_digits(us) if us >= 0.01 else f"{us:.4f}", percent(result["fraction_of_bound"]))]
+    return [_bound_cell(result["bound"]["us"], result["fraction_of_bound"])]
+
+
+def _bound_cell(us, fraction):
+    return three_digits(us) if us >= 0.01 else f"{us:.4f}", percent(fraction)
+
+
+def _width_cells(result):
+    """The width with the largest ratio of a curve."""
+    (i,), widths = worst(result), result["widths"]
+    us, bound = result["us"][i], result["bounds_us"][i]
+    line = [result["activation"], str(result["batch"]), short_dtype(result["dtype"]),
+            f"{widths[0]}-{widths[-1]}", str(widths[i]), three_digits(us)]
+    return [*((cell, "") for cell in line), _bound_cell(bound, bound / us),
+            (f"{result['ratios'][i]:.3f}", ""), (str(n_above(result)), "")]
 
 
 def _spread_cell(times):
@@ -119,7 +144,8 @@ def warnings(document):
     if unset:
         yield (f"{', '.join(unset)} would slow a peer down and was left out; what else you start "
                "from here has it")
-    results = [*document["gradients"], *document["epochs"], *document["threads"]]
+    results = [result for name in ("gradients", "epochs", "fits", "threads")
+               for result in document.get(name, ())]
     n_disturbed = sum(disturbed(times) for result in results for times in result["times"].values())
     if n_disturbed:
         yield (f"{n_disturbed} of the medians ({DISTURBED}) were disturbed: they have more than "

@@ -123,6 +123,13 @@ def summary(samples, unit=1e6, suffix="us"):
             f"least_{suffix}": min(samples) * unit, "rounds": len(samples)}
 
 
+def summaries(names, samples, per=1, alone=True):
+    """Of seconds per call, in microseconds per unit of which a call has `per`."""
+    return {name: {**summary(taken, 1e6 / per), **({"core_share": taken.share} if alone else {}),
+                   "disturbed": disturbance(taken, alone) > 1}
+            for name, taken in zip(names, samples, strict=True)}
+
+
 def copy_loop(n_bytes):
     """A call that copies `n_bytes` or a few more, and the bytes it reads and writes."""
     source = np.ones(max(n_bytes, LEAST_COPY) // 8 + 1)
