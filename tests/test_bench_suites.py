@@ -162,6 +162,7 @@ def test_fits(dtype):
     with fits.quiet():
         model = fits.estimator("fastbp", CASE, 0).fit(*_rows(dtype))
     assert model.coefs_[0].dtype == dtype and model.n_iter_ == 3
+    assert fits.loss_of(model) == "bce"
 
 
 def _rows(dtype):
@@ -173,6 +174,14 @@ def test_fits_that_score_lower_are_not_timed():
     fits.verify_scores({"fastbp": np.array([0.9, 0.8]), "scikit-learn": np.array([0.8, 0.9])})
     with pytest.raises(verify.Deviation, match="scores are lower"):
         fits.verify_scores({"fastbp": np.array([0.8, 0.81]), "scikit-learn": np.array([0.9, 0.9])})
+
+
+@pytest.mark.parametrize(("data", "loss"), [("digits", "softmax"), ("diabetes", "squared_error")])
+def test_losses_of_fits(data, loss):
+    pytest.importorskip("sklearn")
+    case = CASE._replace(data=data, epochs=1)
+    with fits.quiet():
+        assert fits.loss_of(fits.estimator("fastbp", case, 0).fit(*fits.data(data))) == loss
 
 
 def test_sizes_of_fits():

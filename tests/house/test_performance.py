@@ -66,6 +66,17 @@ def test_where_a_peer_is_faster_is_said(document):
     assert "| 0.954! |" in text
 
 
+def test_bounds_have_columns(document):
+    """Of a file that has them, in place of the roofline; in the table of the epochs too."""
+    gradients, epochs = document["gradients"], document["epochs"]
+    assert ("of roofline" in performance.gradient_table(gradients)) != ("bound" in gradients[0])
+    for result in (*gradients, *epochs):
+        result |= {"bound": {"us": 1.25}, "fraction_of_bound": 0.67}
+    for text in (performance.gradient_table(gradients), performance.epoch_table(epochs)):
+        assert text.splitlines()[0].endswith("| bound µs | of bound |")
+        assert all(line.endswith("| 1.25 | 67% |") for line in text.splitlines()[2:])
+
+
 @pytest.mark.parametrize(("added", "size", "words"), [
     (29.0, 1_900_000, "2 MB"), (31.0, 1_900_000, "the first is exceeded"),
     (29.0, 2_100_000, "the second is exceeded")])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastbp._arguments import LOSSES
 from fastbp._command.bench import networks
 from fastbp._command.bench.bound import step_bound
 from fastbp._command.bench.limits import Loops, limits
@@ -87,6 +88,12 @@ def estimator(side, case, seed, dtype=None):
         max_iter=case.epochs, n_iter_no_change=np.inf, random_state=seed, **params)
 
 
+def loss_of(model):
+    """The name of the loss of a fitted estimator, which goes with its output."""
+    (loss,) = (loss for loss in LOSSES.values() if loss.sklearn == model.out_activation_)
+    return loss.name
+
+
 def scores(side, case, X, y, dtype=None):
     """On held-out rows, one for each seed."""
     from sklearn.model_selection import train_test_split
@@ -125,12 +132,12 @@ def time_fit(case, dtype, seconds):
     with quiet():
         found = {side: scores(side, case, X, y) for side in SIDES}
         verify_scores(found)
+        loss = loss_of(estimator("fastbp", case, 0).fit(X, y))
         calls = [lambda side=side: estimator(side, case, 0).fit(X, y) for side in SIDES]
         samples, attempts = undisturbed([*calls, *loops.calls], seconds, len(SIDES))
     times = summaries(SIDES, samples[:len(SIDES)], steps)
     own, theirs = (times[side]["median_us"] for side in SIDES)
     machine_can = loops.found(samples[len(SIDES):])
-    loss = "bce" if sizes[-1] == 1 else "softmax"
     bound = step_bound(sizes, case.batch, len(X), dtype,
                        limits(machine_can, dtype, case.activation, loss, sizes[-1]))
     return {"kind": "fit", "data": case.data, "network": networks.name(sizes),

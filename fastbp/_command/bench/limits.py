@@ -5,7 +5,9 @@ The loops of `Loops` take part in the rounds of a row: fused multiply-adds in re
 works on. The best sample of each counts, and the better bandwidth of the two.
 
 Activations, losses and Adam are measured once for each process, by the public functions: the time
-of an element is the slope between two sizes, both in L1, so the cost of a call drops out.
+of an element is the slope between two sizes, both in L1, so the cost of a call drops out. That of a
+loss has the check of y and the sum of the losses in it, as `backprop` has; `train_epoch` checks y
+once, and sums on request.
 """
 
 import threading

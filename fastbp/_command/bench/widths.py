@@ -16,7 +16,7 @@ import timeit
 import numpy as np
 
 import fastbp
-from fastbp._arguments import ACTIVATIONS
+from fastbp._arguments import ACTIVATIONS, DEFAULTS
 from fastbp._command.bench.bound import gradient_bound, lanes
 from fastbp._command.bench.gradients import by_fastbp, by_numpy
 from fastbp._command.bench.limits import Loops, limits
@@ -88,7 +88,7 @@ def curve(widths, batch, dtype, activation, rounds):
     times = least_times([*calls, *loops.calls], rounds)
     us = dict(zip(needed, (1e6 * t for t in times[:len(needed)]), strict=True))
     found = loops.found([[t] for t in times[len(needed):]])
-    given = limits(found, dtype, activation, "bce", 1)
+    given = limits(found, dtype, activation, DEFAULTS["loss"], n_outputs=1)
     return {"kind": "width", "dtype": dtype, "activation": activation, "batch": batch,
             "widths": list(widths), "us": [us[width] for width in widths],
             "ratios": [us[width] / line(us, width, vector) for width in widths],
