@@ -117,22 +117,16 @@ PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return (vec)_mm256_masklo
 PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) { _mm256_maskstore_pd(p, TAIL(n), (__m256d)x); }
 #endif
 #else
-/* A loop, called: inlined into every row of every tile it would be half of the variant. */
-#define CALLED static __attribute__((noinline, unused))
-CALLED vec load_part(const real *p, Py_ssize_t n) {
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) {
+    if (n == VL) return load(p);
     real lanes[VL] = {0};
     for (Py_ssize_t i = 0; i < n; i++) lanes[i] = p[i];
     return load(lanes);
 }
-CALLED void store_part(real *p, vec x, Py_ssize_t n) {
+PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) {
     real lanes[VL];
     store(lanes, x);
     for (Py_ssize_t i = 0; i < n; i++) p[i] = lanes[i];
-}
-PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return n == VL ? load(p) : load_part(p, n); }
-PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) {
-    if (n == VL) store(p, x);
-    else store_part(p, x, n);
 }
 #endif
 
