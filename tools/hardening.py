@@ -27,12 +27,14 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "hardening.json"
 THREADS = ("safety/test_concurrency", "safety/test_threads", "bits/test_l1_threads",
            "bits/test_n5_threads",
-           "api/test_network", "api/test_layers", "api/test_epoch", "api/test_optimisers")
+           "api/test_network", "api/test_layers", "api/test_layers_loss", "api/test_epoch",
+           "api/test_optimisers", "api/test_optimiser_state")
 # tests of scikit-learn or safetensors, which have no wheels for a Python 3.13 without GIL
 NO_WHEELS = ("--ignore=tests/sklearn",
              *(f"--ignore=tests/{name}.py" for name in (
                  "command/test_command", "command/test_datasets", "command/test_models",
-                 "command/test_properties_files", "command/test_bench", "command/test_peers",
+                 "command/test_properties_files", "command/test_bench", "command/test_bench_output",
+                 "command/test_peers",
                  "api/test_calls", "api/test_copies", "api/test_numbers", "api/test_stubs",
                  "api/test_tables", "safety/test_error_state", "house/test_docs")),
              "--deselect=tests/exactness/test_twins.py::test_options_stay_with_the_network")

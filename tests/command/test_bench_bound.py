@@ -22,7 +22,7 @@ LARGE = (1024, 256, 1)      # 2 x 1 MiB of parameters and gradient: out of `IN_C
 
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch):
-    monkeypatch.setattr(timing, "SAMPLE", 1e-4)
+    monkeypatch.setattr(timing, "SAMPLE_SECONDS", 1e-4)
     monkeypatch.setattr(limits, "SLOPE_SECONDS", 0.01)
 
 

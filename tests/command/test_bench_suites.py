@@ -34,7 +34,7 @@ def arguments(**options):
 
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch):
-    monkeypatch.setattr(timing, "SAMPLE", 1e-4)
+    monkeypatch.setattr(timing, "SAMPLE_SECONDS", 1e-4)
     monkeypatch.setattr(timing, "LARGE_COPY", 2**20)
     monkeypatch.setattr(limits, "SLOPE_SECONDS", 0.01)
     monkeypatch.setattr(limits, "SHARED_SECONDS", 0.001)
