@@ -106,7 +106,7 @@ MAY_IMPORT = {
     "_twin": ("_twin", "_arguments"),
     "reference": ("_twin", "_arguments"),
     "_command": ("", "_command", "_arguments", "_files", "_random", "_kernels.dispatch", "io",
-                 "datasets", *TWINS),
+                 "datasets", "sklearn", *TWINS),
     "sklearn": ("", "sklearn", "_arguments"),
     "torch": ("torch", "_unchecked", *BELOW),
     "io": ("", "_arguments", "_files"),

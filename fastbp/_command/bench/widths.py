@@ -26,7 +26,7 @@ from fastbp._command.machine import machine
 from fastbp._command.problems import problem
 
 LIMIT = 1.12                    # a ratio above it is an unlucky width
-SAMPLE = 0.0005                 # seconds a sample lasts at least
+SAMPLE_SECONDS = 0.0005         # a sample lasts that long at least
 ROUNDS = 30
 WIDTHS, BATCHES = range(4, 301), (16, 50, 128, 200)
 
@@ -64,7 +64,7 @@ def call(width, batch, dtype, activation):
 def least_times(calls, rounds):
     """Seconds per call, the least sample of each of `calls` in turns."""
     timers = [timeit.Timer(each) for each in calls]
-    counts = [max(1, int(SAMPLE / min(timer.repeat(3, 1)))) for timer in timers]
+    counts = [max(1, int(SAMPLE_SECONDS / min(timer.repeat(3, 1)))) for timer in timers]
     times = [float("inf")] * len(timers)
     for _ in range(rounds):
         for i, (timer, count) in enumerate(zip(timers, counts, strict=True)):
