@@ -2,6 +2,8 @@ from fastbp._layers cimport Layers
 
 
 cdef class UncheckedLayers(Layers):
+    # two for each layer, or an error with the name
+    cdef int check_addresses(self, str name, list given) except -1
     cdef object _empty(self, int ndim, Py_ssize_t rows, Py_ssize_t columns)
     cpdef list new_grads(self)
     cpdef object forward_at(self, list params, Py_ssize_t X, Py_ssize_t n, bint keep)

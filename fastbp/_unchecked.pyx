@@ -6,6 +6,8 @@ Those of the parameters are a list, W_1, b_1, W_2, b_2, ..., and so are those of
 loss; what a pass computes is in new arrays.
 """
 
+from fastbp import _arguments
+
 cimport numpy as cnp
 
 from fastbp._engine.arrays cimport data
@@ -24,8 +26,7 @@ cdef class UncheckedLayers(Layers):
 
     cpdef list new_grads(self):
         """Memory for dW_1, db_1, dW_2, ..., in the layout of the weights."""
-        if self.workspace is None:
-            raise RuntimeError("Layers.__init__ was not called")
+        self._check_made()
         cdef const Shape* s = self.workspace.shape
         cdef Py_ssize_t l
         cdef list grads = []
@@ -37,6 +38,12 @@ cdef class UncheckedLayers(Layers):
             grads.append(self._empty(1, s.sizes[l + 1], 0))
         return grads
 
+    cdef int check_addresses(self, str name, list given) except -1:
+        self._check_made()
+        if len(given) != 2 * self.workspace.shape.n_layers:
+            raise _arguments.addresses(name, len(given), 2 * self.workspace.shape.n_layers)
+        return 0
+
     cdef object _empty(self, int ndim, Py_ssize_t rows, Py_ssize_t columns):
         cdef cnp.npy_intp[2] shape = [rows, columns]
         return cnp.PyArray_EMPTY(ndim, shape, self.arrays.typenum, 0)
@@ -44,6 +51,7 @@ cdef class UncheckedLayers(Layers):
     cpdef object forward_at(self, list params, Py_ssize_t X, Py_ssize_t n, bint keep):
         """E1: h_L (n, n_outputs)."""
         cdef Workspace ws = self.workspace
+        self.check_addresses("params", params)
         out = self._empty(2, n, ws.shape.sizes[ws.shape.n_layers])
         ws = ws if keep else self.passes.lease()
         try:
@@ -59,6 +67,7 @@ cdef class UncheckedLayers(Layers):
         """E5, E6 after a `forward_at` of the same that kept: dL/dX and [dW_1, db_1, ...], or None.
         """
         cdef Workspace ws = self.workspace
+        self.check_addresses("params", params)
         dX = self._empty(2, n, ws.shape.sizes[0]) if wants_X else None
         grads = self.new_grads() if wants_params else None
         bind_addresses(ws, params)
@@ -74,6 +83,8 @@ cdef class UncheckedLayers(Layers):
 
         The divisor is 0 for "mean".
         """
+        self.check_addresses("params", params)
+        self.check_addresses("grads", grads)
         self._enter()
         try:
             self._choose_loss(loss, pos_weight, class_weight, label_smoothing)

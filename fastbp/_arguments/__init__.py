@@ -46,6 +46,7 @@ from .descriptors import ACTIVATIONS, DEFAULTS, LOSSES, OUTPUTS, ActivationName,
 from .losses import LossOptions, loss_options
 from .networks import (
     activations,
+    addresses,
     labels,
     last_activation,
     layer_arrays,

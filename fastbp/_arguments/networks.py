@@ -129,3 +129,9 @@ def labels(name, value, n):
         twice = next(each for i, each in enumerate(names) if each in names[:i])
         raise ValueError(f"{name} has {twice!r} twice; its names should differ")
     return names
+
+
+def addresses(name, count, wanted):
+    """The error of a list of addresses that is too short or too long."""
+    return ValueError(f"{name} has {count} addresses; it should have {wanted}, one for each "
+                      "layer's weights and one for its biases")

@@ -56,6 +56,6 @@ cdef void bind_flat(Workspace ws, const char* params, char* grad) noexcept nogil
 # Lists of arrays of each layer
 cdef void bind_arrays(Workspace ws, list weights, list biases)
 cdef void bind_grad_arrays(Workspace ws, list dW, list db)      # None: no gradient
-# Lists of addresses, W_1, b_1, W_2, ...
+# Lists of addresses, W_1, b_1, W_2, ..., as many as there are
 cdef int bind_addresses(Workspace ws, list params) except -1
 cdef int bind_grad_addresses(Workspace ws, list grads) except -1

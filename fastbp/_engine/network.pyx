@@ -197,8 +197,6 @@ cdef void bind_grad_arrays(Workspace ws, list dW, list db):
 
 cdef int bind_addresses(Workspace ws, list params) except -1:
     cdef Py_ssize_t l
-    if ws is None or len(params) != 2 * ws.shape.n_layers:
-        raise ValueError("params should be the addresses of each layer's W and b")
     for l in range(ws.shape.n_layers):
         ws.layers[l].W = <char*> <Py_ssize_t> params[2 * l]
         ws.layers[l].b = <char*> <Py_ssize_t> params[2 * l + 1]
@@ -207,8 +205,6 @@ cdef int bind_addresses(Workspace ws, list params) except -1:
 
 cdef int bind_grad_addresses(Workspace ws, list grads) except -1:
     cdef Py_ssize_t l
-    if len(grads) != 2 * ws.shape.n_layers:
-        raise ValueError("grads should be the addresses of each layer's dW and db")
     for l in range(ws.shape.n_layers):
         ws.layers[l].dW = <char*> <Py_ssize_t> grads[2 * l]
         ws.layers[l].db = <char*> <Py_ssize_t> grads[2 * l + 1]

@@ -11,7 +11,7 @@ import os
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
-from fastbp._kernels.table cimport KernelTable
+from fastbp._kernels.table cimport TABLE_VERSION, KernelTable
 
 cdef extern from *:
     """
@@ -107,10 +107,24 @@ def get_isa():
     return active_isa
 
 
+cdef int first_missing(const KernelTable* table) noexcept:
+    """Which of the functions is not there; -1 if all are."""
+    cdef void* const* functions = <void* const*> &table.activate
+    cdef int i, n = <int> ((<const char*> (table + 1) - <const char*> functions) // sizeof(void*))
+    for i in range(n):
+        if functions[i] == NULL:
+            return i
+    return -1
+
+
 cdef const KernelTable* load_table(str isa, str dtype) except NULL:
     cdef const KernelTable* table
     module = importlib.import_module(f"fastbp._kernels.{isa}_{dtype}")
     table = <const KernelTable*> PyCapsule_GetPointer(module.table, "fastbp.KernelTable")
+    if (table.version != TABLE_VERSION or table.size != sizeof(KernelTable)
+            or first_missing(table) >= 0):
+        raise ImportError(f"{module.__file__} was compiled for another version of the kernels' "
+                          "table, or lacks a kernel; reinstall with `pip install .`")
     if table.isa.decode() != isa or table.itemsize != (4 if dtype == "float32" else 8):
         raise ImportError(f"{module.__file__} was compiled for {table.isa.decode()}; "
                           "reinstall with `pip install .`")

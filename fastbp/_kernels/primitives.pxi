@@ -6,7 +6,8 @@
 from libc.math cimport INFINITY, frexp
 
 from fastbp._kernels.table cimport (
-    EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TANH, Activation, KernelTable, Target,
+    EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TABLE_VERSION, TANH, Activation, KernelTable,
+    Target,
 )
 
 cdef extern from "simd.h" nogil:

@@ -26,11 +26,16 @@ ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void*
 
 cdef enum:
     CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
+    TABLE_VERSION = 1       # of this struct: another one has another meaning, or another order
 
 ctypedef struct KernelTable:
+    int version             # TABLE_VERSION and sizeof(KernelTable) when it was compiled
+    Py_ssize_t size
     const char* isa
     Py_ssize_t itemsize
     Py_ssize_t vector_bytes
+
+    # From here on there are pointers to functions alone.
 
     # E1, E4 h, dh <- act(z), act'(z), any shape, flat; dh may be NULL, h may be z
     void (*activate)(void* h, void* dh, const void* z, Activation activation,

@@ -13,6 +13,7 @@ include "bound.pxi"
 
 cdef KernelTable TABLE
 
+TABLE.version, TABLE.size = TABLE_VERSION, sizeof(KernelTable)
 TABLE.isa = ISA
 TABLE.itemsize = sizeof(real)
 TABLE.vector_bytes = sizeof(vec)

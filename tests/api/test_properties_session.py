@@ -159,7 +159,8 @@ class Session(RuleBasedStateMachine):
         saved = self.optimizer.state_dict()
         wrong = {**saved, "t": -1}
         judged(lambda: self.optimizer.load_state_dict(wrong), FAULTY)
-        self.optimizer.load_state_dict(saved)
+        finite = all(np.isfinite(a).all() for a in saved.values() if isinstance(a, np.ndarray))
+        judged(lambda: self.optimizer.load_state_dict(saved), () if finite else FAULTY)
 
     @invariant()
     def agree(self):
