@@ -20,7 +20,7 @@ from fastbp._engine.epoch cimport BatchLoss, permutation, reserve_epoch, run_epo
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
 from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport Architecture, Workspace, bind_flat
-from fastbp._engine.plan cimport Batch, Shape, asked_threads
+from fastbp._engine.plan cimport Batch, Shape, asked_threads, threads_for
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport Loss
@@ -625,7 +625,8 @@ cdef class MLP(Copied):
         cdef Batch batch = p.batch
         cdef Memory* gathered
         batch.order = <const Py_ssize_t*> data(order)
-        gathered = reserve_epoch(ws, &batch, size, self.n_params, p.l2, self.asked)
+        cdef int threads = threads_for(self.shape, size, 3, self.asked)
+        gathered = reserve_epoch(ws, &batch, size, self.n_params, p.l2, threads)
         try:
             bind_flat(ws, data(self.flat), data(self.slope))
             if acquire(&optimizer.busy):
@@ -633,7 +634,7 @@ cdef class MLP(Copied):
             try:
                 optimizer.prepare(self.n_params, self.dtype)
                 return run_epoch(ws, &batch, &optimizer.rule, p.n, size, self.n_params, p.l2,
-                                 self.asked, <BatchLoss*> data(batch_losses))
+                                 threads, <BatchLoss*> data(batch_losses))
             finally:
                 release(&optimizer.busy)
         finally:

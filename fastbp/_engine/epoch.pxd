@@ -28,12 +28,13 @@ ctypedef struct BatchLoss:      # of a mini-batch before its update, per unit of
     double penalty
 
 # All that an epoch in mini-batches of `size` allocates: what the samples of a block are gathered
-# into, for `put_back`, or NULL where the batch has no order
+# into, for `put_back`, or NULL where the batch has no order. Python may run between this and the
+# epoch, and change how many threads a call should have: both take the number decided before
 cdef Memory* reserve_epoch(Workspace ws, Batch* batch, Py_ssize_t size, Py_ssize_t n_params,
-                           double l2, int asked) except? NULL
+                           double l2, int threads) except? NULL
 # After it, one pass over n samples in mini-batches of `size`; the loss per unit of weight. Writes
 # one element of `batch_losses` for each mini-batch of some weight, if it is not NULL
 cdef double run_epoch(Workspace ws, const Batch* batch, Rule* rule, Py_ssize_t n, Py_ssize_t size,
-                      Py_ssize_t n_params, double l2, int asked,
+                      Py_ssize_t n_params, double l2, int threads,
                       BatchLoss* batch_losses) except? -1
 cdef object permutation(Py_ssize_t n, source)

@@ -18,7 +18,6 @@ from fastbp._engine.gradient cimport add_gradient
 from fastbp._engine.memory cimport borrow
 from fastbp._engine.plan cimport (
     BLOCK_ROWS, Frame, Pass, Plan, Shape, Step, add_alone, add_lines, begin, carry_out, end_phase,
-    threads_for,
 )
 from fastbp._engine.samples cimport gathered_bytes
 from fastbp._engine.sums cimport add_penalties, clear, penalty_of, tree
@@ -48,8 +47,7 @@ cdef long key_of(const Batch* batch, double l2) noexcept:
 
 
 cdef Memory* reserve_epoch(Workspace ws, Batch* batch, Py_ssize_t size, Py_ssize_t n_params,
-                           double l2, int asked) except? NULL:
-    cdef int threads = threads_for(ws.shape, size, 3, asked)
+                           double l2, int threads) except? NULL:
     cdef Py_ssize_t rows = min(size, <Py_ssize_t> BLOCK_ROWS * threads)
     cdef long key = key_of(batch, l2)
     cdef Plan* plan = ws.plan_for(key, rows)
@@ -64,9 +62,8 @@ cdef Memory* reserve_epoch(Workspace ws, Batch* batch, Py_ssize_t size, Py_ssize
 
 
 cdef double run_epoch(Workspace ws, const Batch* batch, Rule* rule, Py_ssize_t n, Py_ssize_t size,
-                      Py_ssize_t n_params, double l2, int asked,
+                      Py_ssize_t n_params, double l2, int threads,
                       BatchLoss* batch_losses) except? -1:
-    cdef int threads = threads_for(ws.shape, size, 3, asked)
     cdef const Plan* plan = ws.plan_for(key_of(batch, l2),
                                         min(size, <Py_ssize_t> BLOCK_ROWS * threads))
     cdef Epoch epoch = Epoch(rule, n_params, 0, 0, batch_losses)

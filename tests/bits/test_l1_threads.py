@@ -6,6 +6,7 @@ safety/test_threads.py.
 """
 
 import numpy as np
+import pytest
 from all_pairs import all_pairs
 from bits import EVERY_KIND, THREADS, everything, name_of, network, same_bits, samples
 from record import needs_fma, recorded, training_digests
@@ -139,3 +140,28 @@ def test_epoch(isa, dtype, make, options):
     expected = results(1)
     for threads in MORE:
         assert all(map(same_bits, results(threads), expected)), threads
+
+
+@pytest.mark.parametrize("n", [256, 600])
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_number_that_changes_while_an_epoch_begins(n, chosen):
+    """Python runs between the reservation of memory and the pass: its count is the first one."""
+    class Changing(SGD):
+        def _check_dtype(self, dtype):
+            if chosen:
+                net.n_threads = 3
+            else:
+                fastbp.set_num_threads(3)
+
+    before = fastbp.get_num_threads()
+    X = np.random.default_rng(0).standard_normal((n, 300)).astype("float32")
+    y, sizes = np.zeros(n), (300, 600, 600, 1)
+    twin = MLP(sizes, seed=0, n_threads=1)
+    expected = twin.train_epoch(X, y, SGD(), batch_size=n, shuffle=False)
+    net = MLP(sizes, seed=0, n_threads=1 if chosen else None)
+    fastbp.set_num_threads(1)
+    try:
+        assert net.train_epoch(X, y, Changing(), batch_size=n, shuffle=False) == expected
+    finally:
+        fastbp.set_num_threads(before)
+    assert same_bits(net.params, twin.params)
