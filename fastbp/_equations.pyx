@@ -561,10 +561,11 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         X = _arguments.converted(X, dtype)
         layers = cached_layers(W, b, X, hidden) or new_layers(sizes, dtype, hidden)
     cdef LayerArrays arrays = layers.arrays
-    cdef Workspace ws = layers.workspace.lease()
+    cdef Workspace ws = None
     cdef Loss measure
     cdef Problem p
     try:
+        ws = layers.workspace.lease()
         measure = loss_named(loss, ws.shape.sizes[ws.shape.n_layers], arrays.dtype, pos_weight,
                              class_weight, label_smoothing)
         p = new_problem(measure, X, y, sample_weight, divisor, 0, ())
@@ -573,7 +574,8 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         bind_grad_arrays(ws, dW, db)
         return loss_and_gradient(ws, &p.batch, p.n, True, divisor, 0, 0), dW, db
     finally:
-        ws.give_back()
+        if ws is not None:
+            ws.give_back()
         release(&layers.taken)
 
 

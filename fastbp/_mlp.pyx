@@ -25,7 +25,9 @@ from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport Loss
 from fastbp._optim cimport Optimizer
-from fastbp._problem cimport Problem, apart_from, divisor_of, new_problem, penalty
+from fastbp._problem cimport (
+    Problem, apart_from, divisor_of, new_problem, penalty, read_again,
+)
 
 cnp.import_array()
 
@@ -54,7 +56,8 @@ cdef class Objective(Copied):
 
     cdef object at(self, params):
         self._check_made()
-        return self.net._value_and_grad(params, self.problem)
+        self.net._check_made()
+        return self.net._value_and_grad(params, read_again(self.problem, self.net.measure))
 
     cdef int _check_made(self) except -1:
         if self.net is None:
@@ -69,12 +72,10 @@ cdef class Objective(Copied):
     cdef int remake(self, tuple own) except -1:
         """Its class weights are in `sample_weight` already."""
         X, l2, mean, n, net, sample_weight, y = own
-        cdef MLP network = net
         cdef Problem p = Problem.__new__(Problem)
-        p.loss, p.X, p.y, p.sample_weight, p.n = network.measure, X, y, sample_weight, n
+        p.X, p.y, p.sample_weight, p.n = X, y, sample_weight, n
         p.divisor, p.l2 = 0 if mean else 1, l2
-        p.batch = p.loss.batch(data(X), y, sample_weight)
-        self.net, self.problem = network, p
+        self.net, self.problem = net, p
         return 0
 
     def __setstate__(self, state):
@@ -557,7 +558,7 @@ cdef class MLP(Copied):
         """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
 
         The same bits as the same sequence of `backprop(..., reduction="mean")` and
-        `optimizer.step(net.params, net.grad)`. The GIL is released throughout.
+        `optimizer.step(net.params, net.grad)`. The GIL is released, unless it takes microseconds.
 
         Parameters
         ----------

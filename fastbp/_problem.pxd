@@ -15,6 +15,8 @@ cdef class Problem:
 cdef Problem new_problem(Loss loss, X, y, sample_weight, double divisor, double l2, tuple written)
 # The same for the X of n samples at an address
 cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight, double divisor)
+# The same problem for a later call: where its arrays lie is asked again
+cdef Problem read_again(Problem kept, Loss loss)
 
 # 1 for "sum", 0 for "mean", which the batch decides
 cdef double divisor_of(object reduction) except -1

@@ -37,7 +37,6 @@ cdef object apart_from(object array, tuple written):
 
 
 @cython.freelist(8)
-@cython.no_gc           # its arrays lead to no cycle through it
 cdef class Problem:
     pass
 
@@ -60,4 +59,12 @@ cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight
     p.y = loss.targets(y, n)
     p.sample_weight = loss.weights(sample_weight, p.y, n, divisor == 0)
     p.batch = loss.batch(X, p.y, p.sample_weight)
+    return p
+
+
+cdef Problem read_again(Problem kept, Loss loss):
+    cdef Problem p = Problem.__new__(Problem)
+    p.loss, p.X, p.y, p.sample_weight, p.n = loss, kept.X, kept.y, kept.sample_weight, kept.n
+    p.divisor, p.l2 = kept.divisor, kept.l2
+    p.batch = loss.batch(data(p.X), p.y, p.sample_weight)
     return p

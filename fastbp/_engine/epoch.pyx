@@ -68,6 +68,8 @@ cdef double run_epoch(Workspace ws, const Batch* batch, Rule* rule, Py_ssize_t n
                                         min(size, <Py_ssize_t> BLOCK_ROWS * threads))
     cdef Epoch epoch = Epoch(rule, n_params, 0, 0, batch_losses)
     cdef Pass run
+    if plan.n_steps == 0:
+        raise RuntimeError("reserve_epoch made no plan for this epoch")
     ws.enter(&run, plan, n)
     run.batch, run.batch_size, run.l2, run.more = batch[0], size, l2, &epoch
     carry_out(&run, threads)

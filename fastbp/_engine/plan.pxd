@@ -84,8 +84,9 @@ ctypedef struct Plan:
     int per_block           # steps done for every block of rows; the others once for a batch
     Py_ssize_t rows         # of a block of one part, at most
     Py_ssize_t rows_at_once     # that go through the steps of a phase together
-    double row_work         # multiply-adds of all steps for a row, and besides for a block or batch
-    double other_work
+    double row_work         # multiply-adds of all steps for a row,
+    double block_work       # besides for a block,
+    double batch_work       # and once for a batch
     long key                # what it was made for, with `asked_rows`
     Py_ssize_t asked_rows
 

@@ -31,7 +31,8 @@ cdef enum:
     # multiply-adds that each should have, rows for each.
     THREAD_WORK = 12_000_000
     THREAD_ROWS = 2
-    BRIEF_WORK = 1 << 16        # multiply-adds: a microsecond or a few
+    BRIEF_WORK = 1 << 16        # multiply-adds: some microseconds
+    STEP_WORK = 128             # multiply-adds in the time that a step takes besides its work
 
 cdef const char* FORKED = ("a handler of signals forked the process inside a call: "
                            "the child cannot go on with it")
@@ -52,7 +53,7 @@ cdef int begin(Plan* plan, const Shape* shape, Py_ssize_t rows, Py_ssize_t block
     plan.n_steps = plan.per_block = 0
     plan.rows = block
     plan.rows_at_once = at_once(block, 16.0 * TILE_COLUMNS * shape.widest, 1, shape.kernels)
-    plan.row_work = plan.other_work = 0
+    plan.row_work = plan.block_work = plan.batch_work = 0
     plan.asked_rows = rows
     return 0
 
@@ -74,8 +75,10 @@ cdef Step* add(Plan* plan, Action action, Sharing sharing, Py_ssize_t layer, Py_
     step[0] = Step(action, sharing, layer, items, items, work, 0, 0, 0)
     if sharing == ROWS:
         plan.row_work += items * work
+    elif plan.per_block == 0:
+        plan.block_work += items * work
     else:
-        plan.other_work += items * work
+        plan.batch_work += items * work
     return step
 
 
@@ -95,10 +98,12 @@ cdef int add_rows(Plan* plan, Action action, Py_ssize_t layer, double work) exce
 cdef int add_lines(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
                    Py_ssize_t items, Py_ssize_t width, double work) except -1:
     cdef Step* step = add(plan, action, LINES, layer, items, work)
-    cdef Step* earlier = step - 1
+    cdef const Step* earlier
     step.at_once, step.width = at_once(items, work, 1, shape.kernels), width
-    if plan.n_steps > 1 and earlier.phase_end == 0 and earlier.sharing == LINES:
-        step.before = earlier.before + earlier.items * earlier.width
+    if plan.n_steps > 1:
+        earlier = step - 1
+        if earlier.phase_end == 0 and earlier.sharing == LINES:
+            step.before = earlier.before + earlier.items * earlier.width
     return 0
 
 
@@ -145,14 +150,27 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
     return min(threads, <Py_ssize_t> asked_threads(_config.get_num_threads()))
 
 
-cdef int carry_out(Pass* run, int threads) except -1:
-    """With the GIL released, unless that would take longer than the work.
+cdef double work_of(const Pass* run) noexcept:
+    """Multiply-adds, at most: every block and mini-batch counts as a whole one."""
+    cdef const Plan* plan = run.plan
+    cdef double batches = 1, blocks = 1
+    if run.n > run.batch_size:
+        batches += (run.n - 1) // run.batch_size
+    if run.batch_size > plan.rows:
+        blocks += (run.batch_size - 1) // plan.rows
+    blocks *= batches
+    return (run.n * plan.row_work + blocks * (plan.block_work + plan.per_block * STEP_WORK)
+            + batches * (plan.batch_work + (plan.n_steps - plan.per_block) * STEP_WORK))
 
-    The other work of a plan is of a whole block, which the last may not be.
+
+cdef int carry_out(Pass* run, int threads) except -1:
+    """With the GIL released, unless that would take longer than the work: then nobody looks for
+    signals either, since their handlers need it.
     """
     cdef int size = recruit(threads)
-    cdef bint brief = run.n * run.plan.row_work + run.plan.other_work < BRIEF_WORK
+    cdef bint brief = work_of(run) < BRIEF_WORK
     run.clock[0] = start_clock()
+    run.clock.main = run.clock.main and not brief
     convene(run.meeting, size)
     if not brief:
         release_gil(run.clock)
@@ -180,7 +198,8 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
     shape.sizes = sizes
     plan.steps, plan.n_steps, plan.per_block = &step, 1, 1
     plan.rows = plan.rows_at_once = block
-    plan.row_work, plan.other_work = items * work if sharing == ROWS else 0, items * work
+    plan.row_work = items * max(work, 1) if sharing == ROWS else 0
+    plan.block_work = items * max(work, 1) if sharing != ROWS else 0
     run.plan, run.shape, run.meeting, run.clock = &plan, &shape, &meeting, &clock
     run.scratch, run.n, run.batch_size, run.more = scratch, n, n, more
     return carry_out(&run, 1)

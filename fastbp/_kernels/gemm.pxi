@@ -192,7 +192,7 @@ include "leftover.pxi"
 
 cdef inline bint is_one_panel(const Product* p) noexcept nogil:
     """Whether there is nothing to choose: a few rows of one or two vectors, all of them."""
-    return (p.N <= 2 * VL and p.M <= FEW_ROWS and p.K <= KC and p.end * VL >= p.N
+    return (0 < p.N <= 2 * VL and p.M <= FEW_ROWS and p.K <= KC and p.end * VL >= p.N
             and (p.N > 1 or p.M == 1) and not p.magnitudes
             and (MASKED_LOADS or p.transposed or p.N % VL == 0))
 

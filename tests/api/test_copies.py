@@ -193,3 +193,30 @@ def test_an_object_that_was_not_made_has_no_state(kind):
         kind.__new__(kind).__getstate__()
     with pytest.raises(RuntimeError):
         pickle.dumps(kind.__new__(kind))
+
+
+def equal(a, b):
+    """(loss, gradient) and another."""
+    return a[0] == b[0] and np.array_equal(a[1], b[1])
+
+
+def test_an_objective_that_is_restored_before_its_network():
+    """As copiers do that meet the objective first; the network is made afterwards."""
+    net = network()
+    f = net.objective(np.ones((4, net.layer_sizes[0])), np.ones((4, net.layer_sizes[-1])))
+    (key, own), = f.__getstate__().items()
+    later, twin = MLP.__new__(MLP), type(f).__new__(type(f))
+    twin.__setstate__({key: tuple(later if part is net else part for part in own)})
+    with pytest.raises(RuntimeError, match="MLP.__init__ was not called"):
+        twin(net.params)
+    later.__setstate__(net.__getstate__())
+    assert equal(twin(net.params), f(net.params))
+
+
+def test_an_objective_whose_array_got_other_memory():
+    net = network()
+    X = np.ones((1000, net.layer_sizes[0]), net.dtype)
+    f = net.objective(X, np.ones((1000, net.layer_sizes[-1])))
+    before = f(net.params)
+    X.resize((100_000, X.shape[1]), refcheck=False)     # it grows, and moves
+    assert equal(f(net.params), before)
