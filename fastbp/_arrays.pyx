@@ -170,6 +170,6 @@ cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden):
         if acquire(&layers.taken) == 0:
             new = layers
             break
-    new.workspace = None            # whenever a fork comes, it is whole or it is none
+    new.workspace = None            # a fork in between finds no layers, not half of them
     new.hidden, new.arrays, new.workspace = hidden, arrays, workspace
     return new

@@ -433,7 +433,7 @@ def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_sm
     Raises
     ------
     TypeError, ValueError
-        As `bce_with_logits`; for classes that are no integers in [0, n_outputs).
+        As `bce_with_logits`; for classes that are not integers in [0, n_outputs).
     """
     return _with_logits("softmax", z, y, sample_weight, {
         "class_weight": class_weight, "label_smoothing": label_smoothing})[:2]

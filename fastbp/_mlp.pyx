@@ -150,7 +150,7 @@ cdef class MLP(Copied):
     cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
     cdef readonly object dtype
     cdef object flat, slope             # the memory of params and grad; users have views of it
-    cdef tuple written                  # the two
+    cdef tuple written                  # flat and slope, which a call may write
     cdef object params_view, grad_view  # what users see of it
     cdef readonly str activation
     cdef Loss measure
@@ -589,8 +589,8 @@ cdef class MLP(Copied):
         Raises
         ------
         ValueError, TypeError, MemoryError, RuntimeError
-            As `backprop`; `TypeError` for an optimizer that is none, or whose `step` is its
-            own; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
+            As `backprop`; `TypeError` for an optimizer of another type, or whose `step` is
+            its own; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
             samples, batch_size below 1, an order of another length or with an index outside.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole

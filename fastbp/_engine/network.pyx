@@ -64,7 +64,8 @@ cdef class Workspace:
     cdef Workspace lease(self):
         if acquire(&self.taken):
             return Workspace(self.architecture, self.backward, True)
-        self.memory = NULL          # nor what a thread had that did not survive a fork
+        # After a fork the memory may still be that of a thread which the child does not have.
+        self.memory = NULL
         return self
 
     cdef void give_back(self) noexcept:

@@ -56,7 +56,7 @@ ctypedef struct Totals:     # float64 sums over the samples (N3)
     double weight
     double squares[8]       # of W, for the penalty
 
-ctypedef struct Frame       # below
+ctypedef struct Frame       # declared here because an Action takes one
 
 # What a step does with the rows, or the items, that its frame names
 ctypedef void (*Action)(const Step* step, Frame* frame) noexcept nogil
@@ -80,7 +80,7 @@ ctypedef struct Step:
 ctypedef struct Plan:
     Step* steps
     int n_steps
-    int room
+    int room                # steps that fit into the memory
     int per_block           # steps done for every block of rows; the others once for a batch
     Py_ssize_t rows         # of a block of one part, at most
     Py_ssize_t rows_at_once     # that go through the steps of a phase together
