@@ -62,7 +62,7 @@ cdef double roundoff(const Shape* s) noexcept nogil:
 
 
 cdef Length length_of(double K, double u, double more) noexcept nogil:
-    """Of sums of K products, whose results undergo `more` roundings."""
+    """The factors for sums of K products whose results are rounded `more` times afterwards."""
     cdef float_mode mode = enter_float_mode()
     cdef double k = settled((min(settled(K), 256.0) + (settled(K) + 255.0) // 256.0 + 1) * u)
     cdef Length length

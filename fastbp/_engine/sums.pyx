@@ -16,7 +16,7 @@ cdef void clear(Totals* totals) noexcept nogil:
 
 
 cdef void sum_weights(const Step* step, Frame* f) noexcept nogil:
-    """Of each 256 rows first, whatever the block; 1 for each sample where there are no weights."""
+    """Add up 256 rows, then these sums, whatever the block; without weights a sample counts 1."""
     cdef const Shape* s = f.run.shape
     cdef const char* weight = f.samples.sample_weight
     cdef Py_ssize_t row = 0

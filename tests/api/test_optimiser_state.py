@@ -210,4 +210,6 @@ def test_loading_takes_no_longer_after_many_steps():
     assert time.process_time() - start < 1
     optimizer.step(params, np.ones(1))  # β₁ᵗ = β₂ᵗ = 0
     m, v = 1 - 0.9, 1 - 0.999
+    # Eight operations follow, each rounded by at most 2^-53: the products of m and v with g, the
+    # root, its scale, the sum with eps, the quotient, the rate, the difference.
     assert params[0] == pytest.approx(-0.5 * m / (v**0.5 + 1), rel=8 * 2.0**-53)

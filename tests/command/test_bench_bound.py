@@ -119,14 +119,17 @@ def test_step_by_hand():
     gradient = bound.gradient_bound(SIZES, 16, "float32", LIMITS)
     step = bound.step_bound(SIZES, 16, 32, "float32", LIMITS)
     assert step["terms_us"]["update"] == 1e6 * (17 * 32 + 32 + 32 + 1) * 2.0**-29
-    assert step["us"] == pytest.approx(gradient["us"] + step["terms_us"]["update"], rel=1e-15)
+    # Seconds are exact; each term is rounded once as it becomes microseconds, each sum once.
+    assert step["us"] == pytest.approx(gradient["us"] + step["terms_us"]["update"],
+                                       rel=4 * 2.0**-53)
     large = bound.step_bound(LARGE, 16, 32, "float32", LIMITS)
     n_params = 1024 * 256 + 256 + 256 + 1
     assert large["bytes"] == 4 * 7 * n_params + bound.gradient_bound(
         LARGE, 16, "float32", LIMITS)["bytes"]
     whole, short = (bound.step_bound(SIZES, n, n, "float32", LIMITS)["us"] for n in (16, 1))
     mean = bound.step_bound(SIZES, 16, 33, "float32", LIMITS)["us"]
-    assert mean == pytest.approx((2 * whole + short) / 3, rel=1e-15)
+    # Both sides make three microseconds of seconds, two sums and a quotient, each rounded once.
+    assert mean == pytest.approx((2 * whole + short) / 3, rel=6 * 2.0**-53)
     assert bound.step_bound(SIZES, 16, 7, "float32", LIMITS) == bound.step_bound(
         SIZES, 7, 7, "float32", LIMITS)
 

@@ -67,7 +67,7 @@ def test_where_a_peer_is_faster_is_said(document):
 
 
 def test_bounds_have_columns(document):
-    """Of a file that has them, in place of the roofline; in the table of the epochs too."""
+    """A file with bounds has them in place of the roofline, in the table of epochs too."""
     gradients, epochs = document["gradients"], document["epochs"]
     assert ("of roofline" in performance.gradient_table(gradients)) != ("bound" in gradients[0])
     for result in (*gradients, *epochs):

@@ -48,7 +48,7 @@ def test_others_run_beside_a_long_call_of_narrow_arrays(call):
 
 
 def test_sums_of_many_samples():
-    """Of so many that signals are looked for; below 2^24 ones are counted exactly."""
+    """There are so many that signals are looked for; up to 2^24 ones are counted exactly."""
     n = 12_000_000
     dW, db = fastbp.weight_grad(np.ones((n, 1), "f"), np.ones((n, 1), "f"))
     assert dW == n and db == n

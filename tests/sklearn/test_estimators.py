@@ -56,7 +56,7 @@ def skipped(model, **options):
 
 @functools.cache
 def skipped_of_theirs(name):
-    """Of few iterations: checks that fail for that are not skipped."""
+    """The estimators make few iterations; no check that fails because of that is skipped."""
     return skipped(getattr(theirs, name)(max_iter=2), on_fail=None)
 
 

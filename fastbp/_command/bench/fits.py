@@ -69,13 +69,13 @@ def data(name):
 
 
 def layer_sizes(case, X, y):
-    """Of the network that both sides train."""
+    """The layer sizes of the network that both sides train."""
     classes = len(np.unique(y))
     return (X.shape[1], *case.hidden, classes if classes in range(3, 20) else 1)
 
 
 def estimator(side, case, seed, dtype=None):
-    """Of a side; `dtype` is a parameter of fastbp's alone."""
+    """An estimator of one side; only fastbp's takes a `dtype`."""
     if side == "fastbp":
         import fastbp.sklearn as module
     else:

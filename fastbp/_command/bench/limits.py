@@ -98,7 +98,7 @@ def throughputs(dtype, activation, loss):
 
 @cache
 def activation_seconds(activation, dtype):
-    """Of h and its derivative, for one element."""
+    """The time that h and its derivative take for one element."""
     def call(size):
         _, X, _ = problem((size, 1), 1, dtype)
         return partial(fastbp.activate, 4 * X, activation)
@@ -108,7 +108,7 @@ def activation_seconds(activation, dtype):
 
 @cache
 def loss_seconds(loss, n_outputs, dtype):
-    """Of the loss and delta_L, for one output of a sample; 0 for one without a public function."""
+    """The time of the loss and delta_L per output; 0 where no public function computes them."""
     function = getattr(fastbp, _arguments.LOSSES[loss].kernel, None)
 
     def call(rows):
@@ -121,7 +121,7 @@ def loss_seconds(loss, n_outputs, dtype):
 
 @cache
 def update_seconds(dtype):
-    """Of a step of Adam, for one parameter."""
+    """The time that a step of Adam takes for one parameter."""
     def call(size):
         _, X, _ = problem((size, 1), 1, dtype)
         return partial(fastbp.Adam(lr=1e-5).step, X[0], X[0].copy())

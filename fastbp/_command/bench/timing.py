@@ -124,7 +124,7 @@ def summary(samples, unit=1e6, suffix="us"):
 
 
 def summaries(names, samples, per=1, alone=True):
-    """Of seconds per call, in microseconds per unit of which a call has `per`."""
+    """Summaries of seconds per call, in microseconds per unit; a call has `per` units."""
     return {name: {**summary(taken, 1e6 / per), **({"core_share": taken.share} if alone else {}),
                    "disturbed": disturbance(taken, alone) > 1}
             for name, taken in zip(names, samples, strict=True)}

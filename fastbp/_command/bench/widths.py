@@ -98,7 +98,7 @@ def curve(widths, batch, dtype, activation, rounds):
 
 
 def worst(found, count=1):
-    """Of the largest ratios of a curve, their indices; the largest first."""
+    """The indices of the largest ratios of a curve; the largest ratio first."""
     ratios = found["ratios"]
     return sorted(range(len(ratios)), key=ratios.__getitem__, reverse=True)[:count]
 
