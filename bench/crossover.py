@@ -6,8 +6,8 @@ Times a gradient with one and with two threads, in turns, on networks of growing
 after call, when the helper still looks out for work, and "cold", after two milliseconds of sleep,
 when it must be woken. The unit of the work is that of `threads_for`: bytes of multiply-adds, the
 sigmoid of a unit counted as UNIT_WORK of them. A second thread should never lose: THREAD_WORK is
-half of the least work from which the cold column stays above 1. Networks with few rows show what
-THREAD_ROWS may be.
+half of the least work from which the cold column stays above 1. Of few rows, to read W is most of
+the work: it counts as the products of READING_ROWS, and the threads share columns, not rows.
 """
 
 import os
@@ -16,19 +16,20 @@ import time
 
 from fastbp._command.problems import problem
 
-UNIT_WORK = 40
+UNIT_WORK, READING_ROWS = 40, 4
 NETWORKS = [((10, 32, 32, 1), 64), ((30, 64, 64, 1), 64), ((30, 64, 64, 1), 128),
             ((30, 64, 64, 1), 256), ((100, 128, 128, 1), 64), ((100, 128, 128, 1), 128),
             ((100, 128, 128, 1), 256), ((784, 128, 64, 1), 64), ((784, 128, 64, 1), 128),
             ((784, 256, 128, 1), 8), ((784, 256, 128, 1), 64), ((784, 256, 128, 1), 128),
-            ((1024, 1024, 1024, 1), 2), ((1024, 1024, 1024, 1), 4), ((1024, 1024, 1024, 1), 8),
+            ((784, 512, 512, 10), 1), ((1024, 1024, 1024, 1), 1), ((1024, 1024, 1024, 1), 2),
+            ((1024, 1024, 1024, 1), 4), ((1024, 1024, 1024, 1), 8),
             ((8, 512, 512, 1), 128)]
 SAMPLES = 101
 
 
 def work(sizes, n, itemsize):
     weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
-    return n * (3 * weights + UNIT_WORK * sum(sizes[1:])) * itemsize
+    return (3 * max(n, READING_ROWS) * weights + n * UNIT_WORK * sum(sizes[1:])) * itemsize
 
 
 def times(net, X, y, pause):

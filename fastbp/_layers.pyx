@@ -14,7 +14,7 @@ from fastbp._engine.arrays cimport data, filled, new_float, new_matrix
 from fastbp._engine.backward cimport backward_all
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
 from fastbp._engine.network cimport Architecture, Workspace, bind_arrays, bind_grad_arrays
-from fastbp._engine.plan cimport asked_threads, threads_for
+from fastbp._engine.plan cimport asked_threads
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport loss_named
@@ -46,8 +46,9 @@ cdef class Layers(Copied):
     layout : {"io", "oi"}
         Weights as (fan_in, fan_out), or as (fan_out, fan_in).
     n_threads : int or None
-        Threads of a call, at most one for each row and 256 in all; None leaves the number to
-        the work and to `get_num_threads`. The result does not depend on it.
+        Threads of a call, at most 256, and one for each row or for 64 units of the widest layer;
+        None leaves the number to the work and to `get_num_threads`. The result does not depend on
+        it.
 
     Raises
     ------
@@ -180,8 +181,6 @@ cdef class Layers(Copied):
         return out
 
     cdef int _pass(self, Workspace ws, const char* X, char* out, Py_ssize_t n) except -1:
-        if ws.backward:             # room for the way back too
-            ws.reserve(max(n, 1), threads_for(ws.shape, n, 2, self.asked))
         return forward_all(ws, X, out, n, IDENTITY, self.asked)
 
     def backward(self, grad_output, weight_grads, bias_grads, input_grad=None):

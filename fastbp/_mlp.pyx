@@ -16,11 +16,12 @@ cimport numpy as cnp
 from fastbp._copies cimport Copied
 from fastbp._engine.arrays cimport data, filled, new_float, new_matrix, shaped, writable
 from fastbp._engine.certificate cimport Certificate
-from fastbp._engine.epoch cimport BatchLoss, permutation, reserve_epoch, run_epoch
+from fastbp._engine.epoch cimport BatchLoss, enter_epoch, run_epoch
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
 from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport Architecture, Workspace, bind_flat
-from fastbp._engine.plan cimport Batch, Shape, asked_threads, threads_for
+from fastbp._engine.plan cimport Batch, Pass, Shape, asked_threads
+from fastbp._engine.samples cimport permutation
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._loss cimport Loss
@@ -116,8 +117,9 @@ cdef class MLP(Copied):
         For the initial parameters: W uniform in +-sqrt(6 / (fan_in + fan_out)), b = 0. None
         takes fresh entropy.
     n_threads : int or None
-        Threads of a call, at most one for each row and 256 in all; None leaves the number to
-        the work and to `get_num_threads`. The result does not depend on it.
+        Threads of a call, at most 256, and one for each row or for 64 units of the widest layer;
+        None leaves the number to the work and to `get_num_threads`. The result does not depend on
+        it.
     pos_weight : float or (n_outputs,) array, optional
         "bce": multiplies the part y log h of each output's loss.
     class_weight : dict or sequence, optional
@@ -615,7 +617,7 @@ cdef class MLP(Copied):
         self._enter()
         try:
             if shuffled:
-                order = permutation(p.n, rng)
+                order = permutation(p.n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
             return filled(loss, self._epoch(p, order, optimizer, size, batch_losses))
         finally:
             release(&self.busy)
@@ -625,17 +627,16 @@ cdef class MLP(Copied):
         cdef Workspace ws = self.workspace
         cdef Batch batch = p.batch
         cdef Memory* gathered
+        cdef Pass run
         batch.order = <const Py_ssize_t*> data(order)
-        cdef int threads = threads_for(self.shape, size, 3, self.asked)
-        gathered = reserve_epoch(ws, &batch, size, self.n_params, p.l2, threads)
+        gathered = enter_epoch(ws, &run, &batch, p.n, size, p.l2, self.asked)
         try:
             bind_flat(ws, data(self.flat), data(self.slope))
             if acquire(&optimizer.busy):
                 raise RuntimeError(_arguments.IN_USE.format("optimizer"))
             try:
                 optimizer.prepare(self.n_params, self.dtype)
-                return run_epoch(ws, &batch, &optimizer.rule, p.n, size, self.n_params, p.l2,
-                                 threads, <BatchLoss*> data(batch_losses))
+                return run_epoch(&run, &optimizer.rule, <BatchLoss*> data(batch_losses))
             finally:
                 release(&optimizer.busy)
         finally:

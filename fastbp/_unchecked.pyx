@@ -12,7 +12,7 @@ cimport numpy as cnp
 
 from fastbp._engine.arrays cimport data
 from fastbp._engine.backward cimport backward_all
-from fastbp._engine.network cimport Workspace, bind_addresses, bind_grad_addresses
+from fastbp._engine.network cimport Workspace, bind_addresses
 from fastbp._engine.plan cimport Shape
 from fastbp._engine.team cimport release
 from fastbp._layers cimport Layers
@@ -55,7 +55,7 @@ cdef class UncheckedLayers(Layers):
         out = self._empty(2, n, ws.shape.sizes[ws.shape.n_layers])
         ws = ws if keep else self.passes.lease()
         try:
-            bind_addresses(ws, params)
+            bind_addresses(ws, params, None)
             self._pass(ws, <char*> X, data(out), n)
         finally:
             if not keep:
@@ -70,9 +70,8 @@ cdef class UncheckedLayers(Layers):
         self.check_addresses("params", params)
         dX = self._empty(2, n, ws.shape.sizes[0]) if wants_X else None
         grads = self.new_grads() if wants_params else None
-        bind_addresses(ws, params)
-        bind_grad_addresses(ws, [0 if grads is None else <Py_ssize_t> data(grads[i])
-                                 for i in range(len(params))])
+        bind_addresses(ws, params, None if grads is None else
+                       [<Py_ssize_t> data(grad) for grad in grads])
         backward_all(ws, <char*> X, <char*> grad_output, data(dX), n, self.asked)
         return dX, grads
 
@@ -88,8 +87,7 @@ cdef class UncheckedLayers(Layers):
         self._enter()
         try:
             self._choose_loss(loss, pos_weight, class_weight, label_smoothing)
-            bind_addresses(self.workspace, params)
-            bind_grad_addresses(self.workspace, grads)
+            bind_addresses(self.workspace, params, grads)
             return self._loss_and_grad(
                 problem_at(self.measure, <char*> X, n, y, sample_weight, divisor))
         finally:

@@ -26,8 +26,9 @@ from libc.stdlib cimport free, malloc
 
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._engine.memory cimport ALIGNMENT, aligned, check_room
+from fastbp._engine.network cimport CERTIFICATE
 from fastbp._engine.plan cimport (
-    BLOCK_ROWS, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows, begin,
+    BLOCK_ROWS, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
     carry_out, delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
 )
 from fastbp._engine.signals cimport UNIT_WORK
@@ -35,7 +36,6 @@ from fastbp._engine.sums cimport sum_weights
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 
 cdef enum:
-    CERTIFICATE = 256   # the key of a plan, beside those of `gradient` and `backward`
     UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
     # Bytes of e_dW that stay in the cache from the first sum to the last step: 16 and 128 KiB took
     # 1.1 times as long for one sample. Of more samples than these, products in such short runs
@@ -136,18 +136,12 @@ cdef class Certificate:
     cdef int write(self, Workspace values, const Batch* batch, Activation output, Py_ssize_t n,
                    double divisor, double l2, int asked) except -1:
         cdef const Shape* s = self.shape
-        cdef int threads = threads_for(s, n, 6, asked)
         cdef double u = roundoff(s), more
-        cdef Py_ssize_t block = min(max(n, 1), <Py_ssize_t> BLOCK_ROWS * threads)
-        cdef Plan* plan
         cdef Pass run
         cdef Bound bound
         cdef float_mode mode
-        values.reserve(block, threads)
-        self.reserve(block, threads)
-        plan = values.plan_for(CERTIFICATE, block)
-        if plan.n_steps == 0:
-            make_plan(plan, s, block)
+        values.enter(&run, CERTIFICATE, add_certificate, n, n, threads_for(s, n, 6, asked))
+        self.reserve(run.plan.rows, run.threads)
         mode = enter_float_mode()
         self.bind(values)
         more = settled(roundings(batch, settled(n), u))
@@ -157,48 +151,46 @@ cdef class Certificate:
         bound.scratch, bound.scratch_bytes = self.errors.scratch, self.errors.scratch_bytes
         bound.lengths, bound.over_samples = self.lengths, length_of(n, u, more)
         bound.inputs, bound.operand = self.inputs, self.operand
-        values.enter(&run, plan, n)
         run.batch, run.l2, run.divisor, run.more = batch[0], l2, divisor, &bound
         run.output_activation = output
-        return carry_out(&run, threads)
+        return carry_out(&run)
 
 
-cdef int make_plan(Plan* plan, const Shape* s, Py_ssize_t rows) except -1:
+cdef int add_certificate(Plan* plan, int key) except -1:
+    cdef const Shape* s = plan.shape
     cdef Py_ssize_t l, L = s.n_layers
-    begin(plan, s, rows, BLOCK_ROWS)
-    add_alone(plan, s, sum_weights, 0, 1, 0)
+    add_alone(plan, sum_weights, 0, 1, 0)
     end_phase(plan)
     add_rows(plan, take_magnitudes, 0, s.sizes[0])
     for l in range(L):
         add_rows(plan, spread_input, l, s.sizes[l])
-        add_product(plan, s, forward_within, l, s.sizes[l + 1], 2 * s.sizes[l])
+        add_product(plan, forward_within, l, s.sizes[l + 1], 2 * s.sizes[l])
         if s.activations[l] != IDENTITY:
             add_rows(plan, activate_within, l, <double> UNIT_WORK * s.sizes[l + 1])
     add_rows(plan, delta_of_loss, L - 1, 2.0 * UNIT_WORK * s.sizes[L])
     for l in range(L - 1, 0, -1):
         add_rows(plan, spread_delta_next, l, s.sizes[l + 1])
-        add_product(plan, s, descend_within, l, s.sizes[l], 2 * s.sizes[l + 1])
+        add_product(plan, descend_within, l, s.sizes[l], 2 * s.sizes[l + 1])
         add_rows(plan, multiply_within, l, s.sizes[l])
         add_rows(plan, spread_delta, l, s.sizes[l + 1])
     add_rows(plan, spread_delta, 0, s.sizes[1])
     end_phase(plan)
     for l in range(L):
-        add_sums(plan, s, l, rows)
+        add_sums(plan, l)
     end_block(plan)
-    plan.key = CERTIFICATE
     return 0
 
 
-cdef int add_sums(Plan* plan, const Shape* s, Py_ssize_t l, Py_ssize_t rows) except -1:
+cdef int add_sums(Plan* plan, Py_ssize_t l) except -1:
     """The lines of dW, and so many at a time as the cache holds where the samples are few."""
-    cdef Py_ssize_t lines = s.sizes[l], width = s.sizes[l + 1]
+    cdef Py_ssize_t lines = plan.shape.sizes[l], width = plan.shape.sizes[l + 1]
     cdef Step* step
     if width == 1:
         lines, width = width, lines
-    add_lines(plan, s, sum_lines, l, lines, width, 2.0 * rows * width)
+    add_lines(plan, sum_lines, l, lines, width, 2.0 * plan.rows * width)
     step = &plan.steps[plan.n_steps - 1]
-    if rows <= CACHED_SUMS_SAMPLES:
-        step.at_once = min(step.at_once, max(1, CACHED_SUMS // (width * s.itemsize)))
+    if plan.rows <= CACHED_SUMS_SAMPLES:
+        step.at_once = min(step.at_once, max(1, CACHED_SUMS // (width * plan.shape.itemsize)))
     return 0
 
 
@@ -231,8 +223,10 @@ cdef inline Py_ssize_t offset(const Frame* f, Py_ssize_t width) noexcept nogil:
     return f.at * width * f.run.shape.itemsize
 
 
-cdef inline char* operand_of(const Frame* f) noexcept nogil:
-    return bound_of(f).operand + offset(f, f.run.shape.widest)
+cdef inline char* operand_of(const Frame* f, Py_ssize_t width) noexcept nogil:
+    """Each part has its own place whatever product it is at; parts of columns share rows."""
+    return bound_of(f).operand + offset(f, width if f.run.plan.by_columns
+                                        else f.run.shape.widest)
 
 
 cdef void take_magnitudes(const Step* step, Frame* f) noexcept nogil:
@@ -248,7 +242,8 @@ cdef void spread_input(const Step* step, Frame* f) noexcept nogil:
     cdef const char* e_h = NULL
     if l > 0:                   # X has no error
         e_h = bound_of(f).errors[l - 1].h + offset(f, fan_in)
-    spread(f.run.shape, operand_of(f), input_of(f, l), e_h, bound_of(f).lengths[l], 0, f.n * fan_in)
+    spread(f.run.shape, operand_of(f, fan_in), input_of(f, l), e_h, bound_of(f).lengths[l], 0,
+           f.n * fan_in)
 
 
 cdef void forward_within(const Step* step, Frame* f) noexcept nogil:
@@ -260,8 +255,8 @@ cdef void forward_within(const Step* step, Frame* f) noexcept nogil:
         h_of(f, l), NULL, input_of(f, l), a.W, a.b, f.n, a.fan_in, a.fan_out, False, IDENTITY,
         f.first, f.count, f.scratch)
     f.run.shape.kernels.forward_magnitudes(
-        e.h + offset(f, a.fan_out), operand_of(f), e.W, e.b, f.n, a.fan_in, a.fan_out, f.first,
-        f.count, errors_scratch(f))
+        e.h + offset(f, a.fan_out), operand_of(f, a.fan_in), e.W, e.b, f.n, a.fan_in, a.fan_out,
+        f.first, f.count, errors_scratch(f))
 
 
 cdef void activate_within(const Step* step, Frame* f) noexcept nogil:
@@ -294,7 +289,7 @@ cdef void delta_of_loss(const Step* step, Frame* f) noexcept nogil:
 cdef void spread_delta_next(const Step* step, Frame* f) noexcept nogil:
     """The operand of e_g: gamma |delta| + e_delta."""
     cdef Py_ssize_t l = step.layer, fan_out = f.run.layers[l].fan_out
-    spread(f.run.shape, operand_of(f), delta_of(f, l),
+    spread(f.run.shape, operand_of(f, fan_out), delta_of(f, l),
            bound_of(f).errors[l].delta + offset(f, fan_out), bound_of(f).lengths[l + 1], 0,
            f.n * fan_out)
 
@@ -308,8 +303,8 @@ cdef void descend_within(const Step* step, Frame* f) noexcept nogil:
         delta_of(f, l - 1), delta_of(f, l), a.W, NULL, f.n, a.fan_in, a.fan_out, False, f.first,
         f.count, f.scratch)
     f.run.shape.kernels.delta_magnitudes(
-        bound_of(f).errors[l - 1].delta + offset(f, a.fan_in), operand_of(f), e.W, f.n, a.fan_in,
-        a.fan_out, f.first, f.count, errors_scratch(f))
+        bound_of(f).errors[l - 1].delta + offset(f, a.fan_in), operand_of(f, a.fan_out), e.W, f.n,
+        a.fan_in, a.fan_out, f.first, f.count, errors_scratch(f))
 
 
 cdef void multiply_within(const Step* step, Frame* f) noexcept nogil:

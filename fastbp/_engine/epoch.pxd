@@ -1,6 +1,6 @@
 from fastbp._engine.memory cimport Memory
 from fastbp._engine.network cimport Workspace
-from fastbp._engine.plan cimport Batch
+from fastbp._engine.plan cimport Batch, Pass
 from fastbp._kernels.table cimport KernelTable
 
 ctypedef struct Rule:       # an optimiser without Python: what a step reads and changes
@@ -27,14 +27,10 @@ ctypedef struct BatchLoss:      # of a mini-batch before its update, per unit of
     double loss
     double penalty
 
-# All that an epoch in mini-batches of `size` allocates: what the samples of a block are gathered
-# into, for `put_back`, or NULL where the batch has no order. Python may run between this and the
-# epoch, and change how many threads a call should have: both take the number decided before
-cdef Memory* reserve_epoch(Workspace ws, Batch* batch, Py_ssize_t size, Py_ssize_t n_params,
-                           double l2, int threads) except? NULL
-# After it, one pass over n samples in mini-batches of `size`; the loss per unit of weight. Writes
-# one element of `batch_losses` for each mini-batch of some weight, if it is not NULL
-cdef double run_epoch(Workspace ws, const Batch* batch, Rule* rule, Py_ssize_t n, Py_ssize_t size,
-                      Py_ssize_t n_params, double l2, int threads,
-                      BatchLoss* batch_losses) except? -1
-cdef object permutation(Py_ssize_t n, source)
+# The pass of an epoch in mini-batches, and all that it allocates: what the samples of a block are
+# gathered into, for `put_back`, or NULL where the batch has no order
+cdef Memory* enter_epoch(Workspace ws, Pass* run, const Batch* batch, Py_ssize_t n,
+                         Py_ssize_t batch_size, double l2, int asked) except? NULL
+# That pass over n samples; the loss per unit of weight. Writes one element of `batch_losses` for
+# each mini-batch of some weight, if it is not NULL
+cdef double run_epoch(Pass* run, Rule* rule, BatchLoss* batch_losses) except? -1

@@ -1,5 +1,5 @@
 from fastbp._engine.network cimport Workspace
-from fastbp._engine.plan cimport Activation, Batch, Frame, Plan, Shape, Step
+from fastbp._engine.plan cimport Activation, Batch, Frame, Plan, Step
 
 # The loss of a batch, and with `gradient` its gradient into what `ws` is bound to. Both are divided
 # by the divisor, or by the sum of the weights where it is 0
@@ -10,7 +10,7 @@ cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bi
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
                      Activation output_activation, int asked) except -1
 
-# The steps of E1 to E6 for every block of a batch; with an order it is gathered first
-cdef int add_gradient(Plan* plan, const Shape* s, Py_ssize_t rows, bint ordered) except -1
+# The steps of E1 to E6 for every block of a batch, which is gathered first `in_order`
+cdef int add_gradient(Plan* plan, bint in_order) except -1
 # E2, E3 of the rows
 cdef void compute_loss(const Step* step, Frame* f) noexcept nogil

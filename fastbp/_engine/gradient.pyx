@@ -5,10 +5,10 @@ batch has an order, then E1, E2 with E3, E5. The second is E6 over the whole blo
 parts of dW, db and of the loss in ascending order (N1, N3).
 """
 
-from fastbp._engine.network cimport Workspace
+from fastbp._engine.network cimport DIVIDED, GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace
 from fastbp._engine.plan cimport (
-    BLOCK_ROWS, Pass, add_alone, add_rows, begin, carry_out, delta_of, end_block, end_phase,
-    h_of, threads_for, weight_of, y_of,
+    Pass, add_alone, add_rows, carry_out, delta_of, end_block, end_phase, h_of, threads_for,
+    weight_of, y_of,
 )
 from fastbp._engine.recursion cimport add_descent, add_forward, add_weight_gradients
 from fastbp._engine.samples cimport gather
@@ -16,70 +16,56 @@ from fastbp._engine.signals cimport UNIT_WORK
 from fastbp._engine.sums cimport add_divisions, add_penalties, complete, sum_losses
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 
-ctypedef enum:              # what a plan is for; added up
-    OUTPUTS = 1
-    LOSS = 2
-    GRADIENT = 4
-    DIVIDED = 8
-    PENALISED = 16
-
 
 # ---- loss and gradient ------------------------------------------------------------------
 
 cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
                               double divisor, double l2, int asked) except? -1:
-    cdef int threads = threads_for(ws.shape, n, 3 if gradient else 1, asked)
-    cdef Py_ssize_t rows = min(max(n, 1), <Py_ssize_t> BLOCK_ROWS * threads)
-    cdef long key = ((GRADIENT if gradient else LOSS) + (DIVIDED if divisor != 1 else 0)
-                     + (PENALISED if l2 != 0 else 0))
-    cdef Plan* plan
+    cdef int key = ((GRADIENT if gradient else LOSS) + (DIVIDED if divisor != 1 else 0)
+                    + (PENALISED if l2 != 0 else 0))
     cdef Pass run
-    ws.reserve(rows, threads)
-    plan = ws.plan_for(key, rows)
-    if plan.n_steps == 0:
-        make_plan(plan, ws.shape, rows, key)
-    ws.enter(&run, plan, n)
+    ws.enter(&run, key, add_loss_and_gradient, n, n,
+             threads_for(ws.shape, n, 3 if gradient else 1, asked))
     run.batch, run.divisor, run.l2 = batch[0], divisor, l2
-    carry_out(&run, threads)
+    carry_out(&run)
     return run.loss
 
 
-cdef int make_plan(Plan* plan, const Shape* s, Py_ssize_t rows, long key) except -1:
-    begin(plan, s, rows, BLOCK_ROWS)
+cdef int add_loss_and_gradient(Plan* plan, int key) except -1:
     if key & GRADIENT:
-        add_gradient(plan, s, rows, False)
+        add_gradient(plan, False)
     else:
-        add_forward(plan, s)
-        add_loss(plan, s)
+        add_forward(plan)
+        add_loss(plan)
         end_phase(plan)
-        add_alone(plan, s, sum_losses, 0, 1, 0)
+        add_alone(plan, sum_losses, 0, 1, 0)
         end_block(plan)
     if key & PENALISED:
-        add_penalties(plan, s)
-    add_alone(plan, s, complete, 0, 1, 0)
+        add_penalties(plan)
+    add_alone(plan, complete, 0, 1, 0)
     end_phase(plan)
     if key & DIVIDED and key & GRADIENT:
-        add_divisions(plan, s)
+        add_divisions(plan)
         end_phase(plan)
-    plan.key = key
     return 0
 
 
-cdef int add_gradient(Plan* plan, const Shape* s, Py_ssize_t rows, bint ordered) except -1:
-    if ordered:
-        add_rows(plan, gather, 0, s.sizes[0])
-    add_forward(plan, s)
-    add_loss(plan, s)
-    add_descent(plan, s, False)
+cdef int add_gradient(Plan* plan, bint in_order) except -1:
+    if in_order:
+        add_rows(plan, gather, 0, plan.shape.sizes[0])
+    add_forward(plan)
+    add_loss(plan)
+    add_descent(plan, False)
     end_phase(plan)
-    add_alone(plan, s, sum_losses, 0, 1, 0)
-    add_weight_gradients(plan, s, rows)
+    add_alone(plan, sum_losses, 0, 1, 0)
+    add_weight_gradients(plan)
     end_block(plan)
     return 0
 
 
-cdef int add_loss(Plan* plan, const Shape* s) except -1:
-    return add_rows(plan, compute_loss, s.n_layers - 1, 64.0 * s.sizes[s.n_layers])
+cdef int add_loss(Plan* plan) except -1:
+    cdef Py_ssize_t L = plan.shape.n_layers
+    return add_rows(plan, compute_loss, L - 1, 64.0 * plan.shape.sizes[L])
 
 
 cdef void compute_loss(const Step* step, Frame* f) noexcept nogil:
@@ -95,23 +81,21 @@ cdef void compute_loss(const Step* step, Frame* f) noexcept nogil:
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
                      Activation output_activation, int asked) except -1:
     """A workspace with room for the way back keeps h and act'(z) of every row."""
-    cdef int threads = threads_for(ws.shape, n, 1, asked)
-    cdef Py_ssize_t rows = min(max(n, 1), <Py_ssize_t> BLOCK_ROWS * threads)
-    cdef Plan* plan
     cdef Pass run
-    ws.reserve(max(n, 1) if ws.backward else rows, threads)
-    plan = ws.plan_for(OUTPUTS, rows)
-    if plan.n_steps == 0:
-        begin(plan, ws.shape, rows, BLOCK_ROWS)
-        add_forward(plan, ws.shape)
-        add_rows(plan, activate_output, ws.shape.n_layers - 1,
-                 1.0 + UNIT_WORK * ws.shape.sizes[ws.shape.n_layers])
-        end_block(plan)
-        plan.key = OUTPUTS
-    ws.enter(&run, plan, n)
+    if ws.backward:                     # for the way back, too
+        ws.reserve(n, threads_for(ws.shape, n, 2, asked))
+    ws.enter(&run, OUTPUTS, add_outputs, n, n, threads_for(ws.shape, n, 1, asked))
     run.batch.X, run.output, run.output_activation = X, output, output_activation
     run.keeps = ws.backward
-    return carry_out(&run, threads)
+    return carry_out(&run)
+
+
+cdef int add_outputs(Plan* plan, int key) except -1:
+    cdef Py_ssize_t L = plan.shape.n_layers
+    add_forward(plan)
+    add_rows(plan, activate_output, L - 1, 1.0 + UNIT_WORK * plan.shape.sizes[L])
+    end_block(plan)
+    return 0
 
 
 cdef void activate_output(const Step* step, Frame* f) noexcept nogil:

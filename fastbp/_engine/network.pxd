@@ -1,12 +1,25 @@
 # One network in the engine: its shape, the arrays of each layer, the memory of a pass, its plans.
 
 from fastbp._engine.memory cimport Memory
-from fastbp._engine.plan cimport Activation, Layer, Pass, Plan, Shape
+from fastbp._engine.plan cimport Activation, Layer, Maker, Pass, Plan, Shape
 from fastbp._engine.signals cimport Clock
 from fastbp._engine.team cimport Meeting
 
 cdef enum:
     KEPT_PLANS = 4          # of a workspace
+
+ctypedef enum:              # what a plan is for, one of these,
+    OUTPUTS = 1
+    LOSS = 2
+    GRADIENT = 4
+    WAY_BACK = 8
+    CERTIFICATE = 16
+    UPDATE = 32
+    DIVIDED = 64            # and what besides; added up
+    PENALISED = 128
+    IN_ORDER = 256
+    TO_INPUT = 512
+    TO_WEIGHTS = 1024
 
 
 cdef class Architecture:
@@ -43,10 +56,13 @@ cdef class Workspace:
     cdef Py_ssize_t needed(self, Py_ssize_t rows, Py_ssize_t block, int threads) except -1
     cdef Py_ssize_t place(self, char* memory, Py_ssize_t rows, Py_ssize_t block,
                           int threads) noexcept
-    # The plan of this key for so many rows, or one without steps, to be made
-    cdef Plan* plan_for(self, long key, Py_ssize_t rows) noexcept
-    # A pass over n samples, with what is the workspace's; the rest is nothing
-    cdef void enter(self, Pass* run, const Plan* plan, Py_ssize_t n) noexcept
+    # A pass over n samples in mini-batches: its memory, and its plan, which is made if need be.
+    # What is not the workspace's is left 0
+    cdef int enter(self, Pass* run, int key, Maker add_steps, Py_ssize_t n, Py_ssize_t batch_size,
+                   int threads) except -1
+    cdef void space_rows(self, bint by_columns) noexcept
+    cdef const Plan* plan_for(self, int key, Maker add_steps, Py_ssize_t rows,
+                              bint by_columns) except NULL
 
 
 # ---- binding: whose arrays the layers are
@@ -57,5 +73,4 @@ cdef void bind_flat(Workspace ws, const char* params, char* grad) noexcept nogil
 cdef void bind_arrays(Workspace ws, list weights, list biases)
 cdef void bind_grad_arrays(Workspace ws, list dW, list db)      # None: no gradient
 # Lists of addresses, W_1, b_1, W_2, ..., as many as there are
-cdef int bind_addresses(Workspace ws, list params) except -1
-cdef int bind_grad_addresses(Workspace ws, list grads) except -1
+cdef int bind_addresses(Workspace ws, list params, list grads) except -1    # None: no gradient

@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from fastbp._engine.arrays cimport data
 from fastbp._engine.memory cimport POOL_BYTES, aligned, borrow, check_room, new_memory, put_back
-from fastbp._engine.plan cimport BLOCK_ROWS, discard
+from fastbp._engine.plan cimport BLOCK_ROWS, begin, discard, shares_columns
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport IDENTITY
@@ -34,6 +34,7 @@ cdef class Architecture:
             self.shape.activations[l] = activations[l]
             self.shape.weights += self.shape.sizes[l] * self.shape.sizes[l + 1]
             self.shape.units += self.shape.sizes[l + 1]
+            self.shape.n_params += (self.shape.sizes[l] + 1) * self.shape.sizes[l + 1]
 
     def __dealloc__(self):
         free(self.shape.sizes)
@@ -81,7 +82,7 @@ cdef class Workspace:
         h and dh of each layer for all rows, delta of each layer for one block, scratch for
         each thread. Without `backward` two buffers of a block serve all layers in turn.
         """
-        rows, threads = max(rows, self.rows), max(threads, self.threads)
+        rows, threads = max(rows, 1, self.rows), max(threads, self.threads)
         cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK_ROWS * threads), nbytes = self.nbytes
         cdef bint fits = rows == self.rows and block == self.block and threads == self.threads
         cdef Memory* memory
@@ -131,7 +132,7 @@ cdef class Workspace:
             if not self.backward:
                 part = aligned(block * widest * s.itemsize)
                 if memory != NULL:
-                    a.h, a.h_stride = memory + at + (l & 1) * part, widest * s.itemsize
+                    a.h = memory + at + (l & 1) * part
                 continue
             part = aligned(rows * s.sizes[l + 1] * s.itemsize)
             if memory != NULL:
@@ -143,27 +144,47 @@ cdef class Workspace:
 
     # ---- passes
 
-    cdef Plan* plan_for(self, long key, Py_ssize_t rows) noexcept:
-        cdef Plan* plan = &self.plans[self.newest]
-        cdef int i
-        if plan.key == key and plan.asked_rows == rows:
-            return plan
-        for i in range(KEPT_PLANS):
-            if self.plans[i].key == key and self.plans[i].asked_rows == rows:
-                self.newest = i
-                return &self.plans[i]
-        self.newest = (self.newest + 1) % KEPT_PLANS
-        plan = &self.plans[self.newest]
-        plan.key = plan.n_steps = 0
-        return plan
-
-    cdef void enter(self, Pass* run, const Plan* plan, Py_ssize_t n) noexcept:
+    cdef int enter(self, Pass* run, int key, Maker add_steps, Py_ssize_t n, Py_ssize_t batch_size,
+                   int threads) except -1:
+        cdef Py_ssize_t rows = min(max(batch_size, 1), <Py_ssize_t> BLOCK_ROWS * threads)
+        self.reserve(rows, threads)
         memset(run, 0, sizeof(Pass))
-        run.plan, run.shape, run.layers = plan, self.shape, self.layers
+        run.plan = self.plan_for(key, add_steps, rows, shares_columns(self.shape, rows, threads))
+        run.shape, run.layers, run.threads = self.shape, self.layers, threads
         run.losses, run.scratch, run.scratch_bytes = self.losses, self.scratch, self.scratch_bytes
         run.meeting, run.clock = &self.meeting, &self.clock
-        run.n = run.batch_size = n
-        run.divisor = 1
+        run.n, run.batch_size, run.divisor = n, batch_size, 1
+        if not self.backward:
+            self.space_rows(run.plan.by_columns)
+        return 0
+
+    cdef void space_rows(self, bint by_columns) noexcept:
+        """Of two buffers in turn: each part has its own place in both, whatever layer it is at.
+
+        Parts of columns are at the same layer, and write dense rows together.
+        """
+        cdef const Shape* s = self.shape
+        cdef Py_ssize_t l, widest = 0
+        for l in range(s.n_layers):
+            widest = max(widest, s.sizes[l + 1])
+        for l in range(s.n_layers):
+            self.layers[l].h_stride = (s.sizes[l + 1] if by_columns else widest) * s.itemsize
+
+    cdef const Plan* plan_for(self, int key, Maker add_steps, Py_ssize_t rows,
+                              bint by_columns) except NULL:
+        cdef Plan* plan
+        cdef int i
+        for i in range(KEPT_PLANS):
+            plan = &self.plans[(self.newest + i) % KEPT_PLANS]
+            if plan.key == key and plan.rows == rows and plan.by_columns == by_columns:
+                self.newest = (self.newest + i) % KEPT_PLANS
+                return plan
+        self.newest = (self.newest + KEPT_PLANS - 1) % KEPT_PLANS       # not one of those used last
+        plan = &self.plans[self.newest]
+        begin(plan, self.shape, rows, by_columns)
+        add_steps(plan, key)
+        plan.key = key                  # from now on it has all of its steps
+        return plan
 
 
 # ---- binding ----------------------------------------------------------------------------
@@ -196,17 +217,13 @@ cdef void bind_grad_arrays(Workspace ws, list dW, list db):
         ws.layers[l].db = NULL if dW is None else data(db[l])
 
 
-cdef int bind_addresses(Workspace ws, list params) except -1:
+cdef int bind_addresses(Workspace ws, list params, list grads) except -1:
     cdef Py_ssize_t l
     for l in range(ws.shape.n_layers):
-        ws.layers[l].W = <char*> <Py_ssize_t> params[2 * l]
-        ws.layers[l].b = <char*> <Py_ssize_t> params[2 * l + 1]
+        ws.layers[l].W, ws.layers[l].b = address(params, 2 * l), address(params, 2 * l + 1)
+        ws.layers[l].dW, ws.layers[l].db = address(grads, 2 * l), address(grads, 2 * l + 1)
     return 0
 
 
-cdef int bind_grad_addresses(Workspace ws, list grads) except -1:
-    cdef Py_ssize_t l
-    for l in range(ws.shape.n_layers):
-        ws.layers[l].dW = <char*> <Py_ssize_t> grads[2 * l]
-        ws.layers[l].db = <char*> <Py_ssize_t> grads[2 * l + 1]
-    return 0
+cdef inline char* address(list given, Py_ssize_t i) except? NULL:
+    return NULL if given is None else <char*> <Py_ssize_t> given[i]

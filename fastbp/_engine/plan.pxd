@@ -27,6 +27,7 @@ ctypedef struct Shape:      # fixed for a network
     double weights          # in all layers
     double units            # in all layers
     Py_ssize_t widest       # of all sizes
+    Py_ssize_t n_params
 
 ctypedef struct Layer:      # the arrays of one layer
     Py_ssize_t fan_in
@@ -63,7 +64,7 @@ ctypedef void (*Action)(const Step* step, Frame* frame) noexcept nogil
 
 ctypedef enum Sharing:
     ROWS        # a part has some rows of the block, and takes them through all steps of the phase
-    LINES       # a part has some lines of the arrays that the steps of the phase write
+    LINES       # a part has some lines of the arrays that the steps of the phase write, or columns
     ALONE       # part 0 has all of it
 
 ctypedef struct Step:
@@ -75,20 +76,23 @@ ctypedef struct Step:
     double work             # multiply-adds of an item; of ROWS, for each row
     Py_ssize_t width        # of LINES, numbers in one
     Py_ssize_t before       # of LINES, numbers in those of earlier steps of the phase
+    Py_ssize_t multiple     # of LINES, a part begins at a multiple of so many
     int phase_end           # the first step of the next phase
 
 ctypedef struct Plan:
+    const Shape* shape
+    int key                 # what it was made for: of `network`, and
+    Py_ssize_t rows         # of a block of the batch, at most
+    bint by_columns         # the parts of a product are columns of all rows
     Step* steps
     int n_steps
     int room                # steps that fit into the memory
     int per_block           # steps done for every block of rows; the others once for a batch
-    Py_ssize_t rows         # of a block of one part, at most
+    Py_ssize_t part_rows    # of a block of one part, at most
     Py_ssize_t rows_at_once     # that go through the steps of a phase together
     double row_work         # multiply-adds of all steps for a row,
     double block_work       # besides for a block,
     double batch_work       # and once for a batch
-    long key                # what it was made for, with `asked_rows`
-    Py_ssize_t asked_rows
 
 ctypedef struct Pass:
     const Plan* plan
@@ -99,6 +103,7 @@ ctypedef struct Pass:
     Py_ssize_t scratch_bytes
     Meeting* meeting
     Clock* clock            # of thread 0
+    int threads
     Batch batch
     Py_ssize_t n            # samples
     Py_ssize_t batch_size   # of a mini-batch; n where there is but one
@@ -132,18 +137,21 @@ ctypedef struct Frame:
 
 # ---- making a plan
 
-# An empty plan for `rows` samples, in blocks of `block` rows for each part
-cdef int begin(Plan* plan, const Shape* shape, Py_ssize_t rows, Py_ssize_t block) except -1
+# Adds the steps of what `key` says
+ctypedef int (*Maker)(Plan* plan, int key) except -1
+
+# An empty plan for blocks of so many rows
+cdef void begin(Plan* plan, const Shape* shape, Py_ssize_t rows, bint by_columns) noexcept
 # Steps are added in order. A product's columns are `items` of so many multiply-adds for each row
-cdef int add_product(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
-                     Py_ssize_t items, Py_ssize_t length) except -1
+cdef int add_product(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
+                     Py_ssize_t length) except -1
 # Whole rows, each of so much work
 cdef int add_rows(Plan* plan, Action action, Py_ssize_t layer, double work) except -1
 # Lines of `width` numbers each, which cost `work` multiply-adds
-cdef int add_lines(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
-                   Py_ssize_t items, Py_ssize_t width, double work) except -1
-cdef int add_alone(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
-                   Py_ssize_t items, double work) except -1
+cdef int add_lines(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
+                   Py_ssize_t width, double work) except -1
+cdef int add_alone(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
+                   double work) except -1
 # What follows begins when every part has ended what is before
 cdef void end_phase(Plan* plan) noexcept
 # What follows is done once for a batch
@@ -158,10 +166,12 @@ cdef double per_weight(Py_ssize_t n) noexcept nogil
 
 # How many threads a pass over n rows should have, each row going through so many products
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
+# Whether these threads share a product of n rows by its columns
+cdef bint shares_columns(const Shape* s, Py_ssize_t n, int threads) noexcept
 # n_threads as passes take it: 0 for None, which leaves the number to the work
 cdef int asked_threads(object n_threads) except -1
 # Every mini-batch of the pass; -1 with an exception set when it was called off
-cdef int carry_out(Pass* run, int threads) except -1
+cdef int carry_out(Pass* run) except -1
 # A pass of one step over arrays of any owner, which `more` leads to: n samples in blocks of so many
 # rows, and of each the items, at most so many at once
 cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,

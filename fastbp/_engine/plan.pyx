@@ -6,6 +6,9 @@
                 rows: some rows at a time through all steps; lines: step after step
         for every phase of a batch
 
+Where the rows are few, a product is a phase of its own whose lines are its columns: the threads
+read different parts of W, which is most of the work.
+
 A piece of a step is of its output (N1), so that its length and the thread that has it change no
 bit. Threads, Ctrl-C and the float mode of N5 are matters of this file alone.
 """
@@ -28,9 +31,12 @@ from fastbp._engine.team cimport (
 
 cdef enum:
     # The crossover of the automatic number of threads, chosen by bench/crossover.py: bytes of
-    # multiply-adds that each should have, rows for each.
+    # multiply-adds that each should have; to read W counts as the products of so many rows.
     THREAD_WORK = 12_000_000
-    THREAD_ROWS = 2
+    READING_ROWS = 4
+    # Products are shared by columns where there are more bytes of W for each row: at 24 rows of
+    # 784-512-512-10 two threads take 0.8 times as long as by rows, of 600-300-100-1 1.4 times.
+    COLUMNS_BYTES = 1 << 17
     BRIEF_WORK = 1 << 16        # multiply-adds: some microseconds
     STEP_WORK = 128             # multiply-adds in the time that a step takes besides its work
 
@@ -45,17 +51,16 @@ cdef extern from *:
 
 # ---- making a plan ----------------------------------------------------------------------
 
-cdef int begin(Plan* plan, const Shape* shape, Py_ssize_t rows, Py_ssize_t block) except -1:
+cdef void begin(Plan* plan, const Shape* shape, Py_ssize_t rows, bint by_columns) noexcept:
     """TILE_COLUMNS columns of a product take a sixteenth of the time between two looks, at most.
 
     Steps of a whole layer, which wait for memory and touch it first, may take the rest.
     """
-    plan.n_steps = plan.per_block = 0
-    plan.rows = block
-    plan.rows_at_once = at_once(block, 16.0 * TILE_COLUMNS * shape.widest, 1, shape.kernels)
+    plan.shape, plan.rows, plan.by_columns = shape, rows, by_columns
+    plan.key = plan.n_steps = plan.per_block = 0
+    plan.part_rows = BLOCK_ROWS
+    plan.rows_at_once = at_once(BLOCK_ROWS, 16.0 * TILE_COLUMNS * shape.widest, 1, shape.kernels)
     plan.row_work = plan.block_work = plan.batch_work = 0
-    plan.asked_rows = rows
-    return 0
 
 
 cdef double per_weight(Py_ssize_t n) noexcept nogil:
@@ -72,7 +77,7 @@ cdef Step* add(Plan* plan, Action action, Sharing sharing, Py_ssize_t layer, Py_
         plan.steps, plan.room = step, 2 * plan.room + 16
     step = &plan.steps[plan.n_steps]
     plan.n_steps += 1
-    step[0] = Step(action, sharing, layer, items, items, work, 0, 0, 0)
+    step[0] = Step(action, sharing, layer, items, items, work, 0, 0, 1, 0)
     if sharing == ROWS:
         plan.row_work += items * work
     elif plan.per_block == 0:
@@ -82,11 +87,18 @@ cdef Step* add(Plan* plan, Action action, Sharing sharing, Py_ssize_t layer, Py_
     return step
 
 
-cdef int add_product(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
-                     Py_ssize_t items, Py_ssize_t length) except -1:
-    cdef Py_ssize_t n = min(plan.rows_at_once, plan.asked_rows)
-    add(plan, action, ROWS, layer, items, length).at_once = at_once(
-        items, per_weight(n) * length, TILE_COLUMNS, shape.kernels)
+cdef int add_product(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
+                     Py_ssize_t length) except -1:
+    cdef double work = per_weight(min(plan.rows_at_once, plan.rows)) * length
+    cdef Step* step
+    if plan.by_columns:
+        end_phase(plan)
+        step = add(plan, action, LINES, layer, items, work)
+        step.width, step.multiple = 1, TILE_COLUMNS
+        end_phase(plan)
+    else:
+        step = add(plan, action, ROWS, layer, items, length)
+    step.at_once = at_once(items, work, TILE_COLUMNS, plan.shape.kernels)
     return 0
 
 
@@ -95,11 +107,11 @@ cdef int add_rows(Plan* plan, Action action, Py_ssize_t layer, double work) exce
     return 0
 
 
-cdef int add_lines(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
-                   Py_ssize_t items, Py_ssize_t width, double work) except -1:
+cdef int add_lines(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
+                   Py_ssize_t width, double work) except -1:
     cdef Step* step = add(plan, action, LINES, layer, items, work)
     cdef const Step* earlier
-    step.at_once, step.width = at_once(items, work, 1, shape.kernels), width
+    step.at_once, step.width = at_once(items, work, 1, plan.shape.kernels), width
     if plan.n_steps > 1:
         earlier = step - 1
         if earlier.phase_end == 0 and earlier.sharing == LINES:
@@ -107,9 +119,10 @@ cdef int add_lines(Plan* plan, const Shape* shape, Action action, Py_ssize_t lay
     return 0
 
 
-cdef int add_alone(Plan* plan, const Shape* shape, Action action, Py_ssize_t layer,
-                   Py_ssize_t items, double work) except -1:
-    add(plan, action, ALONE, layer, items, work).at_once = at_once(items, work, 1, shape.kernels)
+cdef int add_alone(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
+                   double work) except -1:
+    add(plan, action, ALONE, layer, items, work).at_once = at_once(
+        items, work, 1, plan.shape.kernels)
     return 0
 
 
@@ -138,16 +151,27 @@ cdef int asked_threads(object n_threads) except -1:
 
 
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1:
-    """A thread needs work that is worth waking it for, and more than one row to read W for."""
+    """A thread needs work that is worth waking it for, and rows or columns of its own."""
     cdef double work
-    cdef Py_ssize_t threads = min(n, <Py_ssize_t> MOST_THREADS)
+    cdef Py_ssize_t threads
+    if n == 0 or asked == 1:
+        return 1
+    threads = min(max(n, s.widest // TILE_COLUMNS), <Py_ssize_t> MOST_THREADS)
     if asked > 0:
         return max(1, min(threads, <Py_ssize_t> asked))
-    work = <double> n * (products * s.weights + UNIT_WORK * s.units) * s.itemsize
-    threads = min(n // THREAD_ROWS, <Py_ssize_t> min(<double> MOST_THREADS, work / THREAD_WORK))
+    work = (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
+            + <double> n * UNIT_WORK * s.units)
+    threads = min(threads, <Py_ssize_t> min(<double> MOST_THREADS,
+                                            work * s.itemsize / THREAD_WORK))
     if threads < 2:
         return 1
     return min(threads, <Py_ssize_t> asked_threads(_config.get_num_threads()))
+
+
+cdef bint shares_columns(const Shape* s, Py_ssize_t n, int threads) noexcept:
+    """Every thread would read all of W for its rows, or have none."""
+    return threads > 1 and (n < threads or (
+        n <= BLOCK_ROWS and <double> n * COLUMNS_BYTES < s.weights * s.itemsize))
 
 
 cdef double work_of(const Pass* run) noexcept:
@@ -156,18 +180,18 @@ cdef double work_of(const Pass* run) noexcept:
     cdef double batches = 1, blocks = 1
     if run.n > run.batch_size:
         batches += (run.n - 1) // run.batch_size
-    if run.batch_size > plan.rows:
-        blocks += (run.batch_size - 1) // plan.rows
+    if run.batch_size > plan.part_rows:
+        blocks += (run.batch_size - 1) // plan.part_rows
     blocks *= batches
     return (run.n * plan.row_work + blocks * (plan.block_work + plan.per_block * STEP_WORK)
             + batches * (plan.batch_work + (plan.n_steps - plan.per_block) * STEP_WORK))
 
 
-cdef int carry_out(Pass* run, int threads) except -1:
+cdef int carry_out(Pass* run) except -1:
     """With the GIL released, unless that would take longer than the work: then nobody looks for
     signals either, since their handlers need it.
     """
-    cdef int size = recruit(threads)
+    cdef int size = recruit(run.threads)
     cdef bint brief = work_of(run) < BRIEF_WORK
     run.clock[0] = start_clock()
     run.clock.main = run.clock.main and not brief
@@ -185,7 +209,7 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
                        char* scratch, Py_ssize_t n, Py_ssize_t block, Py_ssize_t items,
                        Py_ssize_t most, double work) except -1:
     cdef Py_ssize_t[2] sizes = [0, 0]
-    cdef Step step = Step(action, sharing, 0, items, most, work, 1, 0, 1)
+    cdef Step step = Step(action, sharing, 0, items, most, work, 1, 0, 1, 1)
     cdef Plan plan
     cdef Shape shape
     cdef Meeting meeting
@@ -197,12 +221,13 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
     shape.kernels, shape.itemsize, shape.n_layers = kernels, kernels.itemsize, 1
     shape.sizes = sizes
     plan.steps, plan.n_steps, plan.per_block = &step, 1, 1
-    plan.rows = plan.rows_at_once = block
+    plan.part_rows = plan.rows_at_once = block
     plan.row_work = items * max(work, 1) if sharing == ROWS else 0
     plan.block_work = items * max(work, 1) if sharing != ROWS else 0
     run.plan, run.shape, run.meeting, run.clock = &plan, &shape, &meeting, &clock
     run.scratch, run.n, run.batch_size, run.more = scratch, n, n, more
-    return carry_out(&run, 1)
+    run.threads = 1
+    return carry_out(&run)
 
 
 # ---- the loop ---------------------------------------------------------------------------
@@ -227,7 +252,7 @@ cdef bint run_batch(Frame* f, Seat* seat) noexcept nogil:
     """Block after block, then what is done once for a batch; nonzero when called off."""
     cdef Pass* run = f.run
     cdef const Plan* plan = run.plan
-    cdef Py_ssize_t rows = plan.rows * run.meeting.parts
+    cdef Py_ssize_t rows = plan.part_rows * run.meeting.parts
     f.block = 0
     while f.block == 0 or f.block < f.batch_rows:
         f.block_rows = min(rows, f.batch_rows - f.block)
@@ -301,10 +326,12 @@ cdef void lines_of_part(Frame* f) noexcept nogil:
 
 
 cdef inline Py_ssize_t lines_before(Py_ssize_t number, const Step* step) noexcept nogil:
-    """The lines of a step that begin before this number."""
+    """The lines of a step that begin before this number, or the next multiple."""
+    cdef Py_ssize_t lines
     if number <= 0:
         return 0
-    return min(step.items, (number + step.width - 1) // step.width)
+    lines = (number + step.width - 1) // step.width
+    return min(step.items, (lines + step.multiple - 1) // step.multiple * step.multiple)
 
 
 cdef inline bint in_pieces(const Step* step, Frame* f, Py_ssize_t first, Py_ssize_t end,

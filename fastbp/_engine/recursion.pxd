@@ -1,10 +1,10 @@
 # The delta recursion over the layers of a network, as steps of a plan.
 
-from fastbp._engine.plan cimport Plan, Shape
+from fastbp._engine.plan cimport Plan
 
 # E1 from the first layer to the last
-cdef int add_forward(Plan* plan, const Shape* s) except -1
+cdef int add_forward(Plan* plan) except -1
 # E5 from delta_L to delta_1, and to dL/dX with `input_grad`
-cdef int add_descent(Plan* plan, const Shape* s, bint input_grad) except -1
+cdef int add_descent(Plan* plan, bint input_grad) except -1
 # E6 of every layer, whose lines the parts share
-cdef int add_weight_gradients(Plan* plan, const Shape* s, Py_ssize_t rows) except -1
+cdef int add_weight_gradients(Plan* plan) except -1

@@ -9,14 +9,15 @@ counted from 0 in the code: layers[l] holds W_{l+1}, and its input is X or the h
 """
 
 from fastbp._engine.plan cimport (
-    Frame, Layer, Step, add_lines, add_product, delta_of, dh_of, h_of, input_of, per_weight,
+    Frame, Layer, Shape, Step, add_lines, add_product, delta_of, dh_of, h_of, input_of, per_weight,
 )
 
 
-cdef int add_forward(Plan* plan, const Shape* s) except -1:
+cdef int add_forward(Plan* plan) except -1:
+    cdef const Shape* s = plan.shape
     cdef Py_ssize_t l
     for l in range(s.n_layers):
-        add_product(plan, s, forward, l, s.sizes[l + 1], s.sizes[l])
+        add_product(plan, forward, l, s.sizes[l + 1], s.sizes[l])
     return 0
 
 
@@ -29,12 +30,13 @@ cdef void forward(const Step* step, Frame* f) noexcept nogil:
         f.run.shape.transposed, a.activation, f.first, f.count, f.scratch)
 
 
-cdef int add_descent(Plan* plan, const Shape* s, bint input_grad) except -1:
+cdef int add_descent(Plan* plan, bint input_grad) except -1:
+    cdef const Shape* s = plan.shape
     cdef Py_ssize_t l
     for l in range(s.n_layers - 1, 0, -1):
-        add_product(plan, s, descend, l, s.sizes[l], s.sizes[l + 1])
+        add_product(plan, descend, l, s.sizes[l], s.sizes[l + 1])
     if input_grad:
-        add_product(plan, s, descend_to_input, 0, s.sizes[0], s.sizes[1])
+        add_product(plan, descend_to_input, 0, s.sizes[0], s.sizes[1])
     return 0
 
 
@@ -55,14 +57,15 @@ cdef void descend_to_input(const Step* step, Frame* f) noexcept nogil:
         NULL, f.n, a.fan_in, a.fan_out, f.run.shape.transposed, f.first, f.count, f.scratch)
 
 
-cdef int add_weight_gradients(Plan* plan, const Shape* s, Py_ssize_t rows) except -1:
+cdef int add_weight_gradients(Plan* plan) except -1:
     """A line of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in)."""
+    cdef const Shape* s = plan.shape
     cdef Py_ssize_t l, lines, width
     for l in range(s.n_layers):
         lines, width = s.sizes[l], s.sizes[l + 1]
         if s.transposed or width == 1:
             lines, width = width, lines
-        add_lines(plan, s, weight_gradient, l, lines, width, per_weight(rows) * width)
+        add_lines(plan, weight_gradient, l, lines, width, per_weight(plan.rows) * width)
     return 0
 
 

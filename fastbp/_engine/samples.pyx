@@ -1,6 +1,15 @@
 """The samples of a pass: X, y, sample_weight as they lie, or gathered in an order, block by block.
 """
 
+import numpy as np
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+
+from fastbp._engine.arrays cimport data
+
+cnp.import_array()
+
 
 cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil:
     return block * (s.sizes[0] + s.sizes[s.n_layers] + 1) * s.itemsize
@@ -45,3 +54,33 @@ cdef void gather(const Step* step, Frame* f) noexcept nogil:
     if batch.sample_weight != NULL:
         s.kernels.gather(<char*> block.sample_weight + f.at * s.itemsize, batch.sample_weight,
                          order, f.n, 1)
+
+
+# ---- an order ---------------------------------------------------------------------------
+
+cdef object permutation(Py_ssize_t n, draw, source, Py_ssize_t at_once):
+    """N6: `_random.permutation` is the specification."""
+    order = np.arange(n, dtype=np.intp)
+    cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
+    cdef const unsigned long long* bits
+    cdef Py_ssize_t i = n - 1, j, drawn, count
+    while i > 0:
+        count = min(at_once, i)
+        raw = draw(source, count)
+        bits = <const unsigned long long*> data(raw)
+        with nogil:
+            for drawn in range(count):
+                j = <Py_ssize_t> multiply_high(bits[drawn], i + 1)
+                a[i], a[j] = a[j], a[i]
+                i -= 1
+        PyErr_CheckSignals()
+    return order
+
+
+cdef inline unsigned long long multiply_high(unsigned long long a,
+                                             unsigned long long b) noexcept nogil:
+    """The upper 64 bits of the 128-bit product, from 32-bit halves."""
+    cdef unsigned long long low = 0xffffffff
+    cdef unsigned long long mid = (a >> 32) * (b & low) + (((a & low) * (b & low)) >> 32)
+    return ((a >> 32) * (b >> 32) + (mid >> 32)
+            + (((a & low) * (b >> 32) + (mid & low)) >> 32))

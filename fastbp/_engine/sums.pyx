@@ -4,7 +4,7 @@ Scalars are summed in float64 in a fixed order, whatever the blocks; "mean" divi
 steps, and those of `epoch`, are the only ones that know of a sum over the whole batch.
 """
 
-from fastbp._engine.plan cimport BLOCK_ROWS, Layer, add_alone, add_lines
+from fastbp._engine.plan cimport BLOCK_ROWS, Layer, Shape, add_alone, add_lines
 from fastbp._engine.signals cimport MEMORY_WORK
 
 
@@ -39,10 +39,11 @@ cdef void sum_losses(const Step* step, Frame* f) noexcept nogil:
 
 # ---- the penalty ------------------------------------------------------------------------
 
-cdef int add_penalties(Plan* plan, const Shape* s) except -1:
+cdef int add_penalties(Plan* plan) except -1:
+    cdef const Shape* s = plan.shape
     cdef Py_ssize_t l
     for l in range(s.n_layers):
-        add_alone(plan, s, penalise, l, s.sizes[l] * s.sizes[l + 1], MEMORY_WORK)
+        add_alone(plan, penalise, l, s.sizes[l] * s.sizes[l + 1], MEMORY_WORK)
     return 0
 
 
@@ -71,10 +72,11 @@ cdef void complete(const Step* step, Frame* f) noexcept nogil:
     run.loss = loss / run.divisor
 
 
-cdef int add_divisions(Plan* plan, const Shape* s) except -1:
+cdef int add_divisions(Plan* plan) except -1:
+    cdef const Shape* s = plan.shape
     cdef Py_ssize_t l
     for l in range(s.n_layers):
-        add_lines(plan, s, divide, l, s.sizes[l], s.sizes[l + 1],
+        add_lines(plan, divide, l, s.sizes[l], s.sizes[l + 1],
                   <double> MEMORY_WORK * s.sizes[l + 1])
     return 0
 

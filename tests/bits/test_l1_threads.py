@@ -19,6 +19,8 @@ NETWORKS = [  # sizes, batch: no, one, fewer and more samples than threads; one 
     ((3, 1), 0), ((2, 8, 8, 1), 1), ((5, 7, 3), 2), ((30, 64, 1), 37), ((9, 1, 4, 1), 300),
     ((17, 33, 129, 5), 700), ((100, 65, 1), 1300), ((16, 4096, 3), 300),
     ((8, 1500, 1), 512), ((3, 196, 117), 1361),     # chunks of E6 in a block of two parts alone
+    # few rows, whose products the threads share by columns: whole 64 and what is left of them
+    ((200, 300, 130, 3), 1), ((130, 260, 1), 4), ((600, 520, 100, 10), 5), ((64, 128), 1),
 ]
 
 
@@ -126,7 +128,30 @@ EPOCHS = [
 @all_pairs("isa", "dtype", make=[lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.01)],
            options=EPOCHS)
 def test_epoch(isa, dtype, make, options):
-    sizes, n, options = (6, 19, 2), 1000, dict(options)
+    check_epoch((6, 19, 2), 1000, dtype, make, dict(options))
+
+
+@all_pairs("isa", "dtype", options=[
+    {"rng": 3, "batch_size": 3}, {"shuffle": False, "batch_size": 1, "l2": 0.25, "weighted": True}])
+def test_epoch_by_columns(isa, dtype, options):
+    check_epoch((200, 390, 130, 2), 20, dtype, lambda: Adam(0.01), dict(options))
+
+
+@all_pairs("isa", "dtype", n=[1, 6])
+def test_certificate_by_columns(isa, dtype, n):
+    sizes = (300, 520, 450, 3)
+    X, y, w = samples(sizes, n, dtype)
+
+    def bound(threads):
+        net = MLP(sizes, activation="tanh", dtype=dtype, seed=0, n_threads=threads)
+        return net.error_bound(X, y, sample_weight=w, reduction="mean")
+
+    expected = bound(1)
+    for threads in MORE:
+        assert same_bits(bound(threads), expected), threads
+
+
+def check_epoch(sizes, n, dtype, make, options):
     X, y, w = samples(sizes, n, dtype)
     if options.pop("weighted", False):
         w[::3] = 0          # in batches of one, a third makes no step

@@ -101,7 +101,7 @@ BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
-    "_engine": ("_engine", "_kernels", "_random", "_config"),
+    "_engine": ("_engine", "_kernels", "_config"),
     "_arguments": ("_arguments",),
     "_twin": ("_twin", "_arguments"),
     "reference": ("_twin", "_arguments"),
