@@ -63,8 +63,9 @@ MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_
 ENGINE = ("team", "signals", "memory", "plan", "samples", "sums", "network", "recursion",
           "gradient", "backward", "certificate", "epoch")
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
-           "_loss", "_problem", "_equations", "_arrays", "_layers", "_unchecked", "_optim", "_mlp",
-           "torch._gate", "torch._watch", "torch._parameters", "torch._gradients", "torch._binding")
+           "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
+           "_optim", "_network", "_mlp", "torch._gate", "torch._watch", "torch._parameters",
+           "torch._gradients", "torch._binding")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

@@ -17,19 +17,14 @@ except ImportError as error:
 
 from fastbp import reference
 from fastbp._config import get_num_threads, set_num_threads, show_config
-from fastbp._equations import (
-    activate,
-    backprop,
+from fastbp._equations import activate, delta_step, sigmoid, sigmoid_backward, weight_grad
+from fastbp._layers import Layers, backprop
+from fastbp._logit_losses import (
     bce_with_logits,
-    delta_step,
     poisson_with_logits,
-    sigmoid,
-    sigmoid_backward,
     softmax_with_logits,
     squared_error,
-    weight_grad,
 )
-from fastbp._layers import Layers
 from fastbp._mlp import MLP
 from fastbp._optim import SGD, Adam
 from fastbp._version import __version__

@@ -1,50 +1,33 @@
-"""One public function for each equation, on arrays of any owner.
+"""One public function for each equation of one layer, E1 and E4 to E6, on arrays of any owner.
 
 Arrays that a look at their headers shows to fit are used as they are; others are checked and
 converted by `_arguments`. The arithmetic is the active variant's kernels. `fastbp.reference` holds
 the same functions in plain NumPy.
 """
 
-from fastbp import _arguments
-from fastbp._arguments import ACTIVATIONS, LOSSES, OUTPUTS
+from fastbp import _arguments, _layers, _logit_losses
 from fastbp._calls import explain
 
 cimport numpy as cnp
-from libc.float cimport DBL_MAX
 from libc.string cimport memset
 
-from fastbp._arrays cimport LayerArrays, CachedLayers, cached_layers, listed, new_layers
 from fastbp._engine.arrays cimport (
     alike, apart, data, new_like, new_matrix, new_vector, ready, real, shaped, writable,
 )
-from fastbp._engine.gradient cimport loss_and_gradient
 from fastbp._engine.memory cimport Memory, borrow, put_back
-from fastbp._engine.network cimport Workspace, bind_arrays, bind_grad_arrays
 from fastbp._engine.plan cimport (
-    BLOCK_ROWS, LINES, ROWS, Action, Batch, Frame, Sharing, Step, carry_out_one,
+    BLOCK_ROWS, LINES, ROWS, Action, Frame, Sharing, Step, carry_out_one,
 )
 from fastbp._engine.signals cimport TILE_COLUMNS, UNIT_WORK, at_once
-from fastbp._engine.sums cimport tree
-from fastbp._engine.team cimport release
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport SIGMOID, Activation, KernelTable
-from fastbp._loss cimport Loss, loss_named
-from fastbp._problem cimport Problem, divisor_of, new_problem
+from fastbp._layers cimport activation_number
 
 cnp.import_array()
-
-cdef frozenset DISTRIBUTIONS = frozenset(
-    name for name, loss in LOSSES.items() if loss.is_distribution)
 
 
 cdef inline const KernelTable* kernels_of(object array):
     return kernels(cnp.PyArray_ITEMSIZE(array))
-
-
-cdef inline Activation activation_of(object name) except *:
-    if type(name) is not str or name not in ACTIVATIONS:
-        name = _arguments.choice("activation", name, ACTIVATIONS)
-    return <Activation> <int> OUTPUTS[name]
 
 
 cdef inline object scalar_or_array(object array):
@@ -60,16 +43,13 @@ cdef enum:
 ctypedef struct Equation:       # the operands of one call, in the order of the kernel
     const KernelTable* kernels
     char* out
-    char* second                # OUT, or NULL
+    char* second                # another output, or NULL
     const char* a
     const char* b
     const char* c
     Activation activation
     Py_ssize_t fan_in
     Py_ssize_t fan_out
-    const Batch* batch
-    double[8] sums              # of the losses (N3)
-    double loss                 # all of them
 
 
 cdef Equation equation(const KernelTable* table, out, second=None, a=None, b=None, c=None):
@@ -109,13 +89,13 @@ cdef void activate_elements(const Step* step, Frame* f) noexcept nogil:
                        e.activation, f.count)
 
 
-cdef void apply_slope(const Step* step, Frame* f) noexcept nogil:
+cdef void multiply_by_slope(const Step* step, Frame* f) noexcept nogil:
     cdef Equation* e = <Equation*> f.run.more
     cdef Py_ssize_t at = f.first * e.kernels.itemsize
     e.kernels.sigmoid_backward(e.out + at, e.a + at, e.b + at, f.count)
 
 
-cdef void step_columns(const Step* step, Frame* f) noexcept nogil:
+cdef void delta_columns(const Step* step, Frame* f) noexcept nogil:
     """Columns of delta for a block of samples; with the last ones the factor h (1 - h)."""
     cdef Equation* e = <Equation*> f.run.more
     cdef Py_ssize_t at = f.block * e.kernels.itemsize
@@ -126,25 +106,12 @@ cdef void step_columns(const Step* step, Frame* f) noexcept nogil:
         e.kernels.sigmoid_backward(delta, delta, e.c + at * e.fan_in, f.n * e.fan_in)
 
 
-cdef void sum_lines(const Step* step, Frame* f) noexcept nogil:
+cdef void weight_grad_lines(const Step* step, Frame* f) noexcept nogil:
     """Lines of dW from a block of samples."""
     cdef Equation* e = <Equation*> f.run.more
     cdef Py_ssize_t at = f.block * e.kernels.itemsize
     e.kernels.weight_grad(e.out, e.second, e.a + at * e.fan_in, e.b + at * e.fan_out, f.n,
                           e.fan_in, e.fan_out, False, f.block > 0, f.first, f.count, f.scratch)
-
-
-cdef void sum_losses(const Step* step, Frame* f) noexcept nogil:
-    """Rows of delta and of the losses, and their sum so far."""
-    cdef Equation* e = <Equation*> f.run.more
-    cdef Py_ssize_t at = f.first * e.kernels.itemsize
-    cdef const char* weight = e.batch.sample_weight
-    weight = weight + at if weight != NULL else NULL
-    e.batch.criterion(e.out + at * e.fan_out, e.second + at * e.fan_out,
-                      e.batch.X + at * e.fan_out, e.batch.y + at * e.batch.y_width, weight,
-                      &e.batch.target, f.count, e.fan_out)
-    e.kernels.add_losses(e.sums, e.out + at * e.fan_out, weight, f.count, e.fan_out)
-    e.loss = tree(e.sums)
 
 
 # ---- arguments that fit as they are -----------------------------------------------------
@@ -164,23 +131,6 @@ cdef bint step_fits(object delta_next, object W_next, object h) noexcept:
                  or ndim == 2 and cnp.PyArray_DIM(delta_next, 0) == cnp.PyArray_DIM(h, 0))
             and shaped(W_next, kind, 2, cnp.PyArray_DIM(h, ndim - 1),
                        cnp.PyArray_DIM(delta_next, ndim - 1)))
-
-
-cdef bint logits_fit(object z, object y, object sample_weight,
-                     bint is_distribution) noexcept:
-    """Whether they have one dtype, and weights are in range: y and the options are looked at later.
-    """
-    cdef int ndim, kind
-    cdef Py_ssize_t n
-    if not real(z):
-        return False
-    ndim, kind = cnp.PyArray_NDIM(z), cnp.PyArray_TYPE(z)
-    if ndim != 2 and (ndim != 1 or is_distribution):
-        return False
-    n = cnp.PyArray_DIM(z, 0)
-    return ((alike(y, z) or is_distribution and shaped(y, kind, 1, -1, n))
-            and (sample_weight is None or shaped(sample_weight, kind, 1, -1, n)
-                 and kernels_of(z).first_outside(data(sample_weight), DBL_MAX, False, n) < 0))
 
 
 # ---- the functions ----------------------------------------------------------------------
@@ -251,7 +201,7 @@ def sigmoid_backward(grad, h, out=None):
         _arguments.output("out", out, grad.shape, grad.dtype, {"grad": given[0], "h": given[1]},
                           in_place=("grad",))
     cdef Equation e = equation(kernels_of(grad), result, None, grad, h)
-    over_elements(apply_slope, &e, cnp.PyArray_SIZE(grad))
+    over_elements(multiply_by_slope, &e, cnp.PyArray_SIZE(grad))
     return scalar_or_array(result) if out is None else out
 
 
@@ -296,7 +246,7 @@ def delta_step(delta_next, W_next, h, out=None):
     e.fan_in, e.fan_out = cnp.PyArray_DIM(W_next, 0), cnp.PyArray_DIM(W_next, 1)
     if n == 0 or e.fan_in == 0:         # nothing to do, however long the other axes are
         return out
-    over_samples(step_columns, ROWS, &e, n, e.fan_in, e.fan_out)
+    over_samples(delta_columns, ROWS, &e, n, e.fan_in, e.fan_out)
     return out
 
 
@@ -336,7 +286,7 @@ def weight_grad(h_prev, delta):
     if fan_out == 0:                    # as in `delta_step`
         return dW, db
     lines = 1 if fan_out == 1 else fan_in               # of dW as it lies
-    over_samples(sum_lines, LINES, &e, n, lines, fan_in if lines == 1 else fan_out)
+    over_samples(weight_grad_lines, LINES, &e, n, lines, fan_in if lines == 1 else fan_out)
     return dW, db
 
 
@@ -360,224 +310,21 @@ def activate(z, activation="sigmoid"):
     TypeError, ValueError
         For `z` that is not real, or another activation.
     """
-    cdef Activation which = activation_of(activation)
+    cdef Activation number = activation_number(activation)
     if not real(z):
         z = _arguments.real_array("z", z)
     h, slope = new_like(z), new_like(z)
     cdef Equation e = equation(kernels_of(z), h, slope, z)
-    e.activation = which
+    e.activation = number
     over_elements(activate_elements, &e, cnp.PyArray_SIZE(z))
     return scalar_or_array(h), scalar_or_array(slope)
 
 
-# ---- losses -----------------------------------------------------------------------------
+# Version 0.1.0 had these here, and its pickles of a function name the module.
+backprop = _layers.backprop
+bce_with_logits = _logit_losses.bce_with_logits
+softmax_with_logits = _logit_losses.softmax_with_logits
+squared_error = _logit_losses.squared_error
+poisson_with_logits = _logit_losses.poisson_with_logits
 
-def bce_with_logits(z, y, sample_weight=None, *, pos_weight=None, label_smoothing=0.0):
-    """Binary cross-entropy, E2, and its delta, E3, from logits.
-
-    Parameters
-    ----------
-    z : (n,) or (n, n_outputs) array
-    y : array like z
-        Targets in [0, 1].
-    sample_weight : (n,) array, optional
-        Not negative. A sample of weight 0 adds nothing, even to an infinite loss; NaN stays.
-    pos_weight : float or (n_outputs,) array, optional
-        Multiplies the part y log h of the loss.
-    label_smoothing : float
-        In [0, 1): the target is (1 - label_smoothing) y + label_smoothing / 2.
-
-    Returns
-    -------
-    loss : float
-        Summed over samples and outputs, in nats. Of an infinite z its limit: 0 where the target
-        is that label, infinite elsewhere, as for every soft or smoothed target.
-    delta : ndarray like z
-        sample_weight * (sigma(z) - y), with its relative accuracy at saturation.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For shapes or dtypes that do not fit, targets outside [0, 1], negative weights, options
-        outside their range.
-    """
-    return _with_logits("bce", z, y, sample_weight, {
-        "pos_weight": pos_weight, "label_smoothing": label_smoothing})[:2]
-
-
-def softmax_with_logits(z, y, sample_weight=None, *, class_weight=None, label_smoothing=0.0):
-    """Cross-entropy of a softmax over the outputs, E2, and its delta, E3, from logits.
-
-    Parameters
-    ----------
-    z : (n, n_outputs) array
-    y : (n,) or (n, n_outputs) array
-        The class of each sample, or probabilities that sum to 1.
-    sample_weight : (n,) array, optional
-        Not negative.
-    class_weight : dict or (n_outputs,) sequence, optional
-        What a sample of each class counts, beside its weight.
-    label_smoothing : float
-        In [0, 1): the target is (1 - label_smoothing) y + label_smoothing / n_outputs.
-
-    Returns
-    -------
-    loss : float
-        Summed over samples, in nats. One z of +infinity in a row has the limit: 0 where that is
-        the class, infinite elsewhere. A row with two of them, or of -infinity alone, has none: its
-        loss and delta are NaN. A class at -infinity is not there: its own loss is infinite.
-    delta : ndarray like z
-        sample_weight * (softmax(z) - y); a class that is nearly certain keeps the relative
-        accuracy of what is left to the others.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `bce_with_logits`; for classes that are not integers in [0, n_outputs).
-    """
-    return _with_logits("softmax", z, y, sample_weight, {
-        "class_weight": class_weight, "label_smoothing": label_smoothing})[:2]
-
-
-def squared_error(z, y, sample_weight=None):
-    """Half the squared error of outputs z, E2, and its delta, E3.
-
-    Parameters
-    ----------
-    z, y : (n,) or (n, n_outputs) arrays
-    sample_weight : (n,) array, optional
-        Not negative.
-
-    Returns
-    -------
-    loss : float
-        sum (z - y)^2 / 2 over samples and outputs; NaN for z and y of the same infinity.
-    delta : ndarray like z
-        sample_weight * (z - y).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For shapes or dtypes that do not fit, negative weights.
-    """
-    return _with_logits("squared_error", z, y, sample_weight)[:2]
-
-
-def poisson_with_logits(z, y, sample_weight=None):
-    """Poisson loss of outputs e^z, E2, and its delta, E3.
-
-    Parameters
-    ----------
-    z, y : (n,) or (n, n_outputs) arrays
-        Logarithms of the expected counts; counts, at least 0.
-    sample_weight : (n,) array, optional
-        Not negative.
-
-    Returns
-    -------
-    loss : float
-        sum e^z - y z over samples and outputs, in nats; without log y!, which has no gradient.
-        Infinite where e^z is, and where z is -infinity, unless y is 0: then 0.
-    delta : ndarray like z
-        sample_weight * (e^z - y).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For shapes or dtypes that do not fit, negative or infinite counts, negative weights.
-    """
-    return _with_logits("poisson", z, y, sample_weight)[:2]
-
-
-def _with_logits(name, z, y, sample_weight, options=None):
-    """The sum of the losses and delta; and the losses by themselves, not weighted, in z's dtype.
-
-    These are what tests count ulps of: a call for each sample would take longer than the counting.
-    """
-    if not logits_fit(z, y, sample_weight, name in DISTRIBUTIONS):
-        z, y, sample_weight = _arguments.logits_and_targets(z, y, sample_weight, name)
-    cdef Py_ssize_t n = cnp.PyArray_DIM(z, 0)
-    cdef Py_ssize_t outputs = cnp.PyArray_DIM(z, 1) if cnp.PyArray_NDIM(z) == 2 else 1
-    cdef dict given = options or {}
-    cdef Loss loss = loss_named(name, outputs, z.dtype, given.get("pos_weight"),
-                                given.get("class_weight"), given.get("label_smoothing", 0.0))
-    y = loss.targets(y, n)
-    sample_weight = loss.weights(sample_weight, y, n, False)
-    delta, losses = new_like(z), new_like(z)
-    cdef Batch batch = loss.batch(data(z), y, sample_weight)
-    cdef Equation e = equation(loss.kernels, losses, delta)
-    e.batch, e.fan_out = &batch, outputs
-    # whole rows, and whole rounds of the eight partial sums of N3
-    carry_out_one(sum_losses, LINES, e.kernels, &e, NULL, 1, 1, n if outputs > 0 else 0,
-                  8 * max(ELEMENTS // max(outputs, 1) // 8, 1), UNIT_WORK * outputs)
-    return e.loss, delta, losses
-
-
-# ---- the whole gradient -------------------------------------------------------------------
-
-def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
-             reduction="sum", pos_weight=None, class_weight=None, label_smoothing=0.0):
-    """E1 to E6 for arrays of any owner: the bits of `MLP.backprop`.
-
-    Parameters
-    ----------
-    weights : sequence of (fan_in, fan_out) arrays
-    biases : sequence of (fan_out,) arrays
-    X : (n, n_features) array
-    y : (n,) or (n, n_outputs) array
-        Targets, as for `MLP.backprop`.
-    activation, loss, pos_weight, class_weight, label_smoothing
-        As for `MLP`.
-    sample_weight : (n,) array, optional
-        Not negative.
-    reduction : {"sum", "mean"}
-        "mean" divides by n, or by the sum of `sample_weight`.
-
-    Returns
-    -------
-    loss : float
-        In nats.
-    weight_grads, bias_grads : lists of ndarrays
-        Shaped like weights and biases, in the dtype of the computation: float32 if weights,
-        biases and X all are, otherwise float64.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For shapes or dtypes that do not fit, targets the loss excludes, negative weights, no
-        samples or weights that sum to zero under "mean", names and options that do not fit.
-    MemoryError
-        When the workspace cannot be had.
-    """
-    cdef double divisor = divisor_of(reduction)
-    cdef Activation hidden = activation_of(activation)
-    cdef list W = listed("weights", weights), b = listed("biases", biases)
-    cdef CachedLayers layers = cached_layers(W, b, X, hidden)
-    if layers is None:
-        W, b, sizes = _arguments.layer_arrays(W, b)
-        X = _arguments.real_array("X", X, shape=("n_samples", sizes[0]))
-        dtype = _arguments.common_dtype(*W, X)
-        W, b = _arguments.as_dtype(W, dtype), _arguments.as_dtype(b, dtype)
-        X = _arguments.converted(X, dtype)
-        layers = cached_layers(W, b, X, hidden) or new_layers(sizes, dtype, hidden)
-    cdef LayerArrays arrays = layers.arrays
-    cdef Workspace ws = None
-    cdef Loss measure
-    cdef Problem p
-    try:
-        ws = layers.workspace.lease()
-        measure = loss_named(loss, ws.shape.sizes[ws.shape.n_layers], arrays.dtype, pos_weight,
-                             class_weight, label_smoothing)
-        p = new_problem(measure, X, y, sample_weight, divisor, 0, ())
-        dW, db = [new_like(array) for array in W], [new_like(array) for array in b]
-        bind_arrays(ws, W, b)
-        bind_grad_arrays(ws, dW, db)
-        return loss_and_gradient(ws, &p.batch, p.n, True, divisor, 0, 0), dW, db
-    finally:
-        if ws is not None:
-            ws.give_back()
-        release(&layers.taken)
-
-
-explain(sigmoid, sigmoid_backward, delta_step, weight_grad, activate, bce_with_logits,
-        softmax_with_logits, squared_error, poisson_with_logits, backprop)
+explain(sigmoid, sigmoid_backward, delta_step, weight_grad, activate)

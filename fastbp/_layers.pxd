@@ -1,9 +1,12 @@
 from fastbp._arrays cimport LayerArrays
 from fastbp._copies cimport Copied
 from fastbp._engine.network cimport Architecture, Workspace
+from fastbp._kernels.table cimport Activation
 from fastbp._loss cimport Loss
 from fastbp._problem cimport Problem
 
+# The number of an activation, by its name; or an error that lists the names
+cdef Activation activation_number(object name) except *
 # 1 for "sum", 0 for "mean", or a number itself
 cdef double any_divisor(reduction) except -1
 

@@ -63,3 +63,18 @@ class Layers:
         class_weight: Mapping[int, float] | ArrayLike | None = None,
         label_smoothing: float = 0.0,
     ) -> float: ...
+
+def backprop(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[float, list[_Floats], list[_Floats]]: ...

@@ -1,28 +1,38 @@
-"""`Layers`: the recursion over arrays that the caller owns, in either weight layout."""
+"""The recursion over arrays that the caller owns: `Layers`, in either weight layout; `backprop`.
+
+`Layers` is made for one architecture and keeps its activations from call to call. `backprop` is one
+call for arrays of any dtype, over layers that are made for it, or kept from a similar call.
+"""
 
 from numbers import Real
 
 from fastbp import _arguments
-from fastbp._arguments import ACTIVATIONS
+from fastbp._arguments import ACTIVATIONS, OUTPUTS
 from fastbp._calls import explain
 from fastbp._copies import restore
 
 cimport numpy as cnp
 
-from fastbp._arrays cimport LayerArrays, listed
-from fastbp._engine.arrays cimport data, filled, new_float, new_matrix
+from fastbp._arrays cimport CachedLayers, LayerArrays, cached_layers, listed, new_layers
+from fastbp._engine.arrays cimport data, filled, new_float, new_like, new_matrix
 from fastbp._engine.backward cimport backward_all
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
 from fastbp._engine.network cimport Architecture, Workspace, bind_arrays, bind_grad_arrays
 from fastbp._engine.plan cimport asked_threads
 from fastbp._engine.team cimport acquire, release
-from fastbp._kernels.table cimport IDENTITY
+from fastbp._kernels.table cimport IDENTITY, Activation
 from fastbp._loss cimport loss_named
 from fastbp._problem cimport divisor_of, new_problem
 
 cnp.import_array()
 
 _restore = restore      # its name in pickles of version 0.1.0
+
+
+cdef Activation activation_number(object name) except *:
+    if type(name) is not str or name not in ACTIVATIONS:
+        name = _arguments.choice("activation", name, ACTIVATIONS)
+    return <Activation> <int> OUTPUTS[name]
 
 
 cdef double any_divisor(reduction) except -1:
@@ -292,4 +302,70 @@ cdef class Layers(Copied):
                                                 self.asked))
 
 
-explain(Layers)
+# ---- the same in one call, without an object to keep -------------------------------------
+
+def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
+             reduction="sum", pos_weight=None, class_weight=None, label_smoothing=0.0):
+    """E1 to E6 for arrays of any owner: the bits of `MLP.backprop`.
+
+    Parameters
+    ----------
+    weights : sequence of (fan_in, fan_out) arrays
+    biases : sequence of (fan_out,) arrays
+    X : (n, n_features) array
+    y : (n,) or (n, n_outputs) array
+        Targets, as for `MLP.backprop`.
+    activation, loss, pos_weight, class_weight, label_smoothing
+        As for `MLP`.
+    sample_weight : (n,) array, optional
+        Not negative.
+    reduction : {"sum", "mean"}
+        "mean" divides by n, or by the sum of `sample_weight`.
+
+    Returns
+    -------
+    loss : float
+        In nats.
+    weight_grads, bias_grads : lists of ndarrays
+        Shaped like weights and biases, in the dtype of the computation: float32 if weights,
+        biases and X all are, otherwise float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For shapes or dtypes that do not fit, targets the loss excludes, negative weights, no
+        samples or weights that sum to zero under "mean", names and options that do not fit.
+    MemoryError
+        When the workspace cannot be had.
+    """
+    cdef double divisor = divisor_of(reduction)
+    cdef Activation hidden = activation_number(activation)
+    cdef list W = listed("weights", weights), b = listed("biases", biases)
+    cdef CachedLayers layers = cached_layers(W, b, X, hidden)
+    if layers is None:
+        W, b, sizes = _arguments.layer_arrays(W, b)
+        X = _arguments.real_array("X", X, shape=("n_samples", sizes[0]))
+        dtype = _arguments.common_dtype(*W, X)
+        W, b = _arguments.as_dtype(W, dtype), _arguments.as_dtype(b, dtype)
+        X = _arguments.converted(X, dtype)
+        layers = cached_layers(W, b, X, hidden) or new_layers(sizes, dtype, hidden)
+    cdef LayerArrays arrays = layers.arrays
+    cdef Workspace ws = None
+    cdef Loss measure
+    cdef Problem p
+    try:
+        ws = layers.workspace.lease()
+        measure = loss_named(loss, ws.shape.sizes[ws.shape.n_layers], arrays.dtype, pos_weight,
+                             class_weight, label_smoothing)
+        p = new_problem(measure, X, y, sample_weight, divisor, 0, ())
+        dW, db = [new_like(array) for array in W], [new_like(array) for array in b]
+        bind_arrays(ws, W, b)
+        bind_grad_arrays(ws, dW, db)
+        return loss_and_gradient(ws, &p.batch, p.n, True, divisor, 0, 0), dW, db
+    finally:
+        if ws is not None:
+            ws.give_back()
+        release(&layers.taken)
+
+
+explain(Layers, backprop)

@@ -1,103 +1,32 @@
 """`MLP`: the recursion bound to one flat parameter vector and a loss; the native epoch.
 
-The parameters lie in one vector, W_1.ravel(), b_1, W_2.ravel(), ..., and so does the
-gradient, so that an optimiser step is one kernel call. The passes themselves are in `_engine`.
+A method checks its arguments, takes the network, and hands over to a pass of `_engine`; what a
+network holds is in `_network`.
 """
 
 import numpy as np
 
 from fastbp import _arguments, _random
-from fastbp._arguments import ACTIVATIONS
 from fastbp._calls import explain
-from fastbp._copies import OWN, new, restore
+from fastbp._copies import new, restore
+from fastbp._network import Objective as _Objective
 
 cimport numpy as cnp
 
-from fastbp._copies cimport Copied
 from fastbp._engine.arrays cimport data, filled, new_float, new_matrix, shaped, writable
-from fastbp._engine.certificate cimport Certificate
-from fastbp._engine.epoch cimport BatchLoss, enter_epoch, run_epoch
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
-from fastbp._engine.memory cimport Memory, put_back
-from fastbp._engine.network cimport Architecture, Workspace, bind_flat
-from fastbp._engine.plan cimport Batch, Pass, Shape, asked_threads
+from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.samples cimport permutation
-from fastbp._engine.team cimport acquire, release
+from fastbp._engine.team cimport release
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._loss cimport Loss
+from fastbp._network cimport Network, Objective
 from fastbp._optim cimport Optimizer
-from fastbp._problem cimport (
-    Problem, apart_from, divisor_of, new_problem, penalty, read_again,
-)
+from fastbp._problem cimport Problem
 
 cnp.import_array()
 
-CACHE_LINE = 64
-_restore = restore      # its name in pickles of version 0.1.0
 
-
-def aligned_zeros(size, dtype):
-    """A vector that starts a line of the cache: vectors of W across two cost up to 6 %."""
-    memory = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
-    return memory[-memory.ctypes.data % CACHE_LINE:][:size * dtype.itemsize].view(dtype)
-
-
-cdef class Objective(Copied):
-    """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
-    cdef MLP net
-    cdef Problem problem
-
-    def __call__(self, *args, **named):
-        if len(args) == 1 and not named:
-            return self.at(args[0])
-        return self._at(*args, **named)
-
-    def _at(self, params):
-        return self.at(params)
-
-    cdef object at(self, params):
-        self._check_made()
-        self.net._check_made()
-        return self.net._value_and_grad(params, read_again(self.problem, self.net.measure))
-
-    cdef int _check_made(self) except -1:
-        if self.net is None:
-            raise RuntimeError("this objective has no network; it should be made by MLP.objective")
-        return 0
-
-    cdef tuple own(self):
-        self._check_made()
-        cdef Problem p = self.problem
-        return p.X, p.l2, p.divisor == 0, p.n, self.net, p.sample_weight, p.y
-
-    cdef int remake(self, tuple own) except -1:
-        """Its class weights are in `sample_weight` already."""
-        X, l2, mean, n, net, sample_weight, y = own
-        cdef Problem p = Problem.__new__(Problem)
-        p.X, p.y, p.sample_weight, p.n = X, y, sample_weight, n
-        p.divisor, p.l2 = 0 if mean else 1, l2
-        self.net, self.problem = net, p
-        return 0
-
-    def __setstate__(self, state):
-        if type(state) is tuple and len(state) == 7:    # that of version 0.1.0
-            state = {OWN: state}
-        Copied.__setstate__(self, state)
-
-
-vars(Objective)["_at"].__qualname__ = "f"       # what errors call it
-
-
-def _new_objective(kind, checksum, state):
-    return new(kind)
-
-
-globals()["__pyx_unpickle_Objective"] = _new_objective  # its name in pickles of version 0.1.0
-
-
-# ---- the network ------------------------------------------------------------------------
-
-cdef class MLP(Copied):
+cdef class MLP(Network):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
     A multilayer perceptron: hidden units of one kind, outputs that suit the loss (E1, E2).
@@ -149,166 +78,6 @@ cdef class MLP(Copied):
         When the parameters do not fit.
     """
 
-    cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
-    cdef readonly object dtype
-    cdef object flat, slope             # the memory of params and grad; users have views of it
-    cdef tuple written                  # flat and slope, which a call may write
-    cdef object params_view, grad_view  # what users see of it
-    cdef readonly str activation
-    cdef Loss measure
-    cdef readonly Py_ssize_t n_params
-    cdef Architecture architecture
-    cdef const Shape* shape
-    cdef Workspace workspace
-    cdef Workspace passes               # lent: of what many threads may do at once
-    cdef Certificate certificate        # once a bound was asked for
-    cdef Py_ssize_t n_features, n_outputs
-    cdef int typenum, asked, busy
-
-    def __init__(self, *args, **options):
-        self._initialise(*args, **options)
-
-    def _initialise(self, layer_sizes, *, activation="sigmoid", loss="bce", dtype="float32",
-                    seed=None, n_threads=None, pos_weight=None, class_weight=None,
-                    label_smoothing=0.0):
-        if self.shape != NULL:
-            raise RuntimeError("this MLP is initialised already; make another")
-        self.layer_sizes = _arguments.layer_sizes(layer_sizes)
-        self.activation = _arguments.choice("activation", activation, ACTIVATIONS)
-        self.dtype = _arguments.real_dtype(dtype)
-        # first of all that is made of the sizes, and not yet touched: refused at once, if at all
-        size = sum([(fan_in + 1) * fan_out
-                    for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:])])
-        flat, slope = [aligned_zeros(size, self.dtype) for _ in range(2)]
-        self.measure = Loss(loss, self.layer_sizes[-1], self.dtype, {
-            "pos_weight": pos_weight, "class_weight": class_weight,
-            "label_smoothing": label_smoothing})
-        self.n_threads = n_threads
-        self.typenum = self.dtype.num
-        self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
-        flat[:] = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
-        self.params_view, self.grad_view = flat[:], slope[:]
-        self.n_params = flat.size
-        self.weights, self.biases = self._views(flat)
-        self.weight_grads, self.bias_grads = self._views(slope)
-        hidden = [ACTIVATIONS[self.activation].number] * (len(self.layer_sizes) - 2)
-        self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
-                                         self.dtype.itemsize, False)
-        self.workspace = Workspace(self.architecture, True)
-        self.passes = Workspace(self.architecture, False, True)
-        self.flat, self.slope, self.written = flat, slope, (flat, slope)
-        self.shape = &self.architecture.shape
-
-    cdef int _check_made(self) except -1:
-        if self.shape == NULL:
-            raise RuntimeError("MLP.__init__ was not called")
-        return 0
-
-    def _views(self, flat):
-        weights, biases, at = [], [], 0
-        for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:]):
-            weights.append(flat[at:at + fan_in * fan_out].reshape(fan_in, fan_out))
-            at += fan_in * fan_out
-            biases.append(flat[at:at + fan_out])
-            at += fan_out
-        return tuple(weights), tuple(biases)
-
-    def __repr__(self):
-        self._check_made()
-        options = "".join(f", {name}={value!r}" for name, value in self.measure.options.items())
-        return (f"MLP({list(self.layer_sizes)}, activation={self.activation!r}, "
-                f"loss={self.loss!r}, dtype={self.dtype.name!r}{options})")
-
-    cdef tuple own(self):
-        self._check_made()
-        options = {"activation": self.activation, "loss": self.loss, "dtype": self.dtype.name,
-                   "n_threads": self.n_threads, "seed": 0, **self.measure.options}
-        return self.layer_sizes, options, self.flat[:], self.slope[:]
-
-    cdef int remake(self, tuple own) except -1:
-        layer_sizes, options, params, grad = own
-        if self.shape == NULL or self.own()[:2] != own[:2]:         # refused, if it is made
-            MLP.__init__(self, layer_sizes, **options)
-        self.params, self.grad = params, grad
-        return 0
-
-    @property
-    def loss(self):
-        """The name of the loss."""
-        self._check_made()
-        return self.measure.name
-
-    @property
-    def loss_options(self):
-        """Those of pos_weight, class_weight, label_smoothing that were given, as a dict."""
-        self._check_made()
-        return self.measure.options
-
-    @property
-    def n_threads(self):
-        """Threads of a call, or None; writable."""
-        return self.asked or None
-
-    @n_threads.setter
-    def n_threads(self, value):
-        self.asked = asked_threads(_arguments.n_threads(value))
-
-    @property
-    def params(self):
-        """The flat parameter vector; assigning to it copies the values in."""
-        return self.params_view
-
-    @params.setter
-    def params(self, value):
-        self._check_made()
-        if value is not self.params_view:   # net.params -= step assigns the vector to itself
-            self.flat[:] = _arguments.real_array("params", value, self.dtype,
-                                                 shape=(self.n_params,))
-
-    @property
-    def grad(self):
-        """The flat gradient; assigning to it copies the values in."""
-        return self.grad_view
-
-    @grad.setter
-    def grad(self, value):
-        self._check_made()
-        if value is not self.grad_view:
-            self.slope[:] = _arguments.real_array("grad", value, self.dtype, shape=(self.n_params,))
-
-    @property
-    def workspace_bytes(self):
-        """Bytes of activations, derivatives, deltas and packed panels held for `backprop`.
-
-        Grows to what 256 rows for each thread need and stays there, however long the batch;
-        `error_bound` needs as much again, and |params|. `forward`, `logits` and `loss_value` borrow
-        two layers of 256 rows for each thread from the process, which keeps up to 8 MiB of them for
-        each of at most 8 calls at once.
-        """
-        cdef Py_ssize_t nbytes = 0 if self.workspace is None else self.workspace.nbytes
-        if self.certificate is not None:
-            nbytes += self.certificate.nbytes + self.certificate.errors.nbytes
-        return nbytes
-
-    # ---- checked arguments
-
-    cdef object _X(self, X):
-        self._check_made()
-        if not shaped(X, self.typenum, 2, -1, self.n_features):
-            X = _arguments.real_array("X", X, self.dtype, shape=("n_samples", self.n_features))
-        return apart_from(X, self.written)
-
-    cdef Problem _problem(self, X, y, sample_weight, reduction, l2):
-        """Checked in this order: reduction, l2, X, y, sample_weight."""
-        cdef double divisor = divisor_of(reduction), decay = penalty(l2)
-        X = self._X(X)
-        return new_problem(self.measure, X, y, sample_weight, divisor, decay, self.written)
-
-    cdef int _enter(self) except -1:
-        if acquire(&self.busy):
-            raise RuntimeError(_arguments.IN_USE.format("MLP"))
-        return 0
-
     # ---- forward
 
     cdef object _forward(self, X, out, bint logits):
@@ -318,12 +87,12 @@ cdef class MLP(Copied):
         if out is None:
             out = new_matrix(n, self.n_outputs, self.typenum)
         elif not (shaped(out, self.typenum, 2, n, self.n_outputs) and X is given
-                  and writable(out, X, self.flat)):
+                  and writable(out, X, self.params_array)):
             _arguments.output("out", out, (n, self.n_outputs), self.dtype,
-                              {"X": given, "net.params": self.flat})
+                              {"X": given, "net.params": self.params_array})
         cdef Workspace ws = self.passes.lease()
         try:
-            bind_flat(ws, data(self.flat), NULL)
+            bind_flat(ws, data(self.params_array), NULL)
             forward_all(ws, data(X), data(out), n,
                         IDENTITY if logits else self.measure.output, self.asked)
         finally:
@@ -395,15 +164,10 @@ cdef class MLP(Copied):
         cdef Problem p = self._problem(X, y, sample_weight, reduction, 0.0)
         cdef Workspace ws = self.passes.lease()
         try:
-            bind_flat(ws, data(self.flat), NULL)
+            bind_flat(ws, data(self.params_array), NULL)
             return loss_and_gradient(ws, &p.batch, p.n, False, p.divisor, 0, self.asked)
         finally:
             ws.give_back()
-
-    cdef double _gradient(self, Problem p, char* params, char* grad) except? -1:
-        """Loss, and its gradient at `params` into `grad`; the caller holds the network."""
-        bind_flat(self.workspace, params, grad)
-        return loss_and_gradient(self.workspace, &p.batch, p.n, True, p.divisor, p.l2, self.asked)
 
     def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6: the loss, and its gradient into `grad`.
@@ -445,7 +209,7 @@ cdef class MLP(Copied):
         loss = new_float()
         self._enter()
         try:
-            return filled(loss, self._gradient(p, data(self.flat), data(self.slope)))
+            return filled(loss, self._gradient(p, data(self.params_array), data(self.grad_array)))
         finally:
             release(&self.busy)
 
@@ -476,8 +240,8 @@ cdef class MLP(Copied):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `out` holds nothing of use after a MemoryError, nor after Ctrl-C.
         """
-        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
-                 "net.grad": self.slope}
+        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
+                 "net.grad": self.grad_array}
         cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
         if out is None:
             out = np.empty(self.n_params, self.dtype)
@@ -485,11 +249,7 @@ cdef class MLP(Copied):
             _arguments.output("out", out, (self.n_params,), self.dtype, given)
         self._enter()
         try:
-            if self.certificate is None:
-                self.certificate = Certificate(self.architecture)
-            bind_flat(self.workspace, data(self.flat), data(out))
-            self.certificate.write(self.workspace, &p.batch, self.measure.output, p.n, p.divisor,
-                                   p.l2, self.asked)
+            self._bound(p, data(out))
         finally:
             release(&self.busy)
         return out
@@ -516,19 +276,6 @@ cdef class MLP(Copied):
             As `backprop`; `ValueError` for `params` of another length.
         """
         return self._value_and_grad(params, self._problem(X, y, sample_weight, reduction, l2))
-
-    cdef object _value_and_grad(self, params, Problem p):
-        cdef double loss
-        params = _arguments.real_array("params", params, shape=(self.n_params,))
-        cdef bint native = cnp.PyArray_TYPE(params) == self.typenum
-        at = params if native else _arguments.converted(params, self.dtype)
-        grad = np.empty(self.n_params, self.dtype)
-        self._enter()
-        try:
-            loss = self._gradient(p, data(at), data(grad))
-        finally:
-            release(&self.busy)
-        return loss, grad if native else _arguments.converted(grad, params.dtype)
 
     def objective(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """The loss as a function of the parameters, for `scipy.optimize.minimize`.
@@ -602,8 +349,8 @@ cdef class MLP(Copied):
             _arguments.refuse_optimizer(optimizer)
         (<Optimizer> optimizer).check_native()
         batch_size = _arguments.count("batch_size", batch_size)
-        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.flat,
-                 "net.grad": self.slope}
+        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
+                 "net.grad": self.grad_array}
         cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
         cdef Py_ssize_t size = min(batch_size, max(p.n, 1))
         if order is not None:
@@ -622,25 +369,15 @@ cdef class MLP(Copied):
         finally:
             release(&self.busy)
 
-    cdef double _epoch(self, Problem p, order, Optimizer optimizer, Py_ssize_t size,
-                       batch_losses) except? -1:
-        cdef Workspace ws = self.workspace
-        cdef Batch batch = p.batch
-        cdef Memory* gathered
-        cdef Pass run
-        batch.order = <const Py_ssize_t*> data(order)
-        gathered = enter_epoch(ws, &run, &batch, p.n, size, p.l2, self.asked)
-        try:
-            bind_flat(ws, data(self.flat), data(self.slope))
-            if acquire(&optimizer.busy):
-                raise RuntimeError(_arguments.IN_USE.format("optimizer"))
-            try:
-                optimizer.prepare(self.n_params, self.dtype)
-                return run_epoch(&run, &optimizer.rule, <BatchLoss*> data(batch_losses))
-            finally:
-                release(&optimizer.busy)
-        finally:
-            put_back(gathered)
+
+explain(MLP)
 
 
-explain(MLP, Objective)
+# ---- names in pickles of version 0.1.0 --------------------------------------------------
+
+def _new_objective(kind, checksum, state):
+    return new(kind)
+
+
+_restore = restore
+globals().update({"Objective": _Objective, "__pyx_unpickle_Objective": _new_objective})

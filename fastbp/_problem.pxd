@@ -11,7 +11,8 @@ cdef class Problem:
     cdef Loss loss
     cdef Batch batch
 
-# X is checked. What shares memory with `written`, arrays that the call will write, is copied
+# X is checked, and shares no memory with `written`, the arrays that the call will write; where y or
+# sample_weight does, it is copied
 cdef Problem new_problem(Loss loss, X, y, sample_weight, double divisor, double l2, tuple written)
 # The same for the X of n samples at an address
 cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight, double divisor)

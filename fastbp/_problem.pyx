@@ -43,7 +43,7 @@ cdef class Problem:
 
 cdef Problem new_problem(Loss loss, X, y, sample_weight, double divisor, double l2, tuple written):
     cdef Problem p = Problem.__new__(Problem)
-    p.loss, p.X, p.n = loss, apart_from(X, written), cnp.PyArray_DIM(X, 0)
+    p.loss, p.X, p.n = loss, X, cnp.PyArray_DIM(X, 0)
     p.divisor, p.l2 = divisor, l2
     y = loss.targets(y, p.n)
     p.y = apart_from(y, written)

@@ -6,15 +6,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbp._arguments import ActivationName, LossName
 from fastbp._equations import activate as activate
-from fastbp._equations import backprop as backprop
-from fastbp._equations import bce_with_logits as bce_with_logits
 from fastbp._equations import delta_step as delta_step
-from fastbp._equations import poisson_with_logits as poisson_with_logits
 from fastbp._equations import sigmoid as sigmoid
 from fastbp._equations import sigmoid_backward as sigmoid_backward
-from fastbp._equations import softmax_with_logits as softmax_with_logits
-from fastbp._equations import squared_error as squared_error
 from fastbp._equations import weight_grad as weight_grad
+from fastbp._layers import backprop as backprop
+from fastbp._logit_losses import bce_with_logits as bce_with_logits
+from fastbp._logit_losses import poisson_with_logits as poisson_with_logits
+from fastbp._logit_losses import softmax_with_logits as softmax_with_logits
+from fastbp._logit_losses import squared_error as squared_error
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 

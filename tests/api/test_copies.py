@@ -12,6 +12,7 @@ import skops.io
 from made import MADE, SIZES, Network, data, fitted, network
 from places import SUPPORT
 
+import fastbp
 from fastbp import MLP, SGD, Adam, Layers
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
@@ -70,6 +71,17 @@ def test_pickles_of_version_0_1_0(name, protocol):
     assert twin.predict(data()[0]).shape == (12,)
     if hasattr(twin, "partial_fit"):
         assert twin.partial_fit(*data()).t_ == thing.t_ + 12
+
+
+def test_names_of_functions_in_pickles_of_version_0_1_0():
+    """A pickle of a function is its name and its module's, which were these."""
+    for name in ("sigmoid", "sigmoid_backward", "delta_step", "weight_grad", "activate",
+                 "bce_with_logits", "softmax_with_logits", "squared_error", "poisson_with_logits",
+                 "backprop"):
+        function = getattr(fastbp, name)
+        assert pickle.loads(f"cfastbp._equations\n{name}\n.".encode()) is function
+        assert pickle.loads(pickle.dumps(function)) is function
+    assert pickle.loads(b"cfastbp._mlp\nMLP\n.") is MLP
 
 
 def test_everything_that_0_1_0_could_copy_is_recorded():

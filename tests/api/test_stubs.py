@@ -103,10 +103,10 @@ INSTANCES = {
 def test_attributes(kind):
     """Those of the class and no others; with a setter if there is one."""
     thing = INSTANCES[kind]()
-    stub = Path(*type(thing).__module__.split(".")[1:]).with_suffix(".pyi")
-    classes = declared(stub)
     members = {}
     for base in reversed(type(thing).__mro__[:-1]):
+        stub = Path(*base.__module__.split(".")[1:]).with_suffix(".pyi")
+        classes = declared(stub) if stub in STUBS else {}
         if base.__name__ in classes:
             members.update(declared(classes[base.__name__][0]))
         else:

@@ -13,7 +13,7 @@ from families import WIDTHS
 
 import fastbp
 from fastbp import reference
-from fastbp._equations import _with_logits
+from fastbp._logit_losses import _with_logits
 from fastbp._twin.error_bound import error_bound
 
 INF, NAN = np.inf, np.nan

@@ -13,7 +13,7 @@ import oracle
 from ulps import WIDER, logits, stratified
 
 import fastbp
-from fastbp._equations import _with_logits
+from fastbp._logit_losses import _with_logits
 
 WIDTHS = (2, 3, 4, 7, 10, 17, 40)  # of a softmax
 

@@ -1,0 +1,55 @@
+from fastbp._copies cimport Copied
+from fastbp._engine.certificate cimport Certificate
+from fastbp._engine.network cimport Architecture, Workspace
+from fastbp._engine.plan cimport Shape
+from fastbp._loss cimport Loss
+from fastbp._optim cimport Optimizer
+from fastbp._problem cimport Problem
+
+
+cdef class Network(Copied):
+    """What `MLP` holds between calls; only `MLP` is made."""
+    cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
+    cdef readonly object dtype
+    cdef object params_array, grad_array    # users have views of these
+    cdef tuple written                      # both of them: a call may write them
+    cdef object params_view, grad_view      # what users see
+    cdef readonly str activation
+    cdef Loss measure
+    cdef readonly Py_ssize_t n_params
+    cdef Architecture architecture
+    cdef const Shape* shape
+    cdef Workspace workspace
+    cdef Workspace passes               # lent: of what many threads may do at once
+    cdef Certificate certificate        # once a bound was asked for
+    cdef Py_ssize_t n_features, n_outputs
+    cdef int typenum, asked, busy
+
+    cdef int _check_made(self) except -1
+
+    # X as the kernels take it
+    cdef object _X(self, X)
+    # checked in this order: reduction, l2, X, y, sample_weight
+    cdef Problem _problem(self, X, y, sample_weight, reduction, l2)
+    # take the network for this call, which ends with `release(&self.busy)`, or refuse
+    cdef int _enter(self) except -1
+
+    # These three are for a caller that has entered:
+    # the loss, and its gradient at `params` into `grad`
+    cdef double _gradient(self, Problem p, char* params, char* grad) except? -1
+    # the bound of the gradient's error
+    cdef int _bound(self, Problem p, char* out) except -1
+    # every mini-batch of `size` samples and its update; the mean of the losses
+    cdef double _epoch(self, Problem p, order, Optimizer optimizer, Py_ssize_t size,
+                       batch_losses) except? -1
+    # This one enters: (loss, gradient) at an array of parameters, which it checks
+    cdef object _value_and_grad(self, params, Problem p)
+
+
+cdef class Objective(Copied):
+    """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
+    cdef Network net
+    cdef Problem problem
+
+    cdef object at(self, params)
+    cdef int _check_made(self) except -1
