@@ -17,7 +17,7 @@ from fastbp._engine.team cimport acquire, release
 cnp.import_array()
 
 cdef enum:
-    OTHERS = 4                  # arrays of a call besides those of the layers: X, dX, y, weights
+    MOST_OTHERS = 4             # arrays of a call that are not a layer's: X, dX, y, sample_weight
     CACHE_SIZE = 8              # for as many threads, or shapes in turn
 
 
@@ -29,7 +29,7 @@ cdef class LayerArrays:
     def __cinit__(self, Architecture architecture, dtype):
         self.architecture, self.shape = architecture, &architecture.shape
         self.dtype, self.typenum = dtype, dtype.num
-        self.spans = <Span*> malloc((4 * self.shape.n_layers + OTHERS) * sizeof(Span))
+        self.spans = <Span*> malloc((4 * self.shape.n_layers + MOST_OTHERS) * sizeof(Span))
         if self.spans == NULL:
             raise MemoryError
 
@@ -97,7 +97,7 @@ cdef class LayerArrays:
     def explain_outputs(self, dW, db, dX, n, inputs):
         weights, biases, others = inputs
         named = self.named("weights", weights, 2) + self.named("biases", biases, 1)
-        inputs = {**{name: array for name, array, _ in named}, **others}
+        occupied = {**{name: array for name, array, _ in named}, **others}
         outputs = []
         if dW is not None:
             outputs += self.named("weight_grads", dW, 2)
@@ -106,7 +106,8 @@ cdef class LayerArrays:
         if dX is not None:
             outputs.append(("input_grad", dX, (n, self.shape.sizes[0])))
         for name, array, shape in outputs:
-            inputs[name] = _arguments.output(name, array, shape, self.dtype, inputs, required=True)
+            occupied[name] = _arguments.output(name, array, shape, self.dtype, occupied,
+                                                 required=True)
 
     # ---- what a call does
 

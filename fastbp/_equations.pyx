@@ -37,8 +37,9 @@ cdef inline object scalar_or_array(object array):
 # ---- the step of each -------------------------------------------------------------------
 
 cdef enum:
-    ELEMENTS = 1 << 20          # of an elementwise function at once: some milliseconds
-    SAMPLES = 1 << 12           # of a product at once, in whole blocks (N1)
+    # Between two looks at Ctrl-C, some milliseconds apart:
+    ELEMENTS_AT_ONCE = 1 << 20      # of an elementwise function
+    SAMPLES_AT_ONCE = 1 << 12       # of a product; whole blocks of the chains of N1
 
 ctypedef struct Equation:       # the operands of one call, in the order of the kernel
     const KernelTable* kernels
@@ -61,19 +62,19 @@ cdef Equation equation(const KernelTable* table, out, second=None, a=None, b=Non
 
 
 cdef int over_elements(Action action, Equation* e, Py_ssize_t size) except -1:
-    return carry_out_one(action, LINES, e.kernels, e, NULL, 1, 1, size, ELEMENTS, UNIT_WORK)
+    return carry_out_one(action, LINES, e.kernels, e, NULL, 1, 1, size, ELEMENTS_AT_ONCE, UNIT_WORK)
 
 
 cdef int over_samples(Action action, Sharing sharing, Equation* e, Py_ssize_t n, Py_ssize_t items,
                       Py_ssize_t length) except -1:
     """A product of n samples: columns of each block's rows, or lines of sums over all blocks."""
-    cdef Py_ssize_t few = min(items, <Py_ssize_t> TILE_COLUMNS)
-    cdef Py_ssize_t block = at_once(max(n, SAMPLES), <double> length * few, 1, e.kernels), pieces
+    cdef Py_ssize_t columns = min(items, <Py_ssize_t> TILE_COLUMNS), block, pieces
+    block = at_once(max(n, SAMPLES_AT_ONCE), <double> length * columns, 1, e.kernels)
     if sharing == LINES:
         block = (block + BLOCK_ROWS - 1) // BLOCK_ROWS * BLOCK_ROWS
-    block = min(<Py_ssize_t> SAMPLES, block)
+    block = min(<Py_ssize_t> SAMPLES_AT_ONCE, block)
     pieces = at_once(items, <double> length * min(block, max(n, 1)),
-                     few if sharing == ROWS else 1, e.kernels)
+                     columns if sharing == ROWS else 1, e.kernels)
     cdef Memory* panels = borrow(e.kernels.scratch_bytes(n, e.fan_in, e.fan_out))
     try:
         return carry_out_one(action, sharing, e.kernels, e, panels.at, n, block, items, pieces,

@@ -30,8 +30,8 @@ cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight
     """Weights, which their owner may change, are read again."""
     cdef bint plain = (type(name) is str and type(label_smoothing) is float
                        and pos_weight is None and class_weight is None)
-    cdef tuple asked = (name, n_outputs, dtype.num, label_smoothing) if plain else None
-    cdef Loss loss = made.get(asked) if plain else None
+    cdef tuple key = (name, n_outputs, dtype.num, label_smoothing) if plain else None
+    cdef Loss loss = made.get(key) if plain else None
     if loss is None or loss.kernels != kernels(loss.kernels.itemsize):
         loss = Loss(name, n_outputs, dtype, {
             "pos_weight": pos_weight, "class_weight": class_weight,
@@ -39,7 +39,7 @@ cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight
         if plain:
             if len(made) >= MOST_MADE:
                 made.clear()
-            made[asked] = loss
+            made[key] = loss
     return loss
 
 

@@ -22,7 +22,7 @@ from fastbp._engine.network cimport bind_flat
 from fastbp._engine.plan cimport Batch, Pass, asked_threads
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._problem cimport apart_from, divisor_of, new_problem, penalty, read_again
+from fastbp._problem cimport apart_from, checked_l2, divisor_of, new_problem, read_again
 
 cnp.import_array()
 
@@ -171,9 +171,9 @@ cdef class Network(Copied):
         return apart_from(X, self.written)
 
     cdef Problem _problem(self, X, y, sample_weight, reduction, l2):
-        cdef double divisor = divisor_of(reduction), decay = penalty(l2)
+        cdef double divisor = divisor_of(reduction), factor = checked_l2(l2)
         X = self._X(X)
-        return new_problem(self.measure, X, y, sample_weight, divisor, decay, self.written)
+        return new_problem(self.measure, X, y, sample_weight, divisor, factor, self.written)
 
     cdef int _enter(self) except -1:
         if acquire(&self.busy):
@@ -190,11 +190,11 @@ cdef class Network(Copied):
         cdef double loss
         params = _arguments.real_array("params", params, shape=(self.n_params,))
         cdef bint native = cnp.PyArray_TYPE(params) == self.typenum
-        at = params if native else _arguments.converted(params, self.dtype)
+        point = params if native else _arguments.converted(params, self.dtype)
         grad = np.empty(self.n_params, self.dtype)
         self._enter()
         try:
-            loss = self._gradient(p, data(at), data(grad))
+            loss = self._gradient(p, data(point), data(grad))
         finally:
             release(&self.busy)
         return loss, grad if native else _arguments.converted(grad, params.dtype)

@@ -21,6 +21,6 @@ cdef Problem read_again(Problem kept, Loss loss)
 
 # 1 for "sum", 0 for "mean", which the batch decides
 cdef double divisor_of(object reduction) except -1
-cdef double penalty(object l2) except -1
+cdef double checked_l2(object l2) except -1
 # The array, or a copy where it shares memory with another
 cdef object apart_from(object array, tuple written)

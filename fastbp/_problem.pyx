@@ -23,7 +23,7 @@ cdef double divisor_of(object reduction) except -1:
     return 0 if _arguments.choice("reduction", reduction, ("sum", "mean")) == "mean" else 1
 
 
-cdef double penalty(object l2) except -1:
+cdef double checked_l2(object l2) except -1:
     if type(l2) is float and l2 >= 0 and isfinite(l2):
         return l2
     return _arguments.non_negative("l2", l2)

@@ -148,8 +148,9 @@ def save_model(
         "activation": net.activation,
         "loss": net.loss,
         "dtype": np.dtype(net.dtype).name,
-        "feature_names": json.dumps(_arguments.labels("feature_names", feature_names, n_features)),
-        "classes": json.dumps(_arguments.labels("classes", classes, _n_classes(net))),
+        "feature_names": json.dumps(
+            _arguments.distinct_names("feature_names", feature_names, n_features)),
+        "classes": json.dumps(_arguments.distinct_names("classes", classes, _n_classes(net))),
         "target_name": _arguments.string("target_name", target_name),
     }
     if net.loss_options:
@@ -229,8 +230,8 @@ def _rebuild(metadata, tensors, n_threads):
             "feature_mean", tensors.get("feature_mean", np.zeros(sizes[0])), sizes[0]),
         _arguments.standardisation(
             "feature_scale", tensors.get("feature_scale", np.ones(sizes[0])), sizes[0]),
-        _arguments.labels("feature_names", names, sizes[0]),
-        _arguments.labels("classes", classes, _n_classes(net)),
+        _arguments.distinct_names("feature_names", names, sizes[0]),
+        _arguments.distinct_names("classes", classes, _n_classes(net)),
         metadata["target_name"],
     )
 

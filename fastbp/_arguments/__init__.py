@@ -47,7 +47,7 @@ from .losses import LossOptions, loss_options
 from .networks import (
     activations,
     addresses,
-    labels,
+    distinct_names,
     last_activation,
     layer_arrays,
     layer_sizes,

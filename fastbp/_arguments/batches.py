@@ -95,16 +95,16 @@ def class_weights(class_weight, y, name, dtype, sample_weight=None):
     ``y`` is a ``target_array``. The sum goes class by class, so that no BLAS decides the bits. It
     is multiplied with the sample's own weight, if there is one.
     """
-    w = np.array(class_weight, dtype)
+    of_classes = np.array(class_weight, dtype)
     loss = LOSSES[name]
     if loss.is_distribution and y.ndim == 1:
-        of_class = w[y.astype(np.intp)]
+        weights = of_classes[y.astype(np.intp)]
     elif loss.labels:
         t = y.reshape(-1)
-        of_class = w[0] * (1 - t) + w[1] * t
+        weights = of_classes[0] * (1 - t) + of_classes[1] * t
     else:
-        of_class = np.add.reduce(np.multiply(y.T, w[:, None]), axis=0)
-    return of_class if sample_weight is None else of_class * sample_weight
+        weights = np.add.reduce(np.multiply(y.T, of_classes[:, None]), axis=0)
+    return weights if sample_weight is None else weights * sample_weight
 
 
 def weights_with_classes(w, options, y, n_samples, reduction, dtype):
@@ -112,8 +112,8 @@ def weights_with_classes(w, options, y, n_samples, reduction, dtype):
     if options.class_weight is None:
         return sample_weight(w, n_samples, reduction, dtype)
     own = sample_weight(w, n_samples, "sum", dtype)
-    of_class = class_weights(options.class_weight, y, options.name, dtype, own)
-    return sample_weight(of_class, n_samples, reduction, dtype, "sample_weight times class_weight")
+    product = class_weights(options.class_weight, y, options.name, dtype, own)
+    return sample_weight(product, n_samples, reduction, dtype, "sample_weight times class_weight")
 
 
 def at_least_one_sample(n_samples, reduction):

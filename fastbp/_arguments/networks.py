@@ -120,7 +120,7 @@ def standardisation(name, value, n_features):
     return array
 
 
-def labels(name, value, n):
+def distinct_names(name, value, n):
     """No names, or ``n`` different ones, as a tuple; any number of them if ``n`` is ``None``."""
     names = tuple(strings(name, value))
     if names and n is not None and len(names) != n:
