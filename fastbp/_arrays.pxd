@@ -14,14 +14,14 @@ cdef class LayerArrays:
     cdef int typenum
     cdef Span* spans            # room for those of a call's arrays
 
-    # (rows, columns), or (columns,), of the dtype, to be read, or written, as it is;
-    # a negative `rows` stands for any number
+    # whether an array (rows, columns), or (columns,), of the dtype can be read, or `written`, as it
+    # is; a negative `rows` stands for any number
     cdef bint fits(self, array, int ndim, Py_ssize_t rows, Py_ssize_t columns, bint written)
     # `fits` for every layer's W (ndim 2) or b (ndim 1)
     cdef bint all_fit(self, list arrays, int ndim, bint written)
     # whether weights, biases and X fit as they are
     cdef bint inputs_fit(self, list weights, list biases, X)
-    # whether contiguous arrays show at once that no output overlaps another one
+    # whether a look at contiguous arrays shows that no output overlaps another array
     cdef bint apart(self, list inputs, list outputs)
     # lists of W and of b, and X, as the kernels use them
     cdef tuple inputs(self, list weights, list biases, X)
@@ -33,15 +33,15 @@ cdef class LayerArrays:
 cdef class CachedLayers:
     """Layers for a call on arrays of any owner, `taken` by one call at a time."""
     cdef LayerArrays arrays
-    cdef Workspace workspace    # lent
+    cdef Workspace workspace    # leased by the call
     cdef Activation hidden
     cdef int taken
 
     cdef bint take(self, list weights, list biases, X, Activation hidden)
 
-# One of an earlier call that these arrays fit as they are, taken; or None
+# The layers of an earlier call that these arrays fit as they are, now taken; or None
 cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden)
-# Another, taken
+# New layers, taken
 cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden)
 
 # A new list of the arrays, so that a change of the caller's list does not reach it

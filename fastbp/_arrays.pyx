@@ -18,7 +18,7 @@ cnp.import_array()
 
 cdef enum:
     MOST_OTHERS = 4             # arrays of a call that are not a layer's: X, dX, y, sample_weight
-    CACHE_SIZE = 8              # for as many threads, or shapes in turn
+    CACHE_SIZE = 8              # threads at once, or shapes in turn, that find their layers
 
 
 cdef list listed(name, arrays):
@@ -107,7 +107,7 @@ cdef class LayerArrays:
             outputs.append(("input_grad", dX, (n, self.shape.sizes[0])))
         for name, array, shape in outputs:
             occupied[name] = _arguments.output(name, array, shape, self.dtype, occupied,
-                                                 required=True)
+                                               required=True)
 
     # ---- what a call does
 
@@ -157,7 +157,7 @@ cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden)
 
 
 cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden):
-    """In place of the one that was made first, of those that no call has."""
+    """They take the place of the oldest in the cache that no call is using."""
     global replaced
     cdef list activations = [hidden] * (len(sizes) - 2) + [IDENTITY]
     cdef Architecture architecture = Architecture(sizes, activations, dtype.itemsize, False)
@@ -171,6 +171,6 @@ cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden):
         if acquire(&layers.taken) == 0:
             new = layers
             break
-    new.workspace = None            # a fork in between finds no layers, not half of them
+    new.workspace = None            # a child forked here finds none, rather than half of them
     new.hidden, new.arrays, new.workspace = hidden, arrays, workspace
     return new

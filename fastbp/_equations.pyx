@@ -34,7 +34,7 @@ cdef inline object scalar_or_array(object array):
     return array if cnp.PyArray_NDIM(array) > 0 else array[()]
 
 
-# ---- the step of each -------------------------------------------------------------------
+# ---- the step that each function runs ---------------------------------------------------
 
 cdef enum:
     # Between two looks at Ctrl-C, some milliseconds apart:
@@ -67,7 +67,7 @@ cdef int over_elements(Action action, Equation* e, Py_ssize_t size) except -1:
 
 cdef int over_samples(Action action, Sharing sharing, Equation* e, Py_ssize_t n, Py_ssize_t items,
                       Py_ssize_t length) except -1:
-    """A product of n samples: columns of each block's rows, or lines of sums over all blocks."""
+    """A product over n samples in blocks, shared by columns of a block, or by lines of the sum."""
     cdef Py_ssize_t columns = min(items, <Py_ssize_t> TILE_COLUMNS), block, pieces
     block = at_once(max(n, SAMPLES_AT_ONCE), <double> length * columns, 1, e.kernels)
     if sharing == LINES:
@@ -97,7 +97,7 @@ cdef void multiply_by_slope(const Step* step, Frame* f) noexcept nogil:
 
 
 cdef void delta_columns(const Step* step, Frame* f) noexcept nogil:
-    """Columns of delta for a block of samples; with the last ones the factor h (1 - h)."""
+    """Columns of delta for a block of samples; after the last of them the factor h (1 - h)."""
     cdef Equation* e = <Equation*> f.run.more
     cdef Py_ssize_t at = f.block * e.kernels.itemsize
     cdef char* delta = e.out + at * e.fan_in
@@ -108,7 +108,7 @@ cdef void delta_columns(const Step* step, Frame* f) noexcept nogil:
 
 
 cdef void weight_grad_lines(const Step* step, Frame* f) noexcept nogil:
-    """Lines of dW from a block of samples."""
+    """Add a block of samples to lines of dW."""
     cdef Equation* e = <Equation*> f.run.more
     cdef Py_ssize_t at = f.block * e.kernels.itemsize
     e.kernels.weight_grad(e.out, e.second, e.a + at * e.fan_in, e.b + at * e.fan_out, f.n,
@@ -245,7 +245,7 @@ def delta_step(delta_next, W_next, h, out=None):
     cdef Equation e = equation(kernels_of(h), out, None, delta_next, W_next, h)
     cdef Py_ssize_t n = cnp.PyArray_DIM(h, 0) if cnp.PyArray_NDIM(h) == 2 else 1
     e.fan_in, e.fan_out = cnp.PyArray_DIM(W_next, 0), cnp.PyArray_DIM(W_next, 1)
-    if n == 0 or e.fan_in == 0:         # nothing to do, however long the other axes are
+    if n == 0 or e.fan_in == 0:         # no element to compute
         return out
     over_samples(delta_columns, ROWS, &e, n, e.fan_in, e.fan_out)
     return out
@@ -286,7 +286,7 @@ def weight_grad(h_prev, delta):
     e.fan_in, e.fan_out = fan_in, fan_out
     if fan_out == 0:                    # as in `delta_step`
         return dW, db
-    lines = 1 if fan_out == 1 else fan_in               # of dW as it lies
+    lines = 1 if fan_out == 1 else fan_in               # of dW in memory
     over_samples(weight_grad_lines, LINES, &e, n, lines, fan_in if lines == 1 else fan_out)
     return dW, db
 

@@ -18,10 +18,10 @@ cdef class Layers(Copied):
     cdef Architecture architecture
     cdef LayerArrays arrays
     cdef Workspace workspace
-    cdef Workspace passes           # lent: of passes that keep nothing
-    cdef Loss measure               # of the last `loss_and_grad`
-    cdef tuple given                # weights, biases, X of the last forward, as they came
-    cdef tuple held                 # the same, as the kernels use them
+    cdef Workspace passes           # leased by passes that keep nothing
+    cdef Loss measure               # the loss of the last `loss_and_grad`
+    cdef tuple given                # weights, biases, X of the last forward: the caller's arrays
+    cdef tuple held                 # the same, converted where the kernels need it
     cdef int asked, busy
 
     cdef int _check_made(self) except -1

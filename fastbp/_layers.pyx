@@ -107,14 +107,14 @@ cdef class Layers(Copied):
 
     cdef int remake(self, tuple own) except -1:
         layer_sizes, activations, dtype, layout, n_threads = own
-        if self.workspace is None or self.own()[:4] != own[:4]:     # refused, if it is made
+        if self.workspace is None or self.own()[:4] != own[:4]:     # __init__ refuses a second time
             Layers.__init__(self, layer_sizes, activations, dtype=dtype, layout=layout)
         self.n_threads = n_threads
         return 0
 
     @property
     def n_threads(self):
-        """Threads of a call, or None; writable."""
+        """The number of threads of a call, or None to leave it to the work; writable."""
         return self.asked or None
 
     @n_threads.setter
@@ -123,7 +123,7 @@ cdef class Layers(Copied):
 
     @property
     def workspace_bytes(self):
-        """Bytes held for the batch that `forward` saw and for scratch; with ``keep=False`` none."""
+        """Bytes kept for the last batch of `forward`, and scratch; ``keep=False`` keeps none."""
         return 0 if self.workspace is None else self.workspace.nbytes
 
     cdef int _enter(self) except -1:
@@ -169,7 +169,7 @@ cdef class Layers(Copied):
                 passes.give_back()
         self._enter()
         try:
-            self.held = None            # a failure from here on leaves nothing to go back over
+            self.held = None            # if this fails, `backward` has no pass to go back over
             out = self._forward(self.workspace, held)
             self.given, self.held = given, held
             return out
@@ -180,7 +180,7 @@ cdef class Layers(Copied):
         self._check_made()
         weights, biases, X = given
         weights, biases, X = self.arrays.inputs(weights, biases, X)
-        return weights, biases, X[:]        # a view: nobody else can give it another shape
+        return weights, biases, X[:]        # a view: no other thread can change its shape
 
     cdef object _forward(self, Workspace ws, tuple held):
         weights, biases, X = held
@@ -226,7 +226,7 @@ cdef class Layers(Copied):
         if self.held is None:
             raise RuntimeError("backward needs a forward pass before it")
         weights, biases, X = self.given
-        others = {"X": X, "grad_output": grad_output}       # as they came
+        others = {"X": X, "grad_output": grad_output}       # the caller's own arrays
         X = self.held[2]
         cdef Py_ssize_t n = cnp.PyArray_DIM(X, 0)
         if not self.arrays.fits(grad_output, 2, n, ws.shape.sizes[ws.shape.n_layers], False):
@@ -280,7 +280,7 @@ cdef class Layers(Copied):
         weights, biases, X = held
         self._enter()
         try:
-            self.held = None            # its weights are bound no longer
+            self.held = None            # other weights will be bound below
             self._choose_loss(loss, pos_weight, class_weight, label_smoothing)
             self.arrays.check_outputs(dW, db, None, -1, (given[0], given[1], others))
             bind_arrays(self.workspace, weights, biases)

@@ -7,12 +7,12 @@ cdef class Loss:
     cdef readonly str name
     cdef readonly object pos_weight, class_weight
     cdef readonly double label_smoothing
-    cdef Activation output                  # h_L of z_L
+    cdef Activation output                  # makes h_L of z_L
     cdef object dtype, positives, classes   # pos_weight, class_weight as they are used
     cdef const KernelTable* kernels
     cdef Criterion criterion
     cdef Target target
-    cdef double most                        # targets lie in [0, most]; anywhere if it is negative
+    cdef double most                        # targets lie in [0, most]; if negative, anywhere
     cdef bint is_distribution               # y may be (n,) classes; rows of (n, n_outputs) sum to 1
     cdef Py_ssize_t n_outputs
     cdef int typenum
@@ -21,8 +21,8 @@ cdef class Loss:
     cdef object targets(self, y, Py_ssize_t n)
     # what each sample counts, or None
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean)
-    # checked samples
+    # checked samples, as the engine reads them
     cdef Batch batch(self, const char* X, y, sample_weight)
 
-# A loss, made before if its options are numbers
+# A loss; the one that an earlier call made, if its options are numbers
 cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight, label_smoothing)

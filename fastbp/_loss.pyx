@@ -1,7 +1,7 @@
 """A loss: the kernel of E2 and E3, how it reads targets, and the weight of each sample.
 
-What is particular to each loss is in `_arguments/descriptors.py`. Class weights are weights of
-samples.
+What is particular to each loss is in `_arguments/descriptors.py`. Class weights become
+weights of samples.
 """
 
 from fastbp import _arguments
@@ -27,7 +27,7 @@ cdef dict made = {}
 
 
 cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight, label_smoothing):
-    """Weights, which their owner may change, are read again."""
+    """With weights among the options it is made anew: their owner may have changed them."""
     cdef bint plain = (type(name) is str and type(label_smoothing) is float
                        and pos_weight is None and class_weight is None)
     cdef tuple key = (name, n_outputs, dtype.num, label_smoothing) if plain else None
@@ -45,7 +45,7 @@ cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight
 
 cdef class Loss:
     def __init__(self, name, n_outputs, dtype, options=None):
-        """`options` holds any of pos_weight, class_weight, label_smoothing, unchecked."""
+        """`options` may hold pos_weight, class_weight, label_smoothing; they are checked here."""
         checked = _arguments.loss_options(name, n_outputs, **(options or {}))
         self.name, self.dtype, self.n_outputs = checked.name, dtype, n_outputs
         self.pos_weight, self.class_weight = checked.pos_weight, checked.class_weight
@@ -87,7 +87,8 @@ cdef class Loss:
                                                        self.n_outputs) < 0
         if not fits:
             _arguments.target_range(y, self.n_outputs, self.name)
-        # Dimensions tell classes from probabilities; no other thread can change those of a view.
+        # The number of dimensions tells classes from probabilities, and no other thread can change
+        # that of a view.
         return y[:] if self.is_distribution else y
 
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean):

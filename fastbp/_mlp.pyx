@@ -323,8 +323,8 @@ cdef class MLP(Network):
         order : (n,) array of int, optional
             Row indices to take instead of shuffling; one may come twice, or not at all.
         rng : int, numpy.random.Generator, BitGenerator or None
-            Source of the permutation, unused where there is none. An int gives the same
-            permutation at every call: pass a Generator to several epochs.
+            Source of the permutation; not used without one. An int gives the same permutation at
+            every call: pass a Generator to several epochs.
         batch_losses : (n_batches, 2) ndarray of float64, optional
             C-contiguous; row i is set to the loss of mini-batch i before its update and to its
             penalty, each over the sum of the weights, and left alone if that is zero.
@@ -338,8 +338,8 @@ cdef class MLP(Network):
         Raises
         ------
         ValueError, TypeError, MemoryError, RuntimeError
-            As `backprop`; `TypeError` for an optimizer of another type, or whose `step` is
-            its own; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
+            As `backprop`; `TypeError` for an optimizer of another type, or that overrides
+            `step`; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
             samples, batch_size below 1, an order of another length or with an index outside.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole

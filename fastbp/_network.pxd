@@ -20,8 +20,8 @@ cdef class Network(Copied):
     cdef Architecture architecture
     cdef const Shape* shape
     cdef Workspace workspace
-    cdef Workspace passes               # lent: of what many threads may do at once
-    cdef Certificate certificate        # once a bound was asked for
+    cdef Workspace passes               # leased by calls that several threads may make at once
+    cdef Certificate certificate        # made by the first `error_bound`
     cdef Py_ssize_t n_features, n_outputs
     cdef int typenum, asked, busy
 

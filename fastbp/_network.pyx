@@ -30,7 +30,7 @@ CACHE_LINE = 64
 
 
 def aligned_zeros(size, dtype):
-    """A vector that starts a line of the cache: vectors of W across two cost up to 6 %."""
+    """Zeros that start at a cache line: loads of W that straddle two lines cost up to 6 %."""
     roomy = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
     return roomy[-roomy.ctypes.data % CACHE_LINE:][:size * dtype.itemsize].view(dtype)
 
@@ -111,13 +111,13 @@ cdef class Network(Copied):
 
     @property
     def loss_options(self):
-        """Those of pos_weight, class_weight, label_smoothing that were given, as a dict."""
+        """The options that were given, as a dict: pos_weight, class_weight, label_smoothing."""
         self._check_made()
         return self.measure.options
 
     @property
     def n_threads(self):
-        """Threads of a call, or None; writable."""
+        """The number of threads of a call, or None to leave it to the work; writable."""
         return self.asked or None
 
     @n_threads.setter
@@ -228,7 +228,7 @@ cdef class Network(Copied):
             put_back(gathered)
 
 
-vars(Network)["_initialise"].__qualname__ = "MLP._initialise"       # what errors call it
+vars(Network)["_initialise"].__qualname__ = "MLP._initialise"       # its name in errors
 
 
 # ---- the loss as a function of the parameters -------------------------------------------
@@ -273,7 +273,7 @@ cdef class Objective(Copied):
         Copied.__setstate__(self, state)
 
 
-vars(Objective)["_at"].__qualname__ = "f"       # what errors call it
+vars(Objective)["_at"].__qualname__ = "f"       # its name in errors
 
 
 explain(Objective)

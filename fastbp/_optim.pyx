@@ -2,8 +2,7 @@
 
 A step is `advance`, once, then `apply` to every part of the vectors: two C functions of a
 `Rule`, so that the threads of an epoch can share it. The update rules stand in
-`fastbp._kernels/update.pxi`; `reference.SGD` and `reference.Adam`
-are their NumPy twins.
+`_kernels/update.pxi`; `reference.SGD` and `reference.Adam` are their NumPy twins.
 """
 
 import numpy as np
@@ -52,7 +51,7 @@ cdef class Optimizer(Copied):
         return 0
 
     cdef int check_native(self) except -1:
-        """Refuse a subclass whose own `step`, or hyper-parameter, an epoch would not ask for."""
+        """Refuse a subclass that overrides `step` or a hyper-parameter: an epoch would not know."""
         kind = base_of(self)
         if type(self) is kind:
             return 0
@@ -218,7 +217,7 @@ cdef class Optimizer(Copied):
 
 
 def base_of(optimizer):
-    """The class of fastbp that it is, or derives from."""
+    """The class of fastbp that an optimizer is an instance of."""
     return next(kind for kind in (SGD, Adam, Optimizer) if isinstance(optimizer, kind))
 
 

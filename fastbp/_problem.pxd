@@ -3,9 +3,9 @@ from fastbp._loss cimport Loss
 
 
 cdef class Problem:
-    """What a loss and its gradient are of: checked samples, the reduction, the penalty."""
+    """What a loss is computed from: checked samples, the reduction, the penalty."""
     cdef object X, y, sample_weight     # as the kernels take them
-    cdef Py_ssize_t n                   # samples that were checked: an array may have others by now
+    cdef Py_ssize_t n                   # of samples that were checked: arrays may be resized later
     cdef double divisor                 # 1 for "sum", 0 for "mean", or a number
     cdef double l2
     cdef Loss loss
@@ -16,11 +16,11 @@ cdef class Problem:
 cdef Problem new_problem(Loss loss, X, y, sample_weight, double divisor, double l2, tuple written)
 # The same for the X of n samples at an address
 cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight, double divisor)
-# The same problem for a later call: where its arrays lie is asked again
+# The same problem for a later call; the addresses of its arrays are read again
 cdef Problem read_again(Problem kept, Loss loss)
 
 # 1 for "sum", 0 for "mean", which the batch decides
 cdef double divisor_of(object reduction) except -1
 cdef double checked_l2(object l2) except -1
-# The array, or a copy where it shares memory with another
+# The array, or a copy where it shares memory with one of `written`
 cdef object apart_from(object array, tuple written)

@@ -1,7 +1,7 @@
 """A checked problem: X, y, sample_weight, n, reduction and l2, for every call that has a loss.
 
-`MLP`, its `objective`, `Layers.loss_and_grad` and `backprop` all make one, in this order of checks;
-the engine reads its `batch`.
+`MLP`, its `objective`, `Layers.loss_and_grad` and `backprop` all make one, and check its arguments
+in one order; the engine reads its `batch`.
 """
 
 from fastbp import _arguments

@@ -2,7 +2,7 @@ from fastbp._layers cimport Layers
 
 
 cdef class UncheckedLayers(Layers):
-    # two for each layer, or an error with the name
+    # refuse a list that has not two addresses for each layer
     cdef int check_addresses(self, str name, list given) except -1
     cdef object _empty(self, int ndim, Py_ssize_t rows, Py_ssize_t columns)
     cpdef list new_grads(self)

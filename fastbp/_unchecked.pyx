@@ -1,6 +1,6 @@
 """Passes of `Layers` over inputs that are given by address, for integrations.
 
-To make an array of another library's tensor costs more than a pass of a small network. The caller
+Making an array of another library's tensor costs more than a pass of a small network. The caller
 vouches for each address: contiguous memory of the dtype and the size, alive until the call ends.
 Those of the parameters are a list, W_1, b_1, W_2, b_2, ..., and so are those of the gradients of a
 loss; what a pass computes is in new arrays.
@@ -64,7 +64,9 @@ cdef class UncheckedLayers(Layers):
 
     cpdef tuple backward_at(self, list params, Py_ssize_t X, Py_ssize_t grad_output, Py_ssize_t n,
                             bint wants_X, bint wants_params):
-        """E5, E6 after a `forward_at` of the same that kept: dL/dX and [dW_1, db_1, ...], or None.
+        """E5, E6 after a `forward_at` of the same arguments with `keep`.
+
+        Gives dL/dX and [dW_1, db_1, ...], each None unless it is wanted.
         """
         cdef Workspace ws = self.workspace
         self.check_addresses("params", params)

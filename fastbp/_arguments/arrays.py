@@ -43,7 +43,7 @@ def read_array(name, value, kinds, wanted):
 
 
 def converted(array, dtype, order="K"):
-    """``array`` in ``dtype``, itself if it is."""
+    """``array`` in ``dtype``; itself if it has that dtype."""
     return array if array.dtype == dtype else _cast(array, dtype, order)
 
 
@@ -105,7 +105,7 @@ def common_dtype(*arrays):
 
 
 def as_dtype(arrays, dtype):
-    """Every array of a list in ``dtype``, itself if it is."""
+    """Every array of a list in ``dtype``, as by `converted`."""
     return [converted(array, dtype) for array in arrays]
 
 
@@ -163,7 +163,7 @@ def refuse_row(name, array, bad, wanted):
 
 @quiet
 def positive_array(name, value, dtype):
-    """Numbers that were positive and finite, and are in ``dtype``."""
+    """Positive, finite numbers in ``dtype``; refuses one that overflows or becomes 0 there."""
     array = np.array(value, dtype)
     bad = ~((array > 0) & (array < np.inf))
     if bad.any():

@@ -7,8 +7,8 @@ import numpy as np
 
 from .numbers import integer
 
-# The caller's np.errstate, or warnings that are errors, should not decide what is computed: an
-# overflow is an infinity here, which is refused later or passes as one. To decorate with.
+# A decorator. The caller's np.errstate, or warnings that are errors, should not decide what is
+# computed: an overflow is an infinity here, which is refused later or passes as one.
 quiet = np.errstate(all="ignore")
 
 IN_USE = ("this {} is in use by another thread; give each thread its own, "
@@ -54,7 +54,7 @@ def unbound(function, given, names):
 
 
 def _name_of_call(function, given):
-    """``MLP`` of its `__init__`, ``Adam.step`` of a method that an Adam inherits."""
+    """``MLP`` for its `__init__`, ``Adam.step`` for a method that Adam inherits."""
     owner, _, name = function.__qualname__.rpartition(".")
     if name.startswith("_"):
         return owner

@@ -72,11 +72,11 @@ class Loss(SimpleNamespace):
 
     @property
     def labels(self):
-        """Whether targets are probabilities, each output apart: two classes for one output."""
+        """Whether each output has its own target in [0, 1], a probability of one of two classes."""
         return self.targets is UNIT_INTERVAL and not self.is_distribution
 
     def n_classes(self, n_outputs):
-        """How many classes the outputs tell apart; None if they are not classes of one sample."""
+        """The number of classes of a sample; None if the outputs do not choose among classes."""
         if self.is_distribution:
             return n_outputs
         return 2 if self.labels and n_outputs == 1 else None

@@ -54,7 +54,7 @@ def last_activation(names):
 
 
 def one_for_each_layer(name, arrays, n_layers):
-    """Refuse a list of arrays that has not one for each layer."""
+    """Refuse a list that does not have one array for each layer."""
     if len(arrays) != n_layers:
         raise ValueError(f"{name} has {len(arrays)} arrays; it should have {n_layers}")
 
@@ -98,8 +98,7 @@ def network_arrays(weights, biases, X):
 
 
 def refuse_transposed(name, arrays, shapes, layout):
-    """Raise if ``arrays`` do not have the ``shapes`` that weights have in ``layout``, but in the
-    other one."""
+    """Raise if ``arrays`` have the ``shapes`` of weights transposed: those of the other layout."""
     found = [np.shape(array) for array in arrays]
     if found != shapes and found == [shape[::-1] for shape in shapes]:
         own, other = ("(fan_in, fan_out)", "(fan_out, fan_in)")[::1 if layout == "io" else -1]
@@ -121,7 +120,7 @@ def standardisation(name, value, n_features):
 
 
 def distinct_names(name, value, n):
-    """No names, or ``n`` different ones, as a tuple; any number of them if ``n`` is ``None``."""
+    """No names, or ``n`` different ones, as a tuple; ``n=None`` allows any number."""
     names = tuple(strings(name, value))
     if names and n is not None and len(names) != n:
         raise ValueError(f"{name} has {len(names)} names; it should have {n}, or none")

@@ -30,11 +30,11 @@ def refuse_optimizer(value):
 
 
 def refuse_override(optimizer, kind, name):
-    """Raise for a subclass of ``kind`` whose own ``name`` an epoch would not call."""
+    """Raise for a subclass of ``kind`` that overrides ``name``, which an epoch would not call."""
     raise TypeError(
-        f"optimizer is a {type(optimizer).__name__}, whose {name} is its own; train_epoch steps as "
-        f"{kind.__name__} does: it should be one that leaves {name} alone, or backprop and "
-        "optimizer.step should take the place of train_epoch")
+        f"optimizer is a {type(optimizer).__name__}, which overrides {name}; train_epoch steps as "
+        f"{kind.__name__} does: it should leave {name} alone, or be used with backprop and "
+        "optimizer.step instead of train_epoch")
 
 
 def optimizer_arrays(params, grad):

@@ -65,9 +65,9 @@ def stepping_otherwise():
 
 
 @pytest.mark.parametrize("make, message", [
-    (Clipped, "optimizer is a Clipped, whose step is its own; train_epoch steps as SGD does"),
-    (Decaying, "optimizer is a Decaying, whose lr is its own; train_epoch steps as Adam does"),
-    (stepping_otherwise, "optimizer is a Scheduled, whose step is its own")])
+    (Clipped, "optimizer is a Clipped, which overrides step; train_epoch steps as SGD does"),
+    (Decaying, "optimizer is a Decaying, which overrides lr; train_epoch steps as Adam does"),
+    (stepping_otherwise, "optimizer is a Scheduled, which overrides step")])
 def test_an_epoch_refuses_what_it_would_not_call(make, message):
     net, optimizer = MLP([2, 1], seed=0), make()
     before = net.params.copy()

@@ -95,7 +95,7 @@ def loss_of(model):
 
 
 def scores(side, case, X, y, dtype=None):
-    """On held-out rows, one for each seed."""
+    """The scores of one side on held-out rows, one for each seed."""
     from sklearn.model_selection import train_test_split
 
     found = []
@@ -115,7 +115,7 @@ def verify_scores(found):
 
 @contextmanager
 def quiet():
-    """Without scikit-learn's warnings that the epochs are over."""
+    """Silence scikit-learn's warnings that it stopped at the last epoch."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():

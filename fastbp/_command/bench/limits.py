@@ -24,8 +24,8 @@ from fastbp._command.bench.bound import Limits, lanes
 from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 
-FMA_ROUNDS = 10_000     # of the FMA loop, per call
-FMA_REPEATS = 100       # where it is not in rounds
+FMA_ROUNDS = 10_000     # rounds of the FMA loop in a call
+FMA_REPEATS = 100       # calls of it, where they do not take turns with others
 SHARED_SECONDS = 0.05   # of copying by several threads
 SLOPE_SECONDS = 0.1     # of timing for each slope
 L1_BYTES = (2**11, 2**13)   # of one of at most four arrays, at either end of a slope

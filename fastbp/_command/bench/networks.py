@@ -21,14 +21,14 @@ EPOCHS = (((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((30, 64, 64, 1), 32), ((784, 1
 
 
 class Suite(NamedTuple):
-    """What is timed together: (layer sizes, batch size) pairs, and whether the rest is."""
+    """What is timed together: (layer sizes, batch size) pairs, and which other measurements."""
 
     networks: tuple = ()    # gradients
     epochs: tuple = ()      # steps of Adam
     threads: tuple = ()     # gradients on 1, 2, 4, ... threads
     startup: bool = False
-    fits: bool = False      # of scikit-learn's interface, `fits.FITS`
-    widths: bool = False    # W-W-W-1 over W
+    fits: bool = False      # the fits of scikit-learn's interface, `fits.FITS`
+    widths: bool = False    # the curves of W-W-W-1 over W
 
 
 LARGE = (((784, 512, 512, 1), 256), ((1024, 1024, 1024, 1), 512), ((2048, 2048, 2048, 1), 1024))

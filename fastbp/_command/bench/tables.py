@@ -80,7 +80,7 @@ def columns(result):
         return [("activation", 10), ("batch", 5), ("fp", 3), ("widths", 7), ("W", 4), ("µs", 7),
                 ("bound", 6), ("ratio", 6), ("above", 5)]
     peers = [(HEADINGS.get(name, name), 7) for name in _compared(result)]
-    bound = [("bound", 6)] if "bound" in result else []     # files of before have none
+    bound = [("bound", 6)] if "bound" in result else []     # older files have none
     last = {"gradient": [("least", 5), ("GFLOP/s", 7), ("peak", 4)],
             "epoch": [("least", 5)]}.get(result["kind"], [])
     return [("network", 16), ("batch", 5), ("fp", 3), ("µs", 7), *bound, *peers, *last]
@@ -134,7 +134,7 @@ def _compared(result):
 
 
 def disturbed(times):
-    """Whether other work disturbed a time; in results of old, whether it spreads."""
+    """Whether other work disturbed a time; in older results, whether it spreads."""
     return times.get("disturbed", spread(times) > LARGEST_SPREAD)
 
 

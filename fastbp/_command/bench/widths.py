@@ -54,7 +54,7 @@ def network(width):
 
 
 def call(width, batch, dtype, activation):
-    """One gradient, verified."""
+    """A call that computes one gradient, which was verified first."""
     net, X, y = problem(network(width), batch, dtype, activation=activation)
     sides = {"fastbp": by_fastbp(net, X, y), "reference": by_numpy(net, X, y)}
     verify(net, X, y, sides)
