@@ -8,7 +8,7 @@ from fastbp._problem cimport Problem
 
 
 cdef class Network(Copied):
-    """What `MLP` holds between calls; only `MLP` is made."""
+    """What an `MLP` holds between calls, and its own workspace's passes; only `MLP` is made."""
     cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
     cdef readonly object dtype
     cdef object params_array, grad_array    # users have views of these
@@ -47,7 +47,6 @@ cdef class Network(Copied):
 
 
 cdef class Objective(Copied):
-    """f(params) -> (loss, gradient) of one network on one data set; see `MLP.objective`."""
     cdef Network net
     cdef Problem problem
 
