@@ -209,7 +209,9 @@ cdef class MLP(Network):
         loss = new_float()
         self._enter()
         try:
-            return filled(loss, self._gradient(p, data(self.params_array), data(self.grad_array)))
+            bind_flat(self.workspace, data(self.params_array), data(self.grad_array))
+            return filled(loss, loss_and_gradient(self.workspace, &p.batch, p.n, True, p.divisor,
+                                                  p.l2, self.asked))
         finally:
             release(&self.busy)
 

@@ -36,7 +36,6 @@ cdef class Network(Copied):
 
     # These three are for a caller that has entered:
     # the loss, and its gradient at `params` into `grad`
-    cdef double _gradient(self, Problem p, char* params, char* grad) except? -1
     # the bound of the gradient's error
     cdef int _bound(self, Problem p, char* out) except -1
     # every mini-batch of `size` samples and its update; the mean of the losses

@@ -15,7 +15,7 @@ from fastbp._copies import OWN
 cimport numpy as cnp
 
 from fastbp._engine.arrays cimport data, shaped
-from fastbp._engine.epoch cimport BatchLoss, enter_epoch, run_epoch
+from fastbp._engine.epoch cimport BatchLoss, prepare_epoch, run_epoch
 from fastbp._engine.gradient cimport loss_and_gradient
 from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport bind_flat
@@ -182,10 +182,6 @@ cdef class Network(Copied):
 
     # ---- passes over the network's own workspace
 
-    cdef double _gradient(self, Problem p, char* params, char* grad) except? -1:
-        bind_flat(self.workspace, params, grad)
-        return loss_and_gradient(self.workspace, &p.batch, p.n, True, p.divisor, p.l2, self.asked)
-
     cdef object _value_and_grad(self, params, Problem p):
         cdef double loss
         params = _arguments.real_array("params", params, shape=(self.n_params,))
@@ -194,7 +190,9 @@ cdef class Network(Copied):
         grad = np.empty(self.n_params, self.dtype)
         self._enter()
         try:
-            loss = self._gradient(p, data(point), data(grad))
+            bind_flat(self.workspace, data(point), data(grad))
+            loss = loss_and_gradient(self.workspace, &p.batch, p.n, True, p.divisor, p.l2,
+                                     self.asked)
         finally:
             release(&self.busy)
         return loss, grad if native else _arguments.converted(grad, params.dtype)
@@ -214,7 +212,7 @@ cdef class Network(Copied):
         cdef Memory* gathered
         cdef Pass run
         batch.order = <const Py_ssize_t*> data(order)
-        gathered = enter_epoch(ws, &run, &batch, p.n, size, p.l2, self.asked)
+        gathered = prepare_epoch(ws, &run, &batch, p.n, size, p.l2, self.asked)
         try:
             bind_flat(ws, data(self.params_array), data(self.grad_array))
             if acquire(&optimizer.busy):

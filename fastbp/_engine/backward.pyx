@@ -1,6 +1,6 @@
 """The way back over a whole batch whose activations are kept, from any dL/dh_L.
 
-Block after block: delta_L = dL/dh_L * act'(z_L) and E5 in parts of rows, then E6 over the block.
+Block after block: delta_L = dL/dh_L * act'(z_L) and E5 for its rows, then E6 over the block.
 """
 
 from libc.string cimport memcpy
@@ -19,8 +19,8 @@ cdef int backward_all(Workspace ws, const char* X, const char* grad_output, char
                     + (TO_WEIGHTS if ws.layers[0].dW != NULL else 0))
     cdef Pass run
     # No more threads than `forward_all` has made room for: what it kept must stay where it is.
-    ws.enter(&run, key, add_way_back, n, n,
-             min(ws.threads, threads_for(ws.shape, n, 2, asked)))
+    ws.prepare(&run, key, add_way_back, n, n,
+               min(ws.threads, threads_for(ws.shape, n, 2, asked)))
     run.batch.X, run.grad_output, run.input_grad, run.keeps = X, grad_output, input_grad, True
     return carry_out(&run)
 

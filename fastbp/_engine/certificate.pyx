@@ -16,9 +16,9 @@ m is the number of samples. Beside the three products of a gradient two stand fo
 and two for dW where a layer's input has an error. The products are the gradient's own kernels; a
 `scale` just above 1 covers their roundings, which are relative because no term is negative.
 
-A pass has the blocks and phases of a gradient. After the first phase delta and e_delta hold the
-operands of e_dW, h its magnitude. In the second the lines of e_dW are summed and, after the last
-block, finished; of few samples a few lines at a time, which are read from memory once.
+A pass goes through blocks as a gradient does. After the steps of the rows delta and e_delta hold
+the operands of e_dW, h its magnitude. Then the lines of e_dW are summed and, after the last block,
+finished; of few samples a few lines at a time, which are read from memory once.
 """
 
 from libc.math cimport INFINITY
@@ -140,8 +140,8 @@ cdef class Certificate:
         cdef Pass run
         cdef Bound bound
         cdef float_mode mode
-        values.enter(&run, CERTIFICATE, add_certificate, n, n, threads_for(s, n, 6, asked))
-        self.reserve(run.plan.rows, run.threads)
+        values.prepare(&run, CERTIFICATE, add_certificate, n, n, threads_for(s, n, 6, asked))
+        self.reserve(run.plan.rows, run.plan.threads)
         mode = enter_float_mode()
         self.bind(values)
         more = settled(roundings(batch, settled(n), u))

@@ -29,8 +29,8 @@ ctypedef struct BatchLoss:      # of a mini-batch before its update, per unit of
 
 # The pass of an epoch in mini-batches, and all that it allocates: what the samples of a block are
 # gathered into, for `put_back`, or NULL where the batch has no order
-cdef Memory* enter_epoch(Workspace ws, Pass* run, const Batch* batch, Py_ssize_t n,
-                         Py_ssize_t batch_size, double l2, int asked) except? NULL
+cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, Py_ssize_t n,
+                           Py_ssize_t batch_size, double l2, int asked) except? NULL
 # That pass over n samples; the loss per unit of weight. Writes one element of `batch_losses` for
 # each mini-batch of some weight, if it is not NULL
 cdef double run_epoch(Pass* run, Rule* rule, BatchLoss* batch_losses) except? -1

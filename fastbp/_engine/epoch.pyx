@@ -27,12 +27,12 @@ ctypedef struct Epoch:      # what the steps share besides the pass of the gradi
     BatchLoss* batch_loss   # OUT of the next mini-batch, or NULL
 
 
-cdef Memory* enter_epoch(Workspace ws, Pass* run, const Batch* batch, Py_ssize_t n,
-                         Py_ssize_t batch_size, double l2, int asked) except? NULL:
+cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, Py_ssize_t n,
+                           Py_ssize_t batch_size, double l2, int asked) except? NULL:
     cdef int key = (UPDATE + (IN_ORDER if batch.order != NULL else 0)
                     + (PENALISED if l2 != 0 else 0))
     cdef Memory* gathered = NULL
-    ws.enter(run, key, add_update, n, batch_size, threads_for(ws.shape, batch_size, 3, asked))
+    ws.prepare(run, key, add_update, n, batch_size, threads_for(ws.shape, batch_size, 3, asked))
     run.batch, run.l2 = batch[0], l2
     if batch.order != NULL:
         gathered = borrow(gathered_bytes(ws.shape, run.plan.rows))

@@ -1,8 +1,9 @@
 """The passes of a network: outputs, loss, gradient.
 
 A block of rows has two phases. In the first every part has rows of its own: it gathers them if the
-batch has an order, then E1, E2 with E3, E5. The second is E6 over the whole block. Blocks add their
-parts of dW, db and of the loss in ascending order (N1, N3).
+batch has an order, then E1, E2 with E3, E5. The second is E6 over the whole block. Where the rows
+are few, each product of the first is a phase, and the parts may have columns of it. Blocks add
+their parts of dW, db and of the loss in ascending order (N1, N3).
 """
 
 from fastbp._engine.network cimport DIVIDED, GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace
@@ -21,11 +22,12 @@ from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 
 cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
                               double divisor, double l2, int asked) except? -1:
-    cdef int key = ((GRADIENT if gradient else LOSS) + (DIVIDED if divisor != 1 else 0)
-                    + (PENALISED if l2 != 0 else 0))
+    cdef int key = LOSS if not gradient else GRADIENT + (DIVIDED if divisor != 1 else 0)
     cdef Pass run
-    ws.enter(&run, key, add_loss_and_gradient, n, n,
-             threads_for(ws.shape, n, 3 if gradient else 1, asked))
+    if l2 != 0:
+        key += PENALISED
+    ws.prepare(&run, key, add_loss_and_gradient, n, n,
+               threads_for(ws.shape, n, 3 if gradient else 1, asked))
     run.batch, run.divisor, run.l2 = batch[0], divisor, l2
     carry_out(&run)
     return run.loss
@@ -44,7 +46,7 @@ cdef int add_loss_and_gradient(Plan* plan, int key) except -1:
         add_penalties(plan)
     add_alone(plan, complete, 0, 1, 0)
     end_phase(plan)
-    if key & DIVIDED and key & GRADIENT:
+    if key & DIVIDED:
         add_divisions(plan)
         end_phase(plan)
     return 0
@@ -82,9 +84,9 @@ cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
                      Activation output_activation, int asked) except -1:
     """A workspace with room for the way back keeps h and act'(z) of every row."""
     cdef Pass run
-    if ws.backward:                     # for the way back, too
+    if ws.backward:                     # `backward_all` will need memory, too
         ws.reserve(n, threads_for(ws.shape, n, 2, asked))
-    ws.enter(&run, OUTPUTS, add_outputs, n, n, threads_for(ws.shape, n, 1, asked))
+    ws.prepare(&run, OUTPUTS, add_outputs, n, n, threads_for(ws.shape, n, 1, asked))
     run.batch.X, run.output, run.output_activation = X, output, output_activation
     run.keeps = ws.backward
     return carry_out(&run)

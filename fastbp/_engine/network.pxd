@@ -8,14 +8,14 @@ from fastbp._engine.team cimport Meeting
 cdef enum:
     KEPT_PLANS = 4          # of a workspace
 
-ctypedef enum:              # what a plan is for, one of these,
+ctypedef enum:              # the key of a plan is the sum of what it is for, one of the first six,
     OUTPUTS = 1
     LOSS = 2
     GRADIENT = 4
     WAY_BACK = 8
     CERTIFICATE = 16
     UPDATE = 32
-    DIVIDED = 64            # and what besides; added up
+    DIVIDED = 64            # and of what the pass does besides
     PENALISED = 128
     IN_ORDER = 256
     TO_INPUT = 512
@@ -58,11 +58,11 @@ cdef class Workspace:
                           int threads) noexcept
     # A pass over n samples in mini-batches: its memory, and its plan, which is made if need be.
     # What is not the workspace's is left 0
-    cdef int enter(self, Pass* run, int key, Maker add_steps, Py_ssize_t n, Py_ssize_t batch_size,
-                   int threads) except -1
+    cdef int prepare(self, Pass* run, int key, Maker add_steps, Py_ssize_t n, Py_ssize_t batch_size,
+                     int threads) except -1
     cdef void space_rows(self, bint by_columns) noexcept
     cdef const Plan* plan_for(self, int key, Maker add_steps, Py_ssize_t rows,
-                              bint by_columns) except NULL
+                              int threads) except NULL
 
 
 # ---- binding: whose arrays the layers are

@@ -9,7 +9,8 @@ from libc.string cimport memset
 
 from fastbp._engine.arrays cimport data
 from fastbp._engine.memory cimport POOL_BYTES, aligned, borrow, check_room, new_memory, put_back
-from fastbp._engine.plan cimport BLOCK_ROWS, begin, discard, shares_columns
+from fastbp._engine.plan cimport BLOCK_ROWS, begin, discard
+from fastbp._engine.signals cimport TILE_COLUMNS
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport IDENTITY
@@ -34,6 +35,11 @@ cdef class Architecture:
             self.shape.activations[l] = activations[l]
             self.shape.weights += self.shape.sizes[l] * self.shape.sizes[l + 1]
             self.shape.units += self.shape.sizes[l + 1]
+            self.shape.widest_output = max(self.shape.widest_output, self.shape.sizes[l + 1])
+            self.shape.tile_work = max(
+                self.shape.tile_work,
+                <double> self.shape.sizes[l] * min(self.shape.sizes[l + 1], TILE_COLUMNS),
+                <double> self.shape.sizes[l + 1] * min(self.shape.sizes[l], TILE_COLUMNS))
             self.shape.n_params += (self.shape.sizes[l] + 1) * self.shape.sizes[l + 1]
 
     def __dealloc__(self):
@@ -72,7 +78,7 @@ cdef class Workspace:
     cdef void give_back(self) noexcept:
         put_back(self.memory)
         self.memory = NULL
-        if self.nbytes > POOL_BYTES:        # not for the next, which may be small
+        if self.nbytes > POOL_BYTES:        # the next call may need less
             self.rows = self.block = self.threads = 0
         release(&self.taken)
 
@@ -115,10 +121,9 @@ cdef class Workspace:
                           int threads) noexcept:
         """Point the buffers into `memory`, unless it is NULL; returns the bytes they need."""
         cdef const Shape* s = self.shape
-        cdef Py_ssize_t l, part, at, widest = 0, scratch = 0
+        cdef Py_ssize_t l, part, at, widest = s.widest_output, scratch = 0
         cdef Layer* a
         for l in range(s.n_layers):
-            widest = max(widest, s.sizes[l + 1])
             scratch = max(scratch, s.kernels.scratch_bytes(min(block, <Py_ssize_t> BLOCK_ROWS),
                                                            s.sizes[l], s.sizes[l + 1]))
         scratch = aligned(scratch)
@@ -144,13 +149,13 @@ cdef class Workspace:
 
     # ---- passes
 
-    cdef int enter(self, Pass* run, int key, Maker add_steps, Py_ssize_t n, Py_ssize_t batch_size,
-                   int threads) except -1:
+    cdef int prepare(self, Pass* run, int key, Maker add_steps, Py_ssize_t n, Py_ssize_t batch_size,
+                     int threads) except -1:
         cdef Py_ssize_t rows = min(max(batch_size, 1), <Py_ssize_t> BLOCK_ROWS * threads)
         self.reserve(rows, threads)
         memset(run, 0, sizeof(Pass))
-        run.plan = self.plan_for(key, add_steps, rows, shares_columns(self.shape, rows, threads))
-        run.shape, run.layers, run.threads = self.shape, self.layers, threads
+        run.plan = self.plan_for(key, add_steps, rows, threads)
+        run.shape, run.layers = self.shape, self.layers
         run.losses, run.scratch, run.scratch_bytes = self.losses, self.scratch, self.scratch_bytes
         run.meeting, run.clock = &self.meeting, &self.clock
         run.n, run.batch_size, run.divisor = n, batch_size, 1
@@ -161,27 +166,26 @@ cdef class Workspace:
     cdef void space_rows(self, bint by_columns) noexcept:
         """Of two buffers in turn: each part has its own place in both, whatever layer it is at.
 
-        Parts of columns are at the same layer, and write dense rows together.
+        In a plan by columns all parts are at the same layer, and its rows are dense.
         """
         cdef const Shape* s = self.shape
-        cdef Py_ssize_t l, widest = 0
+        cdef Py_ssize_t l
         for l in range(s.n_layers):
-            widest = max(widest, s.sizes[l + 1])
-        for l in range(s.n_layers):
-            self.layers[l].h_stride = (s.sizes[l + 1] if by_columns else widest) * s.itemsize
+            self.layers[l].h_stride = s.itemsize * (s.sizes[l + 1] if by_columns
+                                                    else s.widest_output)
 
     cdef const Plan* plan_for(self, int key, Maker add_steps, Py_ssize_t rows,
-                              bint by_columns) except NULL:
+                              int threads) except NULL:
         cdef Plan* plan
         cdef int i
         for i in range(KEPT_PLANS):
             plan = &self.plans[(self.newest + i) % KEPT_PLANS]
-            if plan.key == key and plan.rows == rows and plan.by_columns == by_columns:
+            if plan.key == key and plan.rows == rows and plan.threads == threads:
                 self.newest = (self.newest + i) % KEPT_PLANS
                 return plan
-        self.newest = (self.newest + KEPT_PLANS - 1) % KEPT_PLANS       # not one of those used last
+        self.newest = (self.newest + KEPT_PLANS - 1) % KEPT_PLANS
         plan = &self.plans[self.newest]
-        begin(plan, self.shape, rows, by_columns)
+        begin(plan, self.shape, rows, threads)
         add_steps(plan, key)
         plan.key = key                  # from now on it has all of its steps
         return plan

@@ -27,6 +27,8 @@ ctypedef struct Shape:      # fixed for a network
     double weights          # in all layers
     double units            # in all layers
     Py_ssize_t widest       # of all sizes
+    Py_ssize_t widest_output    # of the layers, without the input
+    double tile_work        # the most multiply-adds of a row in TILE_COLUMNS columns of a product
     Py_ssize_t n_params
 
 ctypedef struct Layer:      # the arrays of one layer
@@ -81,18 +83,19 @@ ctypedef struct Step:
 
 ctypedef struct Plan:
     const Shape* shape
-    int key                 # what it was made for: of `network`, and
-    Py_ssize_t rows         # of a block of the batch, at most
-    bint by_columns         # the parts of a product are columns of all rows
+    int key                 # what it was made for (the enum of network.pxd),
+    Py_ssize_t rows         # the rows of a block of all parts, at most,
+    int threads             # and how many threads will share it, if the team has them
+    bint by_columns         # some products are shared by columns: each product is a phase
     Step* steps
     int n_steps
     int room                # steps that fit into the memory
     int per_block           # steps done for every block of rows; the others once for a batch
     Py_ssize_t part_rows    # of a block of one part, at most
     Py_ssize_t rows_at_once     # that go through the steps of a phase together
-    double row_work         # multiply-adds of all steps for a row,
-    double block_work       # besides for a block,
-    double batch_work       # and once for a batch
+    double row_work         # multiply-adds of the steps that go through rows, for one row
+    double block_work       # those of the other steps of a block
+    double batch_work       # those of the steps that are done once for a batch
 
 ctypedef struct Pass:
     const Plan* plan
@@ -103,7 +106,6 @@ ctypedef struct Pass:
     Py_ssize_t scratch_bytes
     Meeting* meeting
     Clock* clock            # of thread 0
-    int threads
     Batch batch
     Py_ssize_t n            # samples
     Py_ssize_t batch_size   # of a mini-batch; n where there is but one
@@ -141,7 +143,7 @@ ctypedef struct Frame:
 ctypedef int (*Maker)(Plan* plan, int key) except -1
 
 # An empty plan for blocks of so many rows
-cdef void begin(Plan* plan, const Shape* shape, Py_ssize_t rows, bint by_columns) noexcept
+cdef void begin(Plan* plan, const Shape* shape, Py_ssize_t rows, int threads) noexcept
 # Steps are added in order. A product's columns are `items` of so many multiply-adds for each row
 cdef int add_product(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
                      Py_ssize_t length) except -1
@@ -152,7 +154,8 @@ cdef int add_lines(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items
                    Py_ssize_t width, double work) except -1
 cdef int add_alone(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
                    double work) except -1
-# What follows begins when every part has ended what is before
+# What follows begins when every part has ended what is before. So it does without this call
+# between steps that go through rows and others
 cdef void end_phase(Plan* plan) noexcept
 # What follows is done once for a batch
 cdef void end_block(Plan* plan) noexcept
@@ -166,8 +169,6 @@ cdef double per_weight(Py_ssize_t n) noexcept nogil
 
 # How many threads a pass over n rows should have, each row going through so many products
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
-# Whether these threads share a product of n rows by its columns
-cdef bint shares_columns(const Shape* s, Py_ssize_t n, int threads) noexcept
 # n_threads as passes take it: 0 for None, which leaves the number to the work
 cdef int asked_threads(object n_threads) except -1
 # Every mini-batch of the pass; -1 with an exception set when it was called off

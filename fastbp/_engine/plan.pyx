@@ -6,11 +6,11 @@
                 rows: some rows at a time through all steps; lines: step after step
         for every phase of a batch
 
-Where the rows are few, a product is a phase of its own whose lines are its columns: the threads
+Where the rows are few, a product may be a phase of its own whose lines are its columns: the threads
 read different parts of W, which is most of the work.
 
 A piece of a step is of its output (N1), so that its length and the thread that has it change no
-bit. Threads, Ctrl-C and the float mode of N5 are matters of this file alone.
+bit. The threads of a pass, Ctrl-C and the float mode of its kernels are matters of this file alone.
 """
 
 from fastbp import _config
@@ -34,9 +34,9 @@ cdef enum:
     # multiply-adds that each should have; to read W counts as the products of so many rows.
     THREAD_WORK = 12_000_000
     READING_ROWS = 4
-    # Products are shared by columns where there are more bytes of W for each row: at 24 rows of
-    # 784-512-512-10 two threads take 0.8 times as long as by rows, of 600-300-100-1 1.4 times.
-    COLUMNS_BYTES = 1 << 17
+    # Products of at most so many rows may be shared by columns: at 24 rows of 784-512-512-10 two
+    # threads take 0.8 times as long as by rows.
+    COLUMNS_ROWS = 32
     BRIEF_WORK = 1 << 16        # multiply-adds: some microseconds
     STEP_WORK = 128             # multiply-adds in the time that a step takes besides its work
 
@@ -51,16 +51,38 @@ cdef extern from *:
 
 # ---- making a plan ----------------------------------------------------------------------
 
-cdef void begin(Plan* plan, const Shape* shape, Py_ssize_t rows, bint by_columns) noexcept:
+cdef void begin(Plan* plan, const Shape* shape, Py_ssize_t rows, int threads) noexcept:
     """TILE_COLUMNS columns of a product take a sixteenth of the time between two looks, at most.
 
-    Steps of a whole layer, which wait for memory and touch it first, may take the rest.
+    Steps of a whole layer, which wait for memory and touch it first, may take the rest. Of long
+    rows there are up to sixteen all the same: one row at a time reads W once for each.
     """
-    plan.shape, plan.rows, plan.by_columns = shape, rows, by_columns
+    cdef Py_ssize_t l
+    plan.shape, plan.rows, plan.threads = shape, rows, threads
     plan.key = plan.n_steps = plan.per_block = 0
     plan.part_rows = BLOCK_ROWS
-    plan.rows_at_once = at_once(BLOCK_ROWS, 16.0 * TILE_COLUMNS * shape.widest, 1, shape.kernels)
+    plan.rows_at_once = max(at_once(BLOCK_ROWS, 16 * shape.tile_work, 1, shape.kernels),
+                            at_once(16, shape.tile_work, 1, shape.kernels))
     plan.row_work = plan.block_work = plan.batch_work = 0
+    plan.by_columns = False
+    for l in range(shape.n_layers):
+        plan.by_columns = plan.by_columns or shares_columns(plan, shape.sizes[l + 1])
+
+
+cdef bint shares_columns(const Plan* plan, Py_ssize_t columns) noexcept:
+    """Whether parts of a product's columns take less time than parts of its rows.
+
+    Time is columns times rows, of which reading W counts as READING_ROWS. Where both are equal,
+    every thread would read all of W for its rows.
+    """
+    cdef Py_ssize_t rows = plan.rows, threads = plan.threads, part_rows, part_columns
+    if threads == 1 or rows > min(<Py_ssize_t> COLUMNS_ROWS, plan.rows_at_once):
+        return False
+    part_rows = (rows + threads - 1) // threads
+    part_columns = ((columns + threads - 1) // threads + TILE_COLUMNS - 1) // TILE_COLUMNS
+    part_columns *= TILE_COLUMNS
+    return (part_columns < columns and max(rows, <Py_ssize_t> READING_ROWS) * part_columns
+            <= max(part_rows, <Py_ssize_t> READING_ROWS) * columns)
 
 
 cdef double per_weight(Py_ssize_t n) noexcept nogil:
@@ -70,14 +92,21 @@ cdef double per_weight(Py_ssize_t n) noexcept nogil:
 cdef Step* add(Plan* plan, Action action, Sharing sharing, Py_ssize_t layer, Py_ssize_t items,
                double work) except NULL:
     cdef Step* step
+    cdef const Step* earlier
     if plan.n_steps == plan.room:
         step = <Step*> realloc(plan.steps, (2 * plan.room + 16) * sizeof(Step))
         if step == NULL:
             raise MemoryError
         plan.steps, plan.room = step, 2 * plan.room + 16
     step = &plan.steps[plan.n_steps]
-    plan.n_steps += 1
     step[0] = Step(action, sharing, layer, items, items, work, 0, 0, 1, 0)
+    if plan.n_steps > 0:
+        earlier = step - 1
+        if earlier.phase_end == 0 and (earlier.sharing == ROWS) != (sharing == ROWS):
+            end_phase(plan)
+        if earlier.phase_end == 0:
+            step.before = earlier.before + earlier.items * earlier.width
+    plan.n_steps += 1
     if sharing == ROWS:
         plan.row_work += items * work
     elif plan.per_block == 0:
@@ -93,12 +122,14 @@ cdef int add_product(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t ite
     cdef Step* step
     if plan.by_columns:
         end_phase(plan)
+    if shares_columns(plan, items):
         step = add(plan, action, LINES, layer, items, work)
         step.width, step.multiple = 1, TILE_COLUMNS
-        end_phase(plan)
     else:
         step = add(plan, action, ROWS, layer, items, length)
     step.at_once = at_once(items, work, TILE_COLUMNS, plan.shape.kernels)
+    if plan.by_columns:
+        end_phase(plan)
     return 0
 
 
@@ -110,12 +141,7 @@ cdef int add_rows(Plan* plan, Action action, Py_ssize_t layer, double work) exce
 cdef int add_lines(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
                    Py_ssize_t width, double work) except -1:
     cdef Step* step = add(plan, action, LINES, layer, items, work)
-    cdef const Step* earlier
     step.at_once, step.width = at_once(items, work, 1, plan.shape.kernels), width
-    if plan.n_steps > 1:
-        earlier = step - 1
-        if earlier.phase_end == 0 and earlier.sharing == LINES:
-            step.before = earlier.before + earlier.items * earlier.width
     return 0
 
 
@@ -156,7 +182,7 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
     cdef Py_ssize_t threads
     if n == 0 or asked == 1:
         return 1
-    threads = min(max(n, s.widest // TILE_COLUMNS), <Py_ssize_t> MOST_THREADS)
+    threads = min(max(n, s.widest_output // TILE_COLUMNS), <Py_ssize_t> MOST_THREADS)
     if asked > 0:
         return max(1, min(threads, <Py_ssize_t> asked))
     work = (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
@@ -166,12 +192,6 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
     if threads < 2:
         return 1
     return min(threads, <Py_ssize_t> asked_threads(_config.get_num_threads()))
-
-
-cdef bint shares_columns(const Shape* s, Py_ssize_t n, int threads) noexcept:
-    """Every thread would read all of W for its rows, or have none."""
-    return threads > 1 and (n < threads or (
-        n <= BLOCK_ROWS and <double> n * COLUMNS_BYTES < s.weights * s.itemsize))
 
 
 cdef double work_of(const Pass* run) noexcept:
@@ -191,7 +211,7 @@ cdef int carry_out(Pass* run) except -1:
     """With the GIL released, unless that would take longer than the work: then nobody looks for
     signals either, since their handlers need it.
     """
-    cdef int size = recruit(run.threads)
+    cdef int size = recruit(run.plan.threads)
     cdef bint brief = work_of(run) < BRIEF_WORK
     run.clock[0] = start_clock()
     run.clock.main = run.clock.main and not brief
@@ -226,7 +246,7 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
     plan.block_work = items * max(work, 1) if sharing != ROWS else 0
     run.plan, run.shape, run.meeting, run.clock = &plan, &shape, &meeting, &clock
     run.scratch, run.n, run.batch_size, run.more = scratch, n, n, more
-    run.threads = 1
+    plan.threads = 1
     return carry_out(&run)
 
 

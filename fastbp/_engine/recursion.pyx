@@ -4,7 +4,7 @@
     for l = L ... 2     delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                 E5
     for l = 1 ... L     dW_l = h_{l-1}^T delta_l, db_l = sum_i delta_l                E6
 
-Rows go through E1 and E5 without waiting for others; E6 sums over all rows of a block. Layers are
+A row goes through E1 and E5 by itself; E6 sums over all rows of a block. Layers are
 counted from 0 in the code: layers[l] holds W_{l+1}, and its input is X or the h of layers[l - 1].
 """
 
