@@ -172,11 +172,11 @@ cdef inline void activate_as(real* h, real* dh, const real* z, Activation activa
     for block in range(groups * LOGISTICS, (size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
-        x[0] = load_tail(z + i, lanes)
+        x[0] = load_lanes(z + i, lanes)
         activations(x, dx, activation, 1)
-        store_tail(h + i, x[0], lanes)
+        store_lanes(h + i, x[0], lanes)
         if dh != NULL:
-            store_tail(dh + i, dx[0], lanes)
+            store_lanes(dh + i, dx[0], lanes)
 
 
 cdef void activate(memory h, memory dh, source z, Activation activation,

@@ -18,6 +18,8 @@ cdef extern from "simd.h" nogil:
 
     vec load(const real* p) noexcept
     vec load_tail(const real* p, Py_ssize_t n) noexcept
+    vec load_short(const real* p, Py_ssize_t n) noexcept
+    void store_short(real* p, vec x, Py_ssize_t n) noexcept
     void prefetch(const real* p) noexcept
     void store(real* p, vec x) noexcept
     void store_tail(real* p, vec x, Py_ssize_t n) noexcept
@@ -50,11 +52,11 @@ cdef extern from *:
 
 
 cdef inline vec load_lanes(const real* p, Py_ssize_t lanes) noexcept nogil:
-    return load(p) if lanes == VL else load_tail(p, lanes)
+    return load(p) if lanes == VL else load_short(p, lanes)
 
 
 cdef inline void store_lanes(real* p, vec x, Py_ssize_t lanes) noexcept nogil:
     if lanes == VL:
         store(p, x)
     else:
-        store_tail(p, x, lanes)
+        store_short(p, x, lanes)

@@ -98,7 +98,10 @@ cdef inline void multiply_by(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize
     for r in range(MR):
         for v in range(NV - 1):
             acc[r][v] = acc[r][v] * load(x + r * ld + v * VL)
-        acc[r][NV - 1] = acc[r][NV - 1] * load_tail(x + r * ld + (NV - 1) * VL, lanes)
+        if MR == 1:
+            acc[0][NV - 1] = acc[0][NV - 1] * load_lanes(x + (NV - 1) * VL, lanes)
+        else:
+            acc[r][NV - 1] = acc[r][NV - 1] * load_tail(x + r * ld + (NV - 1) * VL, lanes)
 
 
 cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int MR,
@@ -107,7 +110,12 @@ cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int 
     for r in range(MR):
         for v in range(NV - 1):
             store(C + r * ld + v * VL, acc[r][v])
-        store_lanes(C + r * ld + (NV - 1) * VL, acc[r][NV - 1], lanes)
+        if MR == 1:
+            store_lanes(C + (NV - 1) * VL, acc[0][NV - 1], lanes)
+        elif lanes == VL:
+            store(C + r * ld + (NV - 1) * VL, acc[r][NV - 1])
+        else:
+            store_tail(C + r * ld + (NV - 1) * VL, acc[r][NV - 1], lanes)
 
 
 cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
