@@ -18,7 +18,7 @@ cdef inline Product layer(memory h, source h_prev, source W, source b, Py_ssize_
     p.A, p.row, p.step = <const real*> h_prev, fan_in, 1
     p.B, p.transposed = <const real*> W, transposed
     p.accumulate = p.magnitudes = p.carried = False
-    p.thin = is_thin(<double> n * fan_out, fan_in)
+    p.thin = is_thin(n * fan_out, fan_in)
     p.bias, p.factor = <const real*> b, NULL
     p.activation, p.derivative = IDENTITY, NULL
     return p
@@ -55,7 +55,7 @@ cdef inline Product layer_below(memory delta, source delta_next, source W, Py_ss
     p.A, p.row, p.step = <const real*> delta_next, fan_out, 1
     p.B = <const real*> W
     p.accumulate = p.magnitudes = p.carried = False
-    p.thin = is_thin(<double> n * fan_in, fan_out)
+    p.thin = is_thin(n * fan_in, fan_out)
     p.bias, p.factor = NULL, NULL
     p.activation, p.derivative = IDENTITY, NULL
     return p
@@ -138,7 +138,7 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
     p.C = <real*> dW + first * p.N
     p.accumulate, p.magnitudes, p.carried = accumulate, False, False
     p.bias, p.factor, p.activation, p.derivative = NULL, NULL, IDENTITY, NULL
-    p.thin = is_thin(<double> fan_in * fan_out, n)
+    p.thin = is_thin(fan_in * fan_out, n)
     multiply_matrices(&p, <real*> scratch)
     if first > 0 or db == NULL:
         return
