@@ -61,6 +61,8 @@ cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:
     cdef real* g = <real*> grad
     cdef vec by = splat(<real> divisor)
     cdef int exponent
+    if divisor == 1:
+        return
     if frexp(divisor, &exponent) == 0.5 and -100 < exponent < 100:
         by = splat(<real> (1 / divisor))
         for block in range((size + VL - 1) // VL):
