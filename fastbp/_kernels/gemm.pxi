@@ -217,19 +217,19 @@ cdef inline void multiply_one_sample(const Product* p, real* scratch, int NV) no
     cdef Py_ssize_t i = 0
     take_whole(&b, p, scratch, NV)
     if p.M == 1:
-        tile(p, &b, 0, b.A, 0, b.step, True, 1, NV)
+        tile(p, &b, 0, b.A, 0, b.step, True, 1, NV, False)
         return
     b.K = 1             # a literal: with loops so many tiles of one function end up in memory
     if p.M == 8:
-        tile(p, &b, 0, b.A, 1, 0, False, 8, NV)
+        tile(p, &b, 0, b.A, 1, 0, False, 8, NV, False)
     if p.M & 4:
-        tile(p, &b, 0, b.A, 1, 0, False, 4, NV)
+        tile(p, &b, 0, b.A, 1, 0, False, 4, NV, False)
         i = 4
     if p.M & 2:
-        tile(p, &b, i, b.A + i, 1, 0, False, 2, NV)
+        tile(p, &b, i, b.A + i, 1, 0, False, 2, NV, False)
         i += 2
     if p.M & 1:
-        tile(p, &b, i, b.A + i, 1, 0, False, 1, NV)
+        tile(p, &b, i, b.A + i, 1, 0, False, 1, NV, False)
 
 
 cdef void multiply_one_panel(const Product* p, real* scratch) noexcept nogil:

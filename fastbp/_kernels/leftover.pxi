@@ -11,13 +11,16 @@
 cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
     """Columns that are less work this way, in multiply-adds of vectors."""
     cdef Py_ssize_t left = p.N % VL, vectors = (p.M + VL - 1) // VL, turning = 0
+    cdef Py_ssize_t as_columns = p.M * p.K
     if left == 0 or p.end * VL < p.N or p.magnitudes or p.M < VL:
         return 0
     if p.step == 1:
         turning = TURNING
         if left > MOST_TURNED:
             return 0
-    if vectors * (p.K * (turning + max(left, <Py_ssize_t> 2)) + CARRYING * left * VL) < p.M * p.K:
+    elif HALVES and left <= VL // 2:
+        as_columns = as_columns * 3 // 4
+    if vectors * (p.K * (turning + max(left, <Py_ssize_t> 2)) + CARRYING * left * VL) < as_columns:
         return left
     return 0
 

@@ -14,7 +14,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float real
     ctypedef float vec
     ctypedef int truth
-    enum: VL, PART, LOG2_PART, LOGISTICS
+    enum: VL, PART, LOG2_PART, LOGISTICS, HALVES
 
     vec load(const real* p) noexcept
     vec load_tail(const real* p, Py_ssize_t n) noexcept
@@ -25,6 +25,10 @@ cdef extern from "simd.h" nogil:
     void store_tail(real* p, vec x, Py_ssize_t n) noexcept
     vec splat(real x) noexcept
     vec fma "fma_"(vec a, vec b, vec c) noexcept
+    vec fma_half(vec a, vec b, vec c) noexcept
+    vec splat_half(real x) noexcept
+    void store_tail_half(real* p, vec x, Py_ssize_t n) noexcept
+    vec load_tail_half(const real* p, Py_ssize_t n) noexcept
     vec residual(vec a, vec q, vec d) noexcept
     vec root(vec x) noexcept
     truth less(vec a, vec b) noexcept

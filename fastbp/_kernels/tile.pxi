@@ -105,13 +105,15 @@ cdef inline void multiply_by(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize
 
 
 cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int MR,
-                     int NV) noexcept nogil:
+                     int NV, bint half) noexcept nogil:
     cdef int r, v
     for r in range(MR):
         for v in range(NV - 1):
             store(C + r * ld + v * VL, acc[r][v])
         if MR == 1:
             store_lanes(C + (NV - 1) * VL, acc[0][NV - 1], lanes)
+        elif half:
+            store_tail_half(C + r * ld + (NV - 1) * VL, acc[r][NV - 1], lanes)
         elif lanes == VL:
             store(C + r * ld + (NV - 1) * VL, acc[r][NV - 1])
         else:
@@ -120,7 +122,7 @@ cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int 
 
 cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
                       Py_ssize_t row, Py_ssize_t step, bint of_layer, int MR,
-                      int NV) noexcept nogil:
+                      int NV, bint half) noexcept nogil:
     """MR x NV vectors of C from row b.i + i on; MR, NV and one of row, step are literals.
 
     So is `of_layer`: E1, E5 have chunks, a bias or a factor.
@@ -146,11 +148,18 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     for k in range(b.K):
         for v in range(NV - 1):
             x[v] = load(B + v * VL)
-        x[NV - 1] = load_tail(B + (NV - 1) * VL, b.B_lanes)
+        if half:
+            x[NV - 1] = load_tail_half(B + (NV - 1) * VL, b.lanes)
+        else:
+            x[NV - 1] = load_tail(B + (NV - 1) * VL, b.B_lanes)
         for r in range(MR):
-            a = splat(A[r * row])
-            for v in range(NV):
+            a = splat_half(A[r * row]) if half and NV == 1 else splat(A[r * row])
+            for v in range(NV - 1):
                 acc[r][v] = fma(a, x[v], acc[r][v])
+            if half:
+                acc[r][NV - 1] = fma_half(a, x[NV - 1], acc[r][NV - 1])
+            else:
+                acc[r][NV - 1] = fma(a, x[NV - 1], acc[r][NV - 1])
         if PREFETCH_B and NV == 2:
             prefetch(ahead)
             ahead += b.ahead_step
@@ -167,7 +176,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
         add_bias(acc, p.bias + b.j, b.lanes, MR, NV)
     if of_layer and b.last and p.factor != NULL:
         multiply_by(acc, p.factor + at, p.ldc, b.lanes, MR, NV)
-    put(p.C + at, p.ldc, acc, b.lanes, MR, NV)
+    put(p.C + at, p.ldc, acc, b.lanes, MR, NV, half)
 
 
 cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
@@ -195,7 +204,7 @@ cdef inline Py_ssize_t rows_again(Py_ssize_t left, int MR, int NV) noexcept nogi
 
 cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssize_t row,
                           Py_ssize_t step, bint packed, bint of_layer, int MR,
-                          int NV) noexcept nogil:
+                          int NV, bint half=False) noexcept nogil:
     """C's panel of NV vectors, M rows; of a packed A each tile has rows 1, step MR apart."""
     cdef Py_ssize_t i = 0, m, again
     cdef const real* A = b.A
@@ -206,22 +215,27 @@ cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssi
             A -= again * row
         m = tile_rows(M - i, MR)
         if m == MR:
-            tile(p, b, i, A, row, MR if packed else step, of_layer, MR, NV)
+            tile(p, b, i, A, row, MR if packed else step, of_layer, MR, NV, half)
         elif MR > 8 and m == 8:
-            tile(p, b, i, A, row, 8 if packed else step, of_layer, 8, NV)
+            tile(p, b, i, A, row, 8 if packed else step, of_layer, 8, NV, half)
         elif MR > 4 and m == 4:
-            tile(p, b, i, A, row, 4 if packed else step, of_layer, 4, NV)
+            tile(p, b, i, A, row, 4 if packed else step, of_layer, 4, NV, half)
         elif m == 2:
-            tile(p, b, i, A, row, 2 if packed else step, of_layer, 2, NV)
+            tile(p, b, i, A, row, 2 if packed else step, of_layer, 2, NV, half)
         else:
-            tile(p, b, i, A, row, 1 if packed else step, of_layer, 1, NV)
+            tile(p, b, i, A, row, 1 if packed else step, of_layer, 1, NV, half)
         A += m * (b.K if packed else row)
         i += m
 
 
 cdef void row_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
-    if NV == 1:
+    cdef bint half = HALVES and b.lanes <= VL // 2
+    if NV == 1 and half:
+        panel_of(p, b, M, b.row, 1, False, True, ROWS_1, 1, True)
+    elif NV == 1:
         panel_of(p, b, M, b.row, 1, False, True, ROWS_1, 1)
+    elif NV == 2 and half:
+        panel_of(p, b, M, b.row, 1, False, True, ROWS_2, 2, True)
     elif NV == 2:
         panel_of(p, b, M, b.row, 1, False, True, ROWS_2, 2)
     elif NV == 3:
@@ -231,8 +245,13 @@ cdef void row_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV
 
 
 cdef void column_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
-    if NV == 1:
+    cdef bint half = HALVES and b.lanes <= VL // 2
+    if NV == 1 and half:
+        panel_of(p, b, M, 1, b.step, False, False, ROWS_1, 1, True)
+    elif NV == 1:
         panel_of(p, b, M, 1, b.step, False, False, ROWS_1, 1)
+    elif NV == 2 and half:
+        panel_of(p, b, M, 1, b.step, False, False, ROWS_2, 2, True)
     elif NV == 2:
         panel_of(p, b, M, 1, b.step, False, False, ROWS_2, 2)
     elif NV == 3:
