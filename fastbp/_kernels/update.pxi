@@ -8,11 +8,14 @@
 
 cdef void gather(memory out, source X, const Py_ssize_t* order, Py_ssize_t n,
                  Py_ssize_t width) noexcept nogil:
-    """out[i] = X[order[i]]; no CPU foresees the next row, so it is asked for."""
+    """out[i] = X[order[i]]; no CPU foresees where a next row of many vectors is: it is asked for."""
     cdef Py_ssize_t i, j, block, lanes
     cdef real* to = <real*> out
     cdef const real* row
     cdef const real* next
+    if width <= VL:
+        gather_short(to, <const real*> X, order, n, width)
+        return
     for i in range(n):
         row = <const real*> X + order[i] * width
         next = <const real*> X + order[min(i + 1, n - 1)] * width
@@ -22,6 +25,18 @@ cdef void gather(memory out, source X, const Py_ssize_t* order, Py_ssize_t n,
             prefetch(next + j)
             store_lanes(to + j, load_lanes(row + j, lanes), lanes)
         to += width
+
+
+cdef inline void gather_short(real* out, const real* X, const Py_ssize_t* order, Py_ssize_t n,
+                              Py_ssize_t width) noexcept nogil:
+    """Rows of one vector, or of one number: a CPU looks ahead over many of them."""
+    cdef Py_ssize_t i
+    if width == 1:
+        for i in range(n):
+            out[i] = X[order[i]]
+    else:
+        for i in range(n):
+            store_tail(out + i * width, load_tail(X + order[i] * width, width), width)
 
 
 cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t size) noexcept nogil:
