@@ -100,22 +100,34 @@ cdef inline void chains_of(vec* sums, const Product* p, Py_ssize_t i, int left) 
 
 
 cdef inline void put_columns(const Product* p, vec* sums, Py_ssize_t i, int left) noexcept nogil:
-    """Lanes to their rows, with the bias added, or multiplied by the factor."""
+    """Lanes to their rows, with the bias added, or multiplied by the factor.
+
+    PART columns are turned back, so that what goes to a row lies side by side; one is as it is.
+    """
     cdef real lane[8 * 16]
+    cdef real* row
     cdef Py_ssize_t s, j = p.N - left, at = i * p.ldc + j
-    cdef int r
+    cdef int r, q, c, width, groups = (left + PART - 1) // PART
     for r in range(left):
         if p.bias != NULL:
             sums[r] = sums[r] + splat(p.bias[j + r])
-        store(lane + r * VL, sums[r])
-    if p.factor == NULL:
-        for s in range(VL):
-            for r in range(left):
-                p.C[at + s * p.ldc + r] = lane[r * VL + s]
-    else:
-        for s in range(VL):
-            for r in range(left):
-                p.C[at + s * p.ldc + r] = lane[r * VL + s] * p.factor[at + s * p.ldc + r]
+    for r in range(left, groups * PART):
+        sums[r] = splat(0)
+    for q in range(groups):
+        if left > 1:
+            turn_parts(sums + q * PART)
+        for c in range(PART if left > 1 else 1):
+            store(lane + (q * PART + c) * VL, sums[q * PART + c])
+    for s in range(VL):
+        row = lane + (s % PART * VL + s // PART * PART if left > 1 else s)
+        for q in range(groups):
+            width = min(PART, left - q * PART)
+            if p.factor == NULL:
+                memcpy(p.C + at + q * PART, row + q * PART * VL, width * sizeof(real))
+                continue
+            for c in range(width):
+                p.C[at + q * PART + c] = row[q * PART * VL + c] * p.factor[at + q * PART + c]
+        at += p.ldc
 
 
 # ---- E6: columns are there --------------------------------------------------------------

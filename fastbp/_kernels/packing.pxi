@@ -3,25 +3,28 @@
 # Nothing is padded along k, and zeros beside the last column only feed lanes that are never
 # stored. Elements are moved, or their magnitudes are: nothing is rounded.
 
+cdef inline void turn_parts(vec* x) noexcept nogil:
+    """Element c of part q of x[r] and element r of part q of x[c] change places."""
+    cdef vec y[4]
+    cdef int round, c
+    for round in range(LOG2_PART):
+        for c in range(PART // 2):
+            y[2 * c] = zip_lo(x[c], x[c + PART // 2])
+            y[2 * c + 1] = zip_hi(x[c], x[c + PART // 2])
+        for c in range(PART):
+            x[c] = y[c]
+
+
 cdef inline void turn(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,
                       int parts) noexcept nogil:
-    """`parts` PART columns of `lanes` rows as vectors, with zeros.
-
-    A vector takes a part of every PARTth row; perfect shuffles within parts do the rest.
-    """
-    cdef vec y[4]
-    cdef int round, q, c
+    """`parts` PART columns of `lanes` rows as vectors, with zeros: of every PARTth row a part."""
+    cdef int q, c
     for c in range(PART):
         for q in range(parts):
             x[q * PART + c] = load_parts(rows + c * ld + q * PART, PART * ld,
                                          (lanes - c + PART - 1) // PART)
     for q in range(parts):
-        for round in range(LOG2_PART):
-            for c in range(PART // 2):
-                y[2 * c] = zip_lo(x[q * PART + c], x[q * PART + c + PART // 2])
-                y[2 * c + 1] = zip_hi(x[q * PART + c], x[q * PART + c + PART // 2])
-            for c in range(PART):
-                x[q * PART + c] = y[c]
+        turn_parts(x + q * PART)
 
 
 cdef void turn_fewer(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,

@@ -4,6 +4,7 @@
 # everything that is not one of those four is a primitive.
 
 from libc.math cimport INFINITY, frexp
+from libc.string cimport memcpy
 
 from fastbp._kernels.table cimport (
     EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TABLE_VERSION, TANH, Activation, KernelTable,

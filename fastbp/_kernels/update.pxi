@@ -8,7 +8,7 @@
 
 cdef void gather(memory out, source X, const Py_ssize_t* order, Py_ssize_t n,
                  Py_ssize_t width) noexcept nogil:
-    """out[i] = X[order[i]]; no CPU foresees where a next row of many vectors is: it is asked for."""
+    """out[i] = X[order[i]]; no CPU foresees the next row of many vectors: it is asked for."""
     cdef Py_ssize_t i, j, block, lanes
     cdef real* to = <real*> out
     cdef const real* row
