@@ -19,7 +19,7 @@ cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
         if left > MOST_TURNED:
             return 0
     elif HALVES and left <= VL // 2:
-        as_columns = as_columns * 3 // 4
+        as_columns = as_columns * 3 // 4        # half a vector, and all that is not multiplying
     if vectors * (p.K * (turning + max(left, <Py_ssize_t> 2)) + CARRYING * left * VL) < as_columns:
         return left
     return 0
