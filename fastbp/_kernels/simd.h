@@ -190,18 +190,28 @@ PRIMITIVE vec root(vec x) {
  * whole vector in two halves, so that this takes half the time (Zen 4). */
 #if defined(FASTBP_AVX512)
 #define HALVES 1
+/* GCC 12 would extract and store with one masked vextractf64x4, which faults on lanes it masks. */
+#define KEEP_APART(x) __asm__("" : "+v"(x))
 #define LOW_PS(x) _mm512_castps512_ps256((__m512)(x))
 #define LOW_PD(x) _mm512_castpd512_pd256((__m512d)(x))
 #if defined(FASTBP_FLOAT32)
 PRIMITIVE vec fma_half(vec a, vec b, vec c) { return (vec)_mm512_castps256_ps512(_mm256_fmadd_ps(LOW_PS(a), LOW_PS(b), LOW_PS(c))); }
 PRIMITIVE vec splat_half(real x) { return (vec)_mm512_castps256_ps512(_mm256_set1_ps(x)); }
 PRIMITIVE vec load_tail_half(const real *p, Py_ssize_t n) { return (vec)_mm512_castps256_ps512(_mm256_maskz_loadu_ps((__mmask8)TAIL(n), p)); }
-PRIMITIVE void store_tail_half(real *p, vec x, Py_ssize_t n) { _mm256_mask_storeu_ps(p, (__mmask8)TAIL(n), LOW_PS(x)); }
+PRIMITIVE void store_tail_half(real *p, vec x, Py_ssize_t n) {
+    __m256 low = LOW_PS(x);
+    KEEP_APART(low);
+    _mm256_mask_storeu_ps(p, (__mmask8)TAIL(n), low);
+}
 #else
 PRIMITIVE vec fma_half(vec a, vec b, vec c) { return (vec)_mm512_castpd256_pd512(_mm256_fmadd_pd(LOW_PD(a), LOW_PD(b), LOW_PD(c))); }
 PRIMITIVE vec splat_half(real x) { return (vec)_mm512_castpd256_pd512(_mm256_set1_pd(x)); }
 PRIMITIVE vec load_tail_half(const real *p, Py_ssize_t n) { return (vec)_mm512_castpd256_pd512(_mm256_maskz_loadu_pd(TAIL(n), p)); }
-PRIMITIVE void store_tail_half(real *p, vec x, Py_ssize_t n) { _mm256_mask_storeu_pd(p, TAIL(n), LOW_PD(x)); }
+PRIMITIVE void store_tail_half(real *p, vec x, Py_ssize_t n) {
+    __m256d low = LOW_PD(x);
+    KEEP_APART(low);
+    _mm256_mask_storeu_pd(p, TAIL(n), low);
+}
 #endif
 #else
 #define HALVES 0
