@@ -89,7 +89,7 @@
  * vectors: left-over columns go with rows as lanes where that is less than a vector for each row.
  * Rows are turned for at most MOST_TURNED columns, itself at most 8: each number is code of its own. */
 #ifndef TURNING
-#define TURNING 3
+#define TURNING 4
 #endif
 #ifndef MOST_TURNED
 #define MOST_TURNED (VL >= 8 ? VL / 2 : 1)
