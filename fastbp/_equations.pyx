@@ -18,7 +18,7 @@ from fastbp._engine.memory cimport Memory, borrow, put_back
 from fastbp._engine.plan cimport (
     BLOCK_ROWS, LINES, ROWS, Action, Frame, Sharing, Step, carry_out_one,
 )
-from fastbp._engine.signals cimport TILE_COLUMNS, UNIT_WORK, at_once
+from fastbp._engine.signals cimport TILE_COLUMNS, UNIT_WORK, between_looks
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport SIGMOID, Activation, KernelTable
 from fastbp._layers cimport activation_number
@@ -69,12 +69,12 @@ cdef int over_samples(Action action, Sharing sharing, Equation* e, Py_ssize_t n,
                       Py_ssize_t length) except -1:
     """A product over n samples in blocks, shared by columns of a block, or by lines of the sum."""
     cdef Py_ssize_t columns = min(items, <Py_ssize_t> TILE_COLUMNS), block, pieces
-    block = at_once(max(n, SAMPLES_AT_ONCE), <double> length * columns, 1, e.kernels)
+    block = between_looks(max(n, SAMPLES_AT_ONCE), <double> length * columns, 1, e.kernels)
     if sharing == LINES:
         block = (block + BLOCK_ROWS - 1) // BLOCK_ROWS * BLOCK_ROWS
     block = min(<Py_ssize_t> SAMPLES_AT_ONCE, block)
-    pieces = at_once(items, <double> length * min(block, max(n, 1)),
-                     columns if sharing == ROWS else 1, e.kernels)
+    pieces = between_looks(items, <double> length * min(block, max(n, 1)),
+                           columns if sharing == ROWS else 1, e.kernels)
     cdef Memory* panels = borrow(e.kernels.scratch_bytes(n, e.fan_in, e.fan_out))
     try:
         return carry_out_one(action, sharing, e.kernels, e, panels.at, n, block, items, pieces,

@@ -21,7 +21,7 @@ from libc.string cimport memset
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._engine.samples cimport advance, samples
 from fastbp._engine.signals cimport (
-    LOOK_WORK, MEMORY_WORK, TILE_COLUMNS, UNIT_WORK, at_once, look, release_gil, start_clock,
+    LOOK_WORK, MEMORY_WORK, TILE_COLUMNS, UNIT_WORK, between_looks, look, release_gil, start_clock,
     take_gil,
 )
 from fastbp._engine.team cimport (
@@ -61,8 +61,8 @@ cdef void begin(Plan* plan, const Shape* shape, Py_ssize_t rows, int threads) no
     plan.shape, plan.rows, plan.threads = shape, rows, threads
     plan.key = plan.n_steps = plan.per_block = 0
     plan.part_rows = BLOCK_ROWS
-    plan.rows_at_once = max(at_once(BLOCK_ROWS, 16 * shape.tile_work, 1, shape.kernels),
-                            at_once(16, shape.tile_work, 1, shape.kernels))
+    plan.rows_at_once = max(between_looks(BLOCK_ROWS, 16 * shape.tile_work, 1, shape.kernels),
+                            between_looks(16, shape.tile_work, 1, shape.kernels))
     plan.row_work = plan.block_work = plan.batch_work = 0
     plan.by_columns = False
     for l in range(shape.n_layers):
@@ -127,7 +127,7 @@ cdef int add_product(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t ite
         step.width, step.multiple = 1, TILE_COLUMNS
     else:
         step = add(plan, action, ROWS, layer, items, length)
-    step.at_once = at_once(items, work, TILE_COLUMNS, plan.shape.kernels)
+    step.at_once = between_looks(items, work, TILE_COLUMNS, plan.shape.kernels)
     if plan.by_columns:
         end_phase(plan)
     return 0
@@ -141,13 +141,13 @@ cdef int add_rows(Plan* plan, Action action, Py_ssize_t layer, double work) exce
 cdef int add_lines(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
                    Py_ssize_t width, double work) except -1:
     cdef Step* step = add(plan, action, LINES, layer, items, work)
-    step.at_once, step.width = at_once(items, work, 1, plan.shape.kernels), width
+    step.at_once, step.width = between_looks(items, work, 1, plan.shape.kernels), width
     return 0
 
 
 cdef int add_alone(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
                    double work) except -1:
-    add(plan, action, ALONE, layer, items, work).at_once = at_once(
+    add(plan, action, ALONE, layer, items, work).at_once = between_looks(
         items, work, 1, plan.shape.kernels)
     return 0
 

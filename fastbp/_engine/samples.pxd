@@ -12,4 +12,4 @@ cdef void gather(const Step* step, Frame* f) noexcept nogil
 cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil
 # N6: Fisher-Yates from raw 64-bit numbers, which draw(source, count) gives, so many at once;
 # handlers of signals run in between
-cdef object permutation(Py_ssize_t n, draw, source, Py_ssize_t at_once)
+cdef object permutation(Py_ssize_t n, draw, source, Py_ssize_t most)

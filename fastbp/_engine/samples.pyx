@@ -58,14 +58,14 @@ cdef void gather(const Step* step, Frame* f) noexcept nogil:
 
 # ---- an order ---------------------------------------------------------------------------
 
-cdef object permutation(Py_ssize_t n, draw, source, Py_ssize_t at_once):
+cdef object permutation(Py_ssize_t n, draw, source, Py_ssize_t most):
     """N6: `_random.permutation` is the specification."""
     order = np.arange(n, dtype=np.intp)
     cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
     cdef const unsigned long long* bits
     cdef Py_ssize_t i = n - 1, j, drawn, count
     while i > 0:
-        count = min(at_once, i)
+        count = min(most, i)
         raw = draw(source, count)
         bits = <const unsigned long long*> data(raw)
         with nogil:

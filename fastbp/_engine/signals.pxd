@@ -32,5 +32,5 @@ cdef int look(Clock* clock) noexcept nogil
 
 # Of n rows or columns of a product, of so many multiply-adds each, those between two looks: all, or
 # a multiple of TILE_COLUMNS, or fewer but for the `least`
-cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t least,
-                        const KernelTable* kernels) noexcept nogil
+cdef Py_ssize_t between_looks(Py_ssize_t n, double work, Py_ssize_t least,
+                              const KernelTable* kernels) noexcept nogil

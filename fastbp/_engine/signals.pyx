@@ -91,8 +91,8 @@ cdef int look(Clock* clock) noexcept nogil:
     return -1 if found < 0 else 1
 
 
-cdef Py_ssize_t at_once(Py_ssize_t n, double work, Py_ssize_t least,
-                        const KernelTable* kernels) noexcept nogil:
+cdef Py_ssize_t between_looks(Py_ssize_t n, double work, Py_ssize_t least,
+                              const KernelTable* kernels) noexcept nogil:
     cdef double most = PIECE_WORK * kernels.vector_bytes
     cdef Py_ssize_t count
     work *= kernels.itemsize
