@@ -1,5 +1,6 @@
 from fastbp._engine.network cimport Architecture, Workspace
 from fastbp._engine.plan cimport Activation, Shape
+from fastbp._engine.team cimport Flag
 
 ctypedef struct Span:           # the memory of an array
     const char* start
@@ -35,7 +36,7 @@ cdef class CachedLayers:
     cdef LayerArrays arrays
     cdef Workspace workspace    # leased by the call
     cdef Activation hidden
-    cdef int taken
+    cdef Flag taken
 
     cdef bint take(self, list weights, list biases, X, Activation hidden)
 

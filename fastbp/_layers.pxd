@@ -1,6 +1,7 @@
 from fastbp._arrays cimport LayerArrays
 from fastbp._copies cimport Copied
 from fastbp._engine.network cimport Architecture, Workspace
+from fastbp._engine.team cimport Flag
 from fastbp._kernels.table cimport Activation
 from fastbp._loss cimport Loss
 from fastbp._problem cimport Problem
@@ -22,7 +23,8 @@ cdef class Layers(Copied):
     cdef Loss measure               # the loss of the last `loss_and_grad`
     cdef tuple given                # weights, biases, X of the last forward: the caller's arrays
     cdef tuple held                 # the same, converted where the kernels need it
-    cdef int asked, busy
+    cdef int asked
+    cdef Flag busy
 
     cdef int _check_made(self) except -1
     cdef int _enter(self) except -1

@@ -2,6 +2,7 @@ from fastbp._copies cimport Copied
 from fastbp._engine.certificate cimport Certificate
 from fastbp._engine.network cimport Architecture, Workspace
 from fastbp._engine.plan cimport Shape
+from fastbp._engine.team cimport Flag
 from fastbp._loss cimport Loss
 from fastbp._optim cimport Optimizer
 from fastbp._problem cimport Problem
@@ -23,7 +24,8 @@ cdef class Network(Copied):
     cdef Workspace passes               # leased by calls that several threads may make at once
     cdef Certificate certificate        # made by the first `error_bound`
     cdef Py_ssize_t n_features, n_outputs
-    cdef int typenum, asked, busy
+    cdef int typenum, asked
+    cdef Flag busy
 
     cdef int _check_made(self) except -1
 

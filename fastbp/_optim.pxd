@@ -1,12 +1,13 @@
 from fastbp._copies cimport Copied
 from fastbp._engine.epoch cimport Rule
+from fastbp._engine.team cimport Flag
 
 cdef class Optimizer(Copied):
     """State and one in-place update over flat vectors of one size and dtype."""
     cdef object state                   # ndarrays by name, created at the first step
     cdef Rule rule
     cdef Py_ssize_t size, itemsize
-    cdef int busy
+    cdef Flag busy
 
     cdef int _check_made(self) except -1
     # Raise unless an epoch, which calls `rule` alone, does what `step` does

@@ -3,7 +3,7 @@
 from fastbp._engine.memory cimport Memory
 from fastbp._engine.plan cimport Activation, Layer, Maker, Pass, Plan, Shape
 from fastbp._engine.signals cimport Clock
-from fastbp._engine.team cimport Meeting
+from fastbp._engine.team cimport Flag, Meeting
 
 cdef enum:
     KEPT_PLANS = 4          # of a workspace
@@ -45,7 +45,8 @@ cdef class Workspace:
     cdef bint backward                  # keeps every h and dh, has room for every delta
     cdef bint lent
     cdef readonly Py_ssize_t rows, block, nbytes
-    cdef int threads, taken
+    cdef int threads
+    cdef Flag taken
     cdef Plan[KEPT_PLANS] plans
     cdef int newest
 

@@ -3,6 +3,8 @@
 cdef enum:
     MOST_THREADS = 256          # of a call, the caller's included
 
+ctypedef long long Flag         # 0, or the number of the thread whose call holds it
+
 ctypedef struct Meeting:        # what the threads of one call share
     int parts                   # of every phase
     int generation              # of the process in which it began
@@ -42,6 +44,7 @@ cdef inline Py_ssize_t share(Py_ssize_t n, int part, int parts) noexcept nogil:
         return n * part                 # spare a tiny network the division
     return n // parts * part + min(<Py_ssize_t> part, n % parts)
 
-# A flag that one thread holds at a time: nonzero when another has it
-cdef int acquire(int* flag) noexcept nogil
-cdef void release(int* flag) noexcept nogil
+# A flag that one call holds at a time: nonzero when another has it. After a fork, the calls of the
+# thread that forked hold theirs as before; those of threads that the child does not have are free
+cdef bint acquire(Flag* flag) noexcept nogil
+cdef void release(Flag* flag) noexcept nogil

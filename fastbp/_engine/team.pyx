@@ -31,6 +31,7 @@ cdef extern from *:
     #else
     #define FASTBP_PAUSE() ((void)0)
     #endif
+    static __thread long long fastbp_own_number = 0;
     /* Linux likes to wake a thread on the processor of the one that wakes it, which it would
        have to share; elsewhere that is left to the system. */
     #if defined(__linux__)
@@ -69,8 +70,11 @@ cdef extern from *:
     long long count "__atomic_load_n"(const long long* p, int order) noexcept nogil
     void set_count "__atomic_store_n"(long long* p, long long value, int order) noexcept nogil
     long long add_to "__atomic_add_fetch"(long long* p, long long n, int order) noexcept nogil
+    long long swap_holder "__sync_val_compare_and_swap"(long long* p, long long old,
+                                                        long long new) noexcept nogil
     bint claim_next "__sync_bool_compare_and_swap"(long long* p, long long old,
                                                    long long new) noexcept nogil
+    long long own_number "fastbp_own_number"    # of each thread; 0 before it has one
     void pause "FASTBP_PAUSE"() noexcept nogil
     int sched_yield() noexcept nogil
     int thread_id "fastbp_thread_id"() noexcept nogil
@@ -97,24 +101,34 @@ ctypedef struct Helper:
 
 cdef Helper helpers[MOST_THREADS]
 cdef int hired = 0                      # helpers[1 .. hired] have threads
-cdef int busy = 0
+cdef Flag busy = 0
 cdef Work current_work = NULL
 cdef void* current_task = NULL
 cdef int generation = 1                 # of this process, counted in forks
+cdef long long numbered = 0             # threads that have had a number
+cdef long long numbered_at_fork = 0     # of these the child has one,
+cdef long long survivor = 0             # which forked
 
 
 # ---- flags ------------------------------------------------------------------------------
 
-cdef int acquire(int* flag) noexcept nogil:
-    """Take the flag; a holder that did not survive a fork does not count."""
-    cdef int holder = compare_and_swap(flag, 0, generation)
-    if holder != 0 and holder != generation:
-        holder = 0 if compare_and_swap(flag, holder, generation) == holder else 1
-    return holder
+cdef inline long long number_of_thread() noexcept nogil:
+    """That of the calling thread, which no other has had: the system gives its own again."""
+    global own_number
+    if own_number == 0:
+        own_number = add_to(&numbered, 1, ORDERED)
+    return own_number
 
 
-cdef void release(int* flag) noexcept nogil:
-    atomic_store(flag, 0, RELEASE)
+cdef bint acquire(Flag* flag) noexcept nogil:
+    cdef long long me = number_of_thread(), holder = swap_holder(flag, 0, me)
+    if holder != 0 and holder <= numbered_at_fork and holder != survivor:
+        return swap_holder(flag, holder, me) != holder
+    return holder != 0
+
+
+cdef void release(Flag* flag) noexcept nogil:
+    set_count(flag, 0, RELEASE)
 
 
 cdef int bide(int waits) noexcept nogil:
@@ -292,9 +306,10 @@ def _leave():
 
 def _after_fork():
     """The child has no helpers; what the parent's waited on is left behind."""
-    global generation, hired
+    global generation, hired, numbered_at_fork, survivor
     generation += 1
     hired = 0
+    numbered_at_fork, survivor = numbered, number_of_thread()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -130,6 +130,50 @@ print(result, os.waitpid(children[0], 0)[1])
     assert in_process(script) == ["parent", "0"]
 
 
+def test_a_fork_within_a_call_of_one_thread():
+    """Parent and child go on: calls of the child's handler leave the memory of this one alone."""
+    script = FORKS + """
+fastbp.set_num_threads(1)
+net = fastbp.MLP(sizes, seed=0)
+other = fastbp.MLP((20, 200, 64, 1), seed=1)        # wants more memory
+big = np.tile(X, (1500, 1))
+calls = {
+    "forward": lambda net, X: net.forward(X).tobytes(),
+    "loss_value": lambda net, X: net.loss_value(X, X[:, 0] > 0),
+    "backprop": lambda net, X: (net.backprop(X, X[:, 0] > 0), net.grad.tobytes()),
+    "equations": lambda net, X: [a.tobytes() for arrays in fastbp.backprop(
+        net.weights, net.biases, X, X[:, 0] > 0)[1:] for a in arrays],
+    "train_epoch": lambda net, X: (net.train_epoch(
+        X, X[:, 0] > 0, fastbp.SGD(), rng=0, batch_size=300), net.params.tobytes()),
+}
+def handler(*_):
+    global child
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        for each in other, net:
+            try:
+                calls[name](each, X)
+            except RuntimeError as error:           # the outer call still has the network
+                assert each is net and "in use" in str(error)
+signal.signal(signal.SIGALRM, handler)
+start = net.params.copy()
+for name in calls:
+    expected, child = calls[name](net, big), None
+    while child is None:
+        net.params[:] = start
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        found = calls[name](net, big)
+    if child == 0:
+        os._exit(0 if found == expected else 1)
+    print(name, os.waitpid(child, 0)[1], found == expected)
+    net.params[:] = start
+"""
+    assert in_process(script) == ["forward", "0", "True", "loss_value", "0", "True",
+                                  "backprop", "0", "True", "equations", "0", "True",
+                                  "train_epoch", "0", "True"]
+
+
 def test_a_handler_that_forks_and_raises():
     """The child ends by the exception of its handler, not by one about the fork."""
     script = FORKS + """
