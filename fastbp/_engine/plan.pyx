@@ -286,7 +286,7 @@ cdef bint run_batch(Frame* f, Seat* seat) noexcept nogil:
 cdef bint run_phases(Frame* f, Seat* seat, int first, int end) noexcept nogil:
     while first < end:
         f.phase = first
-        if do_phase(f.run.meeting, seat, take_part, f):
+        if do_phase(f.run.meeting, seat, take_part, look_meanwhile, f):
             return True
         first = f.steps[first].phase_end
     return False
@@ -381,6 +381,13 @@ cdef inline bint interrupted(Frame* f, double work) noexcept nogil:
         elif f.run.meeting.parts == 1:
             return False
     return called_off(f.run.meeting)
+
+
+cdef void look_meanwhile(void* task, const Seat* seat) noexcept nogil:
+    """Thread 0 waits. The phases of a batch, which may be within an update, are left to end."""
+    cdef Frame* f = <Frame*> task
+    if f.phase < f.run.plan.per_block and not called_off(f.run.meeting):
+        look_around(f)
 
 
 cdef void look_around(Frame* f) noexcept nogil:

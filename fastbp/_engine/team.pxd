@@ -30,9 +30,11 @@ cdef void dismiss(int size) noexcept nogil
 
 cdef void convene(Meeting* meeting, int parts) noexcept nogil
 # Do parts of the next phase until none is left, and wait for those that others do; nonzero when
-# the call is called off. Every thread goes through the same phases.
-cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, void* task) noexcept nogil
-# Of thread 0, within a part: this phase is the last
+# the call is called off. Every thread goes through the same phases. Thread 0 does `meanwhile` again
+# and again where it waits for long
+cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, Part meanwhile,
+                   void* task) noexcept nogil
+# Of thread 0, within a part or `meanwhile`: this phase is the last
 cdef void call_off(Meeting* meeting, const Seat* seat) noexcept nogil
 cdef bint called_off(const Meeting* meeting) noexcept nogil
 # A fork by a handler of signals left this thread alone

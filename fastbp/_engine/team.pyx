@@ -158,8 +158,10 @@ cdef void convene(Meeting* meeting, int parts) noexcept nogil:
     meeting.claimed, meeting.done, meeting.end = 0, 0, NEVER
 
 
-cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, void* task) noexcept nogil:
-    cdef long long first = seat.phase * meeting.parts, next
+cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, Part meanwhile,
+                   void* task) noexcept nogil:
+    """Thread 0 counts its parts when others have counted theirs: until then it may call off."""
+    cdef long long first = seat.phase * meeting.parts, end = first + meeting.parts, next, kept = 0
     cdef int waits = 0
     if meeting.parts == 1:
         seat.part = 0
@@ -168,7 +170,7 @@ cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, void* task) noexcept
         return seat.phase >= meeting.end
     while True:
         next = count(&meeting.claimed, ACQUIRE)
-        if next >= first + meeting.parts:
+        if next >= end:
             break
         if claim_next(&meeting.claimed, next, next + 1):
             seat.part = <int> (next - first)
@@ -176,15 +178,24 @@ cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, void* task) noexcept
                 part(task, seat)
             if deserted(meeting):
                 return True
-            add_to(&meeting.done, 1, ORDERED)
-    while count(&meeting.done, ACQUIRE) < first + meeting.parts:
+            if seat.thread == 0:
+                kept += 1
+            else:
+                add_to(&meeting.done, 1, ORDERED)
+    while count(&meeting.done, ACQUIRE) < end - kept:
         waits = bide(waits)
+        if kept > 0 and waits == SPINS + YIELDS:
+            meanwhile(task, seat)
+            if deserted(meeting):
+                return True
+    if kept > 0:
+        add_to(&meeting.done, kept, ORDERED)
     seat.phase += 1
     return seat.phase >= count(&meeting.end, ACQUIRE)
 
 
 cdef void call_off(Meeting* meeting, const Seat* seat) noexcept nogil:
-    """Nobody is past this phase, of which the calling thread still has a part."""
+    """Nobody is past this phase, of which the calling thread has a part that is not counted."""
     set_count(&meeting.end, seat.phase + 1, RELEASE)
 
 

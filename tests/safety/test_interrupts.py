@@ -4,9 +4,11 @@ Passes over many samples are in test_concurrency.py. Here each single product, o
 array, takes longer than that; whoever called goes on afterwards and gets the same bits.
 """
 
+import os
+
 import numpy as np
 import pytest
-from calling import ends_in_time, takes_signals
+from calling import ends_in_time, in_process, takes_signals
 
 import fastbp
 from fastbp._kernels import dispatch
@@ -53,6 +55,46 @@ def test_one_wide_layer(n_threads, method):
     ends_in_time(lambda: getattr(net, method)(X, y), n_threads=n_threads)
     np.testing.assert_array_equal(net.params, before)
     assert net.backprop(X[:3], y[:3]) == few
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="places threads")
+def test_a_caller_that_waits_for_a_slow_helper():
+    """Both have one CPU, of which the helper gets a tenth until the caller has done its half."""
+    script = """
+import os, signal, threading, time
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+import numpy as np
+import fastbp
+def tasks():
+    return set(os.listdir("/proc/self/task"))
+def clock():
+    return time.clock_gettime(time.pthread_getcpuclockid(threading.main_thread().ident))
+def watch():
+    last, now = -1, clock()
+    while now - last > 0.002:               # until it waits
+        last = now
+        time.sleep(0.05)
+        now = clock()
+    stopped.append(time.process_time())
+    signal.raise_signal(signal.SIGINT)
+layers = fastbp.Layers([1024] * 81, ["identity"] * 80, n_threads=2)
+X, W, b = np.zeros((512, 1024), "f"), [np.zeros((1024, 1024), "f")] * 80, [np.zeros(1024, "f")] * 80
+before, stopped = tasks(), []
+layers.forward(W, b, X[:2], keep=False)
+(helper,) = tasks() - before
+os.setpriority(os.PRIO_PROCESS, int(helper), 10 + os.getpriority(os.PRIO_PROCESS, 0))
+late = None
+try:
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    layers.forward(W, b, X, keep=False)
+    watcher.join()
+except KeyboardInterrupt:
+    late = time.process_time() - stopped[0]
+print(late)
+"""
+    (late,) = in_process(script)
+    assert float(late) < 0.2            # 0.1 s of each thread
 
 
 def test_a_shuffle():
