@@ -80,8 +80,8 @@ SANITIZERS = {
             "test_the_main_thread_is_not_the_one_that_imports_threading": TIME,
             "tests/safety/test_interrupts.py": TIME,
         },
-        plant=Plant("fastbp/_engine/memory.pyx", "malloc(nbytes)", "malloc(nbytes - 128)",
-                    "tests/api/test_network.py"),
+        plant=Plant("fastbp/_engine/memory.pyx", "malloc(sizeof(Memory) + nbytes + ALIGNMENT)",
+                    "malloc(sizeof(Memory) + nbytes - ALIGNMENT)", "tests/api/test_network.py"),
     ),
     "thread": Sanitizer(
         flags="thread",
