@@ -60,8 +60,8 @@ DIRECTIVES = {
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-ENGINE = ("team", "signals", "memory", "plan", "samples", "sums", "network", "recursion",
-          "gradient", "backward", "certificate", "epoch")
+ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "sums", "network",
+          "recursion", "gradient", "backward", "certificate", "epoch")
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
            "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
            "_optim", "_network", "_mlp", "torch._gate", "torch._watch", "torch._parameters",

@@ -14,10 +14,9 @@ from libc.string cimport memset
 from fastbp._engine.arrays cimport (
     alike, apart, data, new_like, new_matrix, new_vector, ready, real, shaped, writable,
 )
+from fastbp._engine.loop cimport carry_out_one
 from fastbp._engine.memory cimport Memory, borrow, put_back
-from fastbp._engine.plan cimport (
-    BLOCK_ROWS, LINES, ROWS, Action, Frame, Sharing, Step, carry_out_one,
-)
+from fastbp._engine.plan cimport BLOCK_ROWS, LINES, ROWS, Action, Frame, Sharing, Step
 from fastbp._engine.signals cimport TILE_COLUMNS, UNIT_WORK, between_looks
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport SIGMOID, Activation, KernelTable

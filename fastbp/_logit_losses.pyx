@@ -13,7 +13,8 @@ from libc.float cimport DBL_MAX
 from libc.string cimport memset
 
 from fastbp._engine.arrays cimport alike, data, new_like, real, shaped
-from fastbp._engine.plan cimport LINES, Batch, Frame, Step, carry_out_one
+from fastbp._engine.loop cimport carry_out_one
+from fastbp._engine.plan cimport LINES, Batch, Frame, Step
 from fastbp._engine.signals cimport UNIT_WORK
 from fastbp._engine.sums cimport tree
 from fastbp._kernels.dispatch cimport kernels

@@ -5,10 +5,10 @@ Block after block: delta_L = dL/dh_L * act'(z_L) and E5 for its rows, then E6 ov
 
 from libc.string cimport memcpy
 
+from fastbp._engine.loop cimport carry_out
 from fastbp._engine.network cimport TO_INPUT, TO_WEIGHTS, WAY_BACK
 from fastbp._engine.plan cimport (
-    Frame, Pass, Plan, Step, add_rows, carry_out, delta_of, dh_of, end_block, end_phase,
-    threads_for,
+    Frame, Pass, Plan, Step, add_rows, delta_of, dh_of, end_block, end_phase, threads_for,
 )
 from fastbp._engine.recursion cimport add_descent, add_weight_gradients
 

@@ -25,11 +25,12 @@ from libc.math cimport INFINITY
 from libc.stdlib cimport free, malloc
 
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
+from fastbp._engine.loop cimport carry_out
 from fastbp._engine.memory cimport ALIGNMENT, aligned, check_room
 from fastbp._engine.network cimport CERTIFICATE
 from fastbp._engine.plan cimport (
     BLOCK_ROWS, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
-    carry_out, delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
+    delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
 )
 from fastbp._engine.signals cimport UNIT_WORK
 from fastbp._engine.sums cimport sum_weights

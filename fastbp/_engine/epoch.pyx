@@ -8,10 +8,11 @@ from libc.math cimport isinf
 
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._engine.gradient cimport add_gradient
+from fastbp._engine.loop cimport carry_out
 from fastbp._engine.memory cimport borrow
 from fastbp._engine.network cimport IN_ORDER, PENALISED, UPDATE
 from fastbp._engine.plan cimport (
-    Frame, Plan, Shape, Step, add_alone, add_lines, carry_out, end_phase, threads_for,
+    Frame, Plan, Shape, Step, add_alone, add_lines, end_phase, threads_for,
 )
 from fastbp._engine.samples cimport gathered_bytes
 from fastbp._engine.sums cimport add_penalties, clear, penalty_of, tree

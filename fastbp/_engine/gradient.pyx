@@ -6,10 +6,10 @@ are few, each product of the first is a phase, and the parts may have columns of
 their parts of dW, db and of the loss in ascending order (N1, N3).
 """
 
+from fastbp._engine.loop cimport carry_out
 from fastbp._engine.network cimport DIVIDED, GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace
 from fastbp._engine.plan cimport (
-    Pass, add_alone, add_rows, carry_out, delta_of, end_block, end_phase, h_of, threads_for,
-    weight_of, y_of,
+    Pass, add_alone, add_rows, delta_of, end_block, end_phase, h_of, threads_for, weight_of, y_of,
 )
 from fastbp._engine.recursion cimport add_descent, add_forward, add_weight_gradients
 from fastbp._engine.samples cimport gather

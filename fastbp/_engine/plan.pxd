@@ -1,4 +1,4 @@
-# What a pass over a batch does, as a flat list of steps, and the one loop that runs it.
+# What a pass over a batch does, as a flat list of steps that `loop` runs.
 #
 #   shape     sizes, activations, layout and kernels of a network
 #   layers    where W, b, dW, db, h, act'(z) and delta of each layer lie during one pass
@@ -165,19 +165,12 @@ cdef void discard(Plan* plan) noexcept
 cdef double per_weight(Py_ssize_t n) noexcept nogil
 
 
-# ---- running it
+# ---- threads
 
 # How many threads a pass over n rows should have, each row going through so many products
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
 # n_threads as passes take it: 0 for None, which leaves the number to the work
 cdef int asked_threads(object n_threads) except -1
-# Every mini-batch of the pass; -1 with an exception set when it was called off
-cdef int carry_out(Pass* run) except -1
-# A pass of one step over arrays of any owner, which `more` leads to: n samples in blocks of so many
-# rows, and of each the items, at most so many at once
-cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,
-                       char* scratch, Py_ssize_t n, Py_ssize_t block, Py_ssize_t items,
-                       Py_ssize_t most, double work) except -1
 
 
 # ---- where the rows of a frame lie

@@ -1,33 +1,15 @@
-"""Plans, and the loop that runs one: mini-batches, blocks of rows, phases, steps, pieces.
-
-    for every mini-batch
-        for every block of rows
-            for every phase of a block: its parts go to the threads, which meet at its end
-                rows: some rows at a time through all steps; lines: step after step
-        for every phase of a batch
+"""Making a plan: which steps there are, how threads share them, what they cost.
 
 Where the rows are few, a product may be a phase of its own whose lines are its columns: the threads
 read different parts of W, which is most of the work.
-
-A piece of a step is of its output (N1), so that its length and the thread that has it change no
-bit. The threads of a pass, Ctrl-C and the float mode of its kernels are matters of this file alone.
 """
 
 from fastbp import _config
 
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
 
-from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._engine.samples cimport advance, samples
-from fastbp._engine.signals cimport (
-    LOOK_WORK, MEMORY_WORK, TILE_COLUMNS, UNIT_WORK, between_looks, look, release_gil, start_clock,
-    take_gil,
-)
-from fastbp._engine.team cimport (
-    MOST_THREADS, Seat, call_off, called_off, conduct, convene, deserted, dismiss, do_phase,
-    recruit, share,
-)
+from fastbp._engine.signals cimport MEMORY_WORK, TILE_COLUMNS, UNIT_WORK, between_looks
+from fastbp._engine.team cimport MOST_THREADS
 
 cdef enum:
     # The crossover of the automatic number of threads, chosen by bench/crossover.py: bytes of
@@ -37,16 +19,6 @@ cdef enum:
     # Products of at most so many rows may be shared by columns: at 24 rows of 784-512-512-10 two
     # threads take 0.8 times as long as by rows.
     COLUMNS_ROWS = 32
-    BRIEF_WORK = 1 << 16        # multiply-adds: some microseconds
-    STEP_WORK = 128             # multiply-adds in the time that a step takes besides its work
-
-cdef const char* FORKED = ("a handler of signals forked the process inside a call: "
-                           "the child cannot go on with it")
-
-cdef extern from *:
-    ctypedef struct PyObject
-    PyObject* RUNTIME_ERROR "PyExc_RuntimeError"
-    void set_error "PyErr_SetString"(PyObject* kind, const char* message) noexcept nogil
 
 
 # ---- making a plan ----------------------------------------------------------------------
@@ -192,211 +164,3 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
     if threads < 2:
         return 1
     return min(threads, <Py_ssize_t> asked_threads(_config.get_num_threads()))
-
-
-cdef double work_of(const Pass* run) noexcept:
-    """Multiply-adds, at most: every block and mini-batch counts as a whole one."""
-    cdef const Plan* plan = run.plan
-    cdef double batches = 1, blocks = 1
-    if run.n > run.batch_size:
-        batches += (run.n - 1) // run.batch_size
-    if run.batch_size > plan.part_rows:
-        blocks += (run.batch_size - 1) // plan.part_rows
-    blocks *= batches
-    return (run.n * plan.row_work + blocks * (plan.block_work + plan.per_block * STEP_WORK)
-            + batches * (plan.batch_work + (plan.n_steps - plan.per_block) * STEP_WORK))
-
-
-cdef int carry_out(Pass* run) except -1:
-    """With the GIL released, unless that would take longer than the work: then nobody looks for
-    signals either, since their handlers need it.
-    """
-    cdef int size = recruit(run.plan.threads)
-    cdef bint brief = work_of(run) < BRIEF_WORK
-    run.clock[0] = start_clock()
-    run.clock.main = run.clock.main and not brief
-    convene(run.meeting, size)
-    if not brief:
-        release_gil(run.clock)
-    conduct(run_in_thread, run, size)
-    dismiss(size)
-    if not brief:
-        take_gil(run.clock)
-    return -1 if called_off(run.meeting) else 0
-
-
-cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,
-                       char* scratch, Py_ssize_t n, Py_ssize_t block, Py_ssize_t items,
-                       Py_ssize_t most, double work) except -1:
-    cdef Py_ssize_t[2] sizes = [0, 0]
-    cdef Step step = Step(action, sharing, 0, items, most, work, 1, 0, 1, 1)
-    cdef Plan plan
-    cdef Shape shape
-    cdef Meeting meeting
-    cdef Clock clock
-    cdef Pass run
-    memset(&shape, 0, sizeof(Shape))
-    memset(&run, 0, sizeof(Pass))
-    memset(&plan, 0, sizeof(Plan))
-    shape.kernels, shape.itemsize, shape.n_layers = kernels, kernels.itemsize, 1
-    shape.sizes = sizes
-    plan.steps, plan.n_steps, plan.per_block = &step, 1, 1
-    plan.part_rows = plan.rows_at_once = block
-    plan.row_work = items * max(work, 1) if sharing == ROWS else 0
-    plan.block_work = items * max(work, 1) if sharing != ROWS else 0
-    run.plan, run.shape, run.meeting, run.clock = &plan, &shape, &meeting, &clock
-    run.scratch, run.n, run.batch_size, run.more = scratch, n, n, more
-    plan.threads = 1
-    return carry_out(&run)
-
-
-# ---- the loop ---------------------------------------------------------------------------
-
-cdef void run_in_thread(void* task, Seat* seat) noexcept nogil:
-    """Every mini-batch, in every thread that takes part."""
-    cdef Pass* run = <Pass*> task
-    cdef Py_ssize_t done = 0
-    cdef Frame f
-    cdef float_mode mode = enter_float_mode()
-    f.run, f.steps, f.batch = run, run.plan.steps, run.batch
-    while done == 0 or done < run.n:
-        f.batch_rows = min(run.batch_size, run.n - done)
-        if run_batch(&f, seat):
-            break
-        advance(&f.batch, run.shape, f.batch_rows)
-        done += max(f.batch_rows, 1)
-    leave_float_mode(mode)
-
-
-cdef bint run_batch(Frame* f, Seat* seat) noexcept nogil:
-    """Block after block, then what is done once for a batch; nonzero when called off."""
-    cdef Pass* run = f.run
-    cdef const Plan* plan = run.plan
-    cdef Py_ssize_t rows = plan.part_rows * run.meeting.parts
-    f.block = 0
-    while f.block == 0 or f.block < f.batch_rows:
-        f.block_rows = min(rows, f.batch_rows - f.block)
-        samples(f)
-        if run_phases(f, seat, 0, plan.per_block):
-            return True
-        f.block += rows
-    return run_phases(f, seat, plan.per_block, plan.n_steps)
-
-
-cdef bint run_phases(Frame* f, Seat* seat, int first, int end) noexcept nogil:
-    while first < end:
-        f.phase = first
-        if do_phase(f.run.meeting, seat, take_part, look_meanwhile, f):
-            return True
-        first = f.steps[first].phase_end
-    return False
-
-
-cdef void take_part(void* task, const Seat* seat) noexcept nogil:
-    cdef Frame* f = <Frame*> task
-    f.seat = seat
-    f.scratch = f.run.scratch + seat.part * f.run.scratch_bytes
-    if f.steps[f.phase].sharing == ROWS:
-        rows_of_part(f)
-    else:
-        lines_of_part(f)
-
-
-cdef void rows_of_part(Frame* f) noexcept nogil:
-    """Some rows at a time through all steps of the phase, while they are in the cache."""
-    cdef const Step* step = f.steps + f.phase
-    cdef const Step* end = f.steps + step.phase_end
-    cdef Py_ssize_t last = share(f.block_rows, f.seat.part + 1, f.run.meeting.parts)
-    f.at = share(f.block_rows, f.seat.part, f.run.meeting.parts)
-    while f.at < last:
-        f.n = min(f.run.plan.rows_at_once, last - f.at)
-        step = f.steps + f.phase
-        while step < end:
-            if in_pieces(step, f, 0, step.items, step.work * f.n):
-                return
-            step += 1
-        f.at += f.n
-
-
-cdef void lines_of_part(Frame* f) noexcept nogil:
-    """Step after step; the numbers in all lines of the phase are split evenly among the parts."""
-    cdef const Step* step = f.steps + f.phase
-    cdef const Step* end = f.steps + step.phase_end
-    cdef const Step* last = end - 1
-    cdef int parts = f.run.meeting.parts
-    cdef Py_ssize_t numbers, low, high, first, count
-    f.at, f.n = 0, f.block_rows
-    if parts == 1:
-        while step < end:
-            if in_pieces(step, f, 0, step.items, step.work):
-                return
-            step += 1
-        return
-    numbers = last.before + last.items * last.width
-    low = share(numbers, f.seat.part, parts)
-    high = share(numbers, f.seat.part + 1, parts)
-    while step < end:
-        first, count = 0, step.items if f.seat.part == 0 else 0
-        if step.sharing == LINES:
-            first = lines_before(low - step.before, step)
-            count = lines_before(high - step.before, step) - first
-        if count > 0 and in_pieces(step, f, first, first + count, step.work):
-            return
-        step += 1
-
-
-cdef inline Py_ssize_t lines_before(Py_ssize_t number, const Step* step) noexcept nogil:
-    """The lines of a step that begin before this number, or the next multiple."""
-    cdef Py_ssize_t lines
-    if number <= 0:
-        return 0
-    lines = (number + step.width - 1) // step.width
-    return min(step.items, (lines + step.multiple - 1) // step.multiple * step.multiple)
-
-
-cdef inline bint in_pieces(const Step* step, Frame* f, Py_ssize_t first, Py_ssize_t end,
-                           double work) noexcept nogil:
-    """So many items at a time that signals are looked for; nonzero when the pass is called off.
-
-    A step without items is done once, for what comes with the first: db of a layer without inputs.
-    """
-    f.first = first
-    while True:
-        f.count = min(step.at_once, end - f.first)
-        step.action(step, f)
-        f.first += f.count
-        if interrupted(f, work * f.count):
-            return True
-        if f.first >= end:
-            return False
-
-
-cdef inline bint interrupted(Frame* f, double work) noexcept nogil:
-    """After so many multiply-adds: thread 0 looks for signals, the others at what it found."""
-    cdef Clock* clock = f.run.clock
-    if f.seat.thread == 0:
-        clock.work += work
-        if clock.work >= LOOK_WORK:
-            look_around(f)
-        elif f.run.meeting.parts == 1:
-            return False
-    return called_off(f.run.meeting)
-
-
-cdef void look_meanwhile(void* task, const Seat* seat) noexcept nogil:
-    """Thread 0 waits. The phases of a batch, which may be within an update, are left to end."""
-    cdef Frame* f = <Frame*> task
-    if f.phase < f.run.plan.per_block and not called_off(f.run.meeting):
-        look_around(f)
-
-
-cdef void look_around(Frame* f) noexcept nogil:
-    cdef Pass* run = f.run
-    cdef int found = look(run.clock)
-    if found < 0:
-        call_off(run.meeting, f.seat)
-    elif found > 0 and deserted(run.meeting):
-        take_gil(run.clock)
-        set_error(RUNTIME_ERROR, FORKED)
-        release_gil(run.clock)
-        call_off(run.meeting, f.seat)

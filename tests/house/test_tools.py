@@ -3,7 +3,8 @@
 They run before a release alone, and pytest is silent about an option for a test that is not there.
 """
 
-import importlib
+import importlib.util
+import sys
 
 import pytest
 from places import ROOT
@@ -11,8 +12,17 @@ from places import ROOT
 
 @pytest.fixture
 def tool(monkeypatch):
+    """By the path: tests/support has a module of the name of one."""
     monkeypatch.syspath_prepend(ROOT / "tools")
-    return importlib.import_module
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / f"tools/{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 def missing(options):

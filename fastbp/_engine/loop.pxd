@@ -1,0 +1,12 @@
+# The one loop that runs a plan.
+
+from fastbp._engine.plan cimport Action, Pass, Sharing
+from fastbp._kernels.table cimport KernelTable
+
+# Every mini-batch of the pass; -1 with an exception set when it was called off
+cdef int carry_out(Pass* run) except -1
+# A pass of one step over arrays of any owner, which `more` leads to: n samples in blocks of so many
+# rows, and of each the items, at most so many at once
+cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,
+                       char* scratch, Py_ssize_t n, Py_ssize_t block, Py_ssize_t items,
+                       Py_ssize_t most, double work) except -1
