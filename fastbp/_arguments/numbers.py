@@ -123,13 +123,15 @@ def strings(name, value):
 
 
 def sequence(name, value):
-    """``value`` as a list; a generator is refused, because its length is unknown."""
+    """``value`` as a list; neither a generator, of unknown length, nor a set, of unknown order."""
     try:
         len(value)
-        return list(value)
+        found = None if isinstance(value, (set, frozenset)) else list(value)
     except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
-        raise TypeError(
-            f"{name} is of type {type(value).__name__}; it should be a sequence") from None
+        found = None
+    if found is None:
+        raise TypeError(f"{name} is of type {type(value).__name__}; it should be a sequence")
+    return found
 
 
 def bit_generator(rng, name="rng"):

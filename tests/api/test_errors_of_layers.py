@@ -28,6 +28,8 @@ def test_layers(changes, words):
 
 def test_activations_that_are_no_sequence():
     refused(lambda: Layers(SIZES, None), TypeError, "activations", "sequence")
+    for unordered in ({"sigmoid", "tanh"}, frozenset(["sigmoid", "tanh"])):
+        refused(lambda names=unordered: Layers(SIZES, names), TypeError, "activations", "sequence")
 
 
 def layers_arguments():
