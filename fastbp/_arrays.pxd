@@ -1,5 +1,5 @@
 from fastbp._engine.network cimport Architecture, Workspace
-from fastbp._engine.plan cimport Activation, Shape
+from fastbp._engine.plan cimport Shape
 from fastbp._engine.team cimport Flag
 
 ctypedef struct Span:           # the memory of an array
@@ -35,15 +35,15 @@ cdef class CachedLayers:
     """Layers for a call on arrays of any owner, `taken` by one call at a time."""
     cdef LayerArrays arrays
     cdef Workspace workspace    # leased by the call
-    cdef Activation hidden
+    cdef object hidden          # a name of ACTIVATIONS, the very str, or a tuple of names
     cdef Flag taken
 
-    cdef bint take(self, list weights, list biases, X, Activation hidden)
+    cdef bint take(self, list weights, list biases, X, hidden)
 
 # The layers of an earlier call that these arrays fit as they are, now taken; or None
-cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden)
+cdef CachedLayers cached_layers(list weights, list biases, X, hidden)
 # New layers, taken
-cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden)
+cdef CachedLayers new_layers(tuple sizes, dtype, hidden)
 
 # A new list of the arrays, so that a change of the caller's list does not reach it
 cdef list listed(name, arrays)

@@ -5,6 +5,7 @@ they are checked one by one, by name, and converted or refused.
 """
 
 from fastbp import _arguments
+from fastbp._arguments import ACTIVATIONS
 
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
@@ -132,11 +133,12 @@ cdef class LayerArrays:
 # ---- layers of the last calls -----------------------------------------------------------
 
 cdef class CachedLayers:
-    cdef bint take(self, list weights, list biases, X, Activation hidden):
+    cdef bint take(self, list weights, list biases, X, hidden):
         if acquire(&self.taken):
             return False
         cdef LayerArrays arrays = self.arrays
-        if (self.workspace is not None and self.hidden == hidden
+        if (self.workspace is not None
+                and (self.hidden is hidden or type(hidden) is tuple and self.hidden == hidden)
                 and arrays.shape.kernels == kernels(arrays.shape.itemsize)
                 and arrays.inputs_fit(weights, biases, X)):
             return True
@@ -148,7 +150,7 @@ cdef tuple CACHE = tuple([CachedLayers() for _ in range(CACHE_SIZE)])
 cdef int replaced = 0
 
 
-cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden):
+cdef CachedLayers cached_layers(list weights, list biases, X, hidden):
     cdef CachedLayers layers
     for layers in CACHE:
         if layers.take(weights, biases, X, hidden):
@@ -156,11 +158,13 @@ cdef CachedLayers cached_layers(list weights, list biases, X, Activation hidden)
     return None
 
 
-cdef CachedLayers new_layers(tuple sizes, dtype, Activation hidden):
+cdef CachedLayers new_layers(tuple sizes, dtype, hidden):
     """They take the place of the oldest in the cache that no call is using."""
     global replaced
-    cdef list activations = [hidden] * (len(sizes) - 2) + [IDENTITY]
-    cdef Architecture architecture = Architecture(sizes, activations, dtype.itemsize, False)
+    cdef list activations = [ACTIVATIONS[name].number for name in
+                             _arguments.each_activation(hidden, len(sizes) - 2)]
+    cdef Architecture architecture = Architecture(sizes, [*activations, IDENTITY], dtype.itemsize,
+                                                  False)
     cdef LayerArrays arrays = LayerArrays(architecture, dtype)
     cdef Workspace workspace = Workspace(architecture, True, True)
     cdef CachedLayers layers, new = CachedLayers()

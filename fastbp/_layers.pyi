@@ -4,7 +4,7 @@ from typing import Any, Literal, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastbp._arguments import ActivationName, LossName
+from fastbp._arguments import ActivationName, HiddenActivations, LossName
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 
@@ -70,7 +70,7 @@ def backprop(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    activation: ActivationName = "sigmoid",
+    activation: HiddenActivations = "sigmoid",
     loss: LossName = "bce",
     sample_weight: ArrayLike | None = None,
     reduction: Literal["sum", "mean"] = "sum",

@@ -35,6 +35,17 @@ cdef Activation activation_number(object name) except *:
     return <Activation> <int> OUTPUTS[name]
 
 
+cdef dict NAMES = {name: name for name in ACTIVATIONS}      # the very str by any equal one
+
+
+cdef object hidden_of(activation, list weights, list biases):
+    """A name of NAMES, or a tuple of names that are not all the same."""
+    if type(activation) is not str or activation not in NAMES:
+        _arguments.layer_lists(weights, biases)
+        activation = _arguments.hidden_activations(activation, len(weights) - 1)
+    return activation if type(activation) is tuple else NAMES[activation]
+
+
 cdef double any_divisor(reduction) except -1:
     if isinstance(reduction, Real):
         return _arguments.positive("reduction", reduction)
@@ -339,8 +350,8 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         When the workspace cannot be had.
     """
     cdef double divisor = divisor_of(reduction)
-    cdef Activation hidden = activation_number(activation)
     cdef list W = listed("weights", weights), b = listed("biases", biases)
+    cdef object hidden = hidden_of(activation, W, b)
     cdef CachedLayers layers = cached_layers(W, b, X, hidden)
     if layers is None:
         W, b, sizes = _arguments.layer_arrays(W, b)

@@ -29,14 +29,15 @@ cnp.import_array()
 cdef class MLP(Network):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
-    A multilayer perceptron: hidden units of one kind, outputs that suit the loss (E1, E2).
+    A multilayer perceptron: hidden layers, and outputs that suit the loss (E1, E2).
 
     Parameters
     ----------
     layer_sizes : sequence of int
         Width of the input, of each hidden layer, and of the output; at least two.
-    activation : {"sigmoid", "tanh", "relu", "identity"}
-        Of the hidden layers.
+    activation : {"sigmoid", "tanh", "relu", "identity"} or sequence of these
+        Of all hidden layers, or one for each, in their order. The attribute `activation` is the
+        name, or a tuple of them where they differ; names that are all the same are the one name.
     loss : {"bce", "softmax", "squared_error", "poisson"}
         Summed over outputs, in nats: binary cross-entropy of sigmoid outputs; cross-entropy of
         softmax outputs; half the squared error of outputs z_L; h - y log h of outputs h = e^z.

@@ -15,7 +15,7 @@ cdef class Network(Copied):
     cdef object params_array, grad_array    # users have views of these
     cdef tuple written                      # both of them: a call may write them
     cdef object params_view, grad_view      # what users see
-    cdef readonly str activation
+    cdef readonly object activation         # a name, or a tuple with that of each hidden layer
     cdef Loss measure
     cdef readonly Py_ssize_t n_params
     cdef Architecture architecture

@@ -4,7 +4,7 @@ from typing import Any, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastbp._arguments import ActivationName, LossName
+from fastbp._arguments import ActivationName, HiddenActivations, LossName
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Random: TypeAlias = SupportsIndex | np.random.Generator | np.random.BitGenerator
@@ -14,7 +14,7 @@ class Network:
         self,
         layer_sizes: Sequence[SupportsIndex],
         *,
-        activation: ActivationName = "sigmoid",
+        activation: HiddenActivations = "sigmoid",
         loss: LossName = "bce",
         dtype: DTypeLike = "float32",
         seed: _Random | None = None,
@@ -26,7 +26,7 @@ class Network:
     @property
     def layer_sizes(self) -> tuple[int, ...]: ...
     @property
-    def activation(self) -> str: ...
+    def activation(self) -> ActivationName | tuple[ActivationName, ...]: ...
     @property
     def loss(self) -> str: ...
     @property

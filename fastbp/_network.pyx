@@ -45,7 +45,8 @@ cdef class Network(Copied):
         if self.shape != NULL:
             raise RuntimeError("this MLP is initialised already; make another")
         self.layer_sizes = _arguments.layer_sizes(layer_sizes)
-        self.activation = _arguments.choice("activation", activation, ACTIVATIONS)
+        n_hidden = len(self.layer_sizes) - 2
+        self.activation = _arguments.hidden_activations(activation, n_hidden)
         self.dtype = _arguments.real_dtype(dtype)
         # The largest memory comes first, and is not written yet: what cannot fit fails at once.
         size = sum([(fan_in + 1) * fan_out
@@ -62,7 +63,8 @@ cdef class Network(Copied):
         self.n_params = params.size
         self.weights, self.biases = self._views(params)
         self.weight_grads, self.bias_grads = self._views(grad)
-        hidden = [ACTIVATIONS[self.activation].number] * (len(self.layer_sizes) - 2)
+        hidden = [ACTIVATIONS[name].number
+                  for name in _arguments.each_activation(self.activation, n_hidden)]
         self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
                                          self.dtype.itemsize, False)
         self.workspace = Workspace(self.architecture, True)

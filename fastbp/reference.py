@@ -336,8 +336,9 @@ def _with_logits(name, z, y, sample_weight, **options):
 @_arguments.public
 def forward(weights, biases, X, *, activation="sigmoid", loss="bce"):
     """Logits z_L and outputs h_L (E1), each (n, n_outputs), of the network `backprop` takes."""
-    name = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
-    z = mathematics.forward(*_arguments.network_arrays(weights, biases, X)[:3], name)[-1]
+    weights, biases = _arguments.layer_lists(weights, biases)
+    hidden = _arguments.hidden_activations(activation, len(weights) - 1)
+    z = mathematics.forward(*_arguments.network_arrays(weights, biases, X)[:3], hidden)[-1]
     return z, mathematics.OUTPUTS[_arguments.loss_options(loss, z.shape[1]).loss.output](z)
 
 
@@ -354,8 +355,8 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     y : array (n, n_outputs), or (n,) for one output or the classes of a softmax
         Targets in the loss's range. They and the sample weights take the dtype of the other
         arguments.
-    activation : {"sigmoid", "tanh", "relu", "identity"}
-        Of the hidden layers.
+    activation : {"sigmoid", "tanh", "relu", "identity"} or sequence of these
+        Of all hidden layers, or one for each.
     loss : {"bce", "softmax", "squared_error", "poisson"}
     sample_weight : array (n,), optional
     reduction : {"sum", "mean"}
@@ -379,7 +380,8 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         is unknown, an option does not fit the loss, or "mean" would divide by zero.
     """
     _arguments.choice("reduction", reduction, ("sum", "mean"))
-    activation = _arguments.choice("activation", activation, _arguments.ACTIVATIONS)
+    weights, biases = _arguments.layer_lists(weights, biases)
+    activation = _arguments.hidden_activations(activation, len(weights) - 1)
     weights, biases, X, _ = _arguments.network_arrays(weights, biases, X)
     n_samples, n_outputs, dtype = X.shape[0], biases[-1].size, X.dtype
     options = _arguments.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbp._arguments import ActivationName, LossName
+from fastbp._arguments import HiddenActivations, LossName
 from fastbp._equations import activate as activate
 from fastbp._equations import delta_step as delta_step
 from fastbp._equations import sigmoid as sigmoid
@@ -23,7 +23,7 @@ def forward(
     biases: Sequence[ArrayLike],
     X: ArrayLike,
     *,
-    activation: ActivationName = "sigmoid",
+    activation: HiddenActivations = "sigmoid",
     loss: LossName = "bce",
 ) -> tuple[_Floats, _Floats]: ...
 

@@ -42,14 +42,25 @@ from .batches import (
     weights_with_classes,
 )
 from .calls import IN_USE, explained, nearest, public, quiet, unbound
-from .descriptors import ACTIVATIONS, DEFAULTS, LOSSES, OUTPUTS, ActivationName, LossName
+from .descriptors import (
+    ACTIVATIONS,
+    DEFAULTS,
+    LOSSES,
+    OUTPUTS,
+    ActivationName,
+    HiddenActivations,
+    LossName,
+)
 from .losses import LossOptions, loss_options
 from .networks import (
     activations,
     addresses,
     distinct_names,
+    each_activation,
+    hidden_activations,
     last_activation,
     layer_arrays,
+    layer_lists,
     layer_sizes,
     network_arrays,
     one_for_each_layer,

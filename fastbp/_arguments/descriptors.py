@@ -17,10 +17,12 @@ smoothed.
 """
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 ActivationName = Literal["sigmoid", "tanh", "relu", "identity"]
+HiddenActivations: TypeAlias = ActivationName | Sequence[ActivationName]
 LossName = Literal["bce", "softmax", "squared_error", "poisson"]
 
 

@@ -46,6 +46,32 @@ def activations(value, n_layers):
     return tuple(choice("activations", name, ACTIVATIONS) for name in names)
 
 
+def hidden_activations(value, n_hidden, allowed=ACTIVATIONS):
+    """The name that all hidden layers share, or a tuple with the name of each.
+
+    ``value`` is a name, or a sequence of one for each. Names that are all the same become the one;
+    those of no layer, which nothing depends on, the first of ``allowed``.
+    """
+    if isinstance(value, str):
+        return choice("activation", value, allowed)
+    try:
+        names = sequence("activation", value)
+    except TypeError:
+        raise ValueError(f"activation is {reprlib.repr(value)}; it should be one of "
+                         f"{', '.join(map(repr, allowed))}, or a sequence of them, one for each "
+                         "hidden layer") from None
+    if len(names) != n_hidden:
+        raise ValueError(f"activation has {len(names)} names; it should have {n_hidden}, one for "
+                         "each hidden layer")
+    names = tuple(choice(f"activation[{l}]", name, allowed) for l, name in enumerate(names))
+    return names if len(set(names)) > 1 else next(iter(names or allowed))
+
+
+def each_activation(activation, n_hidden):
+    """The name of each hidden layer, of what `hidden_activations` returns."""
+    return (activation,) * n_hidden if isinstance(activation, str) else activation
+
+
 def last_activation(names):
     """Refuse an activation of the outputs where a loss brings its own."""
     if names[-1] != "identity":
@@ -59,12 +85,18 @@ def one_for_each_layer(name, arrays, n_layers):
         raise ValueError(f"{name} has {len(arrays)} arrays; it should have {n_layers}")
 
 
-def layer_arrays(weights, biases):
-    """Weights ``(fan_in, fan_out)`` that chain, biases ``(fan_out,)``, both in one dtype; sizes."""
+def layer_lists(weights, biases):
+    """A list of weights and one of biases, as long as each other and not empty."""
     weights, biases = sequence("weights", weights), sequence("biases", biases)
     if not weights or len(biases) != len(weights):
         raise ValueError(f"weights has {len(weights)} arrays and biases has {len(biases)}; "
                          "there should be as many of one as of the other, at least one")
+    return weights, biases
+
+
+def layer_arrays(weights, biases):
+    """Weights ``(fan_in, fan_out)`` that chain, biases ``(fan_out,)``, both in one dtype; sizes."""
+    weights, biases = layer_lists(weights, biases)
     weights = [real_array(f"weights[{i}]", W) for i, W in enumerate(weights)]
     biases = [real_array(f"biases[{i}]", b) for i, b in enumerate(biases)]
     sizes = ["fan_in"]

@@ -59,12 +59,13 @@ def running_error_bound(do, weights, biases, X, y, *, activation="sigmoid", loss
                    n_outputs if described.is_distribution else 2)
     p = None if pos_weight is None else do.given(pos_weight)
     w = None if sample_weight is None else do.given(np.reshape(sample_weight, (n, 1)))
+    names = _arguments.each_activation(activation, len(W) - 1)
     z, h, slope = [], [do.given(X)], []
     with np.errstate(all="ignore"):  # bounds may overflow, products of tails underflow
         for W_l, b_l in zip(W, b, strict=True):
             z.append(do.product(h[-1], W_l, b_l))
             if len(z) < len(W):
-                h_l, slope_l = ACTIVATIONS[activation](do, z[-1])
+                h_l, slope_l = ACTIVATIONS[names[len(z) - 1]](do, z[-1])
                 h.append(h_l)
                 slope.append(slope_l)
         f, delta_L, terms = LOSSES[loss](do, z[-1], t, p)

@@ -139,11 +139,15 @@ def weighted_loss(options, z, y, w=None):
 
 
 def forward(weights, biases, X, activation="sigmoid"):
-    """E1: the inputs [h_0 … h_{L-1}] of the layers, [act'(z_1) …] of the hidden ones, z_L."""
+    """E1: the inputs [h_0 … h_{L-1}] of the layers, [act'(z_1) …] of the hidden ones, z_L.
+
+    ``activation`` is a name, or a sequence with that of each hidden layer.
+    """
     inputs, slopes = [X], []
+    names = _arguments.each_activation(activation, len(weights) - 1)
     z = X @ weights[0] + biases[0]
-    for W, b in zip(weights[1:], biases[1:], strict=True):
-        h, slope = ACTIVATIONS[activation](z)
+    for W, b, name in zip(weights[1:], biases[1:], names, strict=True):
+        h, slope = ACTIVATIONS[name](z)
         inputs.append(h)
         slopes.append(slope)
         z = h @ W + b

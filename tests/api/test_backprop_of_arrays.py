@@ -4,6 +4,8 @@ It remembers the layers of its last calls, and losses without weights: the shape
 and failures of one call are never those of another.
 """
 
+from itertools import cycle, islice
+
 import numpy as np
 import pytest
 from calling import in_threads
@@ -43,11 +45,16 @@ SHAPES = [(2, 1), (3, 2, 1), (3, 5, 4), (3, 5, 1), (3, 4, 5, 2), (5, 3, 4), (1, 
           (1, 1, 1), (6, 5, 4, 3, 2, 1)]
 
 
+def mixed(sizes):
+    return tuple(islice(cycle(["tanh", "relu", "sigmoid"]), len(sizes) - 2))
+
+
 def test_backprop_of_many_shapes_in_turn():
     """More than are remembered, in both dtypes, with every activation; twice each, then all again.
     """
     problems = [(activation, *problem(sizes, dtype)) for sizes in SHAPES
-                for dtype in ("float32", "float64") for activation in ("sigmoid", "tanh", "relu")]
+                for dtype in ("float32", "float64")
+                for activation in ("sigmoid", "tanh", "relu", mixed(sizes), mixed(sizes)[::-1])]
     for activation, net, W, b, X, y in [p for p in problems for _ in range(2)] + problems:
         twin = MLP(net.layer_sizes, activation=activation, dtype=net.dtype)
         twin.params = net.params

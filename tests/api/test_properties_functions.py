@@ -20,7 +20,18 @@ from batches import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SIZES, WIDTHS, Fault, arrays, choices, judged, memory_of, outputs, same
+from strategies import (
+    SIZES,
+    WIDTHS,
+    Fault,
+    activations,
+    arrays,
+    choices,
+    judged,
+    memory_of,
+    outputs,
+    same,
+)
 
 import fastbp
 from fastbp import reference
@@ -150,7 +161,8 @@ def chained(W, b, X):
 @st.composite
 def backprop(draw):
     sizes = draw(st.lists(WIDTHS, min_size=2, max_size=4))
-    loss, activation = draw(choices("loss", LOSSES)), draw(choices("activation", ACTIVATIONS))
+    loss = draw(choices("loss", LOSSES))
+    activation = draw(activations(ACTIVATIONS, len(sizes) - 2))
     name = "squared_error" if loss.faults else loss.value
     W = [draw(arrays(f"weights[{i}]", [shape])) for i, shape in enumerate(pairwise(sizes))]
     b = [draw(arrays(f"biases[{i}]", [(size,)])) for i, size in enumerate(sizes[1:])]

@@ -32,6 +32,7 @@ from strategies import (
     WIDTHS,
     Argument,
     Fault,
+    activations,
     arrays,
     choices,
     judged,
@@ -84,10 +85,11 @@ def test_any_network(data):
     loss = draw(choices("loss", LOSSES))
     name = "squared_error" if loss.faults else loss.value
     arguments = {
-        "layer_sizes": draw(layer_sizes()), "activation": draw(choices("activation", ACTIVATIONS)),
-        "loss": loss, "dtype": draw(dtypes()), "seed": draw(seeds("seed")),
-        "n_threads": draw(threads())}
+        "layer_sizes": draw(layer_sizes()), "loss": loss, "dtype": draw(dtypes()),
+        "seed": draw(seeds("seed")), "n_threads": draw(threads())}
     sizes = arguments["layer_sizes"]
+    n_hidden = 2 if sizes.faults else len(sizes.value) - 2
+    arguments["activation"] = draw(activations(ACTIVATIONS, n_hidden))
     n_outputs = int(sizes.value[-1]) if not sizes.faults else 2
     if name == "softmax" and n_outputs < 2:
         arguments["loss"] = loss._replace(faults=(*loss.faults, Fault(ValueError, "output")))
@@ -122,7 +124,8 @@ def networks(draw):
     loss = draw(st.sampled_from(LOSSES))
     sizes = draw(st.lists(WIDTHS, min_size=2, max_size=4))
     sizes[-1] = max(sizes[-1], 2) if loss == "softmax" else sizes[-1]
-    net = MLP(sizes, activation=draw(st.sampled_from(ACTIVATIONS)), loss=loss,
+    hidden = draw(activations(ACTIVATIONS, len(sizes) - 2).filter(lambda a: not a.faults)).value
+    net = MLP(sizes, activation=hidden, loss=loss,
               dtype=draw(st.sampled_from(["float32", "float64"])), seed=draw(st.integers(0, 9)),
               n_threads=draw(st.sampled_from([None, 1, 1, 2, 3])),
               **draw(good_options(loss, sizes[-1])))

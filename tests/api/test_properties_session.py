@@ -13,6 +13,7 @@ from strategies import Argument, Fault, arrays, judged, same, scalars
 
 import fastbp
 from fastbp import Layers
+from fastbp._arguments import each_activation
 from tests.api.test_properties_network import (
     GRADIENTS,
     batches,
@@ -34,7 +35,7 @@ class Session(RuleBasedStateMachine):
         self.net, self.optimizer = net, copy.deepcopy(optimizer.value)
         self.twin, self.rule = copy.deepcopy(net), copy.deepcopy(self.optimizer)
         self.twin.n_threads = 1
-        activations = [net.activation] * (len(net.layer_sizes) - 2) + ["identity"]
+        activations = [*each_activation(net.activation, len(net.layer_sizes) - 2), "identity"]
         self.layers, self.plain_layers = (
             Layers(net.layer_sizes, activations, dtype=net.dtype, n_threads=n) for n in (None, 1))
         self.kept = False       # whether `layers` has a pass to go back over

@@ -125,31 +125,31 @@ def test_epoch_is_a_sequence_of_steps(isa, dtype, optimizer, epoch):
 @all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_every_way_to_a_gradient_of_every_kind(isa, dtype, kind):
     """And both layouts of weights in `Layers`."""
-    activation, loss, options = kind
-    net, X, y = network_of(*kind, (7, 19, 5), 300, dtype)
+    sizes, (_, loss, options) = (7, 19, 9, 5), kind
+    net, X, y = network_of(*kind, sizes, 300, dtype)
     w = sample_weights(np.random.PCG64(300), 300, dtype)
     for more in ({}, {"sample_weight": w}, {"sample_weight": w, "reduction": "mean"}):
         value = net.backprop(X, y, **more)
         assert same_bits(net.loss_value(X, y, **more), value)
-        own, dW, db = fastbp.backprop(net.weights, net.biases, X, y, activation=activation,
-                                      loss=loss, **options, **more)
+        own, dW, db = fastbp.backprop(net.weights, net.biases, X, y, loss=loss,
+                                      activation=net.activation, **options, **more)
         assert same_bits(own, value)
         assert all(map(same_bits, [*dW, *db], [*net.weight_grads, *net.bias_grads]))
         at, grad = net.value_and_grad(net.params.copy(), X, y, **more)
         assert same_bits(at, value) and same_bits(grad, net.grad)
     results = []
     for layout, turn in (("io", np.asarray), ("oi", lambda W: np.ascontiguousarray(W.T))):
-        layers = layers_of(kind, [7, 19, 5], dtype, layout=layout)
+        layers = layers_of(kind, sizes, dtype, layout=layout)
         h, dX, *grads = recursion(layers, [turn(W) for W in net.weights], net.biases, X)
-        results.append([h, dX, *map(turn, grads[:2]), *grads[2:]])
+        results.append([h, dX, *map(turn, grads[:3]), *grads[3:]])
     assert all(map(same_bits, *results))
 
 
 @all_pairs("isa", "dtype", kind=EVERY_KIND, size=["7", "64", "300"], ids=name_of)
 def test_epoch_of_every_kind_is_a_sequence_of_steps(isa, dtype, kind, size):
     n, size = 301, int(size)
-    net, X, y = network_of(*kind, (6, 19, 5), n, dtype)
-    steps, order = network_of(*kind, (6, 19, 5), n, dtype)[0], (np.arange(n) * 7 + 3) % (n - 1)
+    net, X, y = network_of(*kind, (6, 19, 9, 5), n, dtype)
+    steps, order = network_of(*kind, (6, 19, 9, 5), n, dtype)[0], (np.arange(n) * 7 + 3) % (n - 1)
     w = sample_weights(np.random.PCG64(n), n, dtype)
     epoch_opt, step_opt = fastbp.Adam(0.01), fastbp.Adam(0.01)
     net.train_epoch(X, y, epoch_opt, batch_size=size, order=order, sample_weight=w, l2=0.125)

@@ -87,14 +87,15 @@ def case(seed, dtype):
 
 
 ACTIVATIONS, LOSSES = tuple(_arguments.ACTIVATIONS), tuple(_arguments.LOSSES)
-KINDS = tuple(itertools.product(ACTIVATIONS, LOSSES))
+MIXED = "mixed"         # any of them in each hidden layer
+KINDS = tuple(itertools.product((*ACTIVATIONS, MIXED), LOSSES))
 SATURATING = ("sigmoid", "tanh"), ("bce", "softmax")  # scaled up, nothing overflows
 
 
 @functools.cache
 def case_of(activation, loss, seed, dtype):
     """The same for any activation and loss, with up to 16 outputs."""
-    rng = np.random.default_rng([seed, ACTIVATIONS.index(activation), LOSSES.index(loss)])
+    rng = np.random.default_rng([seed, (*ACTIVATIONS, MIXED).index(activation), LOSSES.index(loss)])
     sizes, n = random_shape(rng)
     sizes = (*sizes[:-1], int(rng.integers(1 + _arguments.LOSSES[loss].is_distribution, 17)))
     saturates = activation in SATURATING[0] and loss in SATURATING[1]
@@ -102,6 +103,8 @@ def case_of(activation, loss, seed, dtype):
     weights, biases = oracle.random_network(rng, sizes, dtype, scale)
     X = (rng.standard_normal((n, sizes[0])) * rng.choice([1.0, 3.0])).astype(dtype)
     y, options = random_targets(rng, loss, n, sizes[-1])
+    if activation == MIXED:
+        activation = [str(name) for name in rng.choice(ACTIVATIONS, len(sizes) - 2)]
     options |= {"activation": activation, "loss": loss, "reduction": rng.choice(["sum", "mean"])}
     if rng.random() < 0.5:
         options["sample_weight"] = (rng.random(n) * 3).astype(dtype)
@@ -143,7 +146,7 @@ def test_gradient_of_any_random_network(isa, dtype, kind, seed):
     used = assert_gradient(*fastbp.backprop(c.weights, c.biases, c.X, c.y, **c.options), c)
     sizes = [len(W) for W in c.weights], c.y.shape
     print(f"{activation} {loss} {sizes} {dtype} {isa}: {used:.3f} of the bound")
-    net = network(c.weights, c.biases, dtype, activation=activation, loss=loss)
+    net = network(c.weights, c.biases, dtype, activation=c.options["activation"], loss=loss)
     oracle.assert_within(net.logits(c.X), c.exact.z[-1], c.bound.z[-1], "z_L")
     oracle.assert_within(net.forward(c.X), c.exact.h[-1], c.bound.h[-1], "h_L")
 

@@ -85,10 +85,10 @@ def test_loss(isa, loss, options, dtype):
 
 @pytest.mark.parametrize(("loss", "options"), CASES)
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize("activation", _arguments.ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*_arguments.ACTIVATIONS, ["tanh", "relu"]], ids=str)
 def test_backprop(loss, options, activation, reduction):
     """In float64, within a thousand roundings of sums of at most 300 terms."""
-    net = fastbp.MLP([5, 7, 4], activation=activation, loss=loss, dtype="float64", seed=2,
+    net = fastbp.MLP([5, 7, 6, 4], activation=activation, loss=loss, dtype="float64", seed=2,
                      **options)
     rng = np.random.default_rng(3)
     X, (_, y, w) = rng.standard_normal((257, 5)), problem(loss, "float64")

@@ -5,6 +5,7 @@ digests; no test is here.
 """
 
 import hashlib
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -15,7 +16,8 @@ KINDS = [(activation, loss, {}) for activation in ("sigmoid", "tanh", "relu", "i
          for loss in ("bce", "softmax", "squared_error", "poisson")][1:]
 KINDS += [("tanh", "bce", {"pos_weight": 2.75, "label_smoothing": 0.125}),
           ("relu", "softmax", {"class_weight": [0.5, 1, 3, 0.25, 2], "label_smoothing": 0.0625})]
-EVERY_KIND = [("sigmoid", "bce", {}), *KINDS]
+MIXED = ("relu", "tanh")        # of hidden layers in turn
+EVERY_KIND = [("sigmoid", "bce", {}), *KINDS, (MIXED, "bce", {}), (MIXED, "softmax", {})]
 
 # (layer sizes, samples): widths and batches beside every vector, tile and block
 NETWORKS = [
@@ -30,7 +32,14 @@ THREADS = (1, 2, 3, 4, 7)
 
 def name_of(kind):
     activation, loss, options = kind
-    return " ".join([activation, loss, *options])
+    return " ".join([activation if isinstance(activation, str) else "+".join(activation), loss,
+                     *options])
+
+
+def of_layers(activation, n):
+    """The activations of n layers."""
+    names = [activation] if isinstance(activation, str) else activation
+    return [*islice(cycle(names), n)]
 
 
 def numbers(source, shape, dtype, exponent):
@@ -58,7 +67,8 @@ def network(sizes, n, dtype):
 def network_of(activation, loss, options, sizes, n, dtype):
     """The same of any activation and loss."""
     source = np.random.PCG64(sum(sizes) * 1000 + n)
-    net = fastbp.MLP(sizes, activation=activation, loss=loss, dtype=dtype, seed=0, **options)
+    hidden = activation if isinstance(activation, str) else of_layers(activation, len(sizes) - 2)
+    net = fastbp.MLP(sizes, activation=hidden, loss=loss, dtype=dtype, seed=0, **options)
     for W, b in zip(net.weights, net.biases, strict=True):
         W[...] = numbers(source, W.shape, dtype, 1 - W.shape[0].bit_length() // 2)
         b[...] = numbers(source, b.shape, dtype, 0)
@@ -115,8 +125,9 @@ def recursion(layers, weights, biases, X, place=np.array):
 
 
 def layers_of(kind, sizes, dtype, *, output=None, **options):
-    """`Layers` with one activation everywhere, but for an output that has another."""
-    activations = [kind[0]] * (len(sizes) - 2) + [output or kind[0]]
+    """`Layers` with the activations of a kind everywhere, but for an output that has another."""
+    activations = of_layers(kind[0], len(sizes) - 1)
+    activations[-1] = output or activations[-1]
     return fastbp.Layers(sizes, activations, dtype=dtype, **options)
 
 

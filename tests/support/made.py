@@ -77,6 +77,7 @@ MADE = {
     "MLP with options": lambda: network(
         activation="tanh", loss="softmax", dtype="float64", class_weight={1: 2.5},
         label_smoothing=0.125, n_threads=2),
+    "MLP of mixed layers": lambda: MLP([3, 4, 5, 2], activation=["tanh", "relu"], seed=1),
     "MLP of a subclass": lambda: Network("mine"),
     "objective": lambda: network().objective(
         np.arange(6).reshape(2, 3), np.ones((2, 2)), sample_weight=[1, 2], reduction="mean",

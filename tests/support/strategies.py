@@ -233,6 +233,18 @@ def choices(name, allowed):
             | wrong.map(lambda s: Argument(s, None, (Fault(ValueError, name),))))
 
 
+def activations(allowed, n_hidden):
+    """One of the names ``allowed``, or one for each hidden layer; or something else."""
+    names = [str(name) for name in allowed]
+    each = st.lists(st.sampled_from(names), min_size=n_hidden, max_size=n_hidden)
+    wrong = st.lists(st.sampled_from(names), max_size=n_hidden + 2).filter(
+        lambda found: len(found) != n_hidden) | each.map(lambda found: [*found[1:], "gelu"])
+    as_sequence = st.sampled_from([list, tuple, np.array])
+    return choices("activation", allowed) | st.builds(
+        lambda found, make: Argument(make(found), None), each, as_sequence) | wrong.map(
+        lambda found: Argument(found, None, (Fault(ValueError, "activation"),)))
+
+
 # ---- arrays to write to
 
 
