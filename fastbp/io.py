@@ -8,8 +8,9 @@
 
 The metadata are strings: `format`, `format_version`, `activation`, `loss`, `dtype`, `target_name`,
 as JSON lists `layer_sizes`, `feature_names` and `classes`, and as a JSON object the
-`loss_options` if there are any. The same network always gives the
-same bytes. The state of an optimizer is not stored.
+`loss_options` if there are any. `activation` is a name under format version 1; where hidden layers
+differ the version is 2, which earlier readers refuse, and `activation` is a JSON list of names. The
+same network always gives the same bytes. The state of an optimizer is not stored.
 """
 
 import json
@@ -25,7 +26,7 @@ from fastbp._arguments import tables
 __all__ = ["SavedModel", "load_model", "save_model"]
 
 FORMAT = "fastbp-mlp"
-FORMAT_VERSION = "1"
+FORMAT_VERSIONS = ONE_ACTIVATION, ACTIVATION_OF_EACH_LAYER = "1", "2"
 
 
 class SavedModel(NamedTuple):
@@ -141,11 +142,12 @@ def save_model(
     for name, values in (("feature_mean", feature_mean), ("feature_scale", feature_scale)):
         if values is not None:
             tensors[name] = _arguments.standardisation(name, values, n_features)
+    alike = isinstance(net.activation, str)
     metadata = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": ONE_ACTIVATION if alike else ACTIVATION_OF_EACH_LAYER,
         "layer_sizes": json.dumps([int(size) for size in net.layer_sizes]),
-        "activation": net.activation,
+        "activation": net.activation if alike else json.dumps(net.activation),
         "loss": net.loss,
         "dtype": np.dtype(net.dtype).name,
         "feature_names": json.dumps(
@@ -195,8 +197,9 @@ def load_model(path, *, n_threads=None):
             if metadata.get("format") != FORMAT:
                 raise ValueError("a safetensors file, but not one of a fastbp network")
             version = metadata.get("format_version")
-            if version != FORMAT_VERSION:
-                raise ValueError(f"format version {version}; known here is {FORMAT_VERSION}")
+            if version not in FORMAT_VERSIONS:
+                raise ValueError(f"format version {version}; known here are "
+                                 f"{' and '.join(FORMAT_VERSIONS)}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         return _rebuild(metadata, tensors, n_threads)
     except safetensors.SafetensorError as error:
@@ -211,9 +214,12 @@ def _rebuild(metadata, tensors, n_threads):
     sizes = _arguments.layer_sizes(json.loads(metadata["layer_sizes"]))
     dtype = _arguments.real_dtype(metadata["dtype"])
     _check_tensors(tensors, sizes, dtype)  # first: then the sizes allocate what the file can fill
+    activation = metadata["activation"]
+    if metadata["format_version"] == ACTIVATION_OF_EACH_LAYER:
+        activation = json.loads(activation)
     net = fastbp.MLP(
         sizes,
-        activation=metadata["activation"],
+        activation=activation,
         loss=metadata["loss"],
         dtype=dtype.name,
         seed=0,

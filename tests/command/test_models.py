@@ -2,6 +2,7 @@
 that contradicts itself is refused with the name of the field."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -175,4 +176,54 @@ def test_layers_that_the_sizes_leave_out(tmp_path):
     save_model(path, fastbp.MLP([3, 4, 1], seed=0))
     path.write_bytes(path.read_bytes().replace(b"[3, 4, 1]", b"[3, 4]   "))
     with pytest.raises(ValueError, match=r"sizes \[3, 4\] has no tensor 'biases.1'"):
+        load_model(path)
+
+
+# ---- activations of hidden layers
+
+
+def header(path):
+    content = path.read_bytes()
+    return json.loads(content[8:8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+
+
+def test_one_activation_is_saved_as_before(tmp_path):
+    """Version 0.1.0 reads it, and a list that names it twice makes the same file."""
+    for name, activation in (("a", "tanh"), ("b", ["tanh", "tanh"])):
+        save_model(tmp_path / name, fastbp.MLP([3, 4, 5, 1], activation=activation, seed=0))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    found = header(tmp_path / "a")
+    assert (found["format_version"], found["activation"]) == ("1", "tanh")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_activation_of_each_layer(tmp_path, dtype):
+    """Format version 2, which 0.1.0 refuses, as it refuses a list in the place of a name."""
+    net = fastbp.MLP([3, 4, 5, 2], activation=["tanh", "relu"], loss="softmax", dtype=dtype, seed=0,
+                     class_weight=[1, 3])
+    save_model(tmp_path / "m", net, feature_names=NAMES)
+    found = header(tmp_path / "m")
+    assert (found["format_version"], found["activation"]) == ("2", '["tanh", "relu"]')
+    again = load_model(tmp_path / "m").net
+    assert again.activation == ("tanh", "relu") and repr(again) == repr(net)
+    assert again.forward(X).tobytes() == net.forward(X).tobytes()
+    save_model(tmp_path / "again", again, feature_names=NAMES)
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
+
+
+@pytest.mark.parametrize(("version", "activation", "words"), [
+    ("1", '["tanh", "relu"]', "activation is '[\"tanh\", \"relu\"]'; it should be one of"),
+    ("2", '["tanh"]', "activation has 1 names; it should have 2"),
+    ("2", '["tanh", "gelu"]', "activation[1] is 'gelu'"),
+    ("2", '["tanh", 3]', "activation[1] is 3"),
+    ("2", "3", "activation is 3; it should be"),
+    ("2", "tanh", "Expecting value"),
+    ("3", '["tanh", "relu"]', "format version 3; known here are 1 and 2")])
+def test_activations_that_are_damaged(tmp_path, version, activation, words):
+    path = tmp_path / "m"
+    save_model(path, fastbp.MLP([3, 4, 5, 1], activation=["tanh", "relu"], seed=0))
+    changes = {"format_version": version, "activation": activation}
+    tensors = safetensors.numpy.load_file(path)
+    path.write_bytes(safetensors.numpy.save(tensors, header(path) | changes))
+    with pytest.raises(ValueError, match=re.escape(f"{path}: ") + ".*" + re.escape(words)):
         load_model(path)

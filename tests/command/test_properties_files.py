@@ -101,9 +101,9 @@ def test_any_npz(path, content, target):
 # ---- networks
 
 
-def saved(path):
+def saved(path, activation="sigmoid"):
     pytest.importorskip("safetensors")
-    net = MLP([2, 3, 1], seed=0, pos_weight=2.0)
+    net = MLP([2, 3, 4, 1], activation=activation, seed=0, pos_weight=2.0)
     save_model(path, net, feature_mean=[0, 1], feature_scale=[1, 2], feature_names=["a", "b"])
     return path.read_bytes()
 
@@ -122,7 +122,8 @@ def with_metadata(content, changes):
 ENTRIES = ["format", "format_version", "layer_sizes", "activation", "loss", "dtype",
            "feature_names", "classes", "target_name", "loss_options"]
 TEXTS = (st.none() | JSON.map(json.dumps) | st.text(max_size=5) | st.sampled_from(
-    ["[" * 10_000, "f4,f4", "(2,)f4", "float64", "float16", "[2, 3, 1]", "[2, 3, 1" + ", 1" * 9,
+    ["[" * 10_000, "f4,f4", "(2,)f4", "float64", "float16", "[2, 3, 4, 1]",
+     "[2, 3, 4, 1" + ", 1" * 9, "1", "2", "tanh", '["relu", "relu"]', '{"tanh": 0, "relu": 1}',
      '{"pos_weight": 1e999}', '{"dtype": "float64"}', "{" * 9, "9" * 5000, '["\\ud800"]']))
 
 
@@ -139,11 +140,13 @@ def load(path):
 
 @given(data=st.data())
 def test_any_damaged_network(path, data):
-    path.write_bytes(data.draw(damaged(saved(path))))
+    activation = data.draw(st.sampled_from(["sigmoid", ["tanh", "relu"]]))
+    path.write_bytes(data.draw(damaged(saved(path, activation))))
     load(path)
 
 
-@given(changes=st.dictionaries(st.sampled_from(ENTRIES), TEXTS, min_size=1, max_size=2))
-def test_any_metadata(path, changes):
-    path.write_bytes(with_metadata(saved(path), changes))
+@given(changes=st.dictionaries(st.sampled_from(ENTRIES), TEXTS, min_size=1, max_size=2),
+       activation=st.sampled_from(["sigmoid", ["tanh", "relu"]]))
+def test_any_metadata(path, changes, activation):
+    path.write_bytes(with_metadata(saved(path, activation), changes))
     load(path)
