@@ -134,7 +134,7 @@ def _add_train(commands):
     train = commands.add_parser(
         "train",
         help="train a two-class network on a table",
-        description="Train a network of sigmoid units on a table with two classes; report "
+        description="Train a network on a table with two classes; report "
         "accuracy, AUC and loss on held-out rows.",
     )
     add = train.add_argument
@@ -142,6 +142,9 @@ def _add_train(commands):
     add("--target", metavar="NAME", help="column of the labels, if not target, y or label")
     add("--hidden", type=_sizes, default="16,16", metavar="N,N",
         help="widths of the hidden layers, '' for none; default %(default)s")
+    add("--activation", type=_names, default=_arguments.DEFAULTS["activation"], metavar="NAME,NAME",
+        help=f"of all hidden layers, or one for each: {', '.join(_arguments.ACTIVATIONS)}; "
+        "default %(default)s")
     add("--epochs", type=_whole(1), default=100, metavar="N",
         help="passes over the training rows; default %(default)s")
     add("--batch-size", type=_whole(1), default=32, metavar="N",
@@ -190,6 +193,11 @@ def _info(args):
 def _sizes(text):
     """Parse "64,64" to (64, 64) and "" to ()."""
     return tuple(_whole(1)(size) for size in text.split(",")) if text.strip() else ()
+
+
+def _names(text):
+    """Parse "tanh,relu" to ("tanh", "relu") and "tanh" to itself."""
+    return tuple(name.strip() for name in text.split(",")) if "," in text else text.strip()
 
 
 def _whole(least):

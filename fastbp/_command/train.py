@@ -1,8 +1,9 @@
 """`fastbp train`: from a table to held-out figures, and to a model file if one is asked for.
 
 The rows are split within each class, the features standardised by the training rows alone, and a
-network of sigmoid units with one output is trained for a number of epochs. Every random number
-comes from `--seed`. What can fail for want of a package or a writable file fails before training.
+network with one output, of sigmoid units by default, is trained for a number of epochs. Every
+random number comes from `--seed`. What can fail for want of a package or a writable file fails
+before training.
 """
 
 import math
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _files, _random, io
+from fastbp import _arguments, _files, _random, io
 from fastbp._command.exits import INTERRUPTED
 from fastbp._command.figures import import_figure
 from fastbp.datasets import load_breast_cancer, read_table
@@ -55,10 +56,10 @@ def run(args):
     train, test = Rows(X[train], y[train]), Rows(X[test], y[test])
 
     sizes = (X.shape[1], *args.hidden, 1)
-    net = fastbp.MLP(sizes, dtype=args.dtype, seed=args.seed)
+    net = fastbp.MLP(sizes, activation=args.activation, dtype=args.dtype, seed=args.seed)
     lr = LEARNING_RATES[args.optimizer] if args.lr is None else args.lr
     optimizer = fastbp.Adam(lr) if args.optimizer == "adam" else fastbp.SGD(lr, momentum=0.9)
-    _print_task(args, data, sizes, lr, len(train.y), len(test.y))
+    _print_task(args, data, net, lr, len(train.y), len(test.y))
 
     fit = _fit(net, optimizer, train, test, args)
     try:
@@ -208,8 +209,11 @@ def _show_line(epoch, n_epochs, text):
         print(f"epoch {epoch:>{len(str(n_epochs))}}/{n_epochs}  {text}", file=sys.stderr)
 
 
-def _print_task(args, data, sizes, lr, n_train, n_test):
-    network = "-".join(map(str, sizes))
+def _print_task(args, data, net, lr, n_train, n_test):
+    network = "-".join(map(str, net.layer_sizes))
+    if net.activation != _arguments.DEFAULTS["activation"]:
+        names = net.activation if isinstance(net.activation, tuple) else [net.activation]
+        network += f" of {', '.join(names)} units"
     negative, positive = data.classes
     n_positive = int(data.y.sum())
     print(f"data               {data.description}")

@@ -134,6 +134,18 @@ def test_own_table(fastbp_run, table, options):
     assert figure(done.stdout, "held-out accuracy") >= 0.8
 
 
+@pytest.mark.parametrize(("given", "kept", "said"), [
+    ("tanh", "tanh", "3-4-5-1 of tanh units, "), ("relu, relu", "relu", "3-4-5-1 of relu units, "),
+    ("relu,tanh", ("relu", "tanh"), "3-4-5-1 of relu, tanh units, "),
+    ("sigmoid", "sigmoid", "3-4-5-1, ")])
+def test_activations(fastbp_run, table, tmp_path, given, kept, said):
+    done = fastbp_run("train", table, "--target", "sick", "--hidden", "4,5", "--activation", given,
+                      "--out", "m")
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout and figure(done.stdout, "held-out accuracy") >= 0.8
+    assert load_model(tmp_path / "m").net.activation == kept
+
+
 def test_npz_without_hidden_layers(fastbp_run, tmp_path):
     data = load_breast_cancer()
     np.savez(tmp_path / "t.npz", X=data.X, y=data.y)
@@ -151,6 +163,11 @@ def test_npz_without_hidden_layers(fastbp_run, tmp_path):
         (["train", "--fly"], "unrecognized arguments: --fly"),
         (["train", "--epochs", "0"], "'0' is not a whole number of at least 1"),
         (["train", "--hidden", "8,x"], "'x' is not a whole number"),
+        (["train", "--activation", "gelu"], "activation is 'gelu'; it should be one of 'sigmoid'"),
+        (["train", "--activation", "relu,gelu"], "activation[1] is 'gelu'"),
+        (["train", "--activation", "relu,"], "activation[1] is ''"),
+        (["train", "--activation", "relu,tanh,relu"], "activation has 3 names; it should have 2"),
+        (["bench", "--activation", "relu,tanh"], "invalid choice: 'relu,tanh'"),
         (["train", "--lr", "-1"], "'-1' is not a number above 0"),
         (["train", "--lr", "0"], "'0' is not a number above 0"),
         (["train", "--lr", "nan"], "'nan' is not a number above 0"),
