@@ -33,7 +33,7 @@ class MLPClassifier(ClassifierMixin, _Fitted):
     def __init__(
         self,
         hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
-        activation: _Activation = "relu",
+        activation: _Activation | Sequence[_Activation] = "relu",
         *,
         solver: Literal["lbfgs", "sgd", "adam"] = "adam",
         alpha: float = 0.0001,
@@ -90,7 +90,7 @@ class MLPRegressor(RegressorMixin, _Fitted):
         self,
         loss: Literal["squared_error", "poisson"] = "squared_error",
         hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
-        activation: _Activation = "relu",
+        activation: _Activation | Sequence[_Activation] = "relu",
         *,
         solver: Literal["lbfgs", "sgd", "adam"] = "adam",
         alpha: float = 0.0001,

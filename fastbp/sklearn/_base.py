@@ -52,7 +52,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints = {
         "hidden_layer_sizes": ["array-like", at_least_one()],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
         "alpha": [positive()],
         "batch_size": [StrOptions({"auto"}), at_least_one()],
@@ -131,8 +131,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Whether the lists are the network's views, and its functions those of the parameters."""
         theirs, own = (*self.coefs_, *self.intercepts_), (*net.weights, *net.biases)
         return (len(theirs) == len(own) and all(a is b for a, b in zip(theirs, own, strict=True))
-                and net.activation == ACTIVATIONS.get(self.activation)
-                and net.loss == LOSSES[self.out_activation_])
+                and self._has_activation_of(net) and net.loss == LOSSES[self.out_activation_])
+
+    def _has_activation_of(self, net):
+        try:
+            return net.activation == self._activation(len(net.layer_sizes) - 2)
+        except ValueError:
+            return False
 
     def _assembled(self, dtype=None):
         """A network with copies of `coefs_` and `intercepts_`."""
@@ -153,11 +158,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return net
 
     def _new_network(self, sizes, dtype):
-        _arguments.choice("activation", self.activation, ACTIVATIONS)
+        activation = self._activation(len(sizes) - 2)
         _arguments.layer_sizes(sizes, "hidden_layer_sizes", self.hidden_layer_sizes)
-        return fastbp.MLP(sizes, activation=ACTIVATIONS[self.activation],
+        return fastbp.MLP(sizes, activation=activation,
                           loss=LOSSES[self.out_activation_], dtype=dtype, seed=0,
                           n_threads=self.n_threads)
+
+    def _activation(self, n_hidden):
+        """`activation` as `fastbp.MLP` takes and keeps it: its names for scikit-learn's."""
+        checked = _arguments.hidden_activations(self.activation, n_hidden, ACTIVATIONS)
+        if isinstance(checked, str):
+            return ACTIVATIONS[checked]
+        return tuple(ACTIVATIONS[name] for name in checked)
 
     def _bind(self, net):
         self._net, self.coefs_, self.intercepts_ = net, list(net.weights), list(net.biases)
@@ -166,11 +178,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _initial_network(self, sizes, dtype, random_state):
         """Weights and biases uniform in +-sqrt(6 / (fan_in + fan_out)), 2 under "logistic".
 
-        Drawn in float64, W_1, b_1, W_2, ..., so as to be scikit-learn's for the same generator.
+        The outputs go with the last hidden layer. Drawn in float64, W_1, b_1, W_2, ..., so as to be
+        scikit-learn's for the same generator.
         """
         net = self._new_network(sizes, dtype)
-        for W, b in zip(net.weights, net.biases, strict=True):
-            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / sum(W.shape))
+        names = _arguments.each_activation(net.activation, len(sizes[1:-1]) or 1)
+        for W, b, name in zip(net.weights, net.biases, [*names, names[-1]], strict=False):
+            bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(W.shape))
             W[...] = random_state.uniform(-bound, bound, W.shape)
             b[...] = random_state.uniform(-bound, bound, b.shape)
         return net
