@@ -43,7 +43,11 @@ def activations(value, n_layers):
     if len(names) != n_layers:
         raise ValueError(f"activations is {names!r}; it should list one name for each of the "
                          f"{n_layers} layers")
-    return tuple(choice("activations", name, ACTIVATIONS) for name in names)
+    return _each_of("activations", names, ACTIVATIONS)
+
+
+def _each_of(name, values, allowed):
+    return tuple(choice(f"{name}[{l}]", value, allowed) for l, value in enumerate(values))
 
 
 def hidden_activations(value, n_hidden, allowed=ACTIVATIONS):
@@ -63,7 +67,7 @@ def hidden_activations(value, n_hidden, allowed=ACTIVATIONS):
     if len(names) != n_hidden:
         raise ValueError(f"activation has {len(names)} names; it should have {n_hidden}, one for "
                          "each hidden layer")
-    names = tuple(choice(f"activation[{l}]", name, allowed) for l, name in enumerate(names))
+    names = _each_of("activation", names, allowed)
     return names if len(set(names)) > 1 else next(iter(names or allowed))
 
 
