@@ -135,7 +135,8 @@ def network_arrays(weights, biases, X):
 
 def refuse_transposed(name, arrays, shapes, layout):
     """Raise if ``arrays`` have the ``shapes`` of weights transposed: those of the other layout."""
-    found = [np.shape(array) for array in arrays]
+    # not np.shape, which a subclass of ndarray may answer
+    found = [array.shape if isinstance(array, np.ndarray) else None for array in arrays]
     if found != shapes and found == [shape[::-1] for shape in shapes]:
         own, other = ("(fan_in, fan_out)", "(fan_out, fan_in)")[::1 if layout == "io" else -1]
         raise ValueError(

@@ -47,6 +47,20 @@ def run_layers(layers, arguments):
     layers.backward(*(arguments[name] for name in BACKWARD))
 
 
+class Closed(np.ndarray):
+    def __array_function__(self, *args, **kwargs):
+        raise AssertionError("a function was called")
+
+
+@pytest.mark.parametrize("l", [0, 1])
+def test_a_subclass_of_ndarray_is_named(l):
+    """Without a function of NumPy's, which is the subclass's to answer."""
+    arguments = layers_arguments()
+    arguments["weight_grads"][l] = arguments["weight_grads"][l].view(Closed)
+    refused(lambda: run_layers(Layers(SIZES, ["sigmoid"] * 2, dtype="float64"), arguments),
+            TypeError, f"weight_grads[{l}] is of type Closed")
+
+
 @pytest.mark.parametrize("argument", ["X", "y", "sample_weight"])
 def test_a_ragged_list_is_named(argument):
     """Where it is first looked at, too: as what an array to write to might overlap."""
