@@ -4,14 +4,14 @@ from typing import Any, Literal, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbp._network import Network
 from fastbp._optim import SGD, Adam
+from fastbp._per_sample import PerSample
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Random: TypeAlias = SupportsIndex | np.random.Generator | np.random.BitGenerator
 _Reduction: TypeAlias = Literal["sum", "mean"]
 
-class MLP(Network):
+class MLP(PerSample):
     def forward(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def logits(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def loss_value(

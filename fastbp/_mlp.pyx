@@ -19,14 +19,15 @@ from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.samples cimport permutation
 from fastbp._engine.team cimport release
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._network cimport Network, Objective
+from fastbp._network cimport Objective
 from fastbp._optim cimport Optimizer
+from fastbp._per_sample cimport PerSample
 from fastbp._problem cimport Problem
 
 cnp.import_array()
 
 
-cdef class MLP(Network):
+cdef class MLP(PerSample):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
     A multilayer perceptron: hidden layers, and outputs that suit the loss (E1, E2).
@@ -201,8 +202,8 @@ cdef class MLP(Network):
         MemoryError
             When the workspace cannot be had; the network is as it was.
         RuntimeError
-            When another thread is inside `backprop`, `value_and_grad`, `error_bound` or
-            `train_epoch` of this network.
+            When another thread is inside `backprop`, `value_and_grad`, `error_bound`,
+            `train_epoch` or a call about each sample of this network.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `grad` holds nothing of use then.
         """

@@ -25,9 +25,12 @@ import numpy as np
 
 from . import _arguments
 from ._twin import mathematics
+from ._twin.checked import problem
 from ._twin.optimizers import SGD, Adam
+from ._twin.per_sample import clipped_backprop, per_sample_grad_norms, per_sample_grads
 
-__all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "delta_step", "forward",
+__all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "clipped_backprop",
+           "delta_step", "forward", "per_sample_grad_norms", "per_sample_grads",
            "poisson_with_logits", "sigmoid", "sigmoid_backward", "softmax_with_logits",
            "squared_error", "weight_grad"]
 
@@ -380,18 +383,12 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         is unknown, an option does not fit the loss, or "mean" would divide by zero.
     """
     _arguments.choice("reduction", reduction, ("sum", "mean"))
-    weights, biases = _arguments.layer_lists(weights, biases)
-    activation = _arguments.hidden_activations(activation, len(weights) - 1)
-    weights, biases, X, _ = _arguments.network_arrays(weights, biases, X)
-    n_samples, n_outputs, dtype = X.shape[0], biases[-1].size, X.dtype
-    options = _arguments.loss_options(loss, n_outputs, pos_weight, class_weight, label_smoothing)
-    y = _arguments.targets(y, n_samples, n_outputs, dtype, options.name)
-    _arguments.at_least_one_sample(n_samples, reduction)
-    w = _arguments.weights_with_classes(sample_weight, options, y, n_samples, reduction, dtype)
-    loss, dW, db = mathematics.gradient(weights, biases, X, y, options,
-                                        None if w is None else w[:, None], activation)
+    p = problem(weights, biases, X, y, reduction=reduction, activation=activation, loss=loss,
+                sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
+                label_smoothing=label_smoothing)
+    loss, dW, db = mathematics.gradient(*p)
     if reduction == "mean":
-        total = np.float64(n_samples if w is None else w.sum(dtype=np.float64))
+        total = np.float64(len(p.X) if p.w is None else p.w.sum(dtype=np.float64))
         loss /= total
         for g in (*dW, *db):  # in float64, so that a total float32 cannot hold is not rounded first
             np.divide(g, total, out=g, casting="same_kind")

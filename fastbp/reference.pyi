@@ -1,5 +1,5 @@
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,49 @@ def forward(
     activation: HiddenActivations = "sigmoid",
     loss: LossName = "bce",
 ) -> tuple[_Floats, _Floats]: ...
+def per_sample_grad_norms(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    out: _Floats | None = None,
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> _Floats: ...
+def clipped_backprop(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    max_norm: float,
+    *,
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[float, list[_Floats], list[_Floats], _Floats]: ...
+def per_sample_grads(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    out: _Floats | None = None,
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> _Floats: ...
 
 class SGD:
     lr: float

@@ -26,6 +26,7 @@ from .arrays import (
     output,
     positive_array,
     real_array,
+    refuse_norm,
     samples_or_one,
     shown,
 )
@@ -74,6 +75,7 @@ from .numbers import (
     choice,
     count,
     fraction,
+    limit,
     n_threads,
     non_negative,
     positive,

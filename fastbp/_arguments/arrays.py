@@ -161,6 +161,13 @@ def refuse_row(name, array, bad, wanted):
     raise ValueError(f"{name} has {array[where]!s} in row {where[0]}{read}; it should be {wanted}")
 
 
+def refuse_norm(norms):
+    """Raise for the first of the norms of the samples' gradients that is not finite."""
+    bad = int(np.argmin(np.isfinite(norms)))
+    raise ValueError(f"the gradient of sample {bad} has the norm {norms[bad]!s}, as {norms.dtype}; "
+                     "it should be finite to be clipped: check X, y, sample_weight and net.params")
+
+
 @quiet
 def positive_array(name, value, dtype):
     """Positive, finite numbers in ``dtype``; refuses one that overflows or becomes 0 there."""

@@ -90,6 +90,11 @@ def positive(name, value):
     return _float(name, value, "above 0, and finite", lambda x: 0 < x < math.inf)
 
 
+def limit(name, value):
+    """A float above 0; infinity sets no limit."""
+    return _float(name, value, "above 0", lambda x: x > 0)
+
+
 def non_negative(name, value):
     """A finite float of at least 0."""
     return _float(name, value, "of at least 0, and finite", lambda x: 0 <= x < math.inf)

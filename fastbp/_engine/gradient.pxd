@@ -12,5 +12,6 @@ cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
 
 # The steps of E1 to E6 for every block of a batch, which is gathered first `in_order`
 cdef int add_gradient(Plan* plan, bint in_order) except -1
-# E2, E3 of the rows
+# E2, E3 as a step of rows, and what it does
+cdef int add_loss(Plan* plan) except -1
 cdef void compute_loss(const Step* step, Frame* f) noexcept nogil

@@ -8,13 +8,16 @@ from fastbp._engine.team cimport Flag, Meeting
 cdef enum:
     KEPT_PLANS = 4          # of a workspace
 
-ctypedef enum:              # the key of a plan is the sum of what it is for, one of the first six,
+ctypedef enum:              # the key of a plan is the sum of what it is for, one of the first nine,
     OUTPUTS = 1
     LOSS = 2
     GRADIENT = 4
     WAY_BACK = 8
     CERTIFICATE = 16
     UPDATE = 32
+    NORMS = 2048
+    CLIPPED = 4096
+    EACH_GRADIENT = 8192
     DIVIDED = 64            # and of what the pass does besides
     PENALISED = 128
     IN_ORDER = 256

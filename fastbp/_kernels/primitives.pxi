@@ -3,8 +3,8 @@
 # `vec` is told to Cython as a float so that + - * / pass through to the C vector type;
 # everything that is not one of those four is a primitive.
 
-from libc.math cimport INFINITY, frexp
-from libc.string cimport memcpy
+from libc.math cimport INFINITY, fabs, frexp, ldexp, sqrt
+from libc.string cimport memcpy, memset
 
 from fastbp._kernels.table cimport (
     EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TABLE_VERSION, TANH, Activation, KernelTable,
@@ -15,6 +15,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float real
     ctypedef float vec
     ctypedef int truth
+    ctypedef double four
     enum: VL, PART, LOG2_PART, LOGISTICS, HALVES
 
     vec load(const real* p) noexcept
@@ -44,6 +45,13 @@ cdef extern from "simd.h" nogil:
     vec load_parts(const real* p, Py_ssize_t step, Py_ssize_t n) noexcept
     vec zip_lo(vec a, vec b) noexcept
     vec zip_hi(vec a, vec b) noexcept
+    four fours(double x) noexcept
+    four load_four(const real* p) noexcept
+    four load_four_tail(const real* p, Py_ssize_t n) noexcept
+    void store_four(double* p, four x) noexcept
+    four fma_four(four a, four b, four c) noexcept
+    double sum_of_four(four x) noexcept
+    four sums_of_four(four a, four b, four c, four d) noexcept
 
 cdef extern from "coefficients.h" nogil:
     const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST, EXP_HIGHEST

@@ -21,6 +21,9 @@
  *   load_parts                        n parts of 16 bytes, PART reals, that lie `step` reals apart,
  *                                     and zeros
  *   zip_lo, zip_hi                    interleave two vectors, part by part: lower and upper halves
+ *   fours load_four load_four_tail    four numbers as float64: of one, of memory, of its first n
+ *   store_four fma_four               the same of four
+ *   sum_of_four, sums_of_four         (x0 + x1) + (x2 + x3), of one or of four
  *
  * `+ - * /` come from the compiler's vector types.  It knows nothing of networks. */
 #ifndef FASTBP_SIMD_H
@@ -289,6 +292,46 @@ PRIMITIVE vec scale2(vec x, vec sum) {
     return (x * (vec)(half << MANTISSA)) * (vec)(((ivec)sum - half) << MANTISSA);
 #endif
 }
+
+/* ---- four numbers in float64, where a sum needs its range ------------------------------ */
+typedef double four __attribute__((vector_size(32)));
+static const bits FOUR_WINDOW[8] __attribute__((unused)) = {-1, -1, -1, -1};
+
+PRIMITIVE four fours(double x) { return x - (four){0}; }
+PRIMITIVE void store_four(double *p, four x) { memcpy(p, &x, sizeof x); }
+PRIMITIVE double sum_of_four(four x) { return (x[0] + x[1]) + (x[2] + x[3]); }
+PRIMITIVE four sums_of_four(four a, four b, four c, four d) {
+    four ab = __builtin_shufflevector(a, b, 0, 4, 2, 6) + __builtin_shufflevector(a, b, 1, 5, 3, 7);
+    four cd = __builtin_shufflevector(c, d, 0, 4, 2, 6) + __builtin_shufflevector(c, d, 1, 5, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+#if MASKED_LOADS && defined(FASTBP_FLOAT32)
+#define FOUR_MASK(n) _mm_loadu_si128((const __m128i *)(FOUR_WINDOW + 4 - (n)))
+PRIMITIVE four load_four(const real *p) { return (four)_mm256_cvtps_pd(_mm_loadu_ps(p)); }
+PRIMITIVE four load_four_tail(const real *p, Py_ssize_t n) { return (four)_mm256_cvtps_pd(_mm_maskload_ps(p, FOUR_MASK(n))); }
+#elif MASKED_LOADS
+#define FOUR_MASK(n) _mm256_loadu_si256((const __m256i *)(FOUR_WINDOW + 4 - (n)))
+PRIMITIVE four load_four(const real *p) { return (four)_mm256_loadu_pd(p); }
+PRIMITIVE four load_four_tail(const real *p, Py_ssize_t n) { return (four)_mm256_maskload_pd(p, FOUR_MASK(n)); }
+#else
+PRIMITIVE four load_four(const real *p) { return (four){p[0], p[1], p[2], p[3]}; }
+PRIMITIVE four load_four_tail(const real *p, Py_ssize_t n) {
+    four x = {0};
+    for (Py_ssize_t i = 0; i < n; i++) x[i] = p[i];
+    return x;
+}
+#endif
+
+#if MASKED_LOADS
+PRIMITIVE four fma_four(four a, four b, four c) { return (four)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(FASTBP_NEON)
+PRIMITIVE four fma_four(four a, four b, four c) {
+    for (int i = 0; i < 4; i++) c[i] = __builtin_fma(a[i], b[i], c[i]);
+    return c;
+}
+#else
+PRIMITIVE four fma_four(four a, four b, four c) { return a * b + c; }
+#endif
 
 /* ---- shuffles ------------------------------------------------------------------------ */
 static const real NO_PART[PART] __attribute__((unused)) = {0};

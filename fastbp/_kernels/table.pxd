@@ -26,7 +26,7 @@ ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void*
 
 cdef enum:
     CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
-    TABLE_VERSION = 1       # of this struct: another one has another meaning, or another order
+    TABLE_VERSION = 2       # of this struct: another one has another meaning, or another order
 
 ctypedef struct KernelTable:
     int version             # TABLE_VERSION and sizeof(KernelTable) when it was compiled
@@ -135,3 +135,15 @@ ctypedef struct KernelTable:
     # bound <- (bound + rounding l2 |W| + lost) / divisor; W may be NULL where l2 is 0
     void (*settle_bound)(void* bound, const void* W, double l2, double rounding, double lost,
                          double divisor, Py_ssize_t size) noexcept nogil
+
+    # The norms of the gradients of single samples (norms.pxi), as float64 squares 4^exponents (n,):
+    #    += ||delta_i||^2 (1 + ||h_prev_i||^2) of (n, fan_out) and (n, fan_in), = if `first`
+    void (*add_squares)(void* squares, int* exponents, const void* delta, const void* h_prev,
+                        Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out,
+                        bint first) noexcept nogil
+    # norms (n,) <- their roots; squares <- the factors min(1, max_norm / norm_i), for the next
+    void (*take_roots)(void* norms, void* squares, const int* exponents, double max_norm,
+                       Py_ssize_t n) noexcept nogil
+    # delta (n, width) <- factor_i delta_i
+    void (*clip_rows)(void* delta, const void* factors, double max_norm, Py_ssize_t n,
+                      Py_ssize_t width) noexcept nogil

@@ -10,6 +10,7 @@ include "loss.pxi"
 include "softmax.pxi"
 include "update.pxi"
 include "bound.pxi"
+include "norms.pxi"
 
 cdef KernelTable TABLE
 
@@ -44,5 +45,8 @@ TABLE.multiply_within = multiply_within
 TABLE.settle_bound = settle_bound
 TABLE.forward_magnitudes = forward_magnitudes
 TABLE.delta_magnitudes = delta_magnitudes
+TABLE.add_squares = add_squares
+TABLE.take_roots = take_roots
+TABLE.clip_rows = clip_rows
 
 table = PyCapsule_New(&TABLE, "fastbp.KernelTable", NULL)

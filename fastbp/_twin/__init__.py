@@ -1,6 +1,8 @@
 """The equations in NumPy, behind the face of `fastbp.reference`: nothing here is compiled.
 
     mathematics  E1 to E6 without checks, in any float or complex dtype
+    checked      the arguments of a gradient
+    per_sample   the gradient of each sample, its norm, a clipped sum
     optimizers   SGD and Adam
     rounding     values with bounds on their errors: sums and products
     bounds       the bounds of activations and losses

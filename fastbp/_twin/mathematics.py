@@ -154,13 +154,18 @@ def forward(weights, biases, X, activation="sigmoid"):
     return inputs, slopes, z
 
 
-def gradient(weights, biases, X, y, options=BCE, w=None, activation="sigmoid"):
-    """E1 to E6: L, [dW_1 …], [db_1 …]; ``w`` is a column (n, 1) or ``None``."""
+def deltas(weights, biases, X, y, options=BCE, w=None, activation="sigmoid"):
+    """E1 to E5: L, the layers' inputs [h_0 …], [δ_1 …]; ``w`` is a column (n, 1) or ``None``."""
     inputs, slopes, z = forward(weights, biases, X, activation)
     loss, delta = weighted_loss(options, z, y, w)
-    dW, db = list(weights), list(biases)
-    for k in reversed(range(len(weights))):
-        dW[k], db[k] = inputs[k].T @ delta, delta.sum(axis=0)
-        if k > 0:
-            delta = delta @ weights[k].T * slopes[k - 1]
-    return loss, dW, db
+    found = [delta]
+    for k in reversed(range(1, len(weights))):
+        found.insert(0, found[0] @ weights[k].T * slopes[k - 1])
+    return loss, inputs, found
+
+
+def gradient(weights, biases, X, y, options=BCE, w=None, activation="sigmoid"):
+    """E1 to E6: L, [dW_1 …], [db_1 …], from the arguments of `deltas`."""
+    loss, inputs, found = deltas(weights, biases, X, y, options, w, activation)
+    dW = [h.T @ delta for h, delta in zip(inputs, found, strict=True)]
+    return loss, dW, [delta.sum(axis=0) for delta in found]

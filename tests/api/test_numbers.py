@@ -34,6 +34,11 @@ def gradient(net, targets=y, **options):
     return net.backprop(X, targets, **options), net.grad
 
 
+def clipped(max_norm):
+    net = network()
+    return net.clipped_backprop(X, y, max_norm), net.grad
+
+
 def trained(**options):
     net = network()
     return net.train_epoch(X, y, Adam(), **options), net.params
@@ -84,6 +89,7 @@ CASES = {
     ("MLP", "label_smoothing"): (lambda v: gradient(network(label_smoothing=v)), 0.1),
     ("MLP.backprop", "l2"): (lambda v: gradient(network(), l2=v), 0.3),
     ("MLP.error_bound", "l2"): (lambda v: network().error_bound(X, y, l2=v), 0.3),
+    ("MLP.clipped_backprop", "max_norm"): (clipped, 0.3),
     ("MLP.value_and_grad", "l2"): (
         lambda v: network().value_and_grad(np.ones(11), X, y, l2=v), 0.3),
     ("MLP.objective", "l2"): (lambda v: network().objective(X, y, l2=v)(np.ones(11)), 0.3),

@@ -31,6 +31,9 @@ SIGNATURES = {
     "MLP.loss_value": f"(self, {LOSS})",
     "MLP.backprop": f"(self, {LOSS}, l2=0.0)",
     "MLP.error_bound": "(self, X, y, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
+    "MLP.per_sample_grad_norms": "(self, X, y, *, sample_weight=None, out=None)",
+    "MLP.clipped_backprop": "(self, X, y, max_norm, *, sample_weight=None, reduction='sum')",
+    "MLP.per_sample_grads": "(self, X, y, *, sample_weight=None, out=None)",
     "MLP.value_and_grad": f"(self, params, {LOSS}, l2=0.0)",
     "MLP.objective": f"(self, {LOSS}, l2=0.0)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
@@ -104,6 +107,18 @@ def test_signatures(name):
 @pytest.mark.parametrize("name", [*EQUATIONS, "SGD", "Adam", "SGD.step", "Adam.step"])
 def test_twins_have_one_signature(name):
     assert inspect.signature(public(name, reference)) == inspect.signature(public(name))
+
+
+@pytest.mark.parametrize("name", [
+    "per_sample_grad_norms", "clipped_backprop", "per_sample_grads"])
+def test_twins_of_methods(name):
+    """The parameters of the method, after the weights and among what `MLP` and its loss take."""
+    given = inspect.signature(getattr(reference, name)).parameters
+    of_network = inspect.signature(reference.backprop).parameters
+    method = inspect.signature(getattr(fastbp.MLP, name)).parameters
+    own = {each: p for each, p in given.items() if each not in of_network or each in method}
+    assert own == {each: p for each, p in method.items() if each != "self"}
+    assert all(p == of_network[each] for each, p in given.items() if each in of_network)
 
 
 # ---- docstrings

@@ -77,7 +77,7 @@ def statements():
 
 def test_equations_are_defined_in_order():
     assert re.findall(r"\\tag\{E(\d)\}", DERIVATION) == list("1234567")
-    assert [equation for equation, *_ in statements()] == [*range(1, 8), None, None, None]
+    assert [equation for equation, *_ in statements()] == [*range(1, 8), None, None, None, None]
 
 
 @pytest.mark.parametrize(("equation", "kernels", "names"), list(statements()),

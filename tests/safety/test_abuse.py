@@ -178,6 +178,9 @@ UNMADE = {
     "grad": lambda net: setattr(net, "grad", []), "forward": lambda net: net.forward([[1]]),
     "backprop": lambda net: net.backprop([[1]], [1]),
     "error_bound": lambda net: net.error_bound([[1]], [1]),
+    "per_sample_grad_norms": lambda net: net.per_sample_grad_norms([[1]], [1]),
+    "per_sample_grads": lambda net: net.per_sample_grads([[1]], [1]),
+    "clipped_backprop": lambda net: net.clipped_backprop([[1]], [1], 1.0),
     "value_and_grad": lambda net: net.value_and_grad([], [[1]], [1]),
     "train_epoch": lambda net: net.train_epoch([[1]], [1], SGD()),
 }

@@ -122,15 +122,27 @@ def batch_call(net, method, X, y, **options):
     if method == "train_epoch":
         optimizer = fastbp.SGD(1e-9)
         return lambda: net.train_epoch(X, y, optimizer, batch_size=len(X), **options)
+    if method == "clipped_backprop":
+        return lambda: net.clipped_backprop(X, y, 0.5, **options)
     return lambda: getattr(net, method)(X, y, **options)
 
 
-@pytest.mark.parametrize("method", ["backprop", "error_bound", "loss_value", "train_epoch"])
+@pytest.mark.parametrize("method", ["backprop", "error_bound", "loss_value", "clipped_backprop",
+                                    "train_epoch"])
 @pytest.mark.parametrize("sizes", [(WIDEST, 64, 1), (64, WIDEST, 1), (1, WIDEST)])
 def test_one_layer_of_very_many_units(sizes, method):
     net = fastbp.MLP(sizes, seed=0, n_threads=1)
     X, y = np.ones((256, sizes[0]), "f"), np.ones((256, sizes[-1]), "f")
     ends_in_time(batch_call(net, method, X, y), 0.15)
+
+
+@pytest.mark.parametrize("sizes", [(WIDEST // 2, 64, 1), (64, WIDEST // 2, 1)])
+def test_gradients_of_samples(sizes):
+    """64 of them, 256 MB that are written line by line."""
+    net = fastbp.MLP(sizes, seed=0, n_threads=1)
+    X, y = np.ones((64, sizes[0]), "f"), np.ones((64, sizes[-1]), "f")
+    out = np.empty((64, net.n_params), "f")
+    ends_in_time(lambda: net.per_sample_grads(X, y, out=out))
 
 
 def test_rows_are_taken_in_turn():

@@ -157,6 +157,12 @@ def networks(a, sizes, y, options):
     yield Call(f"{name}: backprop", {}, gradient)
     yield Call(f"{name}: error_bound", {"out": a.params.shape},
                of("error_bound", a.X, y, sample_weight=a.w, reduction="mean", l2=0.5))
+    yield Call(f"{name}: per_sample_grad_norms", {"out": (len(a.X),)},
+               of("per_sample_grad_norms", a.X, y, sample_weight=a.w))
+    yield Call(f"{name}: per_sample_grads", {"out": (len(a.X), a.params.size)},
+               of("per_sample_grads", a.X, y, sample_weight=a.w))
+    yield Call(f"{name}: clipped_backprop", {},
+               of("clipped_backprop", a.X, y, 0.5, sample_weight=a.w, reduction="mean"))
     yield Call(f"{name}: value_and_grad", {}, of("value_and_grad", a.params, a.X, y,
                                                  reduction="mean", l2=0.5))
     yield Call(f"{name}: objective", {}, objective)

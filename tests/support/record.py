@@ -3,8 +3,8 @@
     python tests/support/record.py --print      # the digests of the active variant
     python tests/support/record.py --record     # write digests.json, and those of `fastbp check`
 
-Bits may not change within a version of the contract, so it is written once for each. The inputs are
-those of bits.py; no test is here.
+Bits may not change within a version of the contract: what is on record stays, and results that are
+new are added. The inputs are those of bits.py; no test is here.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import pytest
 from bits import (
+    EVERY_KIND,
     KINDS,
     NETWORKS,
     digest,
@@ -65,6 +66,23 @@ def digests_of_kind(kind, dtype):
             "bound": digest(net.error_bound(X, y, **options))}
 
 
+def per_sample_digests(dtype):
+    """Norms, gradients and clipped sums of every kind, and of a float64 network without room."""
+    out = {}
+    for kind in EVERY_KIND:
+        net, X, y = network_of(*kind, (17, 33, 16, 5), 300, dtype)
+        w = sample_weights(np.random.PCG64(300), 300, dtype)
+        norms = net.per_sample_grad_norms(X, y, sample_weight=w)
+        grads = net.per_sample_grads(X[:20], y[:20])
+        loss, _ = net.clipped_backprop(X, y, 0.5, sample_weight=w, reduction="mean")
+        out[name_of(kind)] = digest(norms, grads, loss, net.grad)
+    net, X, y = network_of("identity", "squared_error", {}, (17, 33, 5), 300, dtype)
+    for scale in (-100, 60) if dtype == "float32" else (-800, 800):
+        rows = np.ldexp(X, scale), np.ldexp(y, scale)
+        out[f"scale 2^{scale}"] = digest(net.per_sample_grad_norms(*rows))
+    return out
+
+
 def training_digests(dtype, n_threads=None):
     """Ten epochs of Adam, and of its other form and SGD with everything on."""
     out = {}
@@ -90,6 +108,7 @@ def all_digests():
     for dtype in ("float32", "float64"):
         for kind in KINDS:
             found[f"{name_of(kind)} {dtype}"] = digests_of_kind(kind, dtype)
+        found[f"per sample {dtype}"] = per_sample_digests(dtype)
     return found
 
 
@@ -105,16 +124,18 @@ def main():
     if not args.record:
         return
     version = dispatch.CONTRACT_VERSION
-    if RECORD.exists() and json.loads(RECORD.read_text())["contract_version"] == version:
-        if not args.force:
-            sys.exit(f"{RECORD.name} holds contract version {version}: bits may not change "
-                     "within a version; --force records them again")
+    before = json.loads(RECORD.read_text()) if RECORD.exists() else {"contract_version": 0}
     found = []
     for isa in FMA_ISAS:
         dispatch.set_isa(isa)
         found.append(all_digests())
     if not found or any(digests != found[0] for digests in found):
         sys.exit(f"{', '.join(FMA_ISAS) or 'no variant with FMA'}: there is no one set of digests")
+    if before["contract_version"] == version and not args.force:
+        changed = [name for name, each in before["digests"].items() if found[0].get(name) != each]
+        if changed:
+            sys.exit(f"{RECORD.name} holds contract version {version}: bits may not change within "
+                     f"a version, as {', '.join(changed)} did; --force records them again")
     record = {"contract_version": version, "digests": found[0]}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     digests.record(check.NETWORKS)

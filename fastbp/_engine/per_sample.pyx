@@ -1,0 +1,177 @@
+"""The gradient of each sample of a batch: its norm, its part of a clipped sum, the gradient itself.
+
+    ||g_i||^2 = sum_l ||delta_l,i||^2 (1 + ||h_{l-1},i||^2)
+    dW_l      = sum_i h_{l-1},i^T (c_i delta_l,i),  c_i = min(1, max_norm / ||g_i||)
+
+The rows of a block go through E1, E2 with E3, E5 as for a gradient. Their norms follow while h and
+delta are at hand, and c_i multiplies every delta of its row, so that E6 is that of any gradient.
+"""
+
+from libc.math cimport INFINITY
+
+from fastbp._engine.gradient cimport add_loss
+from fastbp._engine.loop cimport carry_out
+from fastbp._engine.memory cimport Memory, borrow, put_back
+from fastbp._engine.network cimport CLIPPED, DIVIDED, EACH_GRADIENT, NORMS
+from fastbp._engine.plan cimport (
+    Frame, Layer, Pass, Plan, Shape, Step, add_alone, add_lines, add_rows, delta_of,
+    end_block, end_phase, input_of, threads_for,
+)
+from fastbp._engine.recursion cimport add_descent, add_forward, add_weight_gradients
+from fastbp._engine.signals cimport MEMORY_WORK
+from fastbp._engine.sums cimport add_divisions, complete, sum_losses
+
+cdef enum:
+    ROOT_WORK = 64          # multiply-adds in the time of a square root
+
+ctypedef struct Samples:    # what the steps share besides the pass of the gradient
+    char* squares           # workspace (block,) in float64: squares 4^exponents, then factors c_i
+    int* exponents          # workspace (block,)
+    char* norms             # OUT (n,)
+    char* grads             # OUT (n, n_params)
+    double max_norm
+
+
+# ---- norms, and the clipped sum ---------------------------------------------------------
+
+cdef int norms_of_samples(Workspace ws, const Batch* batch, char* norms, Py_ssize_t n,
+                          int asked) except -1:
+    cdef Pass run
+    ws.prepare(&run, NORMS, add_norms_pass, n, n, threads_for(ws.shape, n, 2, asked))
+    run.batch = batch[0]
+    return with_squares(&run, norms, INFINITY)
+
+
+cdef double clipped_gradient(Workspace ws, const Batch* batch, char* norms, double max_norm,
+                             Py_ssize_t n, double divisor, int asked) except? -1:
+    cdef Pass run
+    ws.prepare(&run, CLIPPED + (DIVIDED if divisor != 1 else 0), add_clipped_pass, n, n,
+             threads_for(ws.shape, n, 3, asked))
+    run.batch, run.divisor = batch[0], divisor
+    with_squares(&run, norms, max_norm)
+    return run.loss
+
+
+cdef int with_squares(Pass* run, char* norms, double max_norm) except -1:
+    cdef Memory* memory = borrow(run.plan.rows * (sizeof(double) + sizeof(int)))
+    cdef int* exponents = <int*> (memory.at + run.plan.rows * sizeof(double))
+    cdef Samples samples = Samples(memory.at, exponents, norms, NULL, max_norm)
+    run.more = &samples
+    try:
+        return carry_out(run)
+    finally:
+        put_back(memory)
+
+
+cdef int add_norms_pass(Plan* plan, int key) except -1:
+    add_norms(plan)
+    end_block(plan)
+    return 0
+
+
+cdef int add_clipped_pass(Plan* plan, int key) except -1:
+    cdef const Shape* s = plan.shape
+    cdef Py_ssize_t l
+    add_norms(plan)
+    for l in range(s.n_layers):
+        add_rows(plan, clip, l, s.sizes[l + 1])
+    end_phase(plan)
+    add_alone(plan, sum_losses, 0, 1, 0)
+    add_weight_gradients(plan)
+    end_block(plan)
+    add_alone(plan, complete, 0, 1, 0)
+    end_phase(plan)
+    if key & DIVIDED:
+        add_divisions(plan)
+        end_phase(plan)
+    return 0
+
+
+cdef int add_norms(Plan* plan) except -1:
+    cdef const Shape* s = plan.shape
+    cdef Py_ssize_t l
+    add_forward(plan)
+    add_loss(plan)
+    add_descent(plan, False)
+    for l in range(s.n_layers):
+        add_rows(plan, add_squares, l, s.sizes[l] + s.sizes[l + 1])
+    return add_rows(plan, take_roots, 0, ROOT_WORK)
+
+
+cdef void add_squares(const Step* step, Frame* f) noexcept nogil:
+    """The layer's part of ||g_i||^2."""
+    cdef Py_ssize_t l = step.layer
+    cdef const Layer* a = &f.run.layers[l]
+    f.run.shape.kernels.add_squares(squares_of(f), exponents_of(f), delta_of(f, l), input_of(f, l),
+                                    f.n, a.fan_in, a.fan_out, l == 0)
+
+
+cdef void take_roots(const Step* step, Frame* f) noexcept nogil:
+    cdef Samples* samples = <Samples*> f.run.more
+    f.run.shape.kernels.take_roots(
+        samples.norms + (f.block + f.at) * f.run.shape.itemsize, squares_of(f), exponents_of(f),
+        samples.max_norm, f.n)
+
+
+cdef void clip(const Step* step, Frame* f) noexcept nogil:
+    """delta_l,i <- c_i delta_l,i."""
+    cdef Samples* samples = <Samples*> f.run.more
+    f.run.shape.kernels.clip_rows(delta_of(f, step.layer), squares_of(f), samples.max_norm, f.n,
+                                  f.run.layers[step.layer].fan_out)
+
+
+cdef inline char* squares_of(const Frame* f) noexcept nogil:
+    return (<Samples*> f.run.more).squares + f.at * sizeof(double)
+
+
+cdef inline int* exponents_of(const Frame* f) noexcept nogil:
+    return (<Samples*> f.run.more).exponents + f.at
+
+
+# ---- the gradients ----------------------------------------------------------------------
+
+cdef int gradients_of_samples(Workspace ws, const Batch* batch, char* grads, Py_ssize_t n,
+                              int asked) except -1:
+    cdef Samples samples = Samples(NULL, NULL, NULL, grads, 0)
+    cdef Pass run
+    ws.prepare(&run, EACH_GRADIENT, add_gradients_pass, n, n, threads_for(ws.shape, n, 3, asked))
+    run.batch, run.more = batch[0], &samples
+    return carry_out(&run)
+
+
+cdef int add_gradients_pass(Plan* plan, int key) except -1:
+    """A line is that of dW as for a gradient, in the gradients of all rows of the block."""
+    cdef const Shape* s = plan.shape
+    cdef Py_ssize_t l, lines, width
+    add_forward(plan)
+    add_loss(plan)
+    add_descent(plan, False)
+    end_phase(plan)
+    for l in range(s.n_layers):
+        lines, width = s.sizes[l], s.sizes[l + 1]
+        if width == 1:
+            lines, width = width, lines
+        add_lines(plan, gradient_of_each, l, lines, width,
+                  <double> plan.rows * MEMORY_WORK * width)
+    end_block(plan)
+    return 0
+
+
+cdef void gradient_of_each(const Step* step, Frame* f) noexcept nogil:
+    """E6 of one sample, row after row: the same kernel, and so the same bits."""
+    cdef Py_ssize_t l = step.layer, _
+    cdef const Shape* s = f.run.shape
+    cdef const Layer* a = &f.run.layers[l]
+    cdef Py_ssize_t row = s.n_params * s.itemsize
+    cdef char* grad = (<Samples*> f.run.more).grads + f.block * row
+    cdef char* dW = grad + (a.W - f.run.layers[0].W)
+    cdef char* db = grad + (a.b - f.run.layers[0].W)
+    cdef const char* h = input_of(f, l)
+    cdef const char* delta = delta_of(f, l)
+    for _ in range(f.block_rows):
+        s.kernels.weight_grad(dW, db, h, delta, 1, a.fan_in, a.fan_out, False, False, f.first,
+                              f.count, f.scratch)
+        dW += row
+        db += row
+        h += a.fan_in * s.itemsize
+        delta += a.fan_out * s.itemsize

@@ -1,0 +1,8 @@
+from fastbp._network cimport Network
+from fastbp._problem cimport Problem
+
+
+cdef class PerSample(Network):
+    """The methods of `MLP` about the gradient of each sample; only `MLP` is made."""
+    cdef bint _apart(self, out, Problem p, tuple given) noexcept
+    cdef int _check_out(self, out, tuple shape, tuple given) except -1

@@ -1,0 +1,150 @@
+"""The gradient of each sample in NumPy: the twins of the methods of `MLP` of the same names.
+
+    ‖g_i‖² = Σ_l ‖δ_{l,i}‖² (1 + ‖h_{l−1,i}‖²)
+
+Norms are in float64, each of a vector over its largest element, so that nothing overflows on the
+way to a norm that does not.
+"""
+
+import numpy as np
+
+from .. import _arguments
+from .checked import problem
+from .mathematics import deltas
+
+
+def norm(x, least=0):
+    """‖(least, x)‖₂ along the last axis as two factors: the largest element, or 1, and the rest."""
+    x = np.asarray(x, np.float64)
+    largest = np.abs(x).max(axis=-1, initial=least)
+    scale = np.where((largest > 0) & (largest < np.inf), largest, 1)
+    return scale, np.sqrt((least / scale) ** 2 + ((x / scale[..., None]) ** 2).sum(axis=-1))
+
+
+def norms_of(inputs, deltas):
+    """‖g_i‖ from the inputs h_{l−1} of the layers and their δ_l."""
+    of_layers = []
+    for h, delta in zip(inputs, deltas, strict=True):
+        (a, b), (c, d) = norm(delta), norm(h, 1)
+        of_layers.append((a * c) * (b * d))
+    return np.multiply(*norm(np.stack(of_layers, axis=-1)))
+
+
+@_arguments.public
+def per_sample_grad_norms(weights, biases, X, y, *, activation="sigmoid", loss="bce",
+                          sample_weight=None, out=None, pos_weight=None, class_weight=None,
+                          label_smoothing=0.0):
+    """‖g_i‖₂ of the gradient of each sample's loss.
+
+    Parameters
+    ----------
+    weights, biases, X, y, activation, loss, pos_weight, class_weight, label_smoothing
+        As for `backprop`.
+    sample_weight : array (n,), optional
+        Multiplies each sample's loss.
+    out : ndarray (n,), optional
+        Where to write: C-contiguous, of the dtype of the network.
+
+    Returns
+    -------
+    ndarray (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `backprop`; `out` does not fit.
+    """
+    given = {"X": X, "y": y, "sample_weight": sample_weight}
+    p = problem(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
+                sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
+                label_smoothing=label_smoothing)
+    out = _arguments.output("out", out, (len(p.X),), p.X.dtype, given)
+    out[...] = norms_of(*deltas(*p)[1:])
+    return out
+
+
+@_arguments.public
+def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", loss="bce",
+                     sample_weight=None, reduction="sum", pos_weight=None, class_weight=None,
+                     label_smoothing=0.0):
+    """Loss, Σ_i min(1, max_norm/‖g_i‖) g_i, and the norms ‖g_i‖ of the samples' gradients.
+
+    Parameters
+    ----------
+    weights, biases, X, y, activation, loss, pos_weight, class_weight, label_smoothing
+        As for `backprop`.
+    max_norm : float
+        Above 0; with infinity nothing is clipped.
+    sample_weight : array (n,), optional
+        Multiplies each sample's loss before its gradient is clipped.
+    reduction : {"sum", "mean"}
+        "mean" divides loss and gradient by n, whatever the weights.
+
+    Returns
+    -------
+    loss : float
+        In nats, not clipped.
+    dW, db : lists of ndarrays like `weights` and `biases`
+    norms : ndarray (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `backprop`; `max_norm` is not above 0; a norm is infinite or NaN.
+    """
+    max_norm = _arguments.limit("max_norm", max_norm)
+    _arguments.choice("reduction", reduction, ("sum", "mean"))
+    p = problem(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
+                sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
+                label_smoothing=label_smoothing)
+    n, dtype = p.X.shape[0], p.X.dtype
+    _arguments.at_least_one_sample(n, reduction)
+    value, inputs, each = deltas(*p)
+    exact = norms_of(inputs, each)
+    norms = exact.astype(dtype)
+    if not np.isfinite(norms).all():
+        _arguments.refuse_norm(norms)
+    over = (exact > max_norm)[:, None]
+    divisor = n if reduction == "mean" else 1
+    size = np.where(over, exact[:, None], 1)  # |δ| ≤ ‖g‖: the quotient comes first
+    clipped = [np.where(over, delta / size * max_norm, delta).astype(dtype) for delta in each]
+    dW = [h.T @ delta / divisor for h, delta in zip(inputs, clipped, strict=True)]
+    db = [delta.sum(axis=0) / divisor for delta in clipped]
+    return float(value / divisor), *([g.astype(dtype) for g in part] for part in (dW, db)), norms
+
+
+@_arguments.public
+def per_sample_grads(weights, biases, X, y, *, activation="sigmoid", loss="bce",
+                     sample_weight=None, out=None, pos_weight=None, class_weight=None,
+                     label_smoothing=0.0):
+    """The gradient of each sample's loss, a row W_1.ravel(), b_1, W_2.ravel(), … for each.
+
+    Parameters
+    ----------
+    weights, biases, X, y, activation, loss, pos_weight, class_weight, label_smoothing
+        As for `backprop`.
+    sample_weight : array (n,), optional
+        Multiplies each sample's loss.
+    out : ndarray (n, n_params), optional
+        Where to write: C-contiguous, of the dtype of the network.
+
+    Returns
+    -------
+    ndarray (n, n_params)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `backprop`; `out` does not fit.
+    """
+    given = {"X": X, "y": y, "sample_weight": sample_weight}
+    p = problem(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
+                sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
+                label_smoothing=label_smoothing)
+    n, n_params = len(p.X), sum(W.size + b.size for W, b in zip(p.weights, p.biases, strict=True))
+    out = _arguments.output("out", out, (n, n_params), p.X.dtype, given)
+    _, inputs, each = deltas(*p)
+    columns = [part for h, delta in zip(inputs, each, strict=True)
+               for part in ((h[:, :, None] * delta[:, None, :]).reshape(n, -1), delta)]
+    out[...] = np.concatenate(columns, axis=1)
+    return out
