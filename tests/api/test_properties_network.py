@@ -45,7 +45,8 @@ import fastbp
 from fastbp import MLP, SGD, Adam
 
 ROWS = SIZES | st.sampled_from([257, 600])  # one block of rows, and more
-GRADIENTS = ["loss_value", "backprop", "error_bound", "value_and_grad", "objective"]
+OF_SAMPLES = ["per_sample_grad_norms", "per_sample_grads"]
+GRADIENTS = ["loss_value", "backprop", "error_bound", "value_and_grad", "objective", *OF_SAMPLES]
 
 
 # ---- the constructor
@@ -189,8 +190,9 @@ def test_any_rows(method, data):
 @given(st.data())
 def test_any_batch(method, data):
     net = data.draw(networks())
-    twin, arguments = copy_of(net), data.draw(batches(net))
-    if method != "loss_value":
+    twin = copy_of(net)
+    arguments = data.draw(batches(net, False if method in OF_SAMPLES else None))
+    if method not in ("loss_value", *OF_SAMPLES):
         arguments["l2"] = data.draw(penalties())
     params = data.draw(arrays("params", [(net.n_params,)]))
     later = () if method != "objective" else params.faults
