@@ -8,21 +8,21 @@ from fastbp._engine.team cimport Flag, Meeting
 cdef enum:
     KEPT_PLANS = 4          # of a workspace
 
-ctypedef enum:              # the key of a plan is the sum of what it is for, one of the first nine,
-    OUTPUTS = 1
-    LOSS = 2
-    GRADIENT = 4
-    WAY_BACK = 8
-    CERTIFICATE = 16
-    UPDATE = 32
-    NORMS = 2048
-    CLIPPED = 4096
-    EACH_GRADIENT = 8192
-    DIVIDED = 64            # and of what the pass does besides
-    PENALISED = 128
-    IN_ORDER = 256
-    TO_INPUT = 512
-    TO_WEIGHTS = 1024
+ctypedef enum:              # the key of a plan is the sum of what it is for, one of these,
+    OUTPUTS = 1 << 0
+    LOSS = 1 << 1
+    GRADIENT = 1 << 2
+    WAY_BACK = 1 << 3
+    CERTIFICATE = 1 << 4
+    UPDATE = 1 << 5
+    NORMS = 1 << 6
+    CLIPPED = 1 << 7
+    EACH_GRADIENT = 1 << 8
+    DIVIDED = 1 << 16       # and of what the pass does besides
+    PENALISED = 1 << 17
+    IN_ORDER = 1 << 18
+    TO_INPUT = 1 << 19
+    TO_WEIGHTS = 1 << 20
 
 
 cdef class Architecture:

@@ -46,7 +46,7 @@ cdef double clipped_gradient(Workspace ws, const Batch* batch, char* norms, doub
                              Py_ssize_t n, double divisor, int asked) except? -1:
     cdef Pass run
     ws.prepare(&run, CLIPPED + (DIVIDED if divisor != 1 else 0), add_clipped_pass, n, n,
-             threads_for(ws.shape, n, 3, asked))
+               threads_for(ws.shape, n, 3, asked))
     run.batch, run.divisor = batch[0], divisor
     with_squares(&run, norms, max_norm)
     return run.loss

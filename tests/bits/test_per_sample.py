@@ -1,16 +1,17 @@
 """Promise: the norm and the gradient of a sample have the same bits in any batch, at any place, for
 any number of threads and on every variant with FMA; a clipped sum for any number of threads.
 
-A row of `per_sample_grads` has those of `backprop` on that sample alone. The recorded digests of
-these calls are with the others, in test_l3_instruction_sets.py.
+A row of `per_sample_grads` has those of `backprop` on that sample alone.
 """
 
 import numpy as np
 import pytest
 from all_pairs import all_pairs
 from bits import EVERY_KIND, name_of, network_of, same_bits, sample_weights, samples
+from record import FMA_ISAS, needs_fma
 
 from fastbp import MLP
+from fastbp._kernels import dispatch
 
 THREADS = (2, 3, 5, 16)
 NETWORKS = [  # sizes, batch: no, one and few rows, whose products are shared by columns; blocks
@@ -89,3 +90,22 @@ def test_norms_of_rescued_rows_in_any_place(isa):
     for i in range(50):
         assert same_bits(net.per_sample_grad_norms(X[i:i + 1], y[i:i + 1]), norms[i:i + 1])
     assert same_bits(net.per_sample_grad_norms(X[3:], y[3:]), norms[3:])
+
+
+def on_every_kind(dtype):
+    """Norms, gradients and clipped sums of every kind, and of a network that leaves the range."""
+    for kind in EVERY_KIND:
+        net, X, y = network_of(*kind, (17, 33, 16, 5), 300, dtype)
+        w = sample_weights(np.random.PCG64(300), 300, dtype)
+        yield name_of(kind), results(net, X, y, w)
+    net, X, y = network_of("identity", "squared_error", {}, (17, 33, 5), 300, dtype)
+    for scale in (-100, 60) if dtype == "float32" else (-800, 800):
+        yield scale, (net.per_sample_grad_norms(np.ldexp(X, scale), np.ldexp(y, scale)),)
+
+
+@needs_fma
+def test_instruction_sets(isa, dtype):
+    found = list(on_every_kind(dtype))
+    dispatch.set_isa(FMA_ISAS[-1])
+    for (name, a), (_, b) in zip(found, on_every_kind(dtype), strict=True):
+        assert all(map(same_bits, a, b)), name

@@ -14,7 +14,6 @@ import sys
 import numpy as np
 import pytest
 from bits import (
-    EVERY_KIND,
     KINDS,
     NETWORKS,
     digest,
@@ -66,23 +65,6 @@ def digests_of_kind(kind, dtype):
             "bound": digest(net.error_bound(X, y, **options))}
 
 
-def per_sample_digests(dtype):
-    """Norms, gradients and clipped sums of every kind, and of a float64 network without room."""
-    out = {}
-    for kind in EVERY_KIND:
-        net, X, y = network_of(*kind, (17, 33, 16, 5), 300, dtype)
-        w = sample_weights(np.random.PCG64(300), 300, dtype)
-        norms = net.per_sample_grad_norms(X, y, sample_weight=w)
-        grads = net.per_sample_grads(X[:20], y[:20])
-        loss, _ = net.clipped_backprop(X, y, 0.5, sample_weight=w, reduction="mean")
-        out[name_of(kind)] = digest(norms, grads, loss, net.grad)
-    net, X, y = network_of("identity", "squared_error", {}, (17, 33, 5), 300, dtype)
-    for scale in (-100, 60) if dtype == "float32" else (-800, 800):
-        rows = np.ldexp(X, scale), np.ldexp(y, scale)
-        out[f"scale 2^{scale}"] = digest(net.per_sample_grad_norms(*rows))
-    return out
-
-
 def training_digests(dtype, n_threads=None):
     """Ten epochs of Adam, and of its other form and SGD with everything on."""
     out = {}
@@ -108,7 +90,6 @@ def all_digests():
     for dtype in ("float32", "float64"):
         for kind in KINDS:
             found[f"{name_of(kind)} {dtype}"] = digests_of_kind(kind, dtype)
-        found[f"per sample {dtype}"] = per_sample_digests(dtype)
     return found
 
 
