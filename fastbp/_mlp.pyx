@@ -21,13 +21,13 @@ from fastbp._engine.team cimport release
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._network cimport Objective
 from fastbp._optim cimport Optimizer
-from fastbp._per_sample cimport PerSample
 from fastbp._problem cimport Problem
+from fastbp._second_order cimport SecondOrder
 
 cnp.import_array()
 
 
-cdef class MLP(PerSample):
+cdef class MLP(SecondOrder):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
     A multilayer perceptron: hidden layers, and outputs that suit the loss (E1, E2).

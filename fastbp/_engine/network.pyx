@@ -142,7 +142,8 @@ cdef class Workspace:
             part = aligned(rows * s.sizes[l + 1] * s.itemsize)
             if memory != NULL:
                 a.h, a.h_stride = memory + at, s.sizes[l + 1] * s.itemsize
-                a.dh = NULL if s.activations[l] == IDENTITY else memory + at + part
+                a.spare = memory + at + part
+                a.dh = NULL if s.activations[l] == IDENTITY else a.spare
                 a.delta = memory + at + 2 * part
             at += 2 * part + aligned(block * s.sizes[l + 1] * s.itemsize)
         return at if self.backward else at + 2 * aligned(block * widest * s.itemsize)

@@ -42,6 +42,7 @@ ctypedef struct Layer:      # the arrays of one layer
     char* h                 # workspace (rows, fan_out)
     Py_ssize_t h_stride     # bytes between two rows of h
     char* dh                # workspace (rows, fan_out): act'(z), or NULL
+    char* spare             # workspace: the same, or its room where dh is NULL
     char* delta             # workspace (block, fan_out)
 
 ctypedef struct Batch:      # the samples of a pass

@@ -1,6 +1,6 @@
 # The delta recursion over the layers of a network, as steps of a plan.
 
-from fastbp._engine.plan cimport Plan
+from fastbp._engine.plan cimport Frame, Plan, Step
 
 # E1 from the first layer to the last
 cdef int add_forward(Plan* plan) except -1
@@ -8,3 +8,7 @@ cdef int add_forward(Plan* plan) except -1
 cdef int add_descent(Plan* plan, bint input_grad) except -1
 # E6 of every layer, whose lines the parts share
 cdef int add_weight_gradients(Plan* plan) except -1
+
+# Steps of one layer: E1, and E5 from delta of the layer to that of the layer below
+cdef void forward(const Step* step, Frame* f) noexcept nogil
+cdef void descend(const Step* step, Frame* f) noexcept nogil

@@ -106,6 +106,19 @@ ctypedef struct KernelTable:
     # returns the floating-point operations done
     double (*fma_peak)(double* sink, Py_ssize_t rounds) noexcept nogil
 
+    # The derivative along a direction V, v of the parameters: x_dot beside x (tangent.pxi)
+    # h_dot, bend <- act'(z) z_dot, act''(z) / act'(z) z_dot, where h_dot holds h_prev V + v and
+    #    bend h_dot_prev W, if it is not the first layer; dh may be NULL
+    void (*activate_tangent)(void* h_dot, void* bend, const void* h, const void* dh,
+                             Activation activation, bint first, Py_ssize_t size) noexcept nogil
+    # out <- out + a b; b may be NULL, for 1
+    void (*add_product)(void* out, const void* a, const void* b, Py_ssize_t size) noexcept nogil
+    # delta_dot (n, n_outputs) <- weight (d^2 loss / dz^2) z_dot of a loss whose outputs are
+    #    `output`; of a softmax, it holds h_L before. sample_weight may be NULL
+    void (*curve)(void* delta_dot, const void* z_dot, const void* z, const void* y,
+                  const void* sample_weight, const Target* target, Activation output, Py_ssize_t n,
+                  Py_ssize_t n_outputs) noexcept nogil
+
     # The running error bound: e_x beside x (bound.pxi)
     # `lost` counts least normal numbers. out <- scale (gamma |x| + e) + lost; e may be NULL
     void (*spread)(void* out, const void* x, const void* e, double gamma, double scale,

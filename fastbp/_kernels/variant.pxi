@@ -11,6 +11,7 @@ include "softmax.pxi"
 include "update.pxi"
 include "bound.pxi"
 include "norms.pxi"
+include "tangent.pxi"
 
 cdef KernelTable TABLE
 
@@ -37,6 +38,9 @@ TABLE.divide = divide
 TABLE.sgd = sgd
 TABLE.adam = adam
 TABLE.fma_peak = fma_peak
+TABLE.activate_tangent = activate_tangent
+TABLE.add_product = add_product
+TABLE.curve = curve
 TABLE.spread = spread
 TABLE.spread_delta = spread_delta
 TABLE.activate_within = activate_within

@@ -1,0 +1,108 @@
+# The derivative of E1 to E5 along a direction of the parameters; x_dot is that of x.
+#
+# With the direction V_l, v_l of W_l, b_l:
+#   z_dot_l     = h_{l-1} V_l + v_l + h_dot_{l-1} W_l,   h_dot_l = act'(z_l) z_dot_l
+#   delta_dot_L = (d^2 loss / dz^2) z_dot_L
+#   delta_dot_l = (delta_dot_{l+1} W_{l+1}^T + delta_{l+1} V_{l+1}^T) act'(z_l)
+#                 + delta_l bend_l,   bend_l = act''(z_l) / act'(z_l) z_dot_l
+# act'' / act' is 1 - 2 h of sigma, and -2 h of tanh; relu and the identity have none.
+
+cdef inline void bend_units(real* h_dot, real* bend, const real* h, const real* dh,
+                            Activation activation, bint first, Py_ssize_t size) noexcept nogil:
+    """h_dot holds h V + v, bend h_dot W of the layer below; quicker where `first` is a literal."""
+    cdef Py_ssize_t i, block, lanes
+    cdef vec z_dot, two = splat(2), one = splat(1)
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        z_dot = load_lanes(h_dot + i, lanes)
+        if not first:
+            z_dot = z_dot + load_lanes(bend + i, lanes)
+        if activation == SIGMOID:
+            store_lanes(bend + i, fma(-two, load_lanes(h + i, lanes), one) * z_dot, lanes)
+        elif activation == TANH:
+            store_lanes(bend + i, -two * load_lanes(h + i, lanes) * z_dot, lanes)
+        if dh != NULL:
+            z_dot = z_dot * load_lanes(dh + i, lanes)
+        store_lanes(h_dot + i, z_dot, lanes)
+
+
+cdef void activate_tangent(memory h_dot, memory bend, source h, source dh, Activation activation,
+                           bint first, Py_ssize_t size) noexcept nogil:
+    """h_dot and bend of units."""
+    if first:
+        bend_units(<real*> h_dot, <real*> bend, <const real*> h, <const real*> dh, activation, True,
+                   size)
+    else:
+        bend_units(<real*> h_dot, <real*> bend, <const real*> h, <const real*> dh, activation,
+                   False, size)
+
+
+cdef void add_product(memory out, source a, source b, Py_ssize_t size) noexcept nogil:
+    """out += a b; b may be NULL, for 1."""
+    cdef Py_ssize_t i, block, lanes
+    cdef real* o = <real*> out
+    cdef vec x
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        x = load_lanes(<const real*> a + i, lanes)
+        if b == NULL:
+            store_lanes(o + i, load_lanes(o + i, lanes) + x, lanes)
+        else:
+            store_lanes(o + i, fma(x, load_lanes(<const real*> b + i, lanes),
+                                   load_lanes(o + i, lanes)), lanes)
+
+
+cdef inline vec second_derivative(vec z, vec t, vec p, Activation output) noexcept nogil:
+    """d^2 loss / dz^2 of an output that stands alone: positives count p times."""
+    cdef vec q
+    if output == SIGMOID:
+        q = logistic(z).q
+        return fma(p, t, splat(1) - t) * (q * (splat(1) - q))
+    if output == EXPONENTIAL:
+        return exponential_of(z)
+    return splat(1)
+
+
+cdef void curve(memory delta_dot, source z_dot, source z, source y, source sample_weight,
+                const Target* target, Activation output, Py_ssize_t n,
+                Py_ssize_t n_outputs) noexcept nogil:
+    """delta_dot_L = weight (d^2 loss / dz^2) z_dot; of a softmax, delta_dot holds h_L."""
+    cdef Py_ssize_t size = n * n_outputs, i, block, lanes
+    cdef vec x, t, p = splat(1), scale = splat(<real> target.scale)
+    cdef vec shift = splat(<real> target.shift)
+    if output == SOFTMAX:
+        curve_softmax(<real*> delta_dot, <const real*> z_dot, <const real*> sample_weight, n,
+                      n_outputs)
+        return
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        t = splat(0)
+        if output == SIGMOID:
+            t = fma(scale, load_lanes(<const real*> y + i, lanes), shift)
+            if target.pos_weight != NULL:
+                p = of_columns(<const real*> target.pos_weight, i, lanes, n_outputs)
+        x = second_derivative(load_lanes(<const real*> z + i, lanes), t, p, output)
+        x = x * load_lanes(<const real*> z_dot + i, lanes)
+        if sample_weight != NULL:
+            x = counted(x, of_rows(<const real*> sample_weight, i, lanes, n_outputs))
+        store_lanes(<real*> delta_dot + i, x, lanes)
+
+
+cdef void curve_softmax(real* p, const real* z_dot, const real* weight, Py_ssize_t n,
+                        Py_ssize_t n_outputs) noexcept nogil:
+    """w p_j (z_dot_j - sum_k p_k z_dot_k) over p; the sum in float64, ascending (N3)."""
+    cdef Py_ssize_t i, j
+    cdef double mean, w = 1
+    for i in range(n):
+        mean = 0
+        for j in range(n_outputs):
+            mean += <double> p[j] * <double> z_dot[j]
+        if weight != NULL:
+            w = <double> weight[i]
+        for j in range(n_outputs):
+            p[j] = <real> (w * (<double> p[j] * (<double> z_dot[j] - mean)))
+        p += n_outputs
+        z_dot += n_outputs
