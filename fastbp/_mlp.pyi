@@ -5,13 +5,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbp._optim import SGD, Adam
-from fastbp._per_sample import PerSample
+from fastbp._second_order import SecondOrder
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Random: TypeAlias = SupportsIndex | np.random.Generator | np.random.BitGenerator
 _Reduction: TypeAlias = Literal["sum", "mean"]
 
-class MLP(PerSample):
+class MLP(SecondOrder):
     def forward(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def logits(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def loss_value(

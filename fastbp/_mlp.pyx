@@ -202,8 +202,8 @@ cdef class MLP(SecondOrder):
         MemoryError
             When the workspace cannot be had; the network is as it was.
         RuntimeError
-            When another thread is inside `backprop`, `value_and_grad`, `error_bound`,
-            `train_epoch` or a call about each sample of this network.
+            When another thread is inside `backprop`, `value_and_grad`, `error_bound`, `hvp`,
+            `gnvp`, `train_epoch` or a call about each sample of this network.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `grad` holds nothing of use then.
         """

@@ -2,6 +2,7 @@ from fastbp._copies cimport Copied
 from fastbp._engine.certificate cimport Certificate
 from fastbp._engine.network cimport Architecture, Workspace
 from fastbp._engine.plan cimport Shape
+from fastbp._engine.tangent cimport Tangent
 from fastbp._engine.team cimport Flag
 from fastbp._loss cimport Loss
 from fastbp._optim cimport Optimizer
@@ -23,6 +24,7 @@ cdef class Network(Copied):
     cdef Workspace workspace
     cdef Workspace passes               # leased by calls that several threads may make at once
     cdef Certificate certificate        # made by the first `error_bound`
+    cdef Tangent tangent                # made by the first `hvp` or `gnvp`
     cdef Py_ssize_t n_features, n_outputs
     cdef int typenum, asked
     cdef Flag busy
@@ -36,15 +38,18 @@ cdef class Network(Copied):
     # take the network for this call, which ends with `release(&self.busy)`, or refuse
     cdef int _enter(self) except -1
 
-    # These three are for a caller that has entered:
-    # the loss, and its gradient at `params` into `grad`
+    # These two are for a caller that has entered:
     # the bound of the gradient's error
     cdef int _bound(self, Problem p, char* out) except -1
     # every mini-batch of `size` samples and its update; the mean of the losses
     cdef double _epoch(self, Problem p, order, Optimizer optimizer, Py_ssize_t size,
                        batch_losses) except? -1
-    # This one enters: (loss, gradient) at an array of parameters, which it checks
+    # These enter:
+    # (loss, gradient) at an array of parameters, which it checks
     cdef object _value_and_grad(self, params, Problem p)
+    # the Hessian at `params`, or its Gauss-Newton part, times v, into `out`; all three are flat and
+    # as the kernels take them
+    cdef int _product(self, params, Problem p, v, out, bint gauss_newton) except -1
 
 
 cdef class Objective(Copied):

@@ -155,13 +155,16 @@ cdef class Network(Copied):
         """Bytes of activations, derivatives, deltas and packed panels held for `backprop`.
 
         Grows to what 256 rows for each thread need and stays there, however long the batch;
-        `error_bound` needs as much again, and |params|. `forward`, `logits` and `loss_value` borrow
+        `error_bound` needs as much again, and |params|; so do `hvp` and `gnvp`, without |params|.
+        `forward`, `logits` and `loss_value` borrow
         two layers of 256 rows for each thread from the process, which keeps up to 8 MiB of them for
         each of at most 8 calls at once.
         """
         cdef Py_ssize_t nbytes = 0 if self.workspace is None else self.workspace.nbytes
         if self.certificate is not None:
             nbytes += self.certificate.nbytes + self.certificate.errors.nbytes
+        if self.tangent is not None:
+            nbytes += self.tangent.dots.nbytes
         return nbytes
 
     # ---- checked arguments
@@ -198,6 +201,18 @@ cdef class Network(Copied):
         finally:
             release(&self.busy)
         return loss, grad if native else _arguments.converted(grad, params.dtype)
+
+    cdef int _product(self, params, Problem p, v, out, bint gauss_newton) except -1:
+        self._enter()
+        try:
+            if self.tangent is None:
+                self.tangent = Tangent(self.architecture)
+            bind_flat(self.workspace, data(params), NULL)
+            self.tangent.write(self.workspace, data(v), data(out), &p.batch, self.measure.output,
+                               p.n, gauss_newton, p.divisor, p.l2, self.asked)
+        finally:
+            release(&self.busy)
+        return 0
 
     cdef int _bound(self, Problem p, char* out) except -1:
         if self.certificate is None:

@@ -1,10 +1,8 @@
-from fastbp._engine.tangent cimport Tangent
 from fastbp._per_sample cimport PerSample
 
 
 cdef class SecondOrder(PerSample):
     """The products of an `MLP` with its Hessian; only `MLP` is made."""
-    cdef Tangent tangent                # made by the first product
 
-    # the product at `params`, flat and of the network's dtype
-    cdef object _product(self, params, v, p, out, bint gauss_newton)
+    # the arguments of `hvp` and `gnvp`, checked, and the product
+    cdef object _along(self, X, y, v, sample_weight, reduction, l2, out, bint gauss_newton)

@@ -1,42 +1,37 @@
-"""Products of a network's Hessian, and of its Gauss-Newton part, with a vector."""
-
-import numpy as np
+"""Products of a network's Hessian, and of its Gauss-Newton part, with a vector (E8, E9)."""
 
 from fastbp import _arguments
 from fastbp._calls import explain
 
-from fastbp._engine.arrays cimport data
-from fastbp._engine.network cimport bind_flat
-from fastbp._engine.team cimport release
+cimport numpy as cnp
+
+from fastbp._engine.arrays cimport new_vector, shaped, writable
 from fastbp._problem cimport Problem
+
+cnp.import_array()
 
 
 cdef class SecondOrder(PerSample):
 
-    cdef object _product(self, params, v, p, out, bint gauss_newton):
-        cdef Problem problem = p
-        v = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
+    cdef object _along(self, X, y, v, sample_weight, reduction, l2, out, bint gauss_newton):
+        cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
+        given = v
+        if not shaped(v, self.typenum, 1, 0, self.n_params):
+            v = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
         if out is None:
-            out = np.empty(self.n_params, self.dtype)
-        else:
+            out = new_vector(self.n_params, self.typenum)
+        elif not (shaped(out, self.typenum, 1, 0, self.n_params) and X is p.X and y is p.y
+                  and sample_weight is p.sample_weight and v is given
+                  and writable(out, X, y, sample_weight)
+                  and writable(out, v, self.params_array, self.grad_array)):
             _arguments.output("out", out, (self.n_params,), self.dtype,
-                              {"v": v, "X": problem.X, "y": problem.y,
-                               "sample_weight": problem.sample_weight, "net.params": params,
-                               "net.grad": self.grad_array})
-        self._enter()
-        try:
-            if self.tangent is None:
-                self.tangent = Tangent(self.architecture)
-            bind_flat(self.workspace, data(params), NULL)
-            self.tangent.write(self.workspace, data(v), data(out), &problem.batch,
-                               self.measure.output, problem.n, gauss_newton, problem.divisor,
-                               problem.l2, self.asked)
-        finally:
-            release(&self.busy)
+                              {"X": X, "y": y, "sample_weight": sample_weight, "v": given,
+                               "net.params": self.params_array, "net.grad": self.grad_array})
+        self._product(self.params_array, p, v, out, gauss_newton)
         return out
 
     def hvp(self, X, y, v, *, sample_weight=None, reduction="sum", l2=0.0, out=None):
-        """The Hessian of the loss by the parameters, times v (Pearlmutter's R-operator).
+        """E8: the Hessian of the loss by the parameters, times v (Pearlmutter's R-operator).
 
         Exact, as `backprop` is: the derivative of E1 to E6 along v. relu has no curvature, at 0
         either. It leaves `grad` alone.
@@ -60,13 +55,13 @@ cdef class SecondOrder(PerSample):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `ValueError` for v of another length.
         """
-        return self._product(self.params_array, v,
-                             self._problem(X, y, sample_weight, reduction, l2), out, False)
+        return self._along(X, y, v, sample_weight, reduction, l2, out, False)
 
     def gnvp(self, X, y, v, *, sample_weight=None, reduction="sum", l2=0.0, out=None):
-        """The Gauss-Newton matrix J^T H J times v: H is the loss's Hessian by z_L, J that of z_L.
+        """E9: the Gauss-Newton matrix J^T H J times v.
 
-        It is never indefinite, and equal to the Hessian for a network of one layer.
+        J is the Jacobian of z_L by the parameters, H the Hessian of the loss by z_L. The matrix is
+        never indefinite, and equal to the Hessian for a network of one layer.
 
         Parameters
         ----------
@@ -83,8 +78,7 @@ cdef class SecondOrder(PerSample):
         ValueError, TypeError, MemoryError, RuntimeError
             As `hvp`.
         """
-        return self._product(self.params_array, v,
-                             self._problem(X, y, sample_weight, reduction, l2), out, True)
+        return self._along(X, y, v, sample_weight, reduction, l2, out, True)
 
 
 explain(SecondOrder)

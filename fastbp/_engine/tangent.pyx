@@ -1,4 +1,4 @@
-"""Second-order products: the derivative of a gradient along a direction (Pearlmutter), and J^T H J v.
+"""Second-order products: the derivative of a gradient along a direction (E8), and J^T H J v (E9).
 
 The direction is V_l, v_l beside W_l, b_l; x_dot is the derivative of x along it.
 
@@ -43,7 +43,8 @@ cdef class Tangent:
         self.dots.reserve(run.plan.rows, run.plan.threads)
         bind_flat(self.dots, direction, product)
         for l in range(self.shape.n_layers):            # where the steps of E6 write
-            values.layers[l].dW, values.layers[l].db = self.dots.layers[l].dW, self.dots.layers[l].db
+            values.layers[l].dW = self.dots.layers[l].dW
+            values.layers[l].db = self.dots.layers[l].db
         run.batch, run.divisor, run.l2 = batch[0], divisor, l2
         run.output_activation, run.more = output, self.dots.layers
         return carry_out(&run)

@@ -1,4 +1,4 @@
-# The derivative of E1 to E5 along a direction of the parameters; x_dot is that of x.
+# The derivative of E1 to E5 along a direction of the parameters (E8, E9); x_dot is that of x.
 #
 # With the direction V_l, v_l of W_l, b_l:
 #   z_dot_l     = h_{l-1} V_l + v_l + h_dot_{l-1} W_l,   h_dot_l = act'(z_l) z_dot_l
@@ -29,7 +29,7 @@ cdef inline void bend_units(real* h_dot, real* bend, const real* h, const real* 
 
 cdef void activate_tangent(memory h_dot, memory bend, source h, source dh, Activation activation,
                            bint first, Py_ssize_t size) noexcept nogil:
-    """h_dot and bend of units."""
+    """h_dot and bend of units (E8, E9)."""
     if first:
         bend_units(<real*> h_dot, <real*> bend, <const real*> h, <const real*> dh, activation, True,
                    size)
@@ -68,7 +68,7 @@ cdef inline vec second_derivative(vec z, vec t, vec p, Activation output) noexce
 cdef void curve(memory delta_dot, source z_dot, source z, source y, source sample_weight,
                 const Target* target, Activation output, Py_ssize_t n,
                 Py_ssize_t n_outputs) noexcept nogil:
-    """delta_dot_L = weight (d^2 loss / dz^2) z_dot; of a softmax, delta_dot holds h_L."""
+    """E8, E9: delta_dot_L = weight (d^2 loss / dz^2) z_dot; of a softmax, delta_dot holds h_L."""
     cdef Py_ssize_t size = n * n_outputs, i, block, lanes
     cdef vec x, t, p = splat(1), scale = splat(<real> target.scale)
     cdef vec shift = splat(<real> target.shift)
@@ -93,16 +93,23 @@ cdef void curve(memory delta_dot, source z_dot, source z, source y, source sampl
 
 cdef void curve_softmax(real* p, const real* z_dot, const real* weight, Py_ssize_t n,
                         Py_ssize_t n_outputs) noexcept nogil:
-    """w p_j (z_dot_j - sum_k p_k z_dot_k) over p; the sum in float64, ascending (N3)."""
-    cdef Py_ssize_t i, j
+    """w p_j (a_j - sum_k p_k a_k) over p, in float64, ascending (N3).
+
+    a_j = z_dot_j - z_dot of the largest p, which may have rounded to 1: its own a is 0, so that the
+    sum is over what is left to the others.
+    """
+    cdef Py_ssize_t i, j, top
     cdef double mean, w = 1
     for i in range(n):
-        mean = 0
+        top, mean = 0, 0
+        for j in range(1, n_outputs):
+            if p[j] > p[top]:
+                top = j
         for j in range(n_outputs):
-            mean += <double> p[j] * <double> z_dot[j]
+            mean += <double> p[j] * (<double> z_dot[j] - <double> z_dot[top])
         if weight != NULL:
             w = <double> weight[i]
         for j in range(n_outputs):
-            p[j] = <real> (w * (<double> p[j] * (<double> z_dot[j] - mean)))
+            p[j] = <real> (w * (<double> p[j] * ((<double> z_dot[j] - <double> z_dot[top]) - mean)))
         p += n_outputs
         z_dot += n_outputs

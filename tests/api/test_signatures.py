@@ -34,6 +34,8 @@ SIGNATURES = {
     "MLP.per_sample_grad_norms": "(self, X, y, *, sample_weight=None, out=None)",
     "MLP.clipped_backprop": "(self, X, y, max_norm, *, sample_weight=None, reduction='sum')",
     "MLP.per_sample_grads": "(self, X, y, *, sample_weight=None, out=None)",
+    "MLP.hvp": "(self, X, y, v, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
+    "MLP.gnvp": "(self, X, y, v, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
     "MLP.value_and_grad": f"(self, params, {LOSS}, l2=0.0)",
     "MLP.objective": f"(self, {LOSS}, l2=0.0)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "

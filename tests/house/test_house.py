@@ -98,7 +98,8 @@ def imports(path):
 # What each part of the house may import of fastbp, by prefixes of names; "" is the public API.
 # A compiled face may import what is below it:
 BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
-         "_problem", "_arrays", "_optim", "_layers", "_logit_losses", "_network", "_per_sample")
+         "_problem", "_arrays", "_optim", "_layers", "_logit_losses", "_network", "_per_sample",
+         "_second_order")
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
