@@ -1,9 +1,9 @@
-from collections.abc import Callable
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbp._network import Objective
 from fastbp._optim import SGD, Adam
 from fastbp._second_order import SecondOrder
 
@@ -59,7 +59,7 @@ class MLP(SecondOrder):
         sample_weight: ArrayLike | None = None,
         reduction: _Reduction = "sum",
         l2: float = 0.0,
-    ) -> Callable[[ArrayLike], tuple[float, _Floats]]: ...
+    ) -> Objective: ...
     def train_epoch(
         self,
         X: ArrayLike,

@@ -292,7 +292,8 @@ cdef class MLP(SecondOrder):
         Returns
         -------
         callable
-            f(params) -> (float, ndarray), for ``minimize(f, net.params, jac=True)``.
+            f(params) -> (float, ndarray), for ``minimize(f, net.params, jac=True)``; and
+            f.hessp(params, v), the Hessian times v, for its ``hessp=f.hessp``.
 
         Raises
         ------

@@ -50,6 +50,8 @@ cdef class Network(Copied):
     # the Hessian at `params`, or its Gauss-Newton part, times v, into `out`; all three are flat and
     # as the kernels take them
     cdef int _product(self, params, Problem p, v, out, bint gauss_newton) except -1
+    # the Hessian at an array of parameters times v, both of which it checks
+    cdef object _hessian_at(self, params, Problem p, v)
 
 
 cdef class Objective(Copied):

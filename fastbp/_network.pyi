@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -8,6 +8,10 @@ from fastbp._arguments import ActivationName, HiddenActivations, LossName
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Random: TypeAlias = SupportsIndex | np.random.Generator | np.random.BitGenerator
+
+class Objective:
+    __call__: Callable[[ArrayLike], tuple[float, _Floats]]
+    def hessp(self, params: ArrayLike, v: ArrayLike) -> _Floats: ...
 
 class Network:
     def __init__(

@@ -14,7 +14,7 @@ from fastbp._copies import OWN
 
 cimport numpy as cnp
 
-from fastbp._engine.arrays cimport data, shaped
+from fastbp._engine.arrays cimport data, new_vector, shaped
 from fastbp._engine.epoch cimport BatchLoss, prepare_epoch, run_epoch
 from fastbp._engine.gradient cimport loss_and_gradient
 from fastbp._engine.memory cimport Memory, put_back
@@ -214,6 +214,13 @@ cdef class Network(Copied):
             release(&self.busy)
         return 0
 
+    cdef object _hessian_at(self, params, Problem p, v):
+        params = _arguments.real_array("params", params, shape=(self.n_params,))
+        v = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
+        out = new_vector(self.n_params, self.typenum)
+        self._product(_arguments.converted(params, self.dtype), p, v, out, False)
+        return _arguments.converted(out, params.dtype)
+
     cdef int _bound(self, Problem p, char* out) except -1:
         if self.certificate is None:
             self.certificate = Certificate(self.architecture)
@@ -262,6 +269,28 @@ cdef class Objective(Copied):
         self._check_made()
         self.net._check_made()
         return self.net._value_and_grad(params, read_again(self.problem, self.net.measure))
+
+    def hessp(self, params, v):
+        """The Hessian of the loss at `params` times v: `MLP.hvp` for SciPy.
+
+        Parameters
+        ----------
+        params, v : (n_params,) arrays
+            Converted to the network's dtype.
+
+        Returns
+        -------
+        (n_params,) ndarray
+            A new array in the dtype of `params`.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError
+            As `MLP.hvp`.
+        """
+        self._check_made()
+        self.net._check_made()
+        return self.net._hessian_at(params, read_again(self.problem, self.net.measure), v)
 
     cdef int _check_made(self) except -1:
         if self.net is None:
