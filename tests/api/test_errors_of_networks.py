@@ -59,17 +59,19 @@ def test_parameters_that_do_not_fit(sizes):
 
 SIZES, N = (3, 4, 1), 5
 GOOD = {"X": half(N, 3), "y": half(N), "sample_weight": None, "reduction": "sum", "l2": 0.0,
-        "params": half(21), "batch_size": 2, "shuffle": True, "order": None, "rng": 0}
+        "params": half(21), "v": half(21), "batch_size": 2, "shuffle": True, "order": None,
+        "rng": 0}
 LOSS = ["X", "y", "sample_weight", "reduction"]
 METHODS = {
     "forward": ["X"], "logits": ["X"], "loss_value": LOSS, "backprop": [*LOSS, "l2"],
     "value_and_grad": ["params", *LOSS, "l2"], "objective": [*LOSS, "l2"],
+    "hvp": ["X", "y", "v", *LOSS[2:], "l2"], "gnvp": ["X", "y", "v", *LOSS[2:], "l2"],
     "train_epoch": ["X", "y", "optimizer", "batch_size", "shuffle", "order", "rng",
                     "sample_weight", "l2"],
 }
 BAD = [
     *[(argument, KINDS[kind](GOOD[argument].shape), TypeError, [argument, "dtype"])
-      for argument in ("X", "y", "params") for kind in KINDS],
+      for argument in ("X", "y", "params", "v") for kind in KINDS],
     *[("sample_weight", KINDS[kind]((N,)), TypeError, ["sample_weight", "dtype"])
       for kind in KINDS if kind != "None"],
     *[("X", half(*shape), ValueError, [f"X has shape {shape}", "(n_samples, 3)"])
@@ -86,8 +88,8 @@ BAD = [
     ("reduction", None, ValueError, ["reduction", "'sum'", "'mean'"]),
     *[("l2", bad, ValueError, ["l2", "at least 0"]) for bad in (-1e-9, np.nan, np.inf, 10**400)],
     *[("l2", bad, TypeError, ["l2", "number"]) for bad in ("0", None, True, [0.0])],
-    ("params", half(20), ValueError, ["params", "(20,)", "(21,)"]),
-    ("params", half(21, 1), ValueError, ["params", "(21, 1)", "(21,)"]),
+    *[(name, half(*shape), ValueError, [name, str(shape), "(21,)"])
+      for name in ("params", "v") for shape in ((20,), (21, 1), ())],
     *[("optimizer", bad, TypeError, ["optimizer", "SGD", "Adam"])
       for bad in (None, SGD, "adam", reference.SGD())],
     *[("batch_size", bad, ValueError, ["batch_size", "at least 1"]) for bad in (0, -1, 1.5)],
@@ -164,15 +166,19 @@ def test_out_of_a_network_that_overlaps(method):
     np.testing.assert_array_equal(net.params, before)
 
 
-@pytest.mark.parametrize("read", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize("read", ["X", "y", "sample_weight", "v"])
 def test_outputs_that_overlap_what_is_converted(read):
     """The copy that is computed with lies elsewhere; what came in would be overwritten."""
     net, memory = MLP(SIZES, seed=0), half(40)
     arguments = {name: GOOD[name] for name in ("X", "y")} | {"sample_weight": half(N)}
-    for method, out in (("error_bound", "out"), ("train_epoch", "batch_losses")):
+    for method, out in (("error_bound", "out"), ("hvp", "out"), ("gnvp", "out"),
+                        ("train_epoch", "batch_losses")):
+        if read == "v" and method not in ("hvp", "gnvp"):
+            continue
         shape, dtype = ((net.n_params,), "f4") if out == "out" else ((N, 2), "f8")
-        shared = memory[:arguments[read].size].reshape(arguments[read].shape)
-        given = {**arguments, read: shared, out: memory.view(dtype)[:np.prod(shape)].reshape(shape)}
+        needed = arguments | ({"v": GOOD["v"]} if method in ("hvp", "gnvp") else {})
+        shared = memory[:needed[read].size].reshape(needed[read].shape)
+        given = {**needed, read: shared, out: memory.view(dtype)[:np.prod(shape)].reshape(shape)}
         if out == "batch_losses":
             given |= {"optimizer": SGD(), "batch_size": 1}
         refused(lambda method=method, given=given: getattr(net, method)(**given),

@@ -90,6 +90,8 @@ CASES = {
     ("MLP.backprop", "l2"): (lambda v: gradient(network(), l2=v), 0.3),
     ("MLP.error_bound", "l2"): (lambda v: network().error_bound(X, y, l2=v), 0.3),
     ("MLP.clipped_backprop", "max_norm"): (clipped, 0.3),
+    ("MLP.hvp", "l2"): (lambda v: network().hvp(X, y, np.ones(11), l2=v), 0.3),
+    ("MLP.gnvp", "l2"): (lambda v: network().gnvp(X, y, np.ones(11), l2=v), 0.3),
     ("MLP.value_and_grad", "l2"): (
         lambda v: network().value_and_grad(np.ones(11), X, y, l2=v), 0.3),
     ("MLP.objective", "l2"): (lambda v: network().objective(X, y, l2=v)(np.ones(11)), 0.3),

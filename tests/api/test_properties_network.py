@@ -46,7 +46,9 @@ from fastbp import MLP, SGD, Adam
 
 ROWS = SIZES | st.sampled_from([257, 600])  # one block of rows, and more
 OF_SAMPLES = ["per_sample_grad_norms", "per_sample_grads"]
-GRADIENTS = ["loss_value", "backprop", "error_bound", "value_and_grad", "objective", *OF_SAMPLES]
+PRODUCTS = ["hvp", "gnvp"]
+GRADIENTS = ["loss_value", "backprop", "error_bound", "value_and_grad", "objective", *OF_SAMPLES,
+             *PRODUCTS]
 
 
 # ---- the constructor
@@ -198,6 +200,8 @@ def test_any_batch(method, data):
     later = () if method != "objective" else params.faults
     if method == "value_and_grad":
         arguments["params"] = params
+    if method in PRODUCTS:
+        arguments["v"] = data.draw(arrays("v", [(net.n_params,)]))
     call = Call(arguments, net.dtype)
     before = memory_of(net.params, net.grad, *call.passed.values())
 

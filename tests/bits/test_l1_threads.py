@@ -68,7 +68,8 @@ def test_gradient(isa, dtype, network):
         net = MLP(sizes, dtype=dtype, seed=0, n_threads=threads)
         loss = net.backprop(X, y, sample_weight=w, l2=0.5)
         return (loss, net.grad.copy(), net.forward(X), net.logits(X), net.loss_value(X, y),
-                *net.value_and_grad(net.params, X, y))
+                *net.value_and_grad(net.params, X, y), net.hvp(X, y, net.params[::-1].copy()),
+                net.gnvp(X, y, net.params[::-1].copy(), sample_weight=w, l2=0.5))
 
     expected = results(1)
     for threads in MORE:

@@ -7,6 +7,7 @@ optimisation to them. `generic` has no FMA, is outside L3 and held to everything
 
 import numpy as np
 import pytest
+from bits import EVERY_KIND, everything, name_of, same_bits
 from record import FMA_ISAS, all_digests, needs_fma, recorded
 from ulps import adversarial, stratified
 
@@ -20,6 +21,15 @@ OTHER_FMA_ISAS = [isa for isa in FMA_ISAS if isa != "avx2"]
 @needs_fma
 def test_digests_are_the_recorded_ones(isa):
     assert all_digests() == recorded()
+
+
+@needs_fma
+@pytest.mark.parametrize("kind", EVERY_KIND, ids=name_of)
+def test_every_call_of_a_network(isa, dtype, kind):
+    """Also those that came after the digests were recorded."""
+    found = everything(kind, dtype)
+    dispatch.set_isa(FMA_ISAS[-1])
+    assert all(map(same_bits, found, everything(kind, dtype)))
 
 
 @pytest.mark.skipif("avx2" not in fastbp.available_isas(), reason="one variant with FMA")

@@ -181,6 +181,7 @@ UNMADE = {
     "per_sample_grad_norms": lambda net: net.per_sample_grad_norms([[1]], [1]),
     "per_sample_grads": lambda net: net.per_sample_grads([[1]], [1]),
     "clipped_backprop": lambda net: net.clipped_backprop([[1]], [1], 1.0),
+    "hvp": lambda net: net.hvp([[1]], [1], []), "gnvp": lambda net: net.gnvp([[1]], [1], []),
     "value_and_grad": lambda net: net.value_and_grad([], [[1]], [1]),
     "train_epoch": lambda net: net.train_epoch([[1]], [1], SGD()),
 }

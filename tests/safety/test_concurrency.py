@@ -162,9 +162,9 @@ def test_gradients_from_many_threads_are_right_or_refused():
 
 
 @takes_signals
-@pytest.mark.parametrize("method", ["backprop", "value_and_grad", "objective", "error_bound",
-                                    "per_sample_grad_norms", "per_sample_grads",
-                                    "clipped_backprop", "train_epoch"])
+@pytest.mark.parametrize("method", ["backprop", "value_and_grad", "objective", "hessp",
+                                    "error_bound", "hvp", "gnvp", "per_sample_grad_norms",
+                                    "per_sample_grads", "clipped_backprop", "train_epoch"])
 def test_a_second_gradient_is_refused(method):
     """From first to last step of an epoch; what only reads is not, and disturbs nothing."""
     net, other, optimizer = (*(MLP(WIDE, seed=0) for _ in range(2)), Adam())
@@ -173,10 +173,13 @@ def test_a_second_gradient_is_refused(method):
     call = {"backprop": lambda: net.backprop(X, y),
             "value_and_grad": lambda: net.value_and_grad(other.params, X, y),
             "objective": lambda: objective(other.params),
+            "hessp": lambda: objective.hessp(other.params, other.grad),
             "error_bound": lambda: net.error_bound(X, y),
             "per_sample_grad_norms": lambda: net.per_sample_grad_norms(X, y),
             "per_sample_grads": lambda: net.per_sample_grads(X, y),
             "clipped_backprop": lambda: net.clipped_backprop(X, y, 1.0),
+            "hvp": lambda: net.hvp(X, y, other.params),
+            "gnvp": lambda: net.gnvp(X, y, other.params),
             "train_epoch": lambda: net.train_epoch(X, y, SGD())}[method]
 
     def work():

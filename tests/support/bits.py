@@ -140,6 +140,9 @@ def everything(kind, dtype, n_threads=1, place=np.array):
     net.n_threads = n_threads
     found = [net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.125), net.grad.copy(),
              net.loss_value(X, y), net.logits(X), net.forward(X, out=place(net.forward(X)))]
+    v = place(net.params[::-1].copy())
+    found += [getattr(net, name)(X, y, v, sample_weight=w, reduction="mean", l2=0.125,
+                                 out=place(net.params)) for name in ("hvp", "gnvp")]
     weights, biases = ([place(a) for a in arrays] for arrays in (net.weights, net.biases))
     layers = layers_of(kind, sizes, dtype, n_threads=n_threads)
     found += recursion(layers, weights, biases, X, place)

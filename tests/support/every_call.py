@@ -137,6 +137,11 @@ def networks(a, sizes, y, options):
         return (lambda: net.objective(a.X, y, sample_weight=a.w)(a.params),
                 (net.params, net.grad))
 
+    def curvature():
+        net = network()
+        return (lambda: net.objective(a.X, y, sample_weight=a.w).hessp(a.params, a.grad),
+                (net.params, net.grad))
+
     def epoch(optimizer, **given):
         def prepare(**out):
             net, opt = network(), optimizer()
@@ -163,6 +168,10 @@ def networks(a, sizes, y, options):
                of("per_sample_grads", a.X, y, sample_weight=a.w))
     yield Call(f"{name}: clipped_backprop", {},
                of("clipped_backprop", a.X, y, 0.5, sample_weight=a.w, reduction="mean"))
+    for method, more in (("hvp", {"reduction": "mean", "l2": 0.5}), ("gnvp", {})):
+        yield Call(f"{name}: {method}", {"out": a.params.shape},
+                   of(method, a.X, y, a.grad, sample_weight=a.w, **more))
+    yield Call(f"{name}: hessp", {}, curvature)
     yield Call(f"{name}: value_and_grad", {}, of("value_and_grad", a.params, a.X, y,
                                                  reduction="mean", l2=0.5))
     yield Call(f"{name}: objective", {}, objective)
