@@ -10,7 +10,8 @@
 One sample a row, W is (fan_in, fan_out); numbers and signs are those of docs/derivation.md. Other
 activations change E1 and E4, other losses E2 and h_L: δ_L = h_L − y holds for each with its own
 output. The functions here check their arguments once and hand over to
-`_twin/mathematics.py`; the optimizers are in `_twin/optimizers.py`.
+`_twin/mathematics.py`; the optimizers are in `_twin/optimizers.py`, products of the Hessian (E8,
+E9) in `_twin/second_order.py`.
 
 The h of a saturated unit rounds to 1, which takes 1 − h and h − y with it. So all three come from
 the smaller tail, q = σ(−|z|) = e/(1 + e) with e = e^{−|z|}, which keeps its relative accuracy:
@@ -25,12 +26,13 @@ import numpy as np
 
 from . import _arguments
 from ._twin import mathematics
-from ._twin.checked import problem
 from ._twin.optimizers import SGD, Adam
 from ._twin.per_sample import clipped_backprop, per_sample_grad_norms, per_sample_grads
+from ._twin.problem import checked
+from ._twin.second_order import gnvp, hvp
 
 __all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "clipped_backprop",
-           "delta_step", "forward", "per_sample_grad_norms", "per_sample_grads",
+           "delta_step", "forward", "gnvp", "hvp", "per_sample_grad_norms", "per_sample_grads",
            "poisson_with_logits", "sigmoid", "sigmoid_backward", "softmax_with_logits",
            "squared_error", "weight_grad"]
 
@@ -382,14 +384,9 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
         Shapes do not fit, the loss excludes a target, a weight is negative or not finite, a name
         is unknown, an option does not fit the loss, or "mean" would divide by zero.
     """
-    _arguments.choice("reduction", reduction, ("sum", "mean"))
-    p = problem(weights, biases, X, y, reduction=reduction, activation=activation, loss=loss,
-                sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
-                label_smoothing=label_smoothing)
-    loss, dW, db = mathematics.gradient(*p)
-    if reduction == "mean":
-        total = np.float64(len(p.X) if p.w is None else p.w.sum(dtype=np.float64))
-        loss /= total
-        for g in (*dW, *db):  # in float64, so that a total float32 cannot hold is not rounded first
-            np.divide(g, total, out=g, casting="same_kind")
-    return float(loss), dW, db
+    p = checked(weights, biases, X, y, activation=activation, loss=loss,
+                sample_weight=sample_weight, reduction=reduction, pos_weight=pos_weight,
+                class_weight=class_weight, label_smoothing=label_smoothing)
+    loss, dW, db = mathematics.gradient(*p.given)
+    p.divide([*dW, *db])
+    return float(loss if p.total is None else loss / p.total), dW, db

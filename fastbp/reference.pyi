@@ -70,6 +70,40 @@ def per_sample_grads(
     label_smoothing: float = 0.0,
 ) -> _Floats: ...
 
+def hvp(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    V: Sequence[ArrayLike],
+    v: Sequence[ArrayLike],
+    *,
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[list[_Floats], list[_Floats]]: ...
+
+def gnvp(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    V: Sequence[ArrayLike],
+    v: Sequence[ArrayLike],
+    *,
+    activation: ActivationName = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[list[_Floats], list[_Floats]]: ...
+
 class SGD:
     lr: float
     momentum: float

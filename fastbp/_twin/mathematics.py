@@ -116,19 +116,24 @@ def poisson_loss(z, t):
 LOSSES = {name: globals()[f"{name}_loss"] for name in _arguments.LOSSES}
 
 
-def weighted_loss(options, z, y, w=None):
-    """L, summed in float64 or wider, and δ_L; row i counts w_i times, ``w`` being a column.
-
-    ``options`` is a `_arguments.LossOptions`; y may be the classes of a softmax.
-    """
+def targets(options, z, y):
+    """t, like z, and ``pos_weight`` or None; y may be the classes of a softmax."""
     n_outputs = z.shape[1] if z.ndim == 2 else 1
     if options.loss.is_distribution and y.ndim == 1:
         y = np.eye(n_outputs, dtype=z.real.dtype)[y.astype(np.intp)]
     a, b = options.smoothing(n_outputs)
     t = y if a == 1 else a * y + z.real.dtype.type(b)
-    counts = () if options.pos_weight is None else (
-        _arguments.positive_array("pos_weight", options.pos_weight, t.dtype),)
-    terms, delta = LOSSES[options.name](z, t, *counts)
+    p = options.pos_weight
+    return t, p if p is None else _arguments.positive_array("pos_weight", p, t.dtype)
+
+
+def weighted_loss(options, z, y, w=None):
+    """L, summed in float64 or wider, and δ_L; row i counts w_i times, ``w`` being a column.
+
+    ``options`` is a `_arguments.LossOptions`; y may be the classes of a softmax.
+    """
+    t, p = targets(options, z, y)
+    terms, delta = LOSSES[options.name](z, t) if p is None else LOSSES[options.name](z, t, p)
     terms = terms.astype(np.promote_types(terms.dtype, np.float64), copy=False)
     if w is not None:
         terms, delta = counted(w, terms), counted(w, delta)

@@ -9,8 +9,8 @@ way to a norm that does not.
 import numpy as np
 
 from .. import _arguments
-from .checked import problem
 from .mathematics import deltas
+from .problem import checked
 
 
 def norm(x, least=0):
@@ -55,11 +55,11 @@ def per_sample_grad_norms(weights, biases, X, y, *, activation="sigmoid", loss="
         As `backprop`; `out` does not fit.
     """
     given = {"X": X, "y": y, "sample_weight": sample_weight}
-    p = problem(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
+    p = checked(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
                 sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
                 label_smoothing=label_smoothing)
     out = _arguments.output("out", out, (len(p.X),), p.X.dtype, given)
-    out[...] = norms_of(*deltas(*p)[1:])
+    out[...] = norms_of(*deltas(*p.given)[1:])
     return out
 
 
@@ -94,12 +94,12 @@ def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", l
     """
     max_norm = _arguments.limit("max_norm", max_norm)
     _arguments.choice("reduction", reduction, ("sum", "mean"))
-    p = problem(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
+    p = checked(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
                 sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
                 label_smoothing=label_smoothing)
     n, dtype = p.X.shape[0], p.X.dtype
     _arguments.at_least_one_sample(n, reduction)
-    value, inputs, each = deltas(*p)
+    value, inputs, each = deltas(*p.given)
     exact = norms_of(inputs, each)
     norms = exact.astype(dtype)
     if not np.isfinite(norms).all():
@@ -138,12 +138,12 @@ def per_sample_grads(weights, biases, X, y, *, activation="sigmoid", loss="bce",
         As `backprop`; `out` does not fit.
     """
     given = {"X": X, "y": y, "sample_weight": sample_weight}
-    p = problem(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
+    p = checked(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
                 sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
                 label_smoothing=label_smoothing)
     n, n_params = len(p.X), sum(W.size + b.size for W, b in zip(p.weights, p.biases, strict=True))
     out = _arguments.output("out", out, (n, n_params), p.X.dtype, given)
-    _, inputs, each = deltas(*p)
+    _, inputs, each = deltas(*p.given)
     columns = [part for h, delta in zip(inputs, each, strict=True)
                for part in ((h[:, :, None] * delta[:, None, :]).reshape(n, -1), delta)]
     out[...] = np.concatenate(columns, axis=1)

@@ -19,6 +19,7 @@ from second_order import (
 )
 
 import fastbp
+from fastbp import reference
 
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
 SHAPES = [  # no sample and one, no hidden layer, one unit everywhere, several blocks of rows
@@ -69,6 +70,37 @@ def test_probabilities_as_targets(dtype, loss):
 def test_class_weight_of_one_output(dtype, class_weight):
     net, X, y = network_of("tanh", "bce", {"class_weight": class_weight}, (5, 8, 1), 40, dtype)
     assert_product(net, X, y, direction(net), sample_weight=weights_of(40), reduction="mean")
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND, ids=name_of)
+def test_twins(kind, dtype):
+    """Any order of summation, and NumPy's exp, are within 16 times the bound (`rounding`)."""
+    net, X, y = network_of(*kind, (7, 19, 11, 5), 60, dtype)
+    v, options = direction(net), {"sample_weight": weights_of(60).astype(dtype),
+                                  "reduction": "mean"}
+    for name, gauss_newton in (("hvp", False), ("gnvp", True)):
+        got = joined(*getattr(reference, name)(
+            net.weights, net.biases, X, y, *layers_of(net, v), activation=net.activation,
+            loss=net.loss, **options, **net.loss_options))
+        assert got.dtype == dtype
+        off = got - true_product(net, X, y, v, gauss_newton=gauss_newton, **options)
+        bound = product_bound(net, X, y, v, gauss_newton=gauss_newton, **options)
+        assert np.all(np.abs(off) <= 16 * bound)
+
+
+@pytest.mark.parametrize("twin", [reference.hvp, reference.gnvp])
+def test_twins_refuse_a_direction(twin):
+    W, b, X, y = [np.ones((3, 2))], [np.ones(2)], np.ones((5, 3)), np.ones((5, 2))
+    before = twin(W, b, X, y, W, b)
+    assert [a.shape for part in before for a in part] == [(3, 2), (2,)]
+    for V, v, kind, words in (
+            ([W[0].T], b, ValueError, r"V\[0\] has shape \(2, 3\)"),
+            (W, [np.ones(3)], ValueError, r"v\[0\] has shape \(3,\)"),
+            (W * 2, b, ValueError, "V has 2 arrays; it should have 1"),
+            (W, [], ValueError, "v has 0 arrays"), (3, b, TypeError, "V"),
+            (W, [[1j, 0]], TypeError, r"v\[0\] has dtype complex128")):
+        with pytest.raises(kind, match=words):
+            twin(W, b, X, y, V, v)
 
 
 def test_float64_by_differences_of_gradients():
