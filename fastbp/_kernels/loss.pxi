@@ -75,10 +75,15 @@ cdef inline Terms terms_of(Kind kind, vec z, vec t) noexcept nogil:
     return out
 
 
+cdef inline vec countable(vec x, vec w) noexcept nogil:
+    """x; where w is 0, at most 1 with the sign of x."""
+    cdef vec least = splat(-1)
+    return choose(less(splat(0), w), x, at_least(-at_least(-x, least), least))
+
+
 cdef inline vec counted(vec x, vec w) noexcept nogil:
     """w x, which is 0 where w is 0 and x infinite."""
-    cdef vec least = splat(-1), bounded = at_least(-at_least(-x, least), least)
-    return w * choose(less(splat(0), w), x, bounded)
+    return w * countable(x, w)
 
 
 cdef inline void put_limits(Kind kind, real* losses, const real* z, source y,

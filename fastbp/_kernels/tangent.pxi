@@ -11,19 +11,22 @@ cdef inline void bend_units(real* h_dot, real* bend, const real* h, const real* 
                             Activation activation, bint first, Py_ssize_t size) noexcept nogil:
     """h_dot holds h V + v, bend h_dot W of the layer below; quicker where `first` is a literal."""
     cdef Py_ssize_t i, block, lanes
-    cdef vec z_dot, two = splat(2), one = splat(1)
+    cdef vec z_dot, slope = splat(1), two = splat(2), one = splat(1)
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         z_dot = load_lanes(h_dot + i, lanes)
         if not first:
             z_dot = z_dot + load_lanes(bend + i, lanes)
+        if dh != NULL:
+            slope = load_lanes(dh + i, lanes)       # where it is 0, so is delta
+            z_dot = countable(z_dot, slope)
         if activation == SIGMOID:
             store_lanes(bend + i, fma(-two, load_lanes(h + i, lanes), one) * z_dot, lanes)
         elif activation == TANH:
             store_lanes(bend + i, -two * load_lanes(h + i, lanes) * z_dot, lanes)
         if dh != NULL:
-            z_dot = z_dot * load_lanes(dh + i, lanes)
+            z_dot = z_dot * slope
         store_lanes(h_dot + i, z_dot, lanes)
 
 
@@ -110,6 +113,8 @@ cdef void curve_softmax(real* p, const real* z_dot, const real* weight, Py_ssize
         if weight != NULL:
             w = <double> weight[i]
         for j in range(n_outputs):
-            p[j] = <real> (w * (<double> p[j] * ((<double> z_dot[j] - <double> z_dot[top]) - mean)))
+            # a sample that counts 0 times has 0, also where z_dot is infinite
+            p[j] = <real> (w * (<double> p[j] * (
+                (<double> z_dot[j] - <double> z_dot[top]) - mean if w > 0 else 1)))
         p += n_outputs
         z_dot += n_outputs

@@ -102,8 +102,8 @@ def product(weights, biases, X, y, options, w, activation, V, v, gauss_newton):
     for k, W in enumerate(weights):
         z_dot = inputs[k] @ V[k] + v[k] + dots[k] @ W
         if k < last:
-            dots.append(slopes[k] * z_dot)
-            bends.append(BENDS[names[k]](inputs[k + 1]) * z_dot)
+            dots.append(mathematics.counted(slopes[k], z_dot))
+            bends.append(mathematics.counted(BENDS[names[k]](inputs[k + 1]), z_dot))
     delta_dot = curvature(options, z, z_dot, y, w)
     delta = np.zeros_like(z) if gauss_newton else mathematics.weighted_loss(options, z, y, w)[1]
     dW, db = list(weights), list(biases)
@@ -113,7 +113,7 @@ def product(weights, biases, X, y, options, w, activation, V, v, gauss_newton):
         if k > 0:
             along, delta = delta @ V[k].T, delta @ weights[k].T * slopes[k - 1]
             delta_dot = ((delta_dot @ weights[k].T + along) * slopes[k - 1]
-                         + delta * bends[k - 1])
+                         + mathematics.counted(delta, bends[k - 1]))
     return dW, db
 
 
@@ -124,10 +124,11 @@ def curvature(options, z, z_dot, y, w=None):
     if options.loss.is_distribution:
         top = np.argmax(f, axis=1)[:, None]  # f may have rounded to 1: what is left has the others
         a = z_dot - np.take_along_axis(z_dot, top, axis=1)
-        curved = f * (a - (f * a).sum(axis=1, keepdims=True))
+        rest = a - (f * a).sum(axis=1, keepdims=True)
+        curved = f * (rest if w is None else np.where(w > 0, rest, 1))
     else:  # e^z is its own derivative
         slopes = mathematics.ACTIVATIONS.get(output)
-        curved = (f if slopes is None else slopes(z)[1]) * z_dot
+        curved = mathematics.counted(f if slopes is None else slopes(z)[1], z_dot)
     t, p = mathematics.targets(options, z, y)
     if p is not None:
         curved = ((1 - t) + p * t) * curved

@@ -227,6 +227,46 @@ def test_saturated_networks_are_within_the_bound(isa, dtype):
     assert got.any()
 
 
+# ---- derivatives that overflow
+
+
+def products(net, X, y, v, **options):
+    """Of the network and of its twin."""
+    for name in ("hvp", "gnvp"):
+        yield getattr(net, name)(X, y, v, **options)
+        yield joined(*getattr(reference, name)(
+            net.weights, net.biases, X, y, *layers_of(net, v), activation=net.activation,
+            loss=net.loss, **options))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_a_unit_whose_derivative_is_zero(isa, dtype, activation):
+    """z_dot of it may overflow: the limit is that of every finite one."""
+    net = fastbp.MLP([1, 2, 1], activation=activation, dtype=dtype, seed=0)
+    net.params[:] = -1, -0.5, 0.25, 0.25, 1.5, -2, 0.75
+    v = np.array([4, -4, 1, 1, 0.5, 2, -1], dtype)
+    largest = np.finfo(dtype).max
+    X = np.array([[0.5], [largest], [-0.25]], dtype)
+    expected = products(net, np.minimum(X, 2.0**20), [0, 1, 1], v)
+    for got, finite in zip(products(net, X, [0, 1, 1], v), expected, strict=True):
+        assert np.isfinite(got).all()
+        np.testing.assert_array_equal(got, finite)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared_error"])
+def test_a_sample_that_counts_nothing(isa, dtype, loss):
+    """Its z_dot may overflow, too."""
+    K = LOSSES[loss]
+    net = fastbp.MLP([1, K], loss=loss, dtype=dtype, seed=0)
+    net.params[:] = np.arange(2 * K) / 16 - 0.125
+    X, w = np.array([[0.5], [np.finfo(dtype).max], [-0.25]], dtype), np.array([1, 0, 2], dtype)
+    y = np.ones(3, dtype) if loss == "softmax" else np.ones((3, K), dtype)
+    v = np.full(net.n_params, 4, dtype)
+    expected = products(net, np.minimum(X, 1), y, v, sample_weight=w)
+    for got, finite in zip(products(net, X, y, v, sample_weight=w), expected, strict=True):
+        np.testing.assert_array_equal(got, finite)
+
+
 # ---- batches
 
 
