@@ -88,7 +88,7 @@ cdef void curve(memory delta_dot, source z_dot, source z, source y, source sampl
             if target.pos_weight != NULL:
                 p = of_columns(<const real*> target.pos_weight, i, lanes, n_outputs)
         x = second_derivative(load_lanes(<const real*> z + i, lanes), t, p, output)
-        x = x * load_lanes(<const real*> z_dot + i, lanes)
+        x = counted(load_lanes(<const real*> z_dot + i, lanes), x)
         if sample_weight != NULL:
             x = counted(x, of_rows(<const real*> sample_weight, i, lanes, n_outputs))
         store_lanes(<real*> delta_dot + i, x, lanes)
