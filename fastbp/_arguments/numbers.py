@@ -3,6 +3,7 @@
 import math
 import operator
 import reprlib
+from collections.abc import Mapping
 from numbers import Integral, Real
 
 import numpy as np
@@ -128,10 +129,10 @@ def strings(name, value):
 
 
 def sequence(name, value):
-    """``value`` as a list; neither a generator, of unknown length, nor a set, of unknown order."""
+    """``value`` as a list; no generator, of unknown length, no set, of unknown order, no dict."""
     try:
         len(value)
-        found = None if isinstance(value, (set, frozenset)) else list(value)
+        found = None if isinstance(value, (set, frozenset, Mapping)) else list(value)
     except (TypeError, NotImplementedError):  # the latter from a memoryview of two axes
         found = None
     if found is None:

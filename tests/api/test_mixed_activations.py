@@ -63,6 +63,7 @@ WRONG = [
     (None, ["activation is None", *EACH]),
     ({"tanh", "relu"}, ["activation is {", *EACH]),                 # of no order
     (frozenset(["tanh", "relu"]), ["activation is frozenset(", *EACH]),
+    ({"tanh": 1, "relu": 2}, ["activation is {", *EACH]),
     (iter(["tanh", "relu"]), ["activation is <", *EACH]),
     (np.array("tanh"), ["activation is array('tanh'", *EACH]),
 ]

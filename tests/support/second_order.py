@@ -103,11 +103,11 @@ def curved(do, net, z, z_dot, t, p):
     return do.times(do.times(c, bounds.sigmoid(do, z)[1]), z_dot)
 
 
-def bend(do, net, h, z_dot):
+def bend(do, activation, h, z_dot):
     """act''/act' z_dot; None for 0."""
-    if net.activation == "sigmoid":
+    if activation == "sigmoid":
         return do.times(do.ball(1 - 2 * h.x, 2 * h.e, 1), z_dot)
-    return do.times(Ball(-2 * h.x, 2 * h.e), z_dot) if net.activation == "tanh" else None
+    return do.times(Ball(-2 * h.x, 2 * h.e), z_dot) if activation == "tanh" else None
 
 
 def product_bound(net, X, y, v, *, gauss_newton=False, sample_weight=None, reduction="sum",
@@ -119,6 +119,7 @@ def product_bound(net, X, y, v, *, gauss_newton=False, sample_weight=None, reduc
                       for flat in (net.params, np.asarray(v, net.dtype)))
     w = None if w is None else do.given(w)
     L, n, n_outputs = len(W), len(X), net.layer_sizes[-1]
+    names = _arguments.each_activation(net.activation, L - 1)
     with np.errstate(all="ignore"):         # bounds may overflow, products of tails underflow
         h, slope, h_dot, bends = [do.given(X)], [], [None], []
         for l in range(L):
@@ -126,11 +127,11 @@ def product_bound(net, X, y, v, *, gauss_newton=False, sample_weight=None, reduc
             if l > 0:
                 z_dot = plus(do, z_dot, do.product(h_dot[l], W[l]))
             if l < L - 1:
-                h_l, slope_l = bounds.ACTIVATIONS[net.activation](do, z)
+                h_l, slope_l = bounds.ACTIVATIONS[names[l]](do, z)
                 h.append(h_l)
                 slope.append(slope_l)
                 h_dot.append(do.times(z_dot, slope_l))
-                bends.append(bend(do, net, h_l, z_dot))
+                bends.append(bend(do, names[l], h_l, z_dot))
         if options.loss.is_distribution and y.ndim == 1:
             y = np.eye(n_outputs)[y.astype(int)]
         t = do.targets(y.reshape(n, n_outputs), options.label_smoothing,
