@@ -188,20 +188,26 @@ def test_any_rows(method, data):
         assert out.memory.tobytes() == before[1], "a guard was written"
 
 
+def arguments_of(draw, net, method):
+    """Those of one of GRADIENTS, without `params`."""
+    arguments = draw(batches(net, False if method in OF_SAMPLES else None))
+    if method not in ("loss_value", *OF_SAMPLES):
+        arguments["l2"] = draw(penalties())
+    if method in PRODUCTS:
+        arguments["v"] = draw(arrays("v", [(net.n_params,)]))
+    return arguments
+
+
 @pytest.mark.parametrize("method", GRADIENTS)
 @given(st.data())
 def test_any_batch(method, data):
     net = data.draw(networks())
     twin = copy_of(net)
-    arguments = data.draw(batches(net, False if method in OF_SAMPLES else None))
-    if method not in ("loss_value", *OF_SAMPLES):
-        arguments["l2"] = data.draw(penalties())
+    arguments = arguments_of(data.draw, net, method)
     params = data.draw(arrays("params", [(net.n_params,)]))
     later = () if method != "objective" else params.faults
     if method == "value_and_grad":
         arguments["params"] = params
-    if method in PRODUCTS:
-        arguments["v"] = data.draw(arrays("v", [(net.n_params,)]))
     call = Call(arguments, net.dtype)
     before = memory_of(net.params, net.grad, *call.passed.values())
 

@@ -16,6 +16,7 @@ from fastbp import Layers
 from fastbp._arguments import each_activation
 from tests.api.test_properties_network import (
     GRADIENTS,
+    arguments_of,
     batches,
     in_steps,
     inputs_of,
@@ -51,9 +52,7 @@ class Session(RuleBasedStateMachine):
 
     @rule(data=st.data(), method=st.sampled_from(GRADIENTS))
     def gradient(self, data, method):
-        arguments = data.draw(batches(self.net))
-        if method != "loss_value":
-            arguments["l2"] = data.draw(penalties())
+        arguments = arguments_of(data.draw, self.net, method)
         if method == "value_and_grad":
             arguments["params"] = Argument(self.net.params, self.net.params)
         call = Call(arguments, self.net.dtype)
