@@ -165,8 +165,10 @@ cdef class Workspace:
         return 0
 
     cdef void space_rows(self, bint by_columns) noexcept:
-        """Of two buffers in turn: each part has its own place in both, whatever layer it is at.
+        """Say how far apart the rows of h lie, where two buffers serve all layers in turn.
 
+        The parts of a plan by rows may be at different layers, so that each keeps to a place of
+        its own in both buffers: its rows are as far apart as those of the widest layer.
         In a plan by columns all parts are at the same layer, and its rows are dense.
         """
         cdef const Shape* s = self.shape

@@ -221,6 +221,6 @@ cdef void penalise_direction(const Step* step, Frame* f) noexcept nogil:
 
 
 cdef void choose_divisor(const Step* step, Frame* f) noexcept nogil:
-    """Of "mean", the sum of the weights."""
+    """For "mean" the divisor is the sum of the weights."""
     if f.run.divisor == 0:
         f.run.divisor = f.run.totals.weight

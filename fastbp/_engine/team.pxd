@@ -34,7 +34,7 @@ cdef void convene(Meeting* meeting, int parts) noexcept nogil
 # and again where it waits for long
 cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, Part meanwhile,
                    void* task) noexcept nogil
-# Of thread 0, within a part or `meanwhile`: this phase is the last
+# Thread 0 calls this within a part, or within `meanwhile`: the phase it is in will be the last
 cdef void call_off(Meeting* meeting, const Seat* seat) noexcept nogil
 cdef bint called_off(const Meeting* meeting) noexcept nogil
 # A fork by a handler of signals left this thread alone

@@ -107,6 +107,7 @@ def test_twins(isa, dtype, kind):
         grad = np.concatenate([g.ravel() for pair in zip(dW, db, strict=True) for g in pair])
         np.testing.assert_allclose(loss, own, **near)
         np.testing.assert_allclose(found, others, **near)
+        # A sum over 40 samples, each within the hundred roundings of its own gradient.
         np.testing.assert_allclose(net.grad, grad, rtol=near["rtol"],
                                    atol=40 * near["atol"] * np.abs(grad).max())
 
@@ -126,7 +127,7 @@ SCALES = {"float32": [0, 1e-45, 1e-30, 1e-3, 1, 1e19, 3e38],
 
 
 def test_any_scale(isa, dtype):
-    """Of X and y, and both beside each other in one batch: every norm is that of its own row."""
+    """X and y are scaled, alone and side by side in one batch: a norm depends on its row alone."""
     K = 21
     scales = SCALES[dtype]
     rows = [(a, b) for a in scales for b in scales]
@@ -176,7 +177,11 @@ def test_saturated_units(isa, dtype):
 
 
 def test_clipping_at_any_scale(isa, dtype):
-    """max_norm / ||g|| may be far below the dtype's numbers, what it leaves of g is not."""
+    """max_norm / ||g|| may be far below the dtype's numbers, what it leaves of g is not.
+
+    The norm, the factor, delta, and their product round once each, y once as it is given and
+    max_norm once: six times, which 8 u covers.
+    """
     net = plain_network((1, 2), dtype)
     large, limits = {"float32": (1e38, (1e-30, 1e-5, 1)),
                      "float64": (1e300, (1e-300, 1e-9, 1))}[dtype]

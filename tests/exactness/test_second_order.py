@@ -204,8 +204,11 @@ def test_the_certain_class_of_a_softmax(isa, dtype, z):
 @pytest.mark.parametrize("z", [-80.0, -30.0, 30.0, 80.0])
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_a_saturated_hidden_unit(isa, dtype, activation, z):
-    """Of L(z_1) = l(w h(z_1) + b): L'' = l'' (w h')² + l' w h''. |z_2| is below 2, so that an error
-    of 4 u in it is 8 u of l'; h' has 4 u, h'' / h' and two products one each, l' 4 u."""
+    """The loss is L(z_1) = l(w h(z_1) + b), so that L'' = l'' (w h')² + l' w h''.
+
+    |z_2| is below 2, so that an error of 4 u in it is one of 8 u in l'; h' has 4 u, h'' / h' and
+    two products one each, l' 4 u.
+    """
     net = fastbp.MLP([1, 1, 1], activation=activation, dtype=dtype, seed=0)
     z = z if activation == "sigmoid" else z / 2
     net.params[:] = 0, z, 1.25, -0.5
@@ -231,7 +234,7 @@ def test_saturated_networks_are_within_the_bound(isa, dtype):
 
 
 def products(net, X, y, v, **options):
-    """Of the network and of its twin."""
+    """Each product by the network, then by its twin."""
     for name in ("hvp", "gnvp"):
         yield getattr(net, name)(X, y, v, **options)
         yield joined(*getattr(reference, name)(
@@ -282,7 +285,7 @@ def test_no_samples(dtype):
 
 
 def test_weights_count_samples(isa, dtype):
-    """A weight of 2 is twice the product, to the bit; of 0 it is none."""
+    """A weight of 2 doubles the product, to the bit; a weight of 0 makes it 0."""
     net, X, y = network_of("tanh", "softmax", {}, (5, 8, 3), 60, dtype)
     v, half = direction(net), np.arange(60) < 30
     for product in (net.hvp, net.gnvp):

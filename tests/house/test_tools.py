@@ -26,7 +26,7 @@ def tool(monkeypatch):
 
 
 def missing(options):
-    """Of options of pytest, the files and functions of tests that are not there."""
+    """Yield those options of pytest that name a test file or function which does not exist."""
     for option in options:
         path, _, function = option.rpartition("=")[2].partition("::")
         if not path.startswith("tests/"):

@@ -46,7 +46,7 @@ def test_torch_func(activation, loss, reduction):
 
     options = {"sample_weight": w, "reduction": reduction, "l2": L2}
     def derivative(f, at, direction):
-        """Of grad f along a direction; twice in reverse mode."""
+        """The derivative of grad f along a direction, in reverse mode twice."""
         return grad(lambda p: (grad(f)(p) * direction).sum())(at)
 
     hessian = derivative(lambda p: counted(logits(p)) + penalty(p), params, along)
