@@ -63,6 +63,7 @@ def test_a_caller_that_waits_for_a_slow_helper():
     script = """
 import os, signal, threading, time
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+signal.signal(signal.SIGINT, signal.default_int_handler)    # a job in the background has none
 import numpy as np
 import fastbp
 def tasks():
