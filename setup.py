@@ -62,7 +62,7 @@ DIRECTIVES = {
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "sums", "network",
+ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "network",
           "recursion", "gradient", "per_sample", "backward", "certificate", "epoch", "tangent")
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
            "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",

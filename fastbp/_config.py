@@ -11,6 +11,7 @@ import numpy as np
 
 from fastbp import _arguments
 from fastbp._cgroup import cpu_quota
+from fastbp._engine.plan import limit_threads
 from fastbp._kernels import dispatch
 from fastbp._version import __version__
 
@@ -54,6 +55,9 @@ def get_num_threads():
         return _limit or _ASKED
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cpus or 1, _CAP)
+
+
+limit_threads(get_num_threads)
 
 
 @_arguments.explained

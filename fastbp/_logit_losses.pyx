@@ -16,7 +16,7 @@ from fastbp._engine.arrays cimport alike, data, new_like, real, shaped
 from fastbp._engine.loop cimport carry_out_one
 from fastbp._engine.plan cimport LINES, Batch, Frame, Step
 from fastbp._engine.signals cimport UNIT_WORK
-from fastbp._engine.sums cimport tree
+from fastbp._engine.recursion cimport tree
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport KernelTable
 from fastbp._loss cimport Loss, loss_named

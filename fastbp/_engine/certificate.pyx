@@ -33,7 +33,7 @@ from fastbp._engine.plan cimport (
     delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
 )
 from fastbp._engine.signals cimport UNIT_WORK
-from fastbp._engine.sums cimport sum_weights
+from fastbp._engine.recursion cimport sum_weights
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 
 cdef enum:
@@ -216,7 +216,7 @@ cdef inline Bound* bound_of(const Frame* f) noexcept nogil:
 
 
 cdef inline char* errors_scratch(const Frame* f) noexcept nogil:
-    return bound_of(f).scratch + f.seat.part * bound_of(f).scratch_bytes
+    return bound_of(f).scratch + f.part * bound_of(f).scratch_bytes
 
 
 cdef inline Py_ssize_t offset(const Frame* f, Py_ssize_t width) noexcept nogil:

@@ -14,8 +14,8 @@ from fastbp._engine.network cimport IN_ORDER, PENALISED, UPDATE
 from fastbp._engine.plan cimport (
     Frame, Plan, Shape, Step, add_alone, add_lines, end_phase, threads_for,
 )
+from fastbp._engine.recursion cimport add_penalties, clear, penalty_of, tree
 from fastbp._engine.samples cimport gathered_bytes
-from fastbp._engine.sums cimport add_penalties, clear, penalty_of, tree
 
 cdef enum:
     UPDATE_LINE = 16        # parameters that a part of an update is a multiple of

@@ -1,5 +1,5 @@
 from fastbp._engine.network cimport Workspace
-from fastbp._engine.plan cimport Activation, Batch, Frame, Plan, Step
+from fastbp._engine.plan cimport Activation, Batch, Plan
 
 # The loss of a batch, and with `gradient` its gradient into what `ws` is bound to. Both are divided
 # by the divisor, or by the sum of the weights where it is 0
@@ -12,6 +12,3 @@ cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
 
 # The steps of E1 to E6 for every block of a batch, which is gathered first `in_order`
 cdef int add_gradient(Plan* plan, bint in_order) except -1
-# E2, E3 as a step of rows, and what it does
-cdef int add_loss(Plan* plan) except -1
-cdef void compute_loss(const Step* step, Frame* f) noexcept nogil

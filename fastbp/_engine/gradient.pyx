@@ -9,12 +9,14 @@ their parts of dW, db and of the loss in ascending order (N1, N3).
 from fastbp._engine.loop cimport carry_out
 from fastbp._engine.network cimport DIVIDED, GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace
 from fastbp._engine.plan cimport (
-    Pass, add_alone, add_rows, delta_of, end_block, end_phase, h_of, threads_for, weight_of, y_of,
+    Frame, Pass, Step, add_alone, add_rows, end_block, end_phase, h_of, threads_for,
 )
-from fastbp._engine.recursion cimport add_descent, add_forward, add_weight_gradients
+from fastbp._engine.recursion cimport (
+    add_completion, add_descent, add_forward, add_loss, add_penalties, add_weight_gradients,
+    sum_losses,
+)
 from fastbp._engine.samples cimport gather
 from fastbp._engine.signals cimport UNIT_WORK
-from fastbp._engine.sums cimport add_divisions, add_penalties, complete, sum_losses
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 
 
@@ -44,12 +46,7 @@ cdef int add_loss_and_gradient(Plan* plan, int key) except -1:
         end_block(plan)
     if key & PENALISED:
         add_penalties(plan)
-    add_alone(plan, complete, 0, 1, 0)
-    end_phase(plan)
-    if key & DIVIDED:
-        add_divisions(plan)
-        end_phase(plan)
-    return 0
+    return add_completion(plan, key & DIVIDED)
 
 
 cdef int add_gradient(Plan* plan, bint in_order) except -1:
@@ -63,19 +60,6 @@ cdef int add_gradient(Plan* plan, bint in_order) except -1:
     add_weight_gradients(plan)
     end_block(plan)
     return 0
-
-
-cdef int add_loss(Plan* plan) except -1:
-    cdef Py_ssize_t L = plan.shape.n_layers
-    return add_rows(plan, compute_loss, L - 1, 64.0 * plan.shape.sizes[L])
-
-
-cdef void compute_loss(const Step* step, Frame* f) noexcept nogil:
-    """E2, E3: the losses of the rows, and delta_L where there is room for it."""
-    cdef Py_ssize_t l = step.layer, outputs = f.run.layers[l].fan_out
-    f.batch.criterion(f.run.losses + f.at * outputs * f.run.shape.itemsize,
-                      delta_of(f, l) if f.run.layers[l].delta != NULL else NULL, h_of(f, l),
-                      y_of(f), weight_of(f), &f.batch.target, f.n, outputs)
 
 
 # ---- outputs ----------------------------------------------------------------------------

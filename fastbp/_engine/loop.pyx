@@ -6,24 +6,27 @@
                 rows: some rows at a time through all steps; lines: step after step
         for every phase of a batch
 
-A piece of a step is of its output (N1), so that its length and the thread that has it change no
-bit. The threads of a pass, Ctrl-C and the float mode of its kernels are matters of this file alone.
+A phase has as many parts as the pass has threads. A thread takes the next part that nobody has,
+until there is none, and then waits for those that others took: a helper that arrives late costs
+nothing, since the caller does its part, and all of the pass if need be. A part, and a piece of a
+step, is of the output (N1): who computes it, and how many there are, changes no bit. The threads of
+a pass, Ctrl-C and the float mode of its kernels are matters of this file alone.
 """
 
 from libc.string cimport memset
 
+from fastbp._engine.atomics cimport ACQUIRE, ORDERED, RELEASE, add_to, claim_next, count, set_count
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
-from fastbp._engine.plan cimport LINES, ROWS, Frame, Plan, Shape, Step
+from fastbp._engine.plan cimport LINES, ROWS, Frame, Meeting, Plan, Shape, Step
 from fastbp._engine.samples cimport advance, samples
 from fastbp._engine.signals cimport LOOK_WORK, Clock, look, release_gil, start_clock, take_gil
-from fastbp._engine.team cimport (
-    Meeting, Seat, call_off, called_off, conduct, convene, deserted, dismiss, do_phase, recruit,
-    share,
-)
+from fastbp._engine.team cimport SPINS, YIELDS, bide, conduct, dismiss, recruit
 
 cdef enum:
     BRIEF_WORK = 1 << 16        # multiply-adds: some microseconds
     STEP_WORK = 128             # multiply-adds in the time that a step takes besides its work
+
+cdef long long NEVER = 1LL << 62
 
 cdef const char* FORKED = ("a handler of signals forked the process inside a call: "
                            "the child cannot go on with it")
@@ -55,16 +58,16 @@ cdef int carry_out(Pass* run) except -1:
     """
     cdef int size = recruit(run.plan.threads)
     cdef bint brief = work_of(run) < BRIEF_WORK
-    run.clock[0] = start_clock()
+    run.meeting = Meeting(size, False, 0, 0, NEVER)
+    run.clock = start_clock()
     run.clock.main = run.clock.main and not brief
-    convene(run.meeting, size)
     if not brief:
-        release_gil(run.clock)
-    conduct(run_in_thread, run, size)
+        release_gil(&run.clock)
+    conduct(run_in_thread, run, size, &run.meeting.deserted)
     dismiss(size)
     if not brief:
-        take_gil(run.clock)
-    return -1 if called_off(run.meeting) else 0
+        take_gil(&run.clock)
+    return -1 if called_off(run) else 0
 
 
 cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,
@@ -74,8 +77,6 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
     cdef Step step = Step(action, sharing, 0, items, most, work, 1, 0, 1, 1)
     cdef Plan plan
     cdef Shape shape
-    cdef Meeting meeting
-    cdef Clock clock
     cdef Pass run
     memset(&shape, 0, sizeof(Shape))
     memset(&run, 0, sizeof(Pass))
@@ -86,7 +87,7 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
     plan.part_rows = plan.rows_at_once = block
     plan.row_work = items * max(work, 1) if sharing == ROWS else 0
     plan.block_work = items * max(work, 1) if sharing != ROWS else 0
-    run.plan, run.shape, run.meeting, run.clock = &plan, &shape, &meeting, &clock
+    run.plan, run.shape = &plan, &shape
     run.scratch, run.n, run.batch_size, run.more = scratch, n, n, more
     plan.threads = 1
     return carry_out(&run)
@@ -94,23 +95,23 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
 
 # ---- the loop ---------------------------------------------------------------------------
 
-cdef void run_in_thread(void* task, Seat* seat) noexcept nogil:
+cdef void run_in_thread(void* task, int thread) noexcept nogil:
     """Every mini-batch, in every thread that takes part."""
     cdef Pass* run = <Pass*> task
     cdef Py_ssize_t done = 0
     cdef Frame f
     cdef float_mode mode = enter_float_mode()
-    f.run, f.steps, f.batch = run, run.plan.steps, run.batch
+    f.run, f.steps, f.batch, f.thread, f.phase = run, run.plan.steps, run.batch, thread, 0
     while done == 0 or done < run.n:
         f.batch_rows = min(run.batch_size, run.n - done)
-        if run_batch(&f, seat):
+        if run_batch(&f):
             break
         advance(&f.batch, run.shape, f.batch_rows)
         done += max(f.batch_rows, 1)
     leave_float_mode(mode)
 
 
-cdef bint run_batch(Frame* f, Seat* seat) noexcept nogil:
+cdef bint run_batch(Frame* f) noexcept nogil:
     """Block after block, then what is done once for a batch; nonzero when called off."""
     cdef Pass* run = f.run
     cdef const Plan* plan = run.plan
@@ -119,26 +120,75 @@ cdef bint run_batch(Frame* f, Seat* seat) noexcept nogil:
     while f.block == 0 or f.block < f.batch_rows:
         f.block_rows = min(rows, f.batch_rows - f.block)
         samples(f)
-        if run_phases(f, seat, 0, plan.per_block):
+        if run_phases(f, 0, plan.per_block):
             return True
         f.block += rows
-    return run_phases(f, seat, plan.per_block, plan.n_steps)
+    return run_phases(f, plan.per_block, plan.n_steps)
 
 
-cdef bint run_phases(Frame* f, Seat* seat, int first, int end) noexcept nogil:
+cdef bint run_phases(Frame* f, int first, int end) noexcept nogil:
     while first < end:
-        f.phase = first
-        if do_phase(f.run.meeting, seat, take_part, look_meanwhile, f):
+        f.first_step = first
+        if run_phase(f):
             return True
         first = f.steps[first].phase_end
     return False
 
 
-cdef void take_part(void* task, const Seat* seat) noexcept nogil:
-    cdef Frame* f = <Frame*> task
-    f.seat = seat
-    f.scratch = f.run.scratch + seat.part * f.run.scratch_bytes
-    if f.steps[f.phase].sharing == ROWS:
+# ---- a phase: its threads, and its parts ------------------------------------------------
+
+cdef bint run_phase(Frame* f) noexcept nogil:
+    """Take parts until there is none left, and wait for those of others; nonzero when called off.
+
+    Thread 0 counts its parts when others have counted theirs: until then it may call off.
+    """
+    cdef Meeting* meeting = &f.run.meeting
+    cdef long long first = f.phase * meeting.parts, end = first + meeting.parts, next, kept = 0
+    cdef int waits = 0
+    if meeting.parts == 1:
+        take_part(f, 0)
+        f.phase += 1
+        return f.phase >= meeting.end
+    while True:
+        next = count(&meeting.claimed, ACQUIRE)
+        if next >= end:
+            break
+        if claim_next(&meeting.claimed, next, next + 1):
+            if not called_off(f.run):
+                take_part(f, <int> (next - first))
+            if meeting.deserted:
+                return True
+            if f.thread == 0:
+                kept += 1
+            else:
+                add_to(&meeting.done, 1, ORDERED)
+    while count(&meeting.done, ACQUIRE) < end - kept:
+        waits = bide(waits)
+        if kept > 0 and waits == SPINS + YIELDS:
+            look_meanwhile(f)
+            if meeting.deserted:
+                return True
+    if kept > 0:
+        add_to(&meeting.done, kept, ORDERED)
+    f.phase += 1
+    return f.phase >= count(&meeting.end, ACQUIRE)
+
+
+cdef inline bint called_off(const Pass* run) noexcept nogil:
+    return count(&run.meeting.end, ACQUIRE) != NEVER
+
+
+cdef inline Py_ssize_t share(Py_ssize_t n, int part, int parts) noexcept nogil:
+    """The first of n items that are a part's; the last ends where the next part's begin."""
+    if parts == 1:
+        return n * part                 # spare a tiny network the division
+    return n // parts * part + min(<Py_ssize_t> part, n % parts)
+
+
+cdef void take_part(Frame* f, int part) noexcept nogil:
+    f.part = part
+    f.scratch = f.run.scratch + part * f.run.scratch_bytes
+    if f.steps[f.first_step].sharing == ROWS:
         rows_of_part(f)
     else:
         lines_of_part(f)
@@ -146,13 +196,13 @@ cdef void take_part(void* task, const Seat* seat) noexcept nogil:
 
 cdef void rows_of_part(Frame* f) noexcept nogil:
     """Some rows at a time through all steps of the phase, while they are in the cache."""
-    cdef const Step* step = f.steps + f.phase
+    cdef const Step* step = f.steps + f.first_step
     cdef const Step* end = f.steps + step.phase_end
-    cdef Py_ssize_t last = share(f.block_rows, f.seat.part + 1, f.run.meeting.parts)
-    f.at = share(f.block_rows, f.seat.part, f.run.meeting.parts)
+    cdef Py_ssize_t last = share(f.block_rows, f.part + 1, f.run.meeting.parts)
+    f.at = share(f.block_rows, f.part, f.run.meeting.parts)
     while f.at < last:
         f.n = min(f.run.plan.rows_at_once, last - f.at)
-        step = f.steps + f.phase
+        step = f.steps + f.first_step
         while step < end:
             if in_pieces(step, f, 0, step.items, step.work * f.n):
                 return
@@ -162,7 +212,7 @@ cdef void rows_of_part(Frame* f) noexcept nogil:
 
 cdef void lines_of_part(Frame* f) noexcept nogil:
     """Step after step; the numbers in all lines of the phase are split evenly among the parts."""
-    cdef const Step* step = f.steps + f.phase
+    cdef const Step* step = f.steps + f.first_step
     cdef const Step* end = f.steps + step.phase_end
     cdef const Step* last = end - 1
     cdef int parts = f.run.meeting.parts
@@ -175,10 +225,10 @@ cdef void lines_of_part(Frame* f) noexcept nogil:
             step += 1
         return
     numbers = last.before + last.items * last.width
-    low = share(numbers, f.seat.part, parts)
-    high = share(numbers, f.seat.part + 1, parts)
+    low = share(numbers, f.part, parts)
+    high = share(numbers, f.part + 1, parts)
     while step < end:
-        first, count = 0, step.items if f.seat.part == 0 else 0
+        first, count = 0, step.items if f.part == 0 else 0
         if step.sharing == LINES:
             first = lines_before(low - step.before, step)
             count = lines_before(high - step.before, step) - first
@@ -215,30 +265,31 @@ cdef inline bint in_pieces(const Step* step, Frame* f, Py_ssize_t first, Py_ssiz
 
 cdef inline bint interrupted(Frame* f, double work) noexcept nogil:
     """After so many multiply-adds: thread 0 looks for signals, the others at what it found."""
-    cdef Clock* clock = f.run.clock
-    if f.seat.thread == 0:
+    cdef Clock* clock = &f.run.clock
+    if f.thread == 0:
         clock.work += work
         if clock.work >= LOOK_WORK:
             look_around(f)
         elif f.run.meeting.parts == 1:
             return False
-    return called_off(f.run.meeting)
+    return called_off(f.run)
 
 
-cdef void look_meanwhile(void* task, const Seat* seat) noexcept nogil:
+# ---- signals ----------------------------------------------------------------------------
+
+cdef void look_meanwhile(Frame* f) noexcept nogil:
     """Thread 0 waits. The phases of a batch, which may be within an update, are left to end."""
-    cdef Frame* f = <Frame*> task
-    if f.phase < f.run.plan.per_block and not called_off(f.run.meeting):
+    if f.first_step < f.run.plan.per_block and not called_off(f.run):
         look_around(f)
 
 
 cdef void look_around(Frame* f) noexcept nogil:
     cdef Pass* run = f.run
-    cdef int found = look(run.clock)
-    if found < 0:
-        call_off(run.meeting, f.seat)
-    elif found > 0 and deserted(run.meeting):
-        take_gil(run.clock)
+    cdef int found = look(&run.clock)
+    if found > 0 and run.meeting.deserted:
+        take_gil(&run.clock)
         set_error(RUNTIME_ERROR, FORKED)
-        release_gil(run.clock)
-        call_off(run.meeting, f.seat)
+        release_gil(&run.clock)
+        found = -1
+    if found < 0:       # nobody is past this phase, of which thread 0 has parts not counted yet
+        set_count(&run.meeting.end, f.phase + 1, RELEASE)

@@ -2,8 +2,7 @@
 
 from fastbp._engine.memory cimport Memory
 from fastbp._engine.plan cimport Activation, Layer, Maker, Pass, Plan, Shape
-from fastbp._engine.signals cimport Clock
-from fastbp._engine.team cimport Flag, Meeting
+from fastbp._engine.team cimport Flag
 
 cdef enum:
     KEPT_PLANS = 4          # of a workspace
@@ -43,8 +42,6 @@ cdef class Workspace:
     cdef char* losses
     cdef char* scratch
     cdef Py_ssize_t scratch_bytes
-    cdef Meeting meeting
-    cdef Clock clock
     cdef Memory* memory                 # or NULL: none now
     cdef char* placed                   # the memory that the pointers lead into
     cdef bint backward                  # keeps every h and dh, has room for every delta

@@ -158,7 +158,6 @@ cdef class Workspace:
         run.plan = self.plan_for(key, add_steps, rows, threads)
         run.shape, run.layers = self.shape, self.layers
         run.losses, run.scratch, run.scratch_bytes = self.losses, self.scratch, self.scratch_bytes
-        run.meeting, run.clock = &self.meeting, &self.clock
         run.n, run.batch_size, run.divisor = n, batch_size, 1
         if not self.backward:
             self.space_rows(run.plan.by_columns)

@@ -9,7 +9,6 @@ delta are at hand, and c_i multiplies every delta of its row, so that E6 is that
 
 from libc.math cimport INFINITY
 
-from fastbp._engine.gradient cimport add_loss
 from fastbp._engine.loop cimport carry_out
 from fastbp._engine.memory cimport Memory, borrow, put_back
 from fastbp._engine.network cimport CLIPPED, DIVIDED, EACH_GRADIENT, NORMS
@@ -17,9 +16,10 @@ from fastbp._engine.plan cimport (
     Frame, Layer, Pass, Plan, Shape, Step, add_alone, add_lines, add_rows, delta_of,
     end_block, end_phase, input_of, threads_for,
 )
-from fastbp._engine.recursion cimport add_descent, add_forward, add_weight_gradients
+from fastbp._engine.recursion cimport (
+    add_completion, add_descent, add_forward, add_loss, add_weight_gradients, sum_losses,
+)
 from fastbp._engine.signals cimport MEMORY_WORK
-from fastbp._engine.sums cimport add_divisions, complete, sum_losses
 
 cdef enum:
     ROOT_WORK = 64          # multiply-adds in the time of a square root
@@ -79,12 +79,7 @@ cdef int add_clipped_pass(Plan* plan, int key) except -1:
     add_alone(plan, sum_losses, 0, 1, 0)
     add_weight_gradients(plan)
     end_block(plan)
-    add_alone(plan, complete, 0, 1, 0)
-    end_phase(plan)
-    if key & DIVIDED:
-        add_divisions(plan)
-        end_phase(plan)
-    return 0
+    return add_completion(plan, key & DIVIDED)
 
 
 cdef int add_norms(Plan* plan) except -1:

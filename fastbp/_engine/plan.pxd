@@ -11,7 +11,6 @@
 # Making a plan touches no data. Running one decides nothing about the network.
 
 from fastbp._engine.signals cimport Clock
-from fastbp._engine.team cimport Meeting, Seat
 from fastbp._kernels.table cimport Activation, Criterion, KernelTable, Target
 
 cdef enum:
@@ -98,6 +97,13 @@ ctypedef struct Plan:
     double block_work       # those of the other steps of a block
     double batch_work       # those of the steps that are done once for a batch
 
+ctypedef struct Meeting:    # where the threads of one pass are
+    int parts               # of every phase, one for each thread
+    bint deserted           # a fork left thread 0 alone
+    long long claimed       # parts of all phases, in order
+    long long done
+    long long end           # no part of this phase or a later one is begun
+
 ctypedef struct Pass:
     const Plan* plan
     const Shape* shape
@@ -105,8 +111,8 @@ ctypedef struct Pass:
     char* losses            # workspace (block, n_outputs): of each output, not weighted
     char* scratch           # of part 0; the others' follow
     Py_ssize_t scratch_bytes
-    Meeting* meeting
-    Clock* clock            # of thread 0
+    Meeting meeting
+    Clock clock             # of thread 0
     Batch batch
     Py_ssize_t n            # samples
     Py_ssize_t batch_size   # of a mini-batch; n where there is but one
@@ -124,8 +130,10 @@ ctypedef struct Pass:
 ctypedef struct Frame:
     Pass* run               # the pass
     const Step* steps
-    int phase               # the first step of the phase
-    const Seat* seat
+    int thread              # 0 is the caller's
+    long long phase         # how many phases of the pass are behind
+    int first_step          # of the phase
+    int part                # of the phase
     char* scratch           # of the part
     Batch batch             # the samples of the mini-batch
     Batch samples           # those of the block, or where they are gathered

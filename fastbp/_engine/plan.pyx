@@ -4,8 +4,6 @@ Where the rows are few, a product may be a phase of its own whose lines are its 
 read different parts of W, which is most of the work.
 """
 
-from fastbp import _config
-
 from libc.stdlib cimport free, realloc
 
 from fastbp._engine.signals cimport MEMORY_WORK, TILE_COLUMNS, UNIT_WORK, between_looks
@@ -144,6 +142,14 @@ cdef void discard(Plan* plan) noexcept:
 
 # ---- threads ----------------------------------------------------------------------------
 
+cdef object get_limit = None        # of the threads of any call: a function that `_config` gives
+
+
+def limit_threads(get):
+    global get_limit
+    get_limit = get
+
+
 cdef int asked_threads(object n_threads) except -1:
     return 0 if n_threads is None else min(n_threads, MOST_THREADS)
 
@@ -163,4 +169,4 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
                                             work * s.itemsize / THREAD_WORK))
     if threads < 2:
         return 1
-    return min(threads, <Py_ssize_t> asked_threads(_config.get_num_threads()))
+    return min(threads, <Py_ssize_t> asked_threads(get_limit()))

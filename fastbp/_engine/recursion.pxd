@@ -1,9 +1,11 @@
-# The delta recursion over the layers of a network, as steps of a plan.
+# The equations over the layers of a network, as steps of a plan.
 
-from fastbp._engine.plan cimport Frame, Plan, Step
+from fastbp._engine.plan cimport Frame, Pass, Plan, Step, Totals
 
 # E1 from the first layer to the last
 cdef int add_forward(Plan* plan) except -1
+# E2, E3 as a step of rows
+cdef int add_loss(Plan* plan) except -1
 # E5 from delta_L to delta_1, and to dL/dX with `input_grad`
 cdef int add_descent(Plan* plan, bint input_grad) except -1
 # E6 of every layer, whose lines the parts share
@@ -12,3 +14,19 @@ cdef int add_weight_gradients(Plan* plan) except -1
 # Steps of one layer: E1, and E5 from delta of the layer to that of the layer below
 cdef void forward(const Step* step, Frame* f) noexcept nogil
 cdef void descend(const Step* step, Frame* f) noexcept nogil
+
+cdef void clear(Totals* totals) noexcept nogil
+# The eight partial sums of N3, added as a fixed tree
+cdef double tree(const double* sums) noexcept nogil
+
+# Steps of part 0: the weights of a block's samples; its losses, and the weights
+cdef void sum_weights(const Step* step, Frame* f) noexcept nogil
+cdef void sum_losses(const Step* step, Frame* f) noexcept nogil
+# For each layer, dW += l2 W, and the squares of W into the totals
+cdef int add_penalties(Plan* plan) except -1
+# The end of a pass: the loss of the batch with its penalty, over its divisor, and so dW and db
+cdef int add_completion(Plan* plan, bint divided) except -1
+# l2/2 times the sum of W^2, from the totals
+cdef double penalty_of(const Pass* run) noexcept nogil
+# For each layer, dW and db over the divisor
+cdef int add_divisions(Plan* plan) except -1

@@ -1,16 +1,19 @@
-"""The delta recursion: E1 forward, E5 backward, E6 for the weights, as steps of a plan.
+"""The equations as steps of a plan: forward, loss, the delta recursion, sums over the samples.
 
     for l = 1 ... L     h_l = act(h_{l-1} W_l + b_l), act'(z_l) kept beside h_l       E1
+                        the loss of each output, delta_L = h_L - y                    E2, E3
     for l = L ... 2     delta_{l-1} = (delta_l W_l^T) * act'(z_{l-1})                 E5
     for l = 1 ... L     dW_l = h_{l-1}^T delta_l, db_l = sum_i delta_l                E6
 
-A row goes through E1 and E5 by itself; E6 sums over all rows of a block. Layers are
+A row goes through E1 to E5 by itself; E6 and the loss sum over all rows of a block. Layers are
 counted from 0 in the code: layers[l] holds W_{l+1}, and its input is X or the h of layers[l - 1].
 """
 
 from fastbp._engine.plan cimport (
-    Frame, Layer, Shape, Step, add_lines, add_product, delta_of, dh_of, h_of, input_of, per_weight,
+    BLOCK_ROWS, Frame, Layer, Shape, Step, add_alone, add_lines, add_product, add_rows, delta_of,
+    dh_of, end_phase, h_of, input_of, per_weight, weight_of, y_of,
 )
+from fastbp._engine.signals cimport MEMORY_WORK
 
 
 cdef int add_forward(Plan* plan) except -1:
@@ -28,6 +31,19 @@ cdef void forward(const Step* step, Frame* f) noexcept nogil:
     f.run.shape.kernels.forward(
         h_of(f, l), dh_of(f, l), input_of(f, l), a.W, a.b, f.n, a.fan_in, a.fan_out,
         f.run.shape.transposed, a.activation, f.first, f.count, f.scratch)
+
+
+cdef int add_loss(Plan* plan) except -1:
+    cdef Py_ssize_t L = plan.shape.n_layers
+    return add_rows(plan, compute_loss, L - 1, 64.0 * plan.shape.sizes[L])
+
+
+cdef void compute_loss(const Step* step, Frame* f) noexcept nogil:
+    """E2, E3: the losses of the rows, and delta_L where there is room for it."""
+    cdef Py_ssize_t l = step.layer, outputs = f.run.layers[l].fan_out
+    f.batch.criterion(f.run.losses + f.at * outputs * f.run.shape.itemsize,
+                      delta_of(f, l) if f.run.layers[l].delta != NULL else NULL, h_of(f, l),
+                      y_of(f), weight_of(f), &f.batch.target, f.n, outputs)
 
 
 cdef int add_descent(Plan* plan, bint input_grad) except -1:
@@ -77,3 +93,99 @@ cdef void weight_gradient(const Step* step, Frame* f) noexcept nogil:
         f.run.shape.kernels.weight_grad(
             a.dW, a.db, input_of(f, l), delta_of(f, l), f.n, a.fan_in, a.fan_out,
             f.run.shape.transposed, f.block > 0, f.first, f.count, f.scratch)
+
+
+# ---- sums over the samples --------------------------------------------------------------
+#
+# Scalars are summed in float64 in a fixed order, whatever the blocks (N3); "mean" divides once.
+
+cdef double tree(const double* sums) noexcept nogil:
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
+
+
+cdef void clear(Totals* totals) noexcept nogil:
+    cdef int i
+    for i in range(8):
+        totals.loss[i] = totals.squares[i] = 0
+    totals.weight = 0
+
+
+cdef void sum_weights(const Step* step, Frame* f) noexcept nogil:
+    """Add up 256 rows, then these sums, whatever the block; without weights a sample counts 1."""
+    cdef const Shape* s = f.run.shape
+    cdef const char* weight = f.samples.sample_weight
+    cdef Py_ssize_t row = 0
+    if weight == NULL:
+        f.run.totals.weight += f.block_rows
+        return
+    while row < f.block_rows:
+        f.run.totals.weight += s.kernels.total(weight + row * s.itemsize,
+                                               min(<Py_ssize_t> BLOCK_ROWS, f.block_rows - row))
+        row += BLOCK_ROWS
+
+
+cdef void sum_losses(const Step* step, Frame* f) noexcept nogil:
+    """E2: the sum over the block's samples and outputs."""
+    cdef const Shape* s = f.run.shape
+    s.kernels.add_losses(f.run.totals.loss, f.run.losses, f.samples.sample_weight, f.block_rows,
+                         s.sizes[s.n_layers])
+    sum_weights(step, f)
+
+
+cdef int add_penalties(Plan* plan) except -1:
+    cdef const Shape* s = plan.shape
+    cdef Py_ssize_t l
+    for l in range(s.n_layers):
+        add_alone(plan, penalise, l, s.sizes[l] * s.sizes[l + 1], MEMORY_WORK)
+    return 0
+
+
+cdef void penalise(const Step* step, Frame* f) noexcept nogil:
+    """dW += l2 W where there is a dW; the squares of W into eight partial sums."""
+    cdef const Layer* a = &f.run.layers[step.layer]
+    cdef Py_ssize_t at = f.first * f.run.shape.itemsize
+    f.run.shape.kernels.penalise(a.dW + at if a.dW != NULL else NULL, f.run.totals.squares,
+                                 a.W + at, f.run.l2, f.count)
+
+
+cdef double penalty_of(const Pass* run) noexcept nogil:
+    return 0.5 * run.l2 * tree(run.totals.squares) if run.l2 != 0 else 0
+
+
+cdef int add_completion(Plan* plan, bint divided) except -1:
+    add_alone(plan, complete, 0, 1, 0)
+    end_phase(plan)
+    if divided:
+        add_divisions(plan)
+        end_phase(plan)
+    return 0
+
+
+cdef void complete(const Step* step, Frame* f) noexcept nogil:
+    """The loss with its penalty, over the divisor."""
+    cdef Pass* run = f.run
+    cdef double loss = tree(run.totals.loss)
+    if run.l2 != 0:
+        loss += penalty_of(run)
+    if run.divisor == 0:
+        run.divisor = run.totals.weight
+    run.loss = loss / run.divisor
+
+
+cdef int add_divisions(Plan* plan) except -1:
+    cdef const Shape* s = plan.shape
+    cdef Py_ssize_t l
+    for l in range(s.n_layers):
+        add_lines(plan, divide, l, s.sizes[l], s.sizes[l + 1],
+                  <double> MEMORY_WORK * s.sizes[l + 1])
+    return 0
+
+
+cdef void divide(const Step* step, Frame* f) noexcept nogil:
+    """Lines of dW, as they lie in memory whatever its layout, and db with the first."""
+    cdef const Layer* a = &f.run.layers[step.layer]
+    cdef const Shape* s = f.run.shape
+    s.kernels.divide(a.dW + f.first * step.width * s.itemsize, f.run.divisor,
+                     f.count * step.width)
+    if f.first == 0:
+        s.kernels.divide(a.db, f.run.divisor, a.fan_out)

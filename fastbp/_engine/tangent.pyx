@@ -21,9 +21,10 @@ from fastbp._engine.plan cimport (
     BLOCK_ROWS, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
     delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
 )
-from fastbp._engine.recursion cimport add_descent, add_weight_gradients, descend, forward
+from fastbp._engine.recursion cimport (
+    add_descent, add_divisions, add_weight_gradients, descend, forward, sum_weights,
+)
 from fastbp._engine.signals cimport MEMORY_WORK, UNIT_WORK
-from fastbp._engine.sums cimport add_divisions, sum_weights
 from fastbp._kernels.table cimport IDENTITY, SIGMOID, SOFTMAX, TANH
 
 

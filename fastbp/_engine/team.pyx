@@ -1,9 +1,4 @@
-"""The thread team: helpers that stay in native code for a whole call and share its phases.
-
-A phase has as many parts as the call has threads. A thread takes the next part that nobody
-has, until there is none, and then waits for those that others took. So a helper that arrives
-late costs nothing: the caller does its part, and all of the call if need be. A part is a piece
-of the output, never of a sum (N1): who computes it, and how many there are, changes no bit.
+"""The thread team: helpers that stay in native code for a whole call.
 
 Helpers are threads that know no Python: they start without an object of its, so that nothing
 fails once one runs. After a call they look out for the next one for some 0.1 ms, then sleep on
@@ -20,6 +15,11 @@ from cpython.pythread cimport (
     PyThread_release_lock, PyThread_type_lock,
 )
 from posix.time cimport nanosleep, timespec
+
+from fastbp._engine.atomics cimport (
+    ACQUIRE, ORDERED, RELEASE, add_to, atomic_exchange, atomic_load, atomic_store,
+    compare_and_swap, set_count, swap_holder,
+)
 
 cdef extern from *:
     """
@@ -60,20 +60,6 @@ cdef extern from *:
     unsigned long NO_THREAD "PYTHREAD_INVALID_THREAD_ID"
     unsigned long start_thread "PyThread_start_new_thread"(void (*work)(void*) noexcept nogil,
                                                            void* argument)
-    int ACQUIRE "__ATOMIC_ACQUIRE"
-    int RELEASE "__ATOMIC_RELEASE"
-    int ORDERED "__ATOMIC_SEQ_CST"
-    int atomic_load "__atomic_load_n"(const int* p, int order) noexcept nogil
-    void atomic_store "__atomic_store_n"(int* p, int value, int order) noexcept nogil
-    int atomic_exchange "__atomic_exchange_n"(int* p, int value, int order) noexcept nogil
-    int compare_and_swap "__sync_val_compare_and_swap"(int* p, int old, int new) noexcept nogil
-    long long count "__atomic_load_n"(const long long* p, int order) noexcept nogil
-    void set_count "__atomic_store_n"(long long* p, long long value, int order) noexcept nogil
-    long long add_to "__atomic_add_fetch"(long long* p, long long n, int order) noexcept nogil
-    long long swap_holder "__sync_val_compare_and_swap"(long long* p, long long old,
-                                                        long long new) noexcept nogil
-    bint claim_next "__sync_bool_compare_and_swap"(long long* p, long long old,
-                                                   long long new) noexcept nogil
     long long own_number "fastbp_own_number"    # of each thread; 0 before it has one
     void pause "FASTBP_PAUSE"() noexcept nogil
     int sched_yield() noexcept nogil
@@ -82,13 +68,9 @@ cdef extern from *:
     void rejoin "fastbp_rejoin"(int caller) noexcept nogil
 
 cdef enum:
-    SPINS = 4000        # looks at a flag before the processor is given up: some 0.1 ms
-    YIELDS = 200        # times it is given up before the thread sleeps between looks
     IDLE = 0            # of a helper's post
     POSTED = 1          # there is work; the caller may take it back
     TAKEN = 2           # the helper works
-
-cdef long long NEVER = 1LL << 62
 
 ctypedef struct Helper:
     int post
@@ -104,7 +86,7 @@ cdef int hired = 0                      # helpers[1 .. hired] have threads
 cdef Flag busy = 0
 cdef Work current_work = NULL
 cdef void* current_task = NULL
-cdef int generation = 1                 # of this process, counted in forks
+cdef bint* alone = NULL                 # in the call: whether a fork has left its thread alone
 cdef long long numbered = 0             # threads that have had a number
 cdef long long numbered_at_fork = 0     # of these the child has one,
 cdef long long survivor = 0             # which forked
@@ -151,62 +133,6 @@ cdef void wait_while(const int* flag, int value) noexcept nogil:
         waits = bide(waits)
 
 
-# ---- phases -----------------------------------------------------------------------------
-
-cdef void convene(Meeting* meeting, int parts) noexcept nogil:
-    meeting.parts, meeting.generation = parts, generation
-    meeting.claimed, meeting.done, meeting.end = 0, 0, NEVER
-
-
-cdef bint do_phase(Meeting* meeting, Seat* seat, Part part, Part meanwhile,
-                   void* task) noexcept nogil:
-    """Thread 0 counts its parts when others have counted theirs: until then it may call off."""
-    cdef long long first = seat.phase * meeting.parts, end = first + meeting.parts, next, kept = 0
-    cdef int waits = 0
-    if meeting.parts == 1:
-        seat.part = 0
-        part(task, seat)
-        seat.phase += 1
-        return seat.phase >= meeting.end
-    while True:
-        next = count(&meeting.claimed, ACQUIRE)
-        if next >= end:
-            break
-        if claim_next(&meeting.claimed, next, next + 1):
-            seat.part = <int> (next - first)
-            if not called_off(meeting):
-                part(task, seat)
-            if deserted(meeting):
-                return True
-            if seat.thread == 0:
-                kept += 1
-            else:
-                add_to(&meeting.done, 1, ORDERED)
-    while count(&meeting.done, ACQUIRE) < end - kept:
-        waits = bide(waits)
-        if kept > 0 and waits == SPINS + YIELDS:
-            meanwhile(task, seat)
-            if deserted(meeting):
-                return True
-    if kept > 0:
-        add_to(&meeting.done, kept, ORDERED)
-    seat.phase += 1
-    return seat.phase >= count(&meeting.end, ACQUIRE)
-
-
-cdef void call_off(Meeting* meeting, const Seat* seat) noexcept nogil:
-    """Nobody is past this phase, of which the calling thread has a part that is not counted."""
-    set_count(&meeting.end, seat.phase + 1, RELEASE)
-
-
-cdef bint called_off(const Meeting* meeting) noexcept nogil:
-    return count(&meeting.end, ACQUIRE) != NEVER
-
-
-cdef bint deserted(const Meeting* meeting) noexcept nogil:
-    return meeting.parts > 1 and meeting.generation != generation
-
-
 # ---- helpers ----------------------------------------------------------------------------
 
 cdef bint called(Helper* me) noexcept nogil:
@@ -216,7 +142,6 @@ cdef bint called(Helper* me) noexcept nogil:
 cdef void serve(void* helper) noexcept nogil:
     """What a helper does until it should leave."""
     cdef Helper* me = <Helper*> helper
-    cdef Seat seat
     cdef int spins, thread = <int> (me - helpers)
     me.thread = thread_id()
     while True:
@@ -235,8 +160,7 @@ cdef void serve(void* helper) noexcept nogil:
             atomic_store(&me.leave, 2, RELEASE)
             return
         if compare_and_swap(&me.post, POSTED, TAKEN) == POSTED:
-            seat.thread, seat.part, seat.phase = thread, 0, 0
-            current_work(current_task, &seat)
+            current_work(current_task, thread)
             atomic_store(&me.post, IDLE, RELEASE)
 
 
@@ -275,22 +199,22 @@ cdef int hire(int wanted) noexcept:
     return min(hired, wanted)
 
 
-cdef void conduct(Work work, void* task, int size) noexcept nogil:
+cdef void conduct(Work work, void* task, int size, bint* deserted) noexcept nogil:
     """A post that no helper has taken by the end is taken back."""
-    global current_work, current_task
-    cdef Seat seat
-    cdef int thread, started_in = generation
-    seat.thread, seat.part, seat.phase = 0, 0, 0
-    if size > 1:
-        current_work, current_task = work, task
+    global alone, current_work, current_task
+    cdef int thread
+    if size == 1:
+        work(task, 0)
+        return
+    current_work, current_task, alone = work, task, deserted
     for thread in range(1, size):
         atomic_store(&helpers[thread].post, POSTED, ORDERED)
         rouse(&helpers[thread])
-    work(task, &seat)
+    work(task, 0)
     for thread in range(1, size):
-        if (generation == started_in
-                and compare_and_swap(&helpers[thread].post, POSTED, IDLE) == TAKEN):
+        if not deserted[0] and compare_and_swap(&helpers[thread].post, POSTED, IDLE) == TAKEN:
             wait_while(&helpers[thread].post, TAKEN)
+    alone = NULL
 
 
 cdef void dismiss(int size) noexcept nogil:
@@ -317,8 +241,10 @@ def _leave():
 
 def _after_fork():
     """The child has no helpers; what the parent's waited on is left behind."""
-    global generation, hired, numbered_at_fork, survivor
-    generation += 1
+    global alone, hired, numbered_at_fork, survivor
+    if alone != NULL:
+        alone[0] = True
+        alone = NULL
     hired = 0
     numbered_at_fork, survivor = numbered, number_of_thread()
 

@@ -123,6 +123,11 @@ cdef inline vec exponential_of(vec z) noexcept nogil:
     return scale2(e.head + e.tail, e.sum)
 
 
+cdef inline vec log1p_of(vec x, vec x_low) noexcept nogil:
+    """log(1 + x + x_low) without x, which is added last; x in [0, 1]."""
+    return fma(x * x, polynomial(LOG1P_TAIL, LOG1P_TAIL_DEGREE, x), x_low)
+
+
 cdef inline void activations(vec* h, vec* dh, Activation activation, int count) noexcept nogil:
     """E1, E4 of `count` vectors, a literal of at most 4: h holds z, then act(z); dh act'(z)."""
     cdef Logistic tail[4]

@@ -19,89 +19,31 @@ include "tile.pxi"
 include "packing.pxi"
 
 
-# ---- what is chosen ------------------------------------------------------------------
+# ---- driver --------------------------------------------------------------------------
 
-cdef inline bint is_thin(Py_ssize_t size, Py_ssize_t K) noexcept nogil:
-    """Whether writing C, with the rows that others compute, is most of the work."""
-    return K <= THIN and size > THIN_BYTES // <Py_ssize_t> sizeof(real)
-
-
-cdef inline int panel_width(const Product* p, Py_ssize_t vectors, bint pack_A) noexcept nogil:
+cdef inline int panel_width(const Product* p, Py_ssize_t vectors) noexcept nogil:
     """How many vectors the next panel takes: pairs, three to end on, wide ones for few rows."""
     if p.M < 6 and p.transposed:
         return <int> min(<Py_ssize_t> WIDE_TRANSPOSED, vectors)
     if p.M < 6 or p.thin:
         return <int> min(<Py_ssize_t> WIDEST, vectors)
-    if vectors == 3 and not pack_A:
+    if vectors == 3 and not p.pack_A:
         return 3
     return <int> min(<Py_ssize_t> 2, vectors)
 
 
-cdef inline bint packs_rows(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Packing A pays once a block of it serves many panels."""
-    return N >= PACK_A_COLUMNS and M >= PACK_A_ROWS and K >= PACK_A_DEPTH
-
-
-cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Packing B pays when its rows lie far apart and many tiles read them."""
-    return ((M >= PACK_B_ROWS and K * N * <Py_ssize_t> sizeof(real) >= PACK_B_BYTES)
-            or (not MASKED_LOADS and N % VL != 0))
-
-
-cdef inline bint in_chunks(const Product* p) noexcept nogil:
-    """Whether reading B, as it lies, is most of the work; or packing it alone."""
-    return (p.M <= FEW_ROWS and p.K > THIN and p.step == 1 and not p.transposed and not p.carried
-            and (p.magnitudes or p.K * p.N * <Py_ssize_t> sizeof(real) > FEW_ROWS_BYTES))
-
-
-cdef inline Py_ssize_t strip_rows(const Product* p, bint pack_A, bint pack_B) noexcept nogil:
-    """Rows of C that all panels walk down before the next ones: few where they are activated."""
-    cdef Py_ssize_t tiles
-    if p.thin:
-        return ROWS_4
-    if p.activation == IDENTITY or pack_A or pack_B or p.M <= FEW_ROWS:
-        return MC
-    tiles = STRIP_BYTES // (p.N * <Py_ssize_t> sizeof(real) * ROWS_2)
-    return max(<Py_ssize_t> 1, tiles) * ROWS_2
-
-
-cdef inline Py_ssize_t panel_room(const Product* p, Py_ssize_t rows) noexcept nogil:
-    """Reals of packed B held at a time: one panel, or all of them when A has more blocks."""
-    cdef Py_ssize_t vectors = WIDEST
-    if p.M > rows:
-        vectors = max(vectors, (p.N + VL - 1) // VL)
-    return min(<Py_ssize_t> KC, p.K) * vectors * VL
-
-
-cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Reals for a product of up to M rows and K terms, which may go another way than all of them.
-
-    Left-over columns, the packed panels of B, and behind them packed rows of A or unfinished
-    chains.
-    """
-    cdef Py_ssize_t vectors = (N + VL - 1) // VL, behind = min(<Py_ssize_t> FEW_ROWS, M) * (N + VL)
-    cdef Py_ssize_t panels = min(<Py_ssize_t> KC, K) * (
-        max(<Py_ssize_t> WIDEST, vectors) if M > MC else WIDEST)
-    if packs_rows(M, N, K):
-        behind = max(behind, min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL)
-    return (max(panels, min(<Py_ssize_t> THIN, K) * vectors) * VL + behind
-            + N % VL * min(<Py_ssize_t> MC, M))
-
-
-# ---- driver --------------------------------------------------------------------------
-
-cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A, bint pack_B,
+cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0,
                          real* scratch) noexcept nogil:
     """Columns [k0, k0 + b.K) of A times these rows of B."""
-    cdef Py_ssize_t rows = strip_rows(p, pack_A, pack_B), M, v, columns, activated = 0
+    cdef Py_ssize_t M, v, columns, activated = 0
     cdef real* panel
-    cdef real* behind = scratch + (panel_room(p, rows) if pack_B else 0)
+    cdef real* behind = scratch + p.behind
     cdef bint activate_strips = p.activation != IDENTITY and b.last and not b.unfinished
     cdef int NV
     b.i = 0
     while b.i < p.M:
-        M = min(rows, p.M - b.i)
-        if pack_A:
+        M = min(p.rows, p.M - b.i)
+        if p.pack_A:
             pack_rows(behind, p, b.i, M, k0, b.K)
             b.A, b.row, b.step = behind, 0, 0
         else:
@@ -109,32 +51,32 @@ cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0, bint pack_A,
         panel = scratch
         v = p.begin
         while v < p.end:
-            NV = panel_width(p, p.end - v, pack_A)
+            NV = panel_width(p, p.end - v)
             b.j = v * VL
             columns = min(<Py_ssize_t> NV * VL, p.N - b.j)
             b.lanes = columns - (NV - 1) * VL
             b.chains = behind + b.j * p.M
-            if pack_B:
+            if p.pack_B:
                 if b.i == 0 and p.transposed:
                     pack_transposed(panel, p, k0, b.K, b.j, columns, NV)
                 elif b.i == 0:
                     pack_panel(panel, p, k0, b.K, b.j, columns, NV)
                 b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
-                if p.M > rows:
+                if p.M > p.rows:
                     panel += b.K * NV * VL
             else:
                 b.B, b.ldb, b.B_lanes = p.B + k0 * p.ldb + b.j, p.ldb, b.lanes
             b.ahead, b.ahead_step = b.A, 0
-            if pack_B and not p.transposed and b.i == 0 and v + 2 * NV <= p.end:
+            if p.pack_B and not p.transposed and b.i == 0 and v + 2 * NV <= p.end:
                 b.ahead, b.ahead_step = p.B + k0 * p.ldb + (v + NV) * VL, p.ldb
-            if pack_A:
+            if p.pack_A:
                 packed_panel(p, b, M, NV)
             elif b.step == 1:
                 row_major_panel(p, b, M, NV)
             else:
                 column_major_panel(p, b, M, NV)
             v += NV
-        b.i += rows
+        b.i += p.rows
         if activate_strips:
             activated = activate_rows(p, activated, min(b.i, p.M))
 
@@ -162,39 +104,23 @@ cdef inline void activate_part(const Product* p, Py_ssize_t at, Py_ssize_t size)
              p.activation, size)
 
 
-cdef inline void choose_columns(Product* p, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """Those to compute: whole vectors, and perhaps the last ones."""
-    p.begin, p.end = first // VL, (first + count + VL - 1) // VL
-
-
 cdef void multiply_blocks(const Product* p, real* scratch) noexcept nogil:
     """Block after block along k, and chunk after chunk of a block where that pays."""
     cdef Block b
-    cdef Py_ssize_t kb, K, done, chunk
-    cdef bint pack_A = packs_rows(p.M, p.N, p.K)
-    cdef bint pack_B = p.transposed or p.magnitudes or packs_panels(p.M, p.N, p.K)
-    cdef bint few = in_chunks(p)
+    cdef Py_ssize_t kb, K, done
     for kb in range(max(1, (p.K + KC - 1) // KC)):
         K = min(<Py_ssize_t> KC, p.K - kb * KC)
-        chunk = FEW_ROWS_CHUNK if few else max(K, 1)
         b.first = kb == 0 and not p.accumulate
         b.last = kb * KC + K == p.K
         done = 0
         while done == 0 or done < K:
-            b.K = min(chunk, K - done)
+            b.K = min(p.chunk, K - done)
             b.begun, b.unfinished = done > 0, done + b.K < K
-            multiply_block(p, &b, kb * KC + done, pack_A, pack_B, scratch)
-            done += chunk
+            multiply_block(p, &b, kb * KC + done, scratch)
+            done += p.chunk
 
 
 include "leftover.pxi"
-
-
-cdef inline bint is_one_panel(const Product* p) noexcept nogil:
-    """Whether there is nothing to choose: a few rows of one or two vectors, all of them."""
-    return (0 < p.N <= 2 * VL and p.M <= FEW_ROWS and p.K <= KC and p.end * VL >= p.N
-            and (p.N > 1 or p.M == 1) and not p.magnitudes
-            and (MASKED_LOADS or p.transposed or p.N % VL == 0))
 
 
 cdef inline void take_whole(Block* b, const Product* p, real* scratch, int NV) noexcept nogil:
@@ -253,14 +179,11 @@ cdef void multiply_one_panel(const Product* p, real* scratch) noexcept nogil:
         activate_part(p, 0, p.M * p.N)
 
 
-cdef void multiply_matrices(Product* p, real* scratch) noexcept nogil:
+cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
     """C = A B, with what follows it."""
-    if is_one_panel(p):
-        p.left = 0
+    if p.one_panel:
         multiply_one_panel(p, scratch)
         return
-    p.left = left_over(p)
     if p.left > 0:
-        p.end = p.N // VL
         multiply_left_over(p, scratch)
     multiply_blocks(p, scratch)

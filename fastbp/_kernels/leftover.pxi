@@ -8,23 +8,6 @@
 #
 # Then the results are carried to where they belong.  N4: a single output is such a column.
 
-cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
-    """Columns that are less work this way, in multiply-adds of vectors."""
-    cdef Py_ssize_t left = p.N % VL, vectors = (p.M + VL - 1) // VL, turning = 0
-    cdef Py_ssize_t as_columns = p.M * p.K
-    if left == 0 or p.end * VL < p.N or p.magnitudes or p.M < VL:
-        return 0
-    if p.step == 1:
-        turning = TURNING
-        if left > MOST_TURNED:
-            return 0
-    elif HALVES and left <= VL // 2:
-        as_columns = as_columns * 3 // 4        # half a vector, and all that is not multiplying
-    if vectors * (p.K * (turning + max(left, <Py_ssize_t> 2)) + CARRYING * left * VL) < as_columns:
-        return left
-    return 0
-
-
 cdef void multiply_left_over(const Product* p, real* scratch) noexcept nogil:
     """The last p.left columns of C."""
     if p.step != 1:
@@ -143,10 +126,11 @@ cdef void multiply_columns(const Product* p, real* scratch) noexcept nogil:
     t.A = p.B + j * t.row
     t.ldb, t.transposed, t.magnitudes, t.accumulate = p.step, False, False, p.accumulate
     t.bias = t.factor = t.derivative = NULL
-    t.activation, t.left, t.C, t.carried = IDENTITY, 0, scratch, True
+    t.activation, t.C, t.carried = IDENTITY, scratch, True
     while i < p.M:
         t.N = t.ldc = min(<Py_ssize_t> MC, p.M - i)
         choose_columns(&t, 0, t.N)
+        decide_blocks(&t)
         t.B = p.A + i
         C = p.C + i * p.ldc + j
         if p.accumulate:

@@ -30,11 +30,6 @@ ctypedef struct Terms:
     vec delta
 
 
-cdef inline vec log1p_of(vec x, vec x_low) noexcept nogil:
-    """log(1 + x + x_low) without x, which is added last; x in [0, 1]."""
-    return fma(x * x, polynomial(LOG1P_TAIL, LOG1P_TAIL_DEGREE, x), x_low)
-
-
 cdef inline Terms bce_terms(vec z, vec t) noexcept nogil:
     """E2, E3 of binary cross-entropy."""
     cdef vec zero = splat(0)

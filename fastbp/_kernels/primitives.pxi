@@ -17,6 +17,11 @@ cdef extern from "simd.h" nogil:
     ctypedef int truth
     ctypedef double four
     enum: VL, PART, LOG2_PART, LOGISTICS, HALVES
+    enum: MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
+    enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
+    enum: STRIP_BYTES, TURNING, MOST_TURNED, CARRYING, FAR_BYTES
+    enum: THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
+    enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
 
     vec load(const real* p) noexcept
     vec load_tail(const real* p, Py_ssize_t n) noexcept
@@ -58,6 +63,10 @@ cdef extern from "coefficients.h" nogil:
     enum: EXP_TAIL_DEGREE, LOG1P_TAIL_DEGREE
     const real* EXP_TAIL
     const real* LOG1P_TAIL
+
+cdef enum:
+    KC = 256                # the contract's block length
+    WIDEST = 4              # vectors in the widest panel
 
 cdef extern from *:
     ctypedef void* memory "void*"

@@ -1,11 +1,38 @@
-# E1, E5 and E6 of a layer as products of matrices.
+# E1, E5 and E6 of a layer as products of matrices, and how each is computed.
 
-cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
-    """What E1, E5 and E6, in both layouts, of a layer need at most for n rows or fewer."""
-    return sizeof(real) * max(
-        max(product_room(n, fan_out, fan_in), product_room(n, fan_in, fan_out)),
-        max(product_room(fan_in, fan_out, n), product_room(fan_out, fan_in, n)))
+ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C), where there are any
+    real* C                 # OUT (M, N), rows `ldc` apart
+    Py_ssize_t ldc
+    const real* A           # IN  element (i, k) at A[i row + k step]; row or step is 1
+    Py_ssize_t row
+    Py_ssize_t step
+    const real* B           # IN  (K, N), or (N, K) when transposed; rows `ldb` apart
+    Py_ssize_t ldb
+    bint transposed
+    bint magnitudes         # |B| in place of B, which is packed then
+    Py_ssize_t M
+    Py_ssize_t N
+    Py_ssize_t K
+    Py_ssize_t begin        # vectors of columns to compute, [begin, end)
+    Py_ssize_t end
+    bint carried            # C is scratch of a larger product
+    bint accumulate         # add the block results to what C holds
+    const real* bias        # IN  (N,) or NULL
+    const real* factor      # IN  like C, or NULL
+    Activation activation
+    real* derivative        # OUT like C, or NULL
+    # how it is computed, which changes no bit
+    bint thin               # writing C, perhaps a part of dW, is most of the work
+    bint one_panel          # it is one panel, taken whole
+    Py_ssize_t left         # columns behind `end` that are computed another way
+    bint pack_A
+    bint pack_B
+    Py_ssize_t rows         # of C that all panels walk down before the next ones
+    Py_ssize_t chunk        # of a block of KC, for few rows of A
+    Py_ssize_t behind       # reals of scratch for packed panels of B
 
+
+# ---- E1, E5, E6 -----------------------------------------------------------------------
 
 cdef inline Product layer(memory h, source h_prev, source W, source b, Py_ssize_t n,
                           Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, Py_ssize_t first,
@@ -31,6 +58,7 @@ cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssi
     """E1: h = act(h_prev W + b), `count` columns of it from `first` on."""
     cdef Product p = layer(h, h_prev, W, b, n, fan_in, fan_out, transposed, first, count)
     p.activation, p.derivative = activation, <real*> dh
+    decide(&p)
     multiply_matrices(&p, <real*> scratch)
 
 
@@ -40,6 +68,7 @@ cdef void forward_magnitudes(memory e_z, source operand, source W, source b, Py_
     """e_z = operand |W| + b; of one column, W must hold the magnitudes."""
     cdef Product p = layer(e_z, operand, W, b, n, fan_in, fan_out, False, first, count)
     p.magnitudes = fan_out > 1 or n == 1
+    decide(&p)
     multiply_matrices(&p, <real*> scratch)
 
 
@@ -68,6 +97,7 @@ cdef void delta_step(memory delta, source delta_next, source W, source dh, Py_ss
     cdef Product p = layer_below(delta, delta_next, W, n, fan_in, fan_out, transposed, first,
                                  count)
     p.factor = <const real*> dh
+    decide(&p)
     multiply_matrices(&p, <real*> scratch)
 
 
@@ -77,6 +107,7 @@ cdef void delta_magnitudes(memory e_g, source operand, source W, Py_ssize_t n, P
     """e_g = operand |W^T|."""
     cdef Product p = layer_below(e_g, operand, W, n, fan_in, fan_out, False, first, count)
     p.magnitudes = True
+    decide(&p)
     multiply_matrices(&p, <real*> scratch)
 
 
@@ -139,9 +170,124 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
     p.accumulate, p.magnitudes, p.carried = accumulate, False, False
     p.bias, p.factor, p.activation, p.derivative = NULL, NULL, IDENTITY, NULL
     p.thin = is_thin(fan_in * fan_out, n)
+    decide(&p)
     multiply_matrices(&p, <real*> scratch)
     if first > 0 or db == NULL:
         return
     for i in range(max(1, (n + KC - 1) // KC)):
         column_sums(<real*> db, <const real*> delta + i * KC * fan_out,
                     min(<Py_ssize_t> KC, n - i * KC), fan_out, accumulate or i > 0)
+
+
+# ---- what is chosen ------------------------------------------------------------------
+
+cdef inline void choose_columns(Product* p, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """Those to compute: whole vectors, and perhaps the last ones."""
+    p.begin, p.end = first // VL, (first + count + VL - 1) // VL
+
+
+cdef inline void decide(Product* p) noexcept nogil:
+    """How the product is computed, whose operands and columns are there."""
+    p.one_panel, p.left = is_one_panel(p), 0
+    if p.one_panel:
+        return
+    p.left = left_over(p)
+    if p.left > 0:
+        p.end = p.N // VL
+    decide_blocks(p)
+
+
+cdef inline void decide_blocks(Product* p) noexcept nogil:
+    """The same for the columns that are not left over."""
+    p.pack_A = packs_rows(p.M, p.N, p.K)
+    p.pack_B = p.transposed or p.magnitudes or packs_panels(p.M, p.N, p.K)
+    p.chunk = FEW_ROWS_CHUNK if in_chunks(p) else KC
+    p.rows = strip_rows(p)
+    p.behind = panel_room(p) if p.pack_B else 0
+
+
+cdef inline bint is_one_panel(const Product* p) noexcept nogil:
+    """Whether there is nothing to choose: a few rows of one or two vectors, all of them."""
+    return (0 < p.N <= 2 * VL and p.M <= FEW_ROWS and p.K <= KC and p.end * VL >= p.N
+            and (p.N > 1 or p.M == 1) and not p.magnitudes
+            and (MASKED_LOADS or p.transposed or p.N % VL == 0))
+
+
+cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
+    """Columns that are less work this way, in multiply-adds of vectors."""
+    cdef Py_ssize_t left = p.N % VL, vectors = (p.M + VL - 1) // VL, turning = 0
+    cdef Py_ssize_t as_columns = p.M * p.K
+    if left == 0 or p.end * VL < p.N or p.magnitudes or p.M < VL:
+        return 0
+    if p.step == 1:
+        turning = TURNING
+        if left > MOST_TURNED:
+            return 0
+    elif HALVES and left <= VL // 2:
+        as_columns = as_columns * 3 // 4        # half a vector, and all that is not multiplying
+    if vectors * (p.K * (turning + max(left, <Py_ssize_t> 2)) + CARRYING * left * VL) < as_columns:
+        return left
+    return 0
+
+
+cdef inline bint is_thin(Py_ssize_t size, Py_ssize_t K) noexcept nogil:
+    """Whether writing C, with the rows that others compute, is most of the work."""
+    return K <= THIN and size > THIN_BYTES // <Py_ssize_t> sizeof(real)
+
+
+cdef inline bint packs_rows(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Packing A pays once a block of it serves many panels."""
+    return N >= PACK_A_COLUMNS and M >= PACK_A_ROWS and K >= PACK_A_DEPTH
+
+
+cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Packing B pays when its rows lie far apart and many tiles read them."""
+    return ((M >= PACK_B_ROWS and K * N * <Py_ssize_t> sizeof(real) >= PACK_B_BYTES)
+            or (not MASKED_LOADS and N % VL != 0))
+
+
+cdef inline bint in_chunks(const Product* p) noexcept nogil:
+    """Whether reading B, as it lies, is most of the work; or packing it alone."""
+    return (p.M <= FEW_ROWS and p.K > THIN and p.step == 1 and not p.transposed and not p.carried
+            and (p.magnitudes or p.K * p.N * <Py_ssize_t> sizeof(real) > FEW_ROWS_BYTES))
+
+
+cdef inline Py_ssize_t strip_rows(const Product* p) noexcept nogil:
+    """Rows of C that all panels walk down before the next ones: few where they are activated."""
+    cdef Py_ssize_t tiles
+    if p.thin:
+        return ROWS_4
+    if p.activation == IDENTITY or p.pack_A or p.pack_B or p.M <= FEW_ROWS:
+        return MC
+    tiles = STRIP_BYTES // (p.N * <Py_ssize_t> sizeof(real) * ROWS_2)
+    return max(<Py_ssize_t> 1, tiles) * ROWS_2
+
+
+cdef inline Py_ssize_t panel_room(const Product* p) noexcept nogil:
+    """Reals of packed B held at a time: one panel, or all of them when A has more blocks."""
+    cdef Py_ssize_t vectors = WIDEST
+    if p.M > p.rows:
+        vectors = max(vectors, (p.N + VL - 1) // VL)
+    return min(<Py_ssize_t> KC, p.K) * vectors * VL
+
+
+cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Reals for a product of up to M rows and K terms, which may go another way than all of them.
+
+    Left-over columns, the packed panels of B, and behind them packed rows of A or unfinished
+    chains.
+    """
+    cdef Py_ssize_t vectors = (N + VL - 1) // VL, behind = min(<Py_ssize_t> FEW_ROWS, M) * (N + VL)
+    cdef Py_ssize_t panels = min(<Py_ssize_t> KC, K) * (
+        max(<Py_ssize_t> WIDEST, vectors) if M > MC else WIDEST)
+    if packs_rows(M, N, K):
+        behind = max(behind, min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL)
+    return (max(panels, min(<Py_ssize_t> THIN, K) * vectors) * VL + behind
+            + N % VL * min(<Py_ssize_t> MC, M))
+
+
+cdef Py_ssize_t scratch_bytes(Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
+    """What E1, E5 and E6, in both layouts, of a layer need at most for n rows or fewer."""
+    return sizeof(real) * max(
+        max(product_room(n, fan_out, fan_in), product_room(n, fan_in, fan_out)),
+        max(product_room(fan_in, fan_out, n), product_room(fan_out, fan_in, n)))

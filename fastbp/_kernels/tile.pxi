@@ -5,41 +5,6 @@
 # compiler did not unroll, with a sigmoid in it, would make it keep the tile in memory through the
 # k loop: activations come later, over rows (activation in gemm.pxi).
 
-cdef extern from "simd.h":
-    enum: MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
-    enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
-    enum: STRIP_BYTES, TURNING, MOST_TURNED, CARRYING, FAR_BYTES
-    enum: THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
-    enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
-
-cdef enum:
-    KC = 256                # the contract's block length
-    WIDEST = 4              # vectors in the widest panel
-
-ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C), where there are any
-    real* C                 # OUT (M, N), rows `ldc` apart
-    Py_ssize_t ldc
-    const real* A           # IN  element (i, k) at A[i row + k step]; row or step is 1
-    Py_ssize_t row
-    Py_ssize_t step
-    const real* B           # IN  (K, N), or (N, K) when transposed; rows `ldb` apart
-    Py_ssize_t ldb
-    bint transposed
-    bint magnitudes         # |B| in place of B, which is packed then
-    bint thin               # writing C, perhaps a part of dW, is most of the work
-    Py_ssize_t M
-    Py_ssize_t N
-    Py_ssize_t K
-    Py_ssize_t begin        # vectors of columns to compute, [begin, end)
-    Py_ssize_t end
-    Py_ssize_t left         # columns behind them that are computed another way
-    bint carried            # C is scratch of a larger product
-    bint accumulate         # add the block results to what C holds
-    const real* bias        # IN  (N,) or NULL
-    const real* factor      # IN  like C, or NULL
-    Activation activation
-    real* derivative        # OUT like C, or NULL
-
 ctypedef struct Block:      # the part of a Product one tile works on
     Py_ssize_t i            # first row, first column, columns in the last vector
     Py_ssize_t j

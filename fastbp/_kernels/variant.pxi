@@ -4,8 +4,8 @@ from cpython.pycapsule cimport PyCapsule_New
 
 include "primitives.pxi"
 include "elementwise.pxi"
-include "gemm.pxi"
 include "products.pxi"
+include "gemm.pxi"
 include "loss.pxi"
 include "softmax.pxi"
 include "update.pxi"

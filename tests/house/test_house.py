@@ -103,7 +103,7 @@ BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
-    "_engine": ("_engine", "_kernels", "_config"),
+    "_engine": ("_engine", "_kernels"),
     "_arguments": ("_arguments",),
     "_twin": ("_twin", "_arguments"),
     "reference": ("_twin", "_arguments"),
@@ -113,7 +113,7 @@ MAY_IMPORT = {
     "torch": ("torch", "_unchecked", *BELOW),
     "io": ("", "_arguments", "_files"),
     "datasets": ("_arguments",),
-    "_config": ("_arguments", "_cgroup", "_kernels.dispatch", "_version"),
+    "_config": ("_arguments", "_cgroup", "_engine.plan", "_kernels.dispatch", "_version"),
     "_random": ("_arguments",),
     "_cgroup": (), "_files": (), "_refusal": (), "_version": (), "data": (),
     "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_logit_losses",
