@@ -15,7 +15,9 @@ a pass, Ctrl-C and the float mode of its kernels are matters of this file alone.
 
 from libc.string cimport memset
 
-from fastbp._engine.atomics cimport ACQUIRE, ORDERED, RELEASE, add_to, claim_next, count, set_count
+from fastbp._engine.atomics cimport (
+    ACQUIRE, ORDERED, RELEASE, add_to, claim_next, get_count, set_count,
+)
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._engine.plan cimport LINES, ROWS, Frame, Meeting, Plan, Shape, Step
 from fastbp._engine.samples cimport advance, samples
@@ -150,7 +152,7 @@ cdef bint run_phase(Frame* f) noexcept nogil:
         f.phase += 1
         return f.phase >= meeting.end
     while True:
-        next = count(&meeting.claimed, ACQUIRE)
+        next = get_count(&meeting.claimed, ACQUIRE)
         if next >= end:
             break
         if claim_next(&meeting.claimed, next, next + 1):
@@ -162,7 +164,7 @@ cdef bint run_phase(Frame* f) noexcept nogil:
                 kept += 1
             else:
                 add_to(&meeting.done, 1, ORDERED)
-    while count(&meeting.done, ACQUIRE) < end - kept:
+    while get_count(&meeting.done, ACQUIRE) < end - kept:
         waits = bide(waits)
         if kept > 0 and waits == SPINS + YIELDS:
             look_meanwhile(f)
@@ -171,11 +173,11 @@ cdef bint run_phase(Frame* f) noexcept nogil:
     if kept > 0:
         add_to(&meeting.done, kept, ORDERED)
     f.phase += 1
-    return f.phase >= count(&meeting.end, ACQUIRE)
+    return f.phase >= get_count(&meeting.end, ACQUIRE)
 
 
 cdef inline bint called_off(const Pass* run) noexcept nogil:
-    return count(&run.meeting.end, ACQUIRE) != NEVER
+    return get_count(&run.meeting.end, ACQUIRE) != NEVER
 
 
 cdef inline Py_ssize_t share(Py_ssize_t n, int part, int parts) noexcept nogil:
