@@ -63,11 +63,13 @@ DIRECTIVES = {
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
 ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "network",
-          "recursion", "gradient", "per_sample", "backward", "certificate", "epoch", "tangent")
+          "recursion", "gradient", "per_sample", "backward", "jacobian", "certificate", "epoch",
+          "tangent")
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
            "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
-           "_optim", "_network", "_per_sample", "_second_order", "_mlp", "torch._gate",
-           "torch._watch", "torch._parameters", "torch._gradients", "torch._binding")
+           "_optim", "_network", "_per_sample", "_second_order", "_input_grads", "_mlp",
+           "torch._gate", "torch._watch", "torch._parameters", "torch._gradients",
+           "torch._binding")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

@@ -3,15 +3,15 @@ from typing import Any, Literal, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbp._input_grads import InputGradients
 from fastbp._network import Objective
 from fastbp._optim import SGD, Adam
-from fastbp._second_order import SecondOrder
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Random: TypeAlias = SupportsIndex | np.random.Generator | np.random.BitGenerator
 _Reduction: TypeAlias = Literal["sum", "mean"]
 
-class MLP(SecondOrder):
+class MLP(InputGradients):
     def forward(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def logits(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def loss_value(

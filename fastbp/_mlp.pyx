@@ -18,16 +18,16 @@ from fastbp._engine.gradient cimport forward_all, loss_and_gradient
 from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.samples cimport permutation
 from fastbp._engine.team cimport release
+from fastbp._input_grads cimport InputGradients
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._network cimport Objective
 from fastbp._optim cimport Optimizer
 from fastbp._problem cimport Problem
-from fastbp._second_order cimport SecondOrder
 
 cnp.import_array()
 
 
-cdef class MLP(SecondOrder):
+cdef class MLP(InputGradients):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
     A multilayer perceptron: hidden layers, and outputs that suit the loss (E1, E2).
@@ -202,8 +202,8 @@ cdef class MLP(SecondOrder):
         MemoryError
             When the workspace cannot be had; the network is as it was.
         RuntimeError
-            When another thread is inside `backprop`, `value_and_grad`, `error_bound`, `hvp`,
-            `gnvp`, `train_epoch` or a call about each sample of this network.
+            When another thread is inside this network, but for `forward`, `logits` and
+            `loss_value`.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `grad` holds nothing of use then.
         """

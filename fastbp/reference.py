@@ -10,8 +10,8 @@
 One sample a row, W is (fan_in, fan_out); numbers and signs are those of docs/derivation.md. Other
 activations change E1 and E4, other losses E2 and h_L: δ_L = h_L − y holds for each with its own
 output. The functions here check their arguments once and hand over to
-`_twin/mathematics.py`; the optimizers are in `_twin/optimizers.py`, products of the Hessian (E8,
-E9) in `_twin/second_order.py`.
+`_twin/mathematics.py`; `input_grad` and `jacobian` are in `_twin/inputs.py`, the optimizers in
+`_twin/optimizers.py`, products of the Hessian (E8, E9) in `_twin/second_order.py`.
 
 The h of a saturated unit rounds to 1, which takes 1 − h and h − y with it. So all three come from
 the smaller tail, q = σ(−|z|) = e/(1 + e) with e = e^{−|z|}, which keeps its relative accuracy:
@@ -26,15 +26,16 @@ import numpy as np
 
 from . import _arguments
 from ._twin import mathematics
+from ._twin.inputs import input_grad, jacobian
 from ._twin.optimizers import SGD, Adam
 from ._twin.per_sample import clipped_backprop, per_sample_grad_norms, per_sample_grads
 from ._twin.problem import checked
 from ._twin.second_order import gnvp, hvp
 
 __all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "clipped_backprop",
-           "delta_step", "forward", "gnvp", "hvp", "per_sample_grad_norms", "per_sample_grads",
-           "poisson_with_logits", "sigmoid", "sigmoid_backward", "softmax_with_logits",
-           "squared_error", "weight_grad"]
+           "delta_step", "forward", "gnvp", "hvp", "input_grad", "jacobian",
+           "per_sample_grad_norms", "per_sample_grads", "poisson_with_logits", "sigmoid",
+           "sigmoid_backward", "softmax_with_logits", "squared_error", "weight_grad"]
 
 
 # ---- one function per equation

@@ -104,6 +104,32 @@ def gnvp(
     label_smoothing: float = 0.0,
 ) -> tuple[list[_Floats], list[_Floats]]: ...
 
+def input_grad(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    activation: HiddenActivations = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    out: _Floats | None = None,
+) -> _Floats: ...
+def jacobian(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    *,
+    activation: HiddenActivations = "sigmoid",
+    loss: LossName = "bce",
+    of: Literal["output", "logits"] = "output",
+    wrt: Literal["params", "input"] = "params",
+    out: _Floats | None = None,
+) -> _Floats: ...
+
 class SGD:
     lr: float
     momentum: float

@@ -6,6 +6,10 @@ from fastbp._engine.plan cimport Activation, Batch, Plan
 cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
                               double divisor, double l2, int asked) except? -1
 
+# E1 to E5, down to dL/dX (n, n_features) of the summed loss
+cdef int input_gradient(Workspace ws, const Batch* batch, char* input_grad, Py_ssize_t n,
+                        int asked) except -1
+
 # E1 for n rows, then `output_activation` of the last layer's outputs
 cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
                      Activation output_activation, int asked) except -1

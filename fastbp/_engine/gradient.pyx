@@ -1,4 +1,4 @@
-"""The passes of a network: outputs, loss, gradient.
+"""The passes of a network: outputs, loss, gradient, and that by the input, which has no E6.
 
 A block of rows has two phases. In the first every part has rows of its own: it gathers them if the
 batch has an order, then E1, E2 with E3, E5. The second is E6 over the whole block. Where the rows
@@ -7,7 +7,9 @@ their parts of dW, db and of the loss in ascending order (N1, N3).
 """
 
 from fastbp._engine.loop cimport carry_out
-from fastbp._engine.network cimport DIVIDED, GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace
+from fastbp._engine.network cimport (
+    DIVIDED, GRADIENT, INPUT_GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace,
+)
 from fastbp._engine.plan cimport (
     Frame, Pass, Step, add_alone, add_rows, end_block, end_phase, h_of, threads_for,
 )
@@ -58,6 +60,24 @@ cdef int add_gradient(Plan* plan, bint in_order) except -1:
     end_phase(plan)
     add_alone(plan, sum_losses, 0, 1, 0)
     add_weight_gradients(plan)
+    end_block(plan)
+    return 0
+
+
+# ---- gradient by the input --------------------------------------------------------------
+
+cdef int input_gradient(Workspace ws, const Batch* batch, char* input_grad, Py_ssize_t n,
+                        int asked) except -1:
+    cdef Pass run
+    ws.prepare(&run, INPUT_GRADIENT, add_input_gradient, n, n, threads_for(ws.shape, n, 2, asked))
+    run.batch, run.input_grad = batch[0], input_grad
+    return carry_out(&run)
+
+
+cdef int add_input_gradient(Plan* plan, int key) except -1:
+    add_forward(plan)
+    add_loss(plan)
+    add_descent(plan, True)
     end_block(plan)
     return 0
 

@@ -19,6 +19,8 @@ ctypedef enum:              # the key of a plan is the sum of what it is for, on
     EACH_GRADIENT = 1 << 8
     HESSIAN = 1 << 9
     GAUSS_NEWTON = 1 << 10
+    INPUT_GRADIENT = 1 << 11
+    JACOBIAN = 1 << 12
     DIVIDED = 1 << 16       # and of what the pass does besides
     PENALISED = 1 << 17
     IN_ORDER = 1 << 18

@@ -159,14 +159,19 @@ def forward(weights, biases, X, activation="sigmoid"):
     return inputs, slopes, z
 
 
+def descent(weights, slopes, delta):
+    """E5: [δ_1 … δ_L] from δ_L."""
+    found = [delta]
+    for W, slope in zip(weights[:0:-1], slopes[::-1], strict=True):
+        found.insert(0, found[0] @ W.T * slope)
+    return found
+
+
 def deltas(weights, biases, X, y, options=BCE, w=None, activation="sigmoid"):
     """E1 to E5: L, the layers' inputs [h_0 …], [δ_1 …]; ``w`` is a column (n, 1) or ``None``."""
     inputs, slopes, z = forward(weights, biases, X, activation)
     loss, delta = weighted_loss(options, z, y, w)
-    found = [delta]
-    for k in reversed(range(1, len(weights))):
-        found.insert(0, found[0] @ weights[k].T * slopes[k - 1])
-    return loss, inputs, found
+    return loss, inputs, descent(weights, slopes, delta)
 
 
 def gradient(weights, biases, X, y, options=BCE, w=None, activation="sigmoid"):
@@ -174,3 +179,41 @@ def gradient(weights, biases, X, y, options=BCE, w=None, activation="sigmoid"):
     loss, inputs, found = deltas(weights, biases, X, y, options, w, activation)
     dW = [h.T @ delta for h, delta in zip(inputs, found, strict=True)]
     return loss, dW, [delta.sum(axis=0) for delta in found]
+
+
+# ---- for each sample: by its input or by the parameters
+
+
+def by_input(weights, deltas):
+    """δ_1 W_1ᵀ."""
+    return deltas[0] @ weights[0].T
+
+
+def by_params(inputs, deltas):
+    """E6 of each sample: a row dW_1.ravel(), db_1, dW_2.ravel(), … for each."""
+    return np.concatenate([part for h, delta in zip(inputs, deltas, strict=True) for part in (
+        (h[:, :, None] * delta[:, None, :]).reshape(len(h), h.shape[1] * delta.shape[1]), delta)],
+        axis=1)
+
+
+def output_slopes(output, z):
+    """dh_L/dz_L of every sample, (n, n_outputs, n_outputs).
+
+    A softmax has p_k (t − p) for t = e_k: δ_L of class k, whose 1 − p_k keeps its accuracy.
+    """
+    unit = np.eye(z.shape[1], dtype=z.real.dtype)
+    if output == "softmax":
+        rows = [softmax_loss(z, np.broadcast_to(t, z.shape))[1] for t in unit]
+        return -softmax(z)[:, :, None] * np.stack(rows, axis=1)
+    slope = np.exp(z) if output == "exponential" else ACTIVATIONS[output](z)[1]
+    return np.where(unit == 1, slope[:, None, :], 0)
+
+
+def jacobian(weights, biases, X, output, to_input, activation="sigmoid"):
+    """The derivative of every output (n, n_outputs, …) by X or by W_1.ravel(), b_1, W_2 …"""
+    inputs, slopes, z = forward(weights, biases, X, activation)
+    rows = []
+    for delta_L in np.moveaxis(output_slopes(output, z), 1, 0):
+        found = descent(weights, slopes, delta_L)
+        rows.append(by_input(weights, found) if to_input else by_params(inputs, found))
+    return np.stack(rows, axis=1)

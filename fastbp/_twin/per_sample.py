@@ -9,8 +9,8 @@ way to a norm that does not.
 import numpy as np
 
 from .. import _arguments
-from .mathematics import deltas
-from .problem import checked
+from .mathematics import by_params, deltas
+from .problem import by_name, checked
 
 
 def norm(x, least=0):
@@ -54,7 +54,7 @@ def per_sample_grad_norms(weights, biases, X, y, *, activation="sigmoid", loss="
     TypeError, ValueError
         As `backprop`; `out` does not fit.
     """
-    given = {"X": X, "y": y, "sample_weight": sample_weight}
+    given = by_name(weights, biases, X=X, y=y, sample_weight=sample_weight)
     p = checked(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
                 sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
                 label_smoothing=label_smoothing)
@@ -137,14 +137,11 @@ def per_sample_grads(weights, biases, X, y, *, activation="sigmoid", loss="bce",
     TypeError, ValueError
         As `backprop`; `out` does not fit.
     """
-    given = {"X": X, "y": y, "sample_weight": sample_weight}
+    given = by_name(weights, biases, X=X, y=y, sample_weight=sample_weight)
     p = checked(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
                 sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
                 label_smoothing=label_smoothing)
     n, n_params = len(p.X), sum(W.size + b.size for W, b in zip(p.weights, p.biases, strict=True))
     out = _arguments.output("out", out, (n, n_params), p.X.dtype, given)
-    _, inputs, each = deltas(*p.given)
-    columns = [part for h, delta in zip(inputs, each, strict=True)
-               for part in ((h[:, :, None] * delta[:, None, :]).reshape(n, -1), delta)]
-    out[...] = np.concatenate(columns, axis=1)
+    out[...] = by_params(*deltas(*p.given)[1:])
     return out

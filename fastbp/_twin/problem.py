@@ -1,4 +1,4 @@
-"""The checked arguments of `reference.backprop`, and of the products that are made from it."""
+"""The checked arguments of `reference.backprop`, and of all that is made from its recursion."""
 
 from typing import NamedTuple
 
@@ -48,3 +48,9 @@ def checked(weights, biases, X, y, *, activation, loss, sample_weight, reduction
         total = np.float64(n_samples if w is None else w.sum(dtype=np.float64))
     return Problem(weights, biases, X, y, options, None if w is None else w[:, None], activation,
                    total)
+
+
+def by_name(weights, biases, **others):
+    """Every array that is given, by its name in messages."""
+    return {**{f"{name}[{i}]": a for name, arrays in (("weights", weights), ("biases", biases))
+               for i, a in enumerate(_arguments.sequence(name, arrays))}, **others}

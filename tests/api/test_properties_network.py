@@ -45,7 +45,7 @@ import fastbp
 from fastbp import MLP, SGD, Adam
 
 ROWS = SIZES | st.sampled_from([257, 600])  # one block of rows, and more
-OF_SAMPLES = ["per_sample_grad_norms", "per_sample_grads"]
+OF_SAMPLES = ["per_sample_grad_norms", "per_sample_grads", "input_grad"]
 PRODUCTS = ["hvp", "gnvp"]
 GRADIENTS = ["loss_value", "backprop", "error_bound", "value_and_grad", "objective", *OF_SAMPLES,
              *PRODUCTS]
@@ -166,21 +166,24 @@ def batches(draw, net, mean=None):
     return found
 
 
-@pytest.mark.parametrize("method", ["forward", "logits"])
+@pytest.mark.parametrize("method", ["forward", "logits", "jacobian"])
 @given(st.data())
 def test_any_rows(method, data):
     net = data.draw(networks())
     X, n = inputs_of(data.draw, net)
-    out = data.draw(st.none() | outputs("out", (n, net.layer_sizes[-1]), net.dtype))
+    shape, options = (n, net.layer_sizes[-1]), {}
+    if method == "jacobian":
+        shape, options = (*shape, net.layer_sizes[0]), {"wrt": "input"}
+    out = data.draw(st.none() | outputs("out", shape, net.dtype))
     faults = [*X.faults, *(() if out is None else out.faults)]
     before = memory_of(X.value, net.params, net.grad), None if out is None else out.memory.tobytes()
-    result = judged(lambda: getattr(net, method)(X.value, None if out is None else out.value),
-                    faults)
+    result = judged(lambda: getattr(net, method)(
+        X.value, out=None if out is None else out.value, **options), faults)
     assert memory_of(X.value, net.params, net.grad) == before[0]
     if isinstance(result, Exception):
         assert out is None or out.memory.tobytes() == before[1]
         return
-    same(result, getattr(copy_of(net), method)(Call({"X": X}, net.dtype).plain["X"]))
+    same(result, getattr(copy_of(net), method)(Call({"X": X}, net.dtype).plain["X"], **options))
     if out is not None:
         assert result is out.value
         result[...] = np.frombuffer(before[1], "u1")[out.place()].view(net.dtype).reshape(

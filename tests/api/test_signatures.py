@@ -36,6 +36,8 @@ SIGNATURES = {
     "MLP.per_sample_grads": "(self, X, y, *, sample_weight=None, out=None)",
     "MLP.hvp": "(self, X, y, v, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
     "MLP.gnvp": "(self, X, y, v, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
+    "MLP.input_grad": "(self, X, y, *, sample_weight=None, out=None)",
+    "MLP.jacobian": "(self, X, *, of='output', wrt='params', out=None)",
     "MLP.value_and_grad": f"(self, params, {LOSS}, l2=0.0)",
     "MLP.objective": f"(self, {LOSS}, l2=0.0)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
@@ -112,7 +114,7 @@ def test_twins_have_one_signature(name):
 
 
 @pytest.mark.parametrize("name", [
-    "per_sample_grad_norms", "clipped_backprop", "per_sample_grads"])
+    "per_sample_grad_norms", "clipped_backprop", "per_sample_grads", "input_grad", "jacobian"])
 def test_twins_of_methods(name):
     """The parameters of the method, after the weights and among what `MLP` and its loss take."""
     given = inspect.signature(getattr(reference, name)).parameters

@@ -69,7 +69,9 @@ def test_gradient(isa, dtype, network):
         loss = net.backprop(X, y, sample_weight=w, l2=0.5)
         return (loss, net.grad.copy(), net.forward(X), net.logits(X), net.loss_value(X, y),
                 *net.value_and_grad(net.params, X, y), net.hvp(X, y, net.params[::-1].copy()),
-                net.gnvp(X, y, net.params[::-1].copy(), sample_weight=w, l2=0.5))
+                net.gnvp(X, y, net.params[::-1].copy(), sample_weight=w, l2=0.5),
+                net.input_grad(X, y, sample_weight=w), net.jacobian(X[:70], wrt="input"),
+                net.jacobian(X[:2]))
 
     expected = results(1)
     for threads in MORE:

@@ -70,7 +70,7 @@ def test_gradient_of_a_sample(isa, dtype, sizes):
 @all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
 def test_rows_of_a_sample(isa, dtype, kind):
     """z, h, δ_L and ∂L/∂X, through δ of every layer, whatever rows come along and in what order."""
-    sizes, n = (30, 17, 9, 5), 600
+    sizes, n = (30, 17, 9, 5), 600          # the Jacobian is in blocks of 51 samples
     activation, loss, options = kind
     net, X, y = network_of(*kind, sizes, n, dtype)
     w = sample_weights(np.random.PCG64(n), n, dtype)
@@ -80,7 +80,9 @@ def test_rows_of_a_sample(isa, dtype, kind):
         z = net.logits(X[rows])
         h, dX, *_ = recursion(layers, net.weights, net.biases, X[rows])
         _, delta = CRITERIA[loss](z, y[rows], w[rows], **options)
-        return z, net.forward(X[rows]), delta, h, dX
+        return (z, net.forward(X[rows]), delta, h, dX,
+                net.input_grad(X[rows], y[rows], sample_weight=w[rows]), net.jacobian(X[rows]),
+                net.jacobian(X[rows], of="logits", wrt="input"))
 
     whole = results(slice(None))
     order = _random.permutation(n, _random.raw_bits(1, n - 1))

@@ -82,6 +82,8 @@ def every_call(dtype):
         "error_bound": lambda: net.error_bound(X, y),
         "norms": lambda: net.per_sample_grad_norms(X, y),
         "gradients of samples": lambda: net.per_sample_grads(X[:9], y[:9]),
+        "input_grad": lambda: net.input_grad(X, y),
+        "jacobian": lambda: (net.jacobian(X[:9]), deep.jacobian(X, wrt="input")),
         "clipped": lambda: (*net.clipped_backprop(X, y, 1e-3), net.grad.copy()),
         "error_bound mean": lambda: net.error_bound(X, y, sample_weight=w, reduction="mean",
                                                     l2=0.3),

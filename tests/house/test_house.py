@@ -99,7 +99,7 @@ def imports(path):
 # A compiled face may import what is below it:
 BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
          "_problem", "_arrays", "_optim", "_layers", "_logit_losses", "_network", "_per_sample",
-         "_second_order")
+         "_second_order", "_input_grads")
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),

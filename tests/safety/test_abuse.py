@@ -182,6 +182,8 @@ UNMADE = {
     "per_sample_grads": lambda net: net.per_sample_grads([[1]], [1]),
     "clipped_backprop": lambda net: net.clipped_backprop([[1]], [1], 1.0),
     "hvp": lambda net: net.hvp([[1]], [1], []), "gnvp": lambda net: net.gnvp([[1]], [1], []),
+    "input_grad": lambda net: net.input_grad([[1]], [1]),
+    "jacobian": lambda net: net.jacobian([[1]]),
     "value_and_grad": lambda net: net.value_and_grad([], [[1]], [1]),
     "train_epoch": lambda net: net.train_epoch([[1]], [1], SGD()),
 }

@@ -164,7 +164,8 @@ def test_gradients_from_many_threads_are_right_or_refused():
 @takes_signals
 @pytest.mark.parametrize("method", ["backprop", "value_and_grad", "objective", "hessp",
                                     "error_bound", "hvp", "gnvp", "per_sample_grad_norms",
-                                    "per_sample_grads", "clipped_backprop", "train_epoch"])
+                                    "per_sample_grads", "clipped_backprop", "input_grad",
+                                    "jacobian", "train_epoch"])
 def test_a_second_gradient_is_refused(method):
     """From first to last step of an epoch; what only reads is not, and disturbs nothing."""
     net, other, optimizer = (*(MLP(WIDE, seed=0) for _ in range(2)), Adam())
@@ -180,6 +181,8 @@ def test_a_second_gradient_is_refused(method):
             "clipped_backprop": lambda: net.clipped_backprop(X, y, 1.0),
             "hvp": lambda: net.hvp(X, y, other.params),
             "gnvp": lambda: net.gnvp(X, y, other.params),
+            "input_grad": lambda: net.input_grad(X, y),
+            "jacobian": lambda: net.jacobian(X),
             "train_epoch": lambda: net.train_epoch(X, y, SGD())}[method]
 
     def work():

@@ -129,7 +129,7 @@ def batch_call(net, method, X, y, **options):
 
 
 @pytest.mark.parametrize("method", ["backprop", "error_bound", "loss_value", "clipped_backprop",
-                                    "train_epoch"])
+                                    "input_grad", "train_epoch"])
 @pytest.mark.parametrize("sizes", [(WIDEST, 64, 1), (64, WIDEST, 1), (1, WIDEST)])
 def test_one_layer_of_very_many_units(sizes, method):
     net = fastbp.MLP(sizes, seed=0, n_threads=1)

@@ -53,6 +53,8 @@ def refusals(a, dtype):
         "norm": lambda: net.clipped_backprop(np.full_like(X, np.nan), y, 1.0),
         "out of norms": lambda: net.per_sample_grad_norms(X, y, out=a["params"]),
         "out of gradients": lambda: net.per_sample_grads(X, y, out=a["params"]),
+        "input_grad": lambda: net.input_grad(X, y, out=a["params"]),
+        "jacobian": lambda: net.jacobian(X, of="loss"),
         "order": lambda: net.train_epoch(X, y, fastbp.SGD(), order=a["order"] - 9),
         "batch_losses": lambda: net.train_epoch(X, y, fastbp.SGD(), batch_losses=X),
         "other optimizer": lambda: net.train_epoch(X[:, :2], y, optimizer),

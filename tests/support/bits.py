@@ -139,7 +139,9 @@ def everything(kind, dtype, n_threads=1, place=np.array):
     X, y, w = place(X), place(y), place(sample_weights(np.random.PCG64(n), n, dtype))
     net.n_threads = n_threads
     found = [net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.125), net.grad.copy(),
-             net.loss_value(X, y), net.logits(X), net.forward(X, out=place(net.forward(X)))]
+             net.loss_value(X, y), net.logits(X), net.forward(X, out=place(net.forward(X))),
+             net.input_grad(X, y, sample_weight=w), net.jacobian(X[:70]),
+             net.jacobian(X, of="logits", wrt="input")]
     v = place(net.params[::-1].copy())
     found += [getattr(net, name)(X, y, v, sample_weight=w, reduction="mean", l2=0.125,
                                  out=place(net.params)) for name in ("hvp", "gnvp")]

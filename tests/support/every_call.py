@@ -172,6 +172,13 @@ def networks(a, sizes, y, options):
         yield Call(f"{name}: {method}", {"out": a.params.shape},
                    of(method, a.X, y, a.grad, sample_weight=a.w, **more))
     yield Call(f"{name}: hessp", {}, curvature)
+    yield Call(f"{name}: input_grad", {"out": a.X.shape},
+               of("input_grad", a.X, y, sample_weight=a.w))
+    last = a.X[-2:]                     # of all rows it would be the largest array by far
+    yield Call(f"{name}: jacobian", {"out": (len(last), sizes[-1], a.params.size)},
+               of("jacobian", last))
+    yield Call(f"{name}: jacobian by input", {"out": (*shape, sizes[0])},
+               of("jacobian", a.X, wrt="input"))
     yield Call(f"{name}: value_and_grad", {}, of("value_and_grad", a.params, a.X, y,
                                                  reduction="mean", l2=0.5))
     yield Call(f"{name}: objective", {}, objective)
