@@ -318,10 +318,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # ---- predicting
 
     @_arguments.quiet
-    def _outputs(self, X):
-        """h_L of checked rows: (n, n_outputs), in the dtype of the network."""
+    def _outputs(self, X, compute=outputs):
+        """h_L of checked rows: (n, n_outputs), in the dtype of the network; or their `slopes`."""
         check_is_fitted(self)
         net = self._network()
         X = validate_data(self, known("X", X), accept_sparse="csr", dtype=net.dtype, order="C",
                           reset=False)
-        return outputs(net, X)
+        return compute(net, X)

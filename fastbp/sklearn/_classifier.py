@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastbp import _arguments
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
-from fastbp.sklearn._samples import Samples
+from fastbp.sklearn._samples import Samples, slopes
 from fastbp.sklearn._weights import check_class_weight, of_classes
 
 
@@ -170,6 +170,34 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    @_arguments.public
+    def input_gradient(self, X):
+        """The derivative of `predict_proba` by the features, one row for each class.
+
+        What saliency maps show: by how much, to first order, each class becomes more probable as
+        a feature of the sample grows. Of a sample that is nearly certain it is tiny, and keeps its
+        relative accuracy: divided by its largest entry it is the map of the logit, or for several
+        classes that of the logit against the others.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes, n_features)
+            In the dtype of the network, in the order of `classes_`; per unit of X as it is given.
+            Dense for a sparse X, too.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        RuntimeError
+            When another thread is inside `fit` or `input_gradient` of this estimator.
+        """
+        rows = self._outputs(X, slopes)
+        return np.concatenate([-rows, rows], axis=1) if self.n_outputs_ == 1 else rows
 
     # ---- what BaseMLP asks for
 

@@ -11,7 +11,7 @@ from fastbp import _arguments
 from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp.sklearn._base import LOSSES, BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
-from fastbp.sklearn._samples import Samples
+from fastbp.sklearn._samples import Samples, slopes
 
 # `out_activation_` by the parameter `loss`: the losses whose targets are not labels.
 OUTPUTS = {name: output for output, name in LOSSES.items()
@@ -114,6 +114,28 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         sklearn.exceptions.NotFittedError
         """
         return self._flat(self._outputs(X))
+
+    @_arguments.public
+    def input_gradient(self, X):
+        """The derivative of `predict` by the features.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+            In the dtype of the network; per unit of X as it is given. Dense for a sparse X, too.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        RuntimeError
+            When another thread is inside `fit` or `input_gradient` of this estimator.
+        """
+        rows = self._outputs(X, slopes)
+        return rows[:, 0] if self.n_outputs_ == 1 else rows
 
     score = _arguments.quiet(RegressorMixin.score)
 

@@ -99,3 +99,11 @@ def outputs(net, X):
     for block in row_blocks(X):
         net.forward(dense(X[block]), out=out[block])
     return out
+
+
+def slopes(net, X):
+    """The derivative of h_L by the row of X that it comes from, (n, n_outputs, n_features)."""
+    out = np.empty((X.shape[0], net.layer_sizes[-1], X.shape[1]), net.dtype)
+    for block in row_blocks(X):
+        net.jacobian(dense(X[block]), wrt="input", out=out[block])
+    return out

@@ -32,7 +32,8 @@ def calls():
                                              method)
     for kind in (MLPClassifier, MLPRegressor):
         found[kind.__name__] = kind
-        for method in ("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba"):
+        for method in ("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba",
+                       "input_gradient"):
             if hasattr(kind, method):
                 found[f"{kind.__name__}.{method}"] = getattr(kind(), method)
     found["f"] = net.objective([[1, 2]], [1])
