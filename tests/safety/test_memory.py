@@ -95,6 +95,8 @@ def calls(dtype):
         "MLP.forward": (lambda X: (net.forward(X), net.logits(X)), [X]),
         "MLP.loss_value": (lambda X, y, w: net.loss_value(X, y, sample_weight=w), [X, y, w]),
         "MLP.backprop": (gradient, [X, y, w]),
+        "MLP.input_grad": (lambda X, y, w: net.input_grad(X, y, sample_weight=w), [X, y, w]),
+        "MLP.jacobian": (lambda X: (net.jacobian(X), net.jacobian(X, wrt="input")), [X]),
         "MLP.value_and_grad": (net.value_and_grad, [start, X, y]),
         "MLP.objective": (lambda p, X, y: net.objective(X, y)(p), [start, X, y]),
         "MLP.train_epoch": (epoch, [X, y, w, np.arange(n)[::-1].copy()]),
