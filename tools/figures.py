@@ -6,7 +6,8 @@
 A section lies between two HTML comments, of which the first names the file and a table of it, or
 "machine" for what it was measured on. A file is {"machine": {...}, "tables": {name: [row, ...]}},
 a row a dict with one value for each column: text, integers as they are, floats with three digits,
-below 1 with a mark if the column is the ratio of a peer (its heading begins with "/ ").
+below 1 with a mark if the column is the ratio of a peer (its heading begins with "/ "). Of a file
+of `fastbp bench --suite beyond` a table is a dtype, a colon and the methods, with commas between.
 """
 
 import argparse
@@ -15,7 +16,8 @@ import re
 import sys
 from pathlib import Path
 
-from fastbp._command.bench.tables import machine_lines, ratio_cell, three_digits
+from fastbp._command.bench.beyond import GRADIENT
+from fastbp._command.bench.tables import HEADINGS, machine_lines, ratio_cell, three_digits
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"(?<=<!-- figures: )(\S+) (\S+)( -->\n)(.*?)(?=<!-- end of figures -->)",
@@ -35,12 +37,23 @@ def table(rows):
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def rows_of(document, name):
+    """The rows of a table, by its name."""
+    if "tables" in document:
+        return document["tables"][name]
+    dtype, methods = name.split(":")
+    return [{"network": f"{result['network']} ({result['batch']})",
+             "gradient us": result["times"][GRADIENT]["median_us"],
+             **{HEADINGS[method]: result["ratios"][method] for method in methods.split(",")}}
+            for result in document["beyond"] if result["dtype"] == dtype]
+
+
 def section(document, name):
     if name == "machine":
         lines = (*machine_lines(document["machine"]),
                  f"measured {document['machine']['time'][:10]}")
         return "\n".join(f"- {line}" for line in lines)
-    return table(document["tables"][name])
+    return table(rows_of(document, name))
 
 
 def rewritten(text):

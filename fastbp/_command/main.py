@@ -105,7 +105,7 @@ def _parser():
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
     bench.add_argument("--suite", metavar="LIST",
                        help="of all, record (the default), widths, tiny, middle, large, few-rows, "
-                            "fits, threads")
+                            "fits, beyond, threads")
     bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
     bench.add_argument("--activation", choices=tuple(_arguments.ACTIVATIONS),
                        default=_arguments.DEFAULTS["activation"],

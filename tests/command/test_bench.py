@@ -205,7 +205,7 @@ def test_command_in_a_process_of_its_own(tmp_path, capfd):
     assert command.run(arguments(networks="2-3-1@5", dtype="float64", json=str(path))) == 0
     document = json.loads(path.read_text())
     assert set(document) - {"doubts"} == {"machine", "gradients", "epochs", "fits", "widths",
-                                          "threads", "startup"}
+                                          "beyond", "threads", "startup"}
     machine = document["machine"]
     assert {"cpu", "cpus", "isa", "compiler", "flags", "numpy", "blas", "python", "version",
             "versions", "time", "load", "memory_gbytes_per_s", "left_out", "unset",

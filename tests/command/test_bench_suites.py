@@ -54,7 +54,8 @@ def test_suites_that_are_named():
     ((_, both),) = command.tasks(arguments(suite="large, few-rows,large"))
     assert len(both["networks"]) == 6 == len(set(both["networks"]))
     tasks = dict(command.tasks(arguments(suite="all")))
-    assert list(tasks) == ["measure", "measure_fits", "measure_widths", "measure_threads"]
+    assert list(tasks) == ["measure", "measure_fits", "measure_widths", "measure_beyond",
+                           "measure_threads"]
     everything, threads = tasks["measure"], tasks["measure_threads"]["networks"]
     assert len(set(everything["networks"])) == len(everything["networks"])
     for suite in networks.SUITES.values():

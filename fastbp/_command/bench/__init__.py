@@ -5,6 +5,7 @@
     epochs       the same for an epoch of training with Adam
     fits         `fit` of fastbp.sklearn beside that of scikit-learn
     widths       W-W-W-1 over W: whether a width is unlucky
+    beyond       what else a network computes, as multiples of a gradient
     peers        which of them are installed, and which of those work here
     verify       what a side computes is held to what rounding explains
     bound        the least time that the work of a row could take

@@ -34,8 +34,8 @@ ALL = "all"                         # of the suites
 
 # In the order in which they are measured; the start and the size come after the epochs.
 SECTIONS = {"gradient": "gradients", "epoch": "epochs", "fit": "fits", "width": "widths",
-            "threads": "threads"}
-SINCE_SUITES = {"fits", "widths"}   # files of before lack these
+            "beyond": "beyond", "threads": "threads"}
+SINCE_SUITES = {"fits", "widths", "beyond"}   # files of before lack these
 
 
 def run(args, measure=None):
@@ -98,6 +98,8 @@ def tasks(args):
         yield "measure_fits", timed
     if suite.widths:
         yield "measure_widths", {**common, **(QUICK_WIDTHS if args.quick else {})}
+    if suite.beyond:
+        yield "measure_beyond", {**timed, "networks": suite.beyond}
     if suite.threads:
         yield "measure_threads", {**timed, **_kind(args), "networks": suite.threads}
 

@@ -3,6 +3,7 @@
     measure          gradients, epochs, startup; the process is pinned to one core
     measure_fits     fits of fastbp.sklearn, of `fits`; pinned
     measure_widths   W-W-W-1 over W, of `widths`; pinned
+    measure_beyond   what else a network computes, of `beyond`; pinned
     measure_threads  fastbp with 1, 2, 4, ... threads; on all CPUs it was given
 
 All yield dicts. Run as a module this is the process of `command.spawn`: the name of one of them and
@@ -28,6 +29,7 @@ import numpy as np
 import fastbp
 from fastbp._arguments import DEFAULTS
 from fastbp._command.bench import networks
+from fastbp._command.bench.beyond import measure_beyond
 from fastbp._command.bench.bound import gradient_bound, step_bound
 from fastbp._command.bench.fits import measure_fits
 from fastbp._command.bench.gradients import OF_PEERS
@@ -179,7 +181,7 @@ def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce")
 
 
 TASKS = {function.__name__: function for function in
-         (measure, measure_fits, measure_widths, measure_threads)}
+         (measure, measure_fits, measure_widths, measure_beyond, measure_threads)}
 
 
 def _main():

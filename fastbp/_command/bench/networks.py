@@ -29,6 +29,7 @@ class Suite(NamedTuple):
     startup: bool = False
     fits: bool = False      # the fits of scikit-learn's interface, `fits.FITS`
     widths: bool = False    # the curves of W-W-W-1 over W
+    beyond: tuple = ()      # what is not a gradient, beside one: `beyond.QUANTITIES`
 
 
 LARGE = (((784, 512, 512, 1), 256), ((1024, 1024, 1024, 1), 512), ((2048, 2048, 2048, 1), 1024))
@@ -44,6 +45,8 @@ SUITES = {
     "few-rows": Suite((((600, 300, 100, 1), 2), ((1024, 1024, 1024, 1), 1),
                        ((1024, 1024, 1024, 1), 8))),
     "fits": Suite(fits=True),
+    "beyond": Suite(beyond=(((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((10, 32, 32, 1), 64),
+                            ((30, 64, 64, 1), 256), ((784, 256, 128, 1), 128))),
     "threads": Suite(threads=(((1024, 1024, 1024, 1), 1), *LARGE)),
 }
 

@@ -17,7 +17,9 @@ SLOWER = "!"            # after a ratio below 1
 DISTURBED = "?"         # after a ratio to a time that other work disturbed
 PEAK_TOLERANCE = 0.1    # of the ratio 2 : 1 of the FMA peaks, and of each to the best of its dtype
 
-HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn"}
+HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn", "input_grad": "dL/dX",
+            "hvp": "H v", "gnvp": "J'HJ v", "per_sample_grad_norms": "norms",
+            "clipped_backprop": "clipped", "per_sample_grads": "each"}
 TITLES = {
     "gradient": "µs per gradient: fastbp's median; the least time possible here (`bound`), and its "
                 "share of the\nmedian below it; the time of each peer over fastbp's "
@@ -29,6 +31,8 @@ TITLES = {
     "width": "µs per gradient of W-W-W-1, at the W with the largest ratio to the straight line "
              "between the\nneighbouring multiples of the vector; the number of W where it is above "
              f"{LIMIT}",
+    "beyond": "µs per gradient; what else a network computes, as multiples of it "
+              f"({DISTURBED} where other work\ndisturbed it); half the distance of the quartiles",
     "threads": "µs per gradient on one thread; `bound` is that of all threads, below it its share "
                "of their time;\nspeed-up over one thread for each number of threads "
                f"({SLOWER} below 1, {DISTURBED} disturbed); half the distance\nof the quartiles",
@@ -95,8 +99,8 @@ def cells(result):
     found = [(result["network"], ""), (str(result["batch"]), ""),
              (short_dtype(result["dtype"]), ""),
              (time_cell(times[own]), _spread_cell(times[own])), *_bound_cells(result),
-             *((ratio_cell(ratios[name], times[name]), _spread_cell(times[name]))
-               for name in ratios)]
+             *((ratio_cell(ratios[name], times[name], result["kind"] != "beyond"),
+                _spread_cell(times[name])) for name in ratios)]
     several = result["kind"] in ("gradient", "epoch")
     last = [three_digits(min(ratios.values()))] if several else []
     if result["kind"] == "gradient":
@@ -144,7 +148,7 @@ def warnings(document):
     if unset:
         yield (f"{', '.join(unset)} would slow a peer down and was left out; what else you start "
                "from here has it")
-    results = [result for name in ("gradients", "epochs", "fits", "threads")
+    results = [result for name in ("gradients", "epochs", "fits", "beyond", "threads")
                for result in document.get(name, ())]
     n_disturbed = sum(disturbed(times) for result in results for times in result["times"].values())
     if n_disturbed:
@@ -173,9 +177,9 @@ def doubts(gradients):
                    "best one")
 
 
-def ratio_cell(ratio, times=None):
-    """Three digits; marks where the other side is faster, and where its `times` are disturbed."""
-    marks = SLOWER * (ratio < 1) + DISTURBED * (times is not None and disturbed(times))
+def ratio_cell(ratio, times=None, peer=True):
+    """Three digits; marks where a peer is faster, and where the `times` are disturbed."""
+    marks = SLOWER * (peer and ratio < 1) + DISTURBED * (times is not None and disturbed(times))
     return three_digits(ratio) + marks
 
 
