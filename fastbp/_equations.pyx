@@ -98,10 +98,10 @@ cdef void multiply_by_slope(const Step* step, Frame* f) noexcept nogil:
 cdef void delta_columns(const Step* step, Frame* f) noexcept nogil:
     """Columns of delta for a block of samples; after the last of them the factor h (1 - h)."""
     cdef Equation* e = <Equation*> f.run.more
-    cdef Py_ssize_t at = f.block * e.kernels.itemsize
+    cdef Py_ssize_t at = f.block_start * e.kernels.itemsize
     cdef char* delta = e.out + at * e.fan_in
-    e.kernels.delta(delta, e.a + at * e.fan_out, e.b, NULL, f.n, e.fan_in, e.fan_out, False,
-                    f.first, f.count, f.scratch)
+    e.kernels.delta_step(delta, e.a + at * e.fan_out, e.b, NULL, f.n, e.fan_in, e.fan_out, False,
+                         f.first, f.count, f.scratch)
     if f.first + f.count == e.fan_in:
         e.kernels.sigmoid_backward(delta, delta, e.c + at * e.fan_in, f.n * e.fan_in)
 
@@ -109,9 +109,10 @@ cdef void delta_columns(const Step* step, Frame* f) noexcept nogil:
 cdef void weight_grad_lines(const Step* step, Frame* f) noexcept nogil:
     """Add a block of samples to lines of dW."""
     cdef Equation* e = <Equation*> f.run.more
-    cdef Py_ssize_t at = f.block * e.kernels.itemsize
+    cdef Py_ssize_t at = f.block_start * e.kernels.itemsize
     e.kernels.weight_grad(e.out, e.second, e.a + at * e.fan_in, e.b + at * e.fan_out, f.n,
-                          e.fan_in, e.fan_out, False, f.block > 0, f.first, f.count, f.scratch)
+                          e.fan_in, e.fan_out, False, f.block_start > 0, f.first, f.count,
+                          f.scratch)
 
 
 # ---- arguments that fit as they are -----------------------------------------------------

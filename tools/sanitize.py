@@ -103,8 +103,8 @@ SANITIZERS = {
             "tests/safety/test_threads.py::test_a_number_is_used_as_it_is": COUNT,
         },
         # the wait for the parts of a phase that other threads do
-        plant=Plant("fastbp/_engine/loop.pyx", "while get_count(&meeting.done, ACQUIRE) < end - kept:",
-                    "while False:",
+        plant=Plant("fastbp/_engine/loop.pyx",
+                    "while get_count(&meeting.done, ACQUIRE) < end - kept:", "while False:",
                     "tests/safety/test_threads.py::test_one_team_and_many_callers"),
     ),
 }

@@ -10,7 +10,7 @@ cdef extern from * nogil:
     int compare_and_swap "__sync_val_compare_and_swap"(int* p, int old, int new) noexcept
     long long get_count "__atomic_load_n"(const long long* p, int order) noexcept
     void set_count "__atomic_store_n"(long long* p, long long value, int order) noexcept
-    long long add_to "__atomic_add_fetch"(long long* p, long long n, int order) noexcept
+    long long add_count "__atomic_add_fetch"(long long* p, long long n, int order) noexcept
     bint claim_next "__sync_bool_compare_and_swap"(long long* p, long long old,
                                                    long long new) noexcept
     long long swap_holder "__sync_val_compare_and_swap"(long long* p, long long old,

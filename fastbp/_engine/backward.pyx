@@ -10,7 +10,7 @@ from fastbp._engine.network cimport TO_INPUT, TO_WEIGHTS, WAY_BACK
 from fastbp._engine.plan cimport (
     Frame, Pass, Plan, Step, add_rows, delta_of, dh_of, end_block, end_phase, threads_for,
 )
-from fastbp._engine.recursion cimport add_descent, add_weight_gradients
+from fastbp._engine.recursion cimport add_deltas, add_weight_grads
 
 
 cdef int backward_all(Workspace ws, const char* X, const char* grad_output, char* input_grad,
@@ -28,10 +28,10 @@ cdef int backward_all(Workspace ws, const char* X, const char* grad_output, char
 cdef int add_way_back(Plan* plan, int key) except -1:
     cdef Py_ssize_t L = plan.shape.n_layers
     add_rows(plan, multiply_by_derivative, L - 1, plan.shape.sizes[L])
-    add_descent(plan, key & TO_INPUT)
+    add_deltas(plan, key & TO_INPUT)
     end_phase(plan)
     if key & TO_WEIGHTS:
-        add_weight_gradients(plan)
+        add_weight_grads(plan)
     end_block(plan)
     return 0
 
@@ -40,7 +40,7 @@ cdef void multiply_by_derivative(const Step* step, Frame* f) noexcept nogil:
     """delta_L = dL/dh_L * act'(z_L)."""
     cdef Py_ssize_t l = step.layer
     cdef Py_ssize_t outputs = f.run.layers[l].fan_out, width = outputs * f.run.shape.itemsize
-    cdef const char* grad = f.run.grad_output + (f.block + f.at) * width
+    cdef const char* grad = f.run.grad_output + (f.block_start + f.at) * width
     cdef const char* dh = dh_of(f, l)
     if dh == NULL:                      # h_L = z_L
         memcpy(delta_of(f, l), grad, f.n * width)

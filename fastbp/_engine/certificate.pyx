@@ -300,7 +300,7 @@ cdef void descend_within(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer
     cdef const Layer* a = &f.run.layers[l]
     cdef const Layer* e = &bound_of(f).errors[l]
-    f.run.shape.kernels.delta(
+    f.run.shape.kernels.delta_step(
         delta_of(f, l - 1), delta_of(f, l), a.W, NULL, f.n, a.fan_in, a.fan_out, False, f.first,
         f.count, f.scratch)
     f.run.shape.kernels.delta_magnitudes(
@@ -329,7 +329,7 @@ cdef void spread_delta(const Step* step, Frame* f) noexcept nogil:
 cdef void sum_lines(const Step* step, Frame* f) noexcept nogil:
     """Some lines of e_dW, and with the first e_db; finished after the last block."""
     sum_products(f, step.layer)
-    if f.block + f.block_rows == f.batch_rows:
+    if f.block_start + f.block_rows == f.batch_rows:
         settle(f, step.layer, step.width)
 
 
@@ -344,7 +344,7 @@ cdef void sum_products(const Frame* f, Py_ssize_t l) noexcept nogil:
         n = min(<Py_ssize_t> BLOCK_ROWS, f.block_rows - at)
         f.run.shape.kernels.weight_grad(
             a.dW, a.db, h + at * a.fan_in * itemsize, a.delta + at * a.fan_out * itemsize, n,
-            a.fan_in, a.fan_out, False, f.block + at > 0, f.first, f.count, f.scratch)
+            a.fan_in, a.fan_out, False, f.block_start + at > 0, f.first, f.count, f.scratch)
         if l > 0:               # X has no error
             f.run.shape.kernels.weight_grad(
                 a.dW, NULL, bound.errors[l - 1].h + at * a.fan_in * itemsize,

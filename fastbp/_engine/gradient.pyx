@@ -1,9 +1,19 @@
-"""The passes of a network: outputs, loss, gradient, and that by the input, which has no E6.
+"""The passes of a network: outputs, loss, gradient.
 
-A block of rows has two phases. In the first every part has rows of its own: it gathers them if the
-batch has an order, then E1, E2 with E3, E5. The second is E6 over the whole block. Where the rows
-are few, each product of the first is a phase, and the parts may have columns of it. Blocks add
-their parts of dW, db and of the loss in ascending order (N1, N3).
+The plan of the gradient of MLP([784, 256, 10]), whose steps are those of `recursion`:
+
+    for every block of at most 256 rows for each thread
+        phase 0     forward_rows 0, forward_rows 1, loss_rows, delta_rows 1
+        phase 1     sum_losses, weight_grad_lines 0, weight_grad_lines 1
+    once            penalise 0, penalise 1      if there is an l2
+                    complete
+                    divide 0, divide 1          unless the divisor is 1
+
+In a phase of rows every part has some rows of the block, [at, at + n) of the frame, and takes them
+through all steps. In one of lines every part has some lines of dW, [first, first + count) of the
+frame, which sum over all rows of the block. Where the rows are few, each product of phase 0 is a
+phase of its own, and the parts may have columns of it. Blocks add their parts of dW, db and of the
+loss in ascending order (N1, N3).
 """
 
 from fastbp._engine.loop cimport carry_out
@@ -14,7 +24,7 @@ from fastbp._engine.plan cimport (
     Frame, Pass, Step, add_alone, add_rows, end_block, end_phase, h_of, threads_for,
 )
 from fastbp._engine.recursion cimport (
-    add_completion, add_descent, add_forward, add_loss, add_penalties, add_weight_gradients,
+    add_completion, add_deltas, add_forward, add_loss, add_penalties, add_weight_grads,
     sum_losses,
 )
 from fastbp._engine.samples cimport gather
@@ -56,10 +66,10 @@ cdef int add_gradient(Plan* plan, bint in_order) except -1:
         add_rows(plan, gather, 0, plan.shape.sizes[0])
     add_forward(plan)
     add_loss(plan)
-    add_descent(plan, False)
+    add_deltas(plan, False)
     end_phase(plan)
     add_alone(plan, sum_losses, 0, 1, 0)
-    add_weight_gradients(plan)
+    add_weight_grads(plan)
     end_block(plan)
     return 0
 
@@ -77,7 +87,7 @@ cdef int input_gradient(Workspace ws, const Batch* batch, char* input_grad, Py_s
 cdef int add_input_gradient(Plan* plan, int key) except -1:
     add_forward(plan)
     add_loss(plan)
-    add_descent(plan, True)
+    add_deltas(plan, True)
     end_block(plan)
     return 0
 

@@ -105,7 +105,7 @@ cdef int add_jacobian(Plan* plan, int key) except -1:
             if count > 1 and s.activations[l - 1] != IDENTITY:
                 add_rows(plan, multiply_ways, l - 1, count * s.sizes[l])
     if key & TO_INPUT:
-        add_product(plan, descend_to_input, 0, s.sizes[0], count * s.sizes[1])
+        add_product(plan, input_ways, 0, s.sizes[0], count * s.sizes[1])
     end_block(plan)
     return 0
 
@@ -124,7 +124,7 @@ cdef inline char* delta_of_ways(const Frame* f, Py_ssize_t l) noexcept nogil:
 cdef inline char* out_of(const Frame* f, Py_ssize_t i) noexcept nogil:
     """The first of the rows that this pass writes for sample i of the frame."""
     cdef const Ways* w = ways_of(f)
-    return w.out + ((f.block + f.at + i) * w.outputs + w.first) * w.row_bytes
+    return w.out + ((f.block_start + f.at + i) * w.outputs + w.first) * w.row_bytes
 
 
 cdef void begin_ways(const Step* step, Frame* f) noexcept nogil:
@@ -169,7 +169,7 @@ cdef void descend_ways(const Step* step, Frame* f) noexcept nogil:
     """E5, whose factor follows where there are several ways for each of its rows."""
     cdef Py_ssize_t l = step.layer, count = ways_of(f).count
     cdef const Layer* a = &f.run.layers[l]
-    f.run.shape.kernels.delta(
+    f.run.shape.kernels.delta_step(
         delta_of_ways(f, l - 1), delta_of_ways(f, l), a.W, dh_of(f, l - 1) if count == 1 else NULL,
         f.n * count, a.fan_in, a.fan_out, f.run.shape.transposed, f.first, f.count, f.scratch)
 
@@ -185,13 +185,13 @@ cdef void multiply_ways(const Step* step, Frame* f) noexcept nogil:
                                      fan_out)
 
 
-cdef void descend_to_input(const Step* step, Frame* f) noexcept nogil:
+cdef void input_ways(const Step* step, Frame* f) noexcept nogil:
     """E5 without a factor: delta_1 W_1^T. The rows of all samples lie together, or those of one."""
     cdef const Ways* w = ways_of(f)
     cdef const Layer* a = &f.run.layers[0]
     cdef Py_ssize_t n = f.n if w.count == w.outputs else 1, i = 0
     while i < f.n:
-        f.run.shape.kernels.delta(
+        f.run.shape.kernels.delta_step(
             out_of(f, i), delta_of_ways(f, 0) + i * w.count * a.fan_out * f.run.shape.itemsize,
             a.W, NULL, n * w.count, a.fan_in, a.fan_out, f.run.shape.transposed, f.first, f.count,
             f.scratch)

@@ -16,11 +16,11 @@ a pass, Ctrl-C and the float mode of its kernels are matters of this file alone.
 from libc.string cimport memset
 
 from fastbp._engine.atomics cimport (
-    ACQUIRE, ORDERED, RELEASE, add_to, claim_next, get_count, set_count,
+    ACQUIRE, ORDERED, RELEASE, add_count, claim_next, get_count, set_count,
 )
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._engine.plan cimport LINES, ROWS, Frame, Meeting, Plan, Shape, Step
-from fastbp._engine.samples cimport advance, samples
+from fastbp._engine.samples cimport advance, locate_samples
 from fastbp._engine.signals cimport LOOK_WORK, Clock, look, release_gil, start_clock, take_gil
 from fastbp._engine.team cimport SPINS, YIELDS, bide, conduct, dismiss, recruit
 
@@ -55,8 +55,9 @@ cdef double work_of(const Pass* run) noexcept:
 
 
 cdef int carry_out(Pass* run) except -1:
-    """With the GIL released, unless that would take longer than the work: then nobody looks for
-    signals either, since their handlers need it.
+    """Release the GIL for the pass, unless the pass is shorter than that takes.
+
+    While the GIL is held nobody looks for signals: their handlers need it.
     """
     cdef int size = recruit(run.plan.threads)
     cdef bint brief = work_of(run) < BRIEF_WORK
@@ -118,13 +119,13 @@ cdef bint run_batch(Frame* f) noexcept nogil:
     cdef Pass* run = f.run
     cdef const Plan* plan = run.plan
     cdef Py_ssize_t rows = plan.part_rows * run.meeting.parts
-    f.block = 0
-    while f.block == 0 or f.block < f.batch_rows:
-        f.block_rows = min(rows, f.batch_rows - f.block)
-        samples(f)
+    f.block_start = 0
+    while f.block_start == 0 or f.block_start < f.batch_rows:
+        f.block_rows = min(rows, f.batch_rows - f.block_start)
+        locate_samples(f)
         if run_phases(f, 0, plan.per_block):
             return True
-        f.block += rows
+        f.block_start += rows
     return run_phases(f, plan.per_block, plan.n_steps)
 
 
@@ -142,7 +143,8 @@ cdef bint run_phases(Frame* f, int first, int end) noexcept nogil:
 cdef bint run_phase(Frame* f) noexcept nogil:
     """Take parts until there is none left, and wait for those of others; nonzero when called off.
 
-    Thread 0 counts its parts when others have counted theirs: until then it may call off.
+    Thread 0 adds its parts to `done` last: nobody can leave the phase before, so that it may still
+    make it the last one.
     """
     cdef Meeting* meeting = &f.run.meeting
     cdef long long first = f.phase * meeting.parts, end = first + meeting.parts, next, kept = 0
@@ -163,7 +165,7 @@ cdef bint run_phase(Frame* f) noexcept nogil:
             if f.thread == 0:
                 kept += 1
             else:
-                add_to(&meeting.done, 1, ORDERED)
+                add_count(&meeting.done, 1, ORDERED)
     while get_count(&meeting.done, ACQUIRE) < end - kept:
         waits = bide(waits)
         if kept > 0 and waits == SPINS + YIELDS:
@@ -171,7 +173,7 @@ cdef bint run_phase(Frame* f) noexcept nogil:
             if meeting.deserted:
                 return True
     if kept > 0:
-        add_to(&meeting.done, kept, ORDERED)
+        add_count(&meeting.done, kept, ORDERED)
     f.phase += 1
     return f.phase >= get_count(&meeting.end, ACQUIRE)
 
@@ -250,10 +252,7 @@ cdef inline Py_ssize_t lines_before(Py_ssize_t number, const Step* step) noexcep
 
 cdef inline bint in_pieces(const Step* step, Frame* f, Py_ssize_t first, Py_ssize_t end,
                            double work) noexcept nogil:
-    """So many items at a time that signals are looked for; nonzero when the pass is called off.
-
-    A step without items is done once, for what comes with the first: db of a layer without inputs.
-    """
+    """So many items at a time that signals are looked for; nonzero when the pass is called off."""
     f.first = first
     while True:
         f.count = min(step.at_once, end - f.first)

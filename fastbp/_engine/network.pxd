@@ -52,7 +52,6 @@ cdef class Workspace:
     cdef int threads
     cdef Flag taken
     cdef Plan[KEPT_PLANS] plans
-    cdef int newest
 
     # of a lent one: itself for a call, or one like it when another call has it, for `give_back`
     cdef Workspace lease(self)

@@ -178,18 +178,25 @@ cdef class Workspace:
 
     cdef const Plan* plan_for(self, int key, Maker add_steps, Py_ssize_t rows,
                               int threads) except NULL:
-        cdef Plan* plan
-        cdef int i
-        for i in range(KEPT_PLANS):
-            plan = &self.plans[(self.newest + i) % KEPT_PLANS]
-            if plan.key == key and plan.rows == rows and plan.threads == threads:
-                self.newest = (self.newest + i) % KEPT_PLANS
-                return plan
-        self.newest = (self.newest + KEPT_PLANS - 1) % KEPT_PLANS
-        plan = &self.plans[self.newest]
-        begin(plan, self.shape, rows, threads)
-        add_steps(plan, key)
-        plan.key = key                  # from now on it has all of its steps
+        """The one used last comes first; a new one takes the place of the one used longest ago."""
+        cdef Plan* plan = &self.plans[0]
+        cdef Plan found
+        cdef int i = 0, k
+        while not (self.plans[i].key == key and self.plans[i].rows == rows
+                   and self.plans[i].threads == threads):
+            i += 1
+            if i == KEPT_PLANS:
+                break
+        if i == 0:
+            return plan
+        found = self.plans[min(i, KEPT_PLANS - 1)]
+        for k in range(min(i, KEPT_PLANS - 1), 0, -1):
+            self.plans[k] = self.plans[k - 1]
+        plan[0] = found
+        if i == KEPT_PLANS:
+            begin(plan, self.shape, rows, threads)
+            add_steps(plan, key)
+            plan.key = key              # from now on it has all of its steps
         return plan
 
 

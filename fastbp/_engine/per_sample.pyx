@@ -17,7 +17,7 @@ from fastbp._engine.plan cimport (
     end_block, end_phase, input_of, threads_for,
 )
 from fastbp._engine.recursion cimport (
-    add_completion, add_descent, add_forward, add_loss, add_weight_gradients, sum_losses,
+    add_completion, add_deltas, add_forward, add_loss, add_weight_grads, sum_losses,
 )
 from fastbp._engine.signals cimport MEMORY_WORK
 
@@ -77,7 +77,7 @@ cdef int add_clipped_pass(Plan* plan, int key) except -1:
         add_rows(plan, clip, l, s.sizes[l + 1])
     end_phase(plan)
     add_alone(plan, sum_losses, 0, 1, 0)
-    add_weight_gradients(plan)
+    add_weight_grads(plan)
     end_block(plan)
     return add_completion(plan, key & DIVIDED)
 
@@ -87,7 +87,7 @@ cdef int add_norms(Plan* plan) except -1:
     cdef Py_ssize_t l
     add_forward(plan)
     add_loss(plan)
-    add_descent(plan, False)
+    add_deltas(plan, False)
     for l in range(s.n_layers):
         add_rows(plan, add_squares, l, s.sizes[l] + s.sizes[l + 1])
     return add_rows(plan, take_roots, 0, ROOT_WORK)
@@ -104,7 +104,8 @@ cdef void add_squares(const Step* step, Frame* f) noexcept nogil:
 cdef void take_roots(const Step* step, Frame* f) noexcept nogil:
     cdef Samples* samples = <Samples*> f.run.more
     f.run.shape.kernels.take_roots(
-        samples.norms + (f.block + f.at) * f.run.shape.itemsize, squares_of(f), exponents_of(f),
+        samples.norms + (f.block_start + f.at) * f.run.shape.itemsize, squares_of(f),
+        exponents_of(f),
         samples.max_norm, f.n)
 
 
@@ -140,7 +141,7 @@ cdef int add_gradients_pass(Plan* plan, int key) except -1:
     cdef Py_ssize_t l, lines, width
     add_forward(plan)
     add_loss(plan)
-    add_descent(plan, False)
+    add_deltas(plan, False)
     end_phase(plan)
     for l in range(s.n_layers):
         lines, width = s.sizes[l], s.sizes[l + 1]
@@ -158,7 +159,7 @@ cdef void gradient_of_each(const Step* step, Frame* f) noexcept nogil:
     cdef const Shape* s = f.run.shape
     cdef const Layer* a = &f.run.layers[l]
     cdef Py_ssize_t row = s.n_params * s.itemsize
-    cdef char* grad = (<Samples*> f.run.more).grads + f.block * row
+    cdef char* grad = (<Samples*> f.run.more).grads + f.block_start * row
     cdef char* dW = grad + (a.W - f.run.layers[0].W)
     cdef char* db = grad + (a.b - f.run.layers[0].W)
     cdef const char* h = input_of(f, l)

@@ -138,7 +138,7 @@ ctypedef struct Frame:
     Batch batch             # the samples of the mini-batch
     Batch samples           # those of the block, or where they are gathered
     Py_ssize_t batch_rows
-    Py_ssize_t block        # the block's first row, in the mini-batch
+    Py_ssize_t block_start  # the block's first row, in the mini-batch
     Py_ssize_t block_rows
     Py_ssize_t at           # rows [at, at + n) of the block
     Py_ssize_t n
@@ -163,8 +163,8 @@ cdef int add_lines(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items
                    Py_ssize_t width, double work) except -1
 cdef int add_alone(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t items,
                    double work) except -1
-# What follows begins when every part has ended what is before. So it does without this call
-# between steps that go through rows and others
+# Ends the phase: what follows begins when every part has ended what is before. A phase also ends by
+# itself between a step of rows and a step of another kind, and around a product by columns
 cdef void end_phase(Plan* plan) noexcept
 # What follows is done once for a batch
 cdef void end_block(Plan* plan) noexcept
@@ -194,8 +194,8 @@ cdef inline const char* input_of(const Frame* f, Py_ssize_t l) noexcept nogil:
 cdef inline char* h_of(const Frame* f, Py_ssize_t l) noexcept nogil:
     cdef const Layer* a = &f.run.layers[l]
     if f.run.output != NULL and l == f.run.shape.n_layers - 1:
-        return f.run.output + (f.block + f.at) * a.fan_out * f.run.shape.itemsize
-    return a.h + (f.block + f.at if f.run.keeps else f.at) * a.h_stride
+        return f.run.output + (f.block_start + f.at) * a.fan_out * f.run.shape.itemsize
+    return a.h + (f.block_start + f.at if f.run.keeps else f.at) * a.h_stride
 
 
 cdef inline char* dh_of(const Frame* f, Py_ssize_t l) noexcept nogil:
@@ -203,7 +203,7 @@ cdef inline char* dh_of(const Frame* f, Py_ssize_t l) noexcept nogil:
     cdef const Layer* a = &f.run.layers[l]
     if a.dh == NULL:
         return NULL
-    return a.dh + ((f.block + f.at if f.run.keeps else f.at) * a.fan_out
+    return a.dh + ((f.block_start + f.at if f.run.keeps else f.at) * a.fan_out
                    * f.run.shape.itemsize)
 
 

@@ -7,13 +7,13 @@ cdef int add_forward(Plan* plan) except -1
 # E2, E3 as a step of rows
 cdef int add_loss(Plan* plan) except -1
 # E5 from delta_L to delta_1, and to dL/dX with `input_grad`
-cdef int add_descent(Plan* plan, bint input_grad) except -1
+cdef int add_deltas(Plan* plan, bint input_grad) except -1
 # E6 of every layer, whose lines the parts share
-cdef int add_weight_gradients(Plan* plan) except -1
+cdef int add_weight_grads(Plan* plan) except -1
 
 # Steps of one layer: E1, and E5 from delta of the layer to that of the layer below
-cdef void forward(const Step* step, Frame* f) noexcept nogil
-cdef void descend(const Step* step, Frame* f) noexcept nogil
+cdef void forward_rows(const Step* step, Frame* f) noexcept nogil
+cdef void delta_rows(const Step* step, Frame* f) noexcept nogil
 
 cdef void clear(Totals* totals) noexcept nogil
 # The eight partial sums of N3, added as a fixed tree

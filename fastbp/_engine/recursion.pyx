@@ -15,16 +15,19 @@ from fastbp._engine.plan cimport (
 )
 from fastbp._engine.signals cimport MEMORY_WORK
 
+cdef enum:
+    LOSS_WORK = 64          # multiply-adds in the time of an output's loss
+
 
 cdef int add_forward(Plan* plan) except -1:
     cdef const Shape* s = plan.shape
     cdef Py_ssize_t l
     for l in range(s.n_layers):
-        add_product(plan, forward, l, s.sizes[l + 1], s.sizes[l])
+        add_product(plan, forward_rows, l, s.sizes[l + 1], s.sizes[l])
     return 0
 
 
-cdef void forward(const Step* step, Frame* f) noexcept nogil:
+cdef void forward_rows(const Step* step, Frame* f) noexcept nogil:
     """E1: h, act'(z) <- act(input W + b), some columns of some rows."""
     cdef Py_ssize_t l = step.layer
     cdef const Layer* a = &f.run.layers[l]
@@ -35,10 +38,10 @@ cdef void forward(const Step* step, Frame* f) noexcept nogil:
 
 cdef int add_loss(Plan* plan) except -1:
     cdef Py_ssize_t L = plan.shape.n_layers
-    return add_rows(plan, compute_loss, L - 1, 64.0 * plan.shape.sizes[L])
+    return add_rows(plan, loss_rows, L - 1, 1.0 * LOSS_WORK * plan.shape.sizes[L])
 
 
-cdef void compute_loss(const Step* step, Frame* f) noexcept nogil:
+cdef void loss_rows(const Step* step, Frame* f) noexcept nogil:
     """E2, E3: the losses of the rows, and delta_L where there is room for it."""
     cdef Py_ssize_t l = step.layer, outputs = f.run.layers[l].fan_out
     f.batch.criterion(f.run.losses + f.at * outputs * f.run.shape.itemsize,
@@ -46,34 +49,35 @@ cdef void compute_loss(const Step* step, Frame* f) noexcept nogil:
                       y_of(f), weight_of(f), &f.batch.target, f.n, outputs)
 
 
-cdef int add_descent(Plan* plan, bint input_grad) except -1:
+cdef int add_deltas(Plan* plan, bint input_grad) except -1:
     cdef const Shape* s = plan.shape
     cdef Py_ssize_t l
     for l in range(s.n_layers - 1, 0, -1):
-        add_product(plan, descend, l, s.sizes[l], s.sizes[l + 1])
+        add_product(plan, delta_rows, l, s.sizes[l], s.sizes[l + 1])
     if input_grad:
-        add_product(plan, descend_to_input, 0, s.sizes[0], s.sizes[1])
+        add_product(plan, input_grad_rows, 0, s.sizes[0], s.sizes[1])
     return 0
 
 
-cdef void descend(const Step* step, Frame* f) noexcept nogil:
+cdef void delta_rows(const Step* step, Frame* f) noexcept nogil:
     """E5: delta of the layer below <- (delta W^T) * act'(z) of the layer below."""
     cdef Py_ssize_t l = step.layer
     cdef const Layer* a = &f.run.layers[l]
-    f.run.shape.kernels.delta(
+    f.run.shape.kernels.delta_step(
         delta_of(f, l - 1), delta_of(f, l), a.W, dh_of(f, l - 1), f.n, a.fan_in, a.fan_out,
         f.run.shape.transposed, f.first, f.count, f.scratch)
 
 
-cdef void descend_to_input(const Step* step, Frame* f) noexcept nogil:
+cdef void input_grad_rows(const Step* step, Frame* f) noexcept nogil:
     """E5 without a factor: dL/dX <- delta_1 W_1^T."""
     cdef const Layer* a = &f.run.layers[0]
-    f.run.shape.kernels.delta(
-        f.run.input_grad + (f.block + f.at) * a.fan_in * f.run.shape.itemsize, delta_of(f, 0), a.W,
-        NULL, f.n, a.fan_in, a.fan_out, f.run.shape.transposed, f.first, f.count, f.scratch)
+    f.run.shape.kernels.delta_step(
+        f.run.input_grad + (f.block_start + f.at) * a.fan_in * f.run.shape.itemsize,
+        delta_of(f, 0), a.W, NULL, f.n, a.fan_in, a.fan_out, f.run.shape.transposed, f.first,
+        f.count, f.scratch)
 
 
-cdef int add_weight_gradients(Plan* plan) except -1:
+cdef int add_weight_grads(Plan* plan) except -1:
     """A line of dW is as it lies in memory: of (fan_in, fan_out), or of (fan_out, fan_in)."""
     cdef const Shape* s = plan.shape
     cdef Py_ssize_t l, lines, width
@@ -81,18 +85,18 @@ cdef int add_weight_gradients(Plan* plan) except -1:
         lines, width = s.sizes[l], s.sizes[l + 1]
         if s.transposed or width == 1:
             lines, width = width, lines
-        add_lines(plan, weight_gradient, l, lines, width, per_weight(plan.rows) * width)
+        add_lines(plan, weight_grad_lines, l, lines, width, per_weight(plan.rows) * width)
     return 0
 
 
-cdef void weight_gradient(const Step* step, Frame* f) noexcept nogil:
+cdef void weight_grad_lines(const Step* step, Frame* f) noexcept nogil:
     """E6: some lines of dW <- input^T delta, and db with the first; a layer may have no dW."""
     cdef Py_ssize_t l = step.layer
     cdef const Layer* a = &f.run.layers[l]
     if a.dW != NULL:
         f.run.shape.kernels.weight_grad(
             a.dW, a.db, input_of(f, l), delta_of(f, l), f.n, a.fan_in, a.fan_out,
-            f.run.shape.transposed, f.block > 0, f.first, f.count, f.scratch)
+            f.run.shape.transposed, f.block_start > 0, f.first, f.count, f.scratch)
 
 
 # ---- sums over the samples --------------------------------------------------------------

@@ -3,7 +3,7 @@
 from fastbp._engine.plan cimport Batch, Frame, Plan, Shape, Step
 
 # Where the samples of a frame's block lie, or will when they are gathered
-cdef void samples(Frame* f) noexcept nogil
+cdef void locate_samples(Frame* f) noexcept nogil
 # The batch after its first `rows` samples
 cdef void advance(Batch* batch, const Shape* s, Py_ssize_t rows) noexcept nogil
 # A step of rows: X, y and weights in the order of the batch

@@ -15,16 +15,16 @@ cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil:
     return block * (s.sizes[0] + s.sizes[s.n_layers] + 1) * s.itemsize
 
 
-cdef void samples(Frame* f) noexcept nogil:
+cdef void locate_samples(Frame* f) noexcept nogil:
     """X, y, weights of the block's first row, then the others; gathered ones in the same order."""
     cdef const Batch* batch = &f.batch
     cdef Batch* block = &f.samples
     cdef const Shape* s = f.run.shape
     block[0] = batch[0]
     if batch.order == NULL:
-        advance(block, s, f.block)
+        advance(block, s, f.block_start)
         return
-    block.order = batch.order + f.block
+    block.order = batch.order + f.block_start
     block.X = batch.gathered
     block.y = block.X + f.block_rows * s.sizes[0] * s.itemsize
     if batch.sample_weight != NULL:

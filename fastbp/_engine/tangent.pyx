@@ -22,7 +22,7 @@ from fastbp._engine.plan cimport (
     delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
 )
 from fastbp._engine.recursion cimport (
-    add_descent, add_divisions, add_weight_gradients, descend, forward, sum_weights,
+    add_deltas, add_divisions, add_weight_grads, delta_rows, forward_rows, sum_weights,
 )
 from fastbp._engine.signals cimport MEMORY_WORK, UNIT_WORK
 from fastbp._kernels.table cimport IDENTITY, SIGMOID, SOFTMAX, TANH
@@ -56,21 +56,21 @@ cdef int add_tangent(Plan* plan, int key) except -1:
     cdef Py_ssize_t l, L = s.n_layers
     add_alone(plan, sum_weights, 0, 1, 0)
     for l in range(L):
-        add_product(plan, forward, l, s.sizes[l + 1], s.sizes[l])
+        add_product(plan, forward_rows, l, s.sizes[l + 1], s.sizes[l])
         add_product(plan, forward_along, l, s.sizes[l + 1], s.sizes[l])
         if l > 0:
             add_product(plan, forward_dot, l, s.sizes[l + 1], s.sizes[l])
         add_rows(plan, activate_dot, l, 2.0 * s.sizes[l + 1])
     if key & GAUSS_NEWTON:
         add_rows(plan, curve_to_delta, L - 1, UNIT_WORK * s.sizes[L])
-        add_descent(plan, False)
+        add_deltas(plan, False)
         end_phase(plan)
-        add_weight_gradients(plan)
+        add_weight_grads(plan)
     else:
         add_rows(plan, curve_loss, L - 1, 2.0 * UNIT_WORK * s.sizes[L])
         for l in range(L - 1, 0, -1):
             add_product(plan, descend_dot, l, s.sizes[l], s.sizes[l + 1])
-            add_product(plan, descend, l, s.sizes[l], s.sizes[l + 1])
+            add_product(plan, delta_rows, l, s.sizes[l], s.sizes[l + 1])
             add_rows(plan, bend_delta, l - 1, 2.0 * s.sizes[l])
             add_product(plan, descend_along, l, s.sizes[l], s.sizes[l + 1])
             add_rows(plan, add_along, l - 1, 2.0 * s.sizes[l])
@@ -162,7 +162,7 @@ cdef void descend_dot(const Step* step, Frame* f) noexcept nogil:
     """delta_dot_{l-1} <- (delta_dot_l W_l^T) act'(z_{l-1})."""
     cdef Py_ssize_t l = step.layer
     cdef const Layer* dot = &dots_of(f)[l]
-    f.run.shape.kernels.delta(
+    f.run.shape.kernels.delta_step(
         dots_of(f)[l - 1].delta + offset(f, dot.fan_in), dot.delta + offset(f, dot.fan_out),
         f.run.layers[l].W, dh_of(f, l - 1), f.n, dot.fan_in, dot.fan_out, False, f.first, f.count,
         f.scratch)
@@ -174,15 +174,15 @@ cdef void bend_delta(const Step* step, Frame* f) noexcept nogil:
     cdef const Layer* dot = &dots_of(f)[l]
     cdef Py_ssize_t at = offset(f, dot.fan_out)
     if dot.activation == SIGMOID or dot.activation == TANH:
-        f.run.shape.kernels.add_product(dot.delta + at, delta_of(f, l), dot.spare + at,
-                                        f.n * dot.fan_out)
+        f.run.shape.kernels.multiply_add(dot.delta + at, delta_of(f, l), dot.spare + at,
+                                         f.n * dot.fan_out)
 
 
 cdef void descend_along(const Step* step, Frame* f) noexcept nogil:
     """spare_{l-1} <- (delta_l V_l^T) act'(z_{l-1})."""
     cdef Py_ssize_t l = step.layer
     cdef const Layer* dot = &dots_of(f)[l]
-    f.run.shape.kernels.delta(
+    f.run.shape.kernels.delta_step(
         dots_of(f)[l - 1].spare + offset(f, dot.fan_in), delta_of(f, l), dot.W, dh_of(f, l - 1),
         f.n, dot.fan_in, dot.fan_out, False, f.first, f.count, f.scratch)
 
@@ -191,7 +191,7 @@ cdef void add_along(const Step* step, Frame* f) noexcept nogil:
     """delta_dot_l += spare_l."""
     cdef const Layer* dot = &dots_of(f)[step.layer]
     cdef Py_ssize_t at = offset(f, dot.fan_out)
-    f.run.shape.kernels.add_product(dot.delta + at, dot.spare + at, NULL, f.n * dot.fan_out)
+    f.run.shape.kernels.multiply_add(dot.delta + at, dot.spare + at, NULL, f.n * dot.fan_out)
 
 
 cdef void sum_lines(const Step* step, Frame* f) noexcept nogil:
@@ -204,7 +204,7 @@ cdef void sum_lines(const Step* step, Frame* f) noexcept nogil:
         f.at = at
         f.run.shape.kernels.weight_grad(
             dot.dW, dot.db, input_of(f, l), dot.delta + at * a.fan_out * itemsize, n, a.fan_in,
-            a.fan_out, False, f.block + at > 0, f.first, f.count, f.scratch)
+            a.fan_out, False, f.block_start + at > 0, f.first, f.count, f.scratch)
         if l > 0:                       # X does not depend on the parameters
             f.run.shape.kernels.weight_grad(
                 dot.dW, NULL, dots_of(f)[l - 1].h + at * a.fan_in * itemsize,

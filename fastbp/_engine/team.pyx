@@ -17,7 +17,7 @@ from cpython.pythread cimport (
 from posix.time cimport nanosleep, timespec
 
 from fastbp._engine.atomics cimport (
-    ACQUIRE, ORDERED, RELEASE, add_to, atomic_exchange, atomic_load, atomic_store,
+    ACQUIRE, ORDERED, RELEASE, add_count, atomic_exchange, atomic_load, atomic_store,
     compare_and_swap, set_count, swap_holder,
 )
 
@@ -98,7 +98,7 @@ cdef inline long long number_of_thread() noexcept nogil:
     """That of the calling thread, which no other has had: the system gives its own again."""
     global own_number
     if own_number == 0:
-        own_number = add_to(&numbered, 1, ORDERED)
+        own_number = add_count(&numbered, 1, ORDERED)
     return own_number
 
 

@@ -32,51 +32,60 @@ cdef inline int panel_width(const Product* p, Py_ssize_t vectors) noexcept nogil
     return <int> min(<Py_ssize_t> 2, vectors)
 
 
-cdef void multiply_block(const Product* p, Block* b, Py_ssize_t k0,
+cdef inline void place_B(const Product* p, Panel* b, real* panel, Py_ssize_t k0,
+                         Py_ssize_t columns, int NV) noexcept nogil:
+    """The panel's columns of B: as they lie, or packed with the first strip of rows."""
+    b.ahead, b.ahead_step = b.A, 0
+    if not p.pack_B:
+        b.B, b.ldb, b.B_lanes = p.B + k0 * p.ldb + b.j, p.ldb, b.lanes
+        return
+    b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
+    if b.i > 0:
+        return
+    if p.transposed:
+        pack_transposed(panel, p, k0, b.K, b.j, columns, NV)
+        return
+    pack_panel(panel, p, k0, b.K, b.j, columns, NV)
+    if b.j + 2 * NV * VL <= p.end_vector * VL:
+        b.ahead, b.ahead_step = p.B + k0 * p.ldb + b.j + NV * VL, p.ldb
+
+
+cdef void multiply_block(const Product* p, Panel* b, Py_ssize_t k0,
                          real* scratch) noexcept nogil:
     """Columns [k0, k0 + b.K) of A times these rows of B."""
     cdef Py_ssize_t M, v, columns, activated = 0
     cdef real* panel
-    cdef real* behind = scratch + p.behind
-    cdef bint activate_strips = p.activation != IDENTITY and b.last and not b.unfinished
+    cdef real* packed_A = scratch + p.panel_reals
+    cdef real* chains = packed_A        # few rows of A are never packed
+    cdef bint activate_strips = p.activation != IDENTITY and b.ends_sum and not b.suspends
     cdef int NV
     b.i = 0
     while b.i < p.M:
-        M = min(p.rows, p.M - b.i)
+        M = min(p.strip_rows, p.M - b.i)
         if p.pack_A:
-            pack_rows(behind, p, b.i, M, k0, b.K)
-            b.A, b.row, b.step = behind, 0, 0
+            pack_rows(packed_A, p, b.i, M, k0, b.K)
+            b.A, b.rsa, b.csa = packed_A, 0, 0
         else:
-            b.A, b.row, b.step = p.A + b.i * p.row + k0 * p.step, p.row, p.step
+            b.A, b.rsa, b.csa = p.A + b.i * p.rsa + k0 * p.csa, p.rsa, p.csa
         panel = scratch
-        v = p.begin
-        while v < p.end:
-            NV = panel_width(p, p.end - v)
+        v = p.first_vector
+        while v < p.end_vector:
+            NV = panel_width(p, p.end_vector - v)
             b.j = v * VL
             columns = min(<Py_ssize_t> NV * VL, p.N - b.j)
             b.lanes = columns - (NV - 1) * VL
-            b.chains = behind + b.j * p.M
-            if p.pack_B:
-                if b.i == 0 and p.transposed:
-                    pack_transposed(panel, p, k0, b.K, b.j, columns, NV)
-                elif b.i == 0:
-                    pack_panel(panel, p, k0, b.K, b.j, columns, NV)
-                b.B, b.ldb, b.B_lanes = panel, NV * VL, VL
-                if p.M > p.rows:
-                    panel += b.K * NV * VL
-            else:
-                b.B, b.ldb, b.B_lanes = p.B + k0 * p.ldb + b.j, p.ldb, b.lanes
-            b.ahead, b.ahead_step = b.A, 0
-            if p.pack_B and not p.transposed and b.i == 0 and v + 2 * NV <= p.end:
-                b.ahead, b.ahead_step = p.B + k0 * p.ldb + (v + NV) * VL, p.ldb
+            b.chains = chains + b.j * p.M
+            place_B(p, b, panel, k0, columns, NV)
+            if p.pack_B and p.M > p.strip_rows:
+                panel += b.K * NV * VL
             if p.pack_A:
                 packed_panel(p, b, M, NV)
-            elif b.step == 1:
+            elif b.csa == 1:
                 row_major_panel(p, b, M, NV)
             else:
                 column_major_panel(p, b, M, NV)
             v += NV
-        b.i += p.rows
+        b.i += p.strip_rows
         if activate_strips:
             activated = activate_rows(p, activated, min(b.i, p.M))
 
@@ -87,7 +96,8 @@ cdef Py_ssize_t activate_rows(const Product* p, Py_ssize_t done, Py_ssize_t rows
     Whole rows lie side by side: what does not fill LOGISTICS vectors waits for the next strip.
     Returns how many units, or rows, are done.
     """
-    cdef Py_ssize_t first = p.begin * VL, count = min(p.end * VL + p.left, p.N) - first, i, at
+    cdef Py_ssize_t first = p.first_vector * VL, i, at
+    cdef Py_ssize_t count = min(p.end_vector * VL + p.leftover, p.N) - first
     if count == p.ldc:
         at = rows * count
         if rows < p.M:
@@ -106,16 +116,16 @@ cdef inline void activate_part(const Product* p, Py_ssize_t at, Py_ssize_t size)
 
 cdef void multiply_blocks(const Product* p, real* scratch) noexcept nogil:
     """Block after block along k, and chunk after chunk of a block where that pays."""
-    cdef Block b
+    cdef Panel b
     cdef Py_ssize_t kb, K, done
     for kb in range(max(1, (p.K + KC - 1) // KC)):
         K = min(<Py_ssize_t> KC, p.K - kb * KC)
-        b.first = kb == 0 and not p.accumulate
-        b.last = kb * KC + K == p.K
+        b.starts_sum = kb == 0 and not p.accumulate
+        b.ends_sum = kb * KC + K == p.K
         done = 0
         while done == 0 or done < K:
             b.K = min(p.chunk, K - done)
-            b.begun, b.unfinished = done > 0, done + b.K < K
+            b.resumes, b.suspends = done > 0, done + b.K < K
             multiply_block(p, &b, kb * KC + done, scratch)
             done += p.chunk
 
@@ -123,27 +133,27 @@ cdef void multiply_blocks(const Product* p, real* scratch) noexcept nogil:
 include "leftover.pxi"
 
 
-cdef inline void take_whole(Block* b, const Product* p, real* scratch, int NV) noexcept nogil:
+cdef inline void take_whole(Panel* b, const Product* p, real* scratch, int NV) noexcept nogil:
     """The block that is all of a product of one panel."""
     b.i = b.j = 0
     b.lanes = p.N - (NV - 1) * VL
-    b.A, b.row, b.step, b.K = p.A, p.row, p.step, p.K
+    b.A, b.rsa, b.csa, b.K = p.A, p.rsa, p.csa, p.K
     b.B, b.ldb, b.B_lanes = p.B, p.ldb, b.lanes
     if p.transposed:
         pack_transposed(scratch, p, 0, p.K, 0, p.N, NV)
         b.B, b.ldb, b.B_lanes = scratch, NV * VL, VL
     b.ahead, b.ahead_step, b.chains = b.A, 0, NULL
-    b.begun = b.unfinished = False
-    b.first, b.last = not p.accumulate, True
+    b.resumes = b.suspends = False
+    b.starts_sum, b.ends_sum = not p.accumulate, True
 
 
 cdef inline void multiply_one_sample(const Product* p, real* scratch, int NV) noexcept nogil:
     """One row of A, or one column: no panel to walk down, and a tile that has it in registers."""
-    cdef Block b
+    cdef Panel b
     cdef Py_ssize_t i = 0
     take_whole(&b, p, scratch, NV)
     if p.M == 1:
-        tile(p, &b, 0, b.A, 0, b.step, True, 1, NV, False)
+        tile(p, &b, 0, b.A, 0, b.csa, True, 1, NV, False)
         return
     b.K = 1             # a literal: with loops so many tiles of one function end up in memory
     if p.M == 8:
@@ -162,16 +172,16 @@ cdef void multiply_one_panel(const Product* p, real* scratch) noexcept nogil:
     """The same as `multiply_blocks`; a step of 2-8-8-1 (1) takes 1.16 times as long without it,
     and 1.15 times as long without `multiply_one_sample`.
     """
-    cdef Block b
+    cdef Panel b
     cdef int NV = 1 if p.N <= VL else 2
-    if p.M == 1 or (p.K == 1 and p.step != 1):
+    if p.M == 1 or (p.K == 1 and p.csa != 1):
         if NV == 1:
             multiply_one_sample(p, scratch, 1)
         else:
             multiply_one_sample(p, scratch, 2)
     else:
         take_whole(&b, p, scratch, NV)
-        if b.step == 1:
+        if b.csa == 1:
             row_major_panel(p, &b, p.M, NV)
         else:
             column_major_panel(p, &b, p.M, NV)
@@ -184,6 +194,6 @@ cdef void multiply_matrices(const Product* p, real* scratch) noexcept nogil:
     if p.one_panel:
         multiply_one_panel(p, scratch)
         return
-    if p.left > 0:
+    if p.leftover > 0:
         multiply_left_over(p, scratch)
     multiply_blocks(p, scratch)

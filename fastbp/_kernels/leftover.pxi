@@ -9,22 +9,22 @@
 # Then the results are carried to where they belong.  N4: a single output is such a column.
 
 cdef void multiply_left_over(const Product* p, real* scratch) noexcept nogil:
-    """The last p.left columns of C."""
-    if p.step != 1:
+    """The last p.leftover columns of C."""
+    if p.csa != 1:
         multiply_columns(p, scratch)
-    elif p.left == 1:
+    elif p.leftover == 1:
         turn_rows(p, 1)
-    elif MOST_TURNED >= 2 and p.left == 2:
+    elif MOST_TURNED >= 2 and p.leftover == 2:
         turn_rows(p, 2)
-    elif MOST_TURNED >= 3 and p.left == 3:
+    elif MOST_TURNED >= 3 and p.leftover == 3:
         turn_rows(p, 3)
-    elif MOST_TURNED >= 4 and p.left == 4:
+    elif MOST_TURNED >= 4 and p.leftover == 4:
         turn_rows(p, 4)
-    elif MOST_TURNED >= 5 and p.left == 5:
+    elif MOST_TURNED >= 5 and p.leftover == 5:
         turn_rows(p, 5)
-    elif MOST_TURNED >= 6 and p.left == 6:
+    elif MOST_TURNED >= 6 and p.leftover == 6:
         turn_rows(p, 6)
-    elif MOST_TURNED >= 7 and p.left == 7:
+    elif MOST_TURNED >= 7 and p.leftover == 7:
         turn_rows(p, 7)
     elif MOST_TURNED >= 8:
         turn_rows(p, 8)
@@ -47,7 +47,7 @@ cdef inline void chains_of(vec* sums, const Product* p, Py_ssize_t i, int left) 
     """N1: block after block of KC, each a chain from +0."""
     cdef vec acc[8]
     cdef vec x[4]
-    cdef const real* rows = p.A + i * p.row
+    cdef const real* rows = p.A + i * p.rsa
     cdef Py_ssize_t row = p.ldb if p.transposed else 1, step = 1 if p.transposed else p.ldb
     cdef const real* B = p.B + (p.N - left) * row
     cdef Py_ssize_t end = min(<Py_ssize_t> KC, p.K), k = 0, at
@@ -57,7 +57,7 @@ cdef inline void chains_of(vec* sums, const Product* p, Py_ssize_t i, int left) 
     while k < p.K:
         at = k
         if k + PART <= end:
-            turn(x, rows + k, p.row, VL, 1)
+            turn(x, rows + k, p.rsa, VL, 1)
             for c in range(PART):
                 for r in range(left):
                     acc[r] = fma(splat(B[r * row]), x[c], acc[r])
@@ -65,10 +65,10 @@ cdef inline void chains_of(vec* sums, const Product* p, Py_ssize_t i, int left) 
             k += PART
         else:
             if p.K < PART:
-                turn_fewer(x, rows, p.row, VL, p.K)
+                turn_fewer(x, rows, p.rsa, VL, p.K)
             else:
                 at = min(k, p.K - PART)
-                turn(x, rows + at, p.row, VL, 1)
+                turn(x, rows + at, p.rsa, VL, 1)
             for c in range(PART):
                 if k <= at + c < end:
                     for r in range(left):
@@ -118,15 +118,15 @@ cdef inline void put_columns(const Product* p, vec* sums, Py_ssize_t i, int left
 cdef void multiply_columns(const Product* p, real* scratch) noexcept nogil:
     """The product with its sides swapped, MC rows of A at a time, by way of scratch."""
     cdef Product t
-    cdef Py_ssize_t i = 0, s, r, j = p.N - p.left
+    cdef Py_ssize_t i = 0, s, r, j = p.N - p.leftover
     cdef real* C
-    t.M, t.K, t.thin = p.left, p.K, False
-    t.row = p.ldb if p.transposed else 1
-    t.step = 1 if p.transposed else p.ldb
-    t.A = p.B + j * t.row
-    t.ldb, t.transposed, t.magnitudes, t.accumulate = p.step, False, False, p.accumulate
+    t.M, t.K, t.thin = p.leftover, p.K, False
+    t.rsa = p.ldb if p.transposed else 1
+    t.csa = 1 if p.transposed else p.ldb
+    t.A = p.B + j * t.rsa
+    t.ldb, t.transposed, t.magnitudes, t.accumulate = p.csa, False, False, p.accumulate
     t.bias = t.factor = t.derivative = NULL
-    t.activation, t.C, t.carried = IDENTITY, scratch, True
+    t.activation, t.C, t.in_scratch = IDENTITY, scratch, True
     while i < p.M:
         t.N = t.ldc = min(<Py_ssize_t> MC, p.M - i)
         choose_columns(&t, 0, t.N)

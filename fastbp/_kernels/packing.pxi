@@ -116,5 +116,5 @@ cdef void pack_rows(real* out, const Product* p, Py_ssize_t i0, Py_ssize_t M, Py
     cdef Py_ssize_t i = 0, m
     while i < M:
         m = tile_rows(M - i, ROWS_2)
-        pack_tile(out + i * K, p.A + (i0 + i) * p.row + k0 * p.step, p.row, p.step, m, K)
+        pack_tile(out + i * K, p.A + (i0 + i) * p.rsa + k0 * p.csa, p.rsa, p.csa, m, K)
         i += m

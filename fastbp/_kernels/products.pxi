@@ -3,9 +3,9 @@
 ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C), where there are any
     real* C                 # OUT (M, N), rows `ldc` apart
     Py_ssize_t ldc
-    const real* A           # IN  element (i, k) at A[i row + k step]; row or step is 1
-    Py_ssize_t row
-    Py_ssize_t step
+    const real* A           # IN  element (i, k) at A[i rsa + k csa]; one of the strides is 1
+    Py_ssize_t rsa
+    Py_ssize_t csa
     const real* B           # IN  (K, N), or (N, K) when transposed; rows `ldb` apart
     Py_ssize_t ldb
     bint transposed
@@ -13,9 +13,9 @@ ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C),
     Py_ssize_t M
     Py_ssize_t N
     Py_ssize_t K
-    Py_ssize_t begin        # vectors of columns to compute, [begin, end)
-    Py_ssize_t end
-    bint carried            # C is scratch of a larger product
+    Py_ssize_t first_vector     # of the columns to compute: [first_vector, end_vector)
+    Py_ssize_t end_vector
+    bint in_scratch         # C is scratch of a larger product
     bint accumulate         # add the block results to what C holds
     const real* bias        # IN  (N,) or NULL
     const real* factor      # IN  like C, or NULL
@@ -24,12 +24,12 @@ ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C),
     # how it is computed, which changes no bit
     bint thin               # writing C, perhaps a part of dW, is most of the work
     bint one_panel          # it is one panel, taken whole
-    Py_ssize_t left         # columns behind `end` that are computed another way
+    Py_ssize_t leftover     # columns behind the last whole vector that are computed another way
     bint pack_A
     bint pack_B
-    Py_ssize_t rows         # of C that all panels walk down before the next ones
+    Py_ssize_t strip_rows   # rows of C that all panels walk down before the next ones
     Py_ssize_t chunk        # of a block of KC, for few rows of A
-    Py_ssize_t behind       # reals of scratch for packed panels of B
+    Py_ssize_t panel_reals  # of scratch for packed panels of B; packed A or chains lie behind them
 
 
 # ---- E1, E5, E6 -----------------------------------------------------------------------
@@ -42,9 +42,9 @@ cdef inline Product layer(memory h, source h_prev, source W, source b, Py_ssize_
     p.C, p.M, p.N, p.K = <real*> h, n, fan_out, fan_in
     p.ldc, p.ldb = fan_out, fan_in if transposed else fan_out
     choose_columns(&p, first, count)
-    p.A, p.row, p.step = <const real*> h_prev, fan_in, 1
+    p.A, p.rsa, p.csa = <const real*> h_prev, fan_in, 1
     p.B, p.transposed = <const real*> W, transposed
-    p.accumulate = p.magnitudes = p.carried = False
+    p.accumulate = p.magnitudes = p.in_scratch = False
     p.thin = is_thin(n * fan_out, fan_in)
     p.bias, p.factor = <const real*> b, NULL
     p.activation, p.derivative = IDENTITY, NULL
@@ -81,9 +81,9 @@ cdef inline Product layer_below(memory delta, source delta_next, source W, Py_ss
     p.transposed = fan_out > 1 and not transposed       # one column is its own transpose
     p.ldc, p.ldb = fan_in, fan_out if p.transposed else fan_in
     choose_columns(&p, first, count)
-    p.A, p.row, p.step = <const real*> delta_next, fan_out, 1
+    p.A, p.rsa, p.csa = <const real*> delta_next, fan_out, 1
     p.B = <const real*> W
-    p.accumulate = p.magnitudes = p.carried = False
+    p.accumulate = p.magnitudes = p.in_scratch = False
     p.thin = is_thin(n * fan_in, fan_out)
     p.bias, p.factor = NULL, NULL
     p.activation, p.derivative = IDENTITY, NULL
@@ -162,12 +162,12 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
     p.K, p.M, p.N = n, count, fan_in if swap else fan_out
     p.ldb = p.ldc = p.N
     choose_columns(&p, 0, p.N)
-    p.row, p.step, p.transposed = 1, fan_out if swap else fan_in, False
+    p.rsa, p.csa, p.transposed = 1, fan_out if swap else fan_in, False
     p.A, p.B = (<const real*> delta, <const real*> h_prev) if swap else (
         <const real*> h_prev, <const real*> delta)
     p.A += first
     p.C = <real*> dW + first * p.N
-    p.accumulate, p.magnitudes, p.carried = accumulate, False, False
+    p.accumulate, p.magnitudes, p.in_scratch = accumulate, False, False
     p.bias, p.factor, p.activation, p.derivative = NULL, NULL, IDENTITY, NULL
     p.thin = is_thin(fan_in * fan_out, n)
     decide(&p)
@@ -183,17 +183,17 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
 
 cdef inline void choose_columns(Product* p, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
     """Those to compute: whole vectors, and perhaps the last ones."""
-    p.begin, p.end = first // VL, (first + count + VL - 1) // VL
+    p.first_vector, p.end_vector = first // VL, (first + count + VL - 1) // VL
 
 
 cdef inline void decide(Product* p) noexcept nogil:
     """How the product is computed, whose operands and columns are there."""
-    p.one_panel, p.left = is_one_panel(p), 0
+    p.one_panel, p.leftover = is_one_panel(p), 0
     if p.one_panel:
         return
-    p.left = left_over(p)
-    if p.left > 0:
-        p.end = p.N // VL
+    p.leftover = leftover_columns(p)
+    if p.leftover > 0:
+        p.end_vector = p.N // VL
     decide_blocks(p)
 
 
@@ -202,24 +202,25 @@ cdef inline void decide_blocks(Product* p) noexcept nogil:
     p.pack_A = packs_rows(p.M, p.N, p.K)
     p.pack_B = p.transposed or p.magnitudes or packs_panels(p.M, p.N, p.K)
     p.chunk = FEW_ROWS_CHUNK if in_chunks(p) else KC
-    p.rows = strip_rows(p)
-    p.behind = panel_room(p) if p.pack_B else 0
+    p.strip_rows = strip_rows(p)
+    p.panel_reals = panel_room(p) if p.pack_B else 0
 
 
 cdef inline bint is_one_panel(const Product* p) noexcept nogil:
     """Whether there is nothing to choose: a few rows of one or two vectors, all of them."""
-    return (0 < p.N <= 2 * VL and p.M <= FEW_ROWS and p.K <= KC and p.end * VL >= p.N
+    return (0 < p.N <= 2 * VL and p.M <= min(8, FEW_ROWS) and p.K <= KC
+            and p.end_vector * VL >= p.N
             and (p.N > 1 or p.M == 1) and not p.magnitudes
             and (MASKED_LOADS or p.transposed or p.N % VL == 0))
 
 
-cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
+cdef inline Py_ssize_t leftover_columns(const Product* p) noexcept nogil:
     """Columns that are less work this way, in multiply-adds of vectors."""
     cdef Py_ssize_t left = p.N % VL, vectors = (p.M + VL - 1) // VL, turning = 0
     cdef Py_ssize_t as_columns = p.M * p.K
-    if left == 0 or p.end * VL < p.N or p.magnitudes or p.M < VL:
+    if left == 0 or p.end_vector * VL < p.N or p.magnitudes or p.M < VL:
         return 0
-    if p.step == 1:
+    if p.csa == 1:
         turning = TURNING
         if left > MOST_TURNED:
             return 0
@@ -231,7 +232,7 @@ cdef inline Py_ssize_t left_over(const Product* p) noexcept nogil:
 
 
 cdef inline bint is_thin(Py_ssize_t size, Py_ssize_t K) noexcept nogil:
-    """Whether writing C, with the rows that others compute, is most of the work."""
+    """Whether writing C, of so many numbers in all, is most of the work."""
     return K <= THIN and size > THIN_BYTES // <Py_ssize_t> sizeof(real)
 
 
@@ -248,7 +249,7 @@ cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept
 
 cdef inline bint in_chunks(const Product* p) noexcept nogil:
     """Whether reading B, as it lies, is most of the work; or packing it alone."""
-    return (p.M <= FEW_ROWS and p.K > THIN and p.step == 1 and not p.transposed and not p.carried
+    return (p.M <= FEW_ROWS and p.K > THIN and p.csa == 1 and not p.transposed and not p.in_scratch
             and (p.magnitudes or p.K * p.N * <Py_ssize_t> sizeof(real) > FEW_ROWS_BYTES))
 
 
@@ -266,7 +267,7 @@ cdef inline Py_ssize_t strip_rows(const Product* p) noexcept nogil:
 cdef inline Py_ssize_t panel_room(const Product* p) noexcept nogil:
     """Reals of packed B held at a time: one panel, or all of them when A has more blocks."""
     cdef Py_ssize_t vectors = WIDEST
-    if p.M > p.rows:
+    if p.M > p.strip_rows:
         vectors = max(vectors, (p.N + VL - 1) // VL)
     return min(<Py_ssize_t> KC, p.K) * vectors * VL
 
@@ -277,12 +278,12 @@ cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) no
     Left-over columns, the packed panels of B, and behind them packed rows of A or unfinished
     chains.
     """
-    cdef Py_ssize_t vectors = (N + VL - 1) // VL, behind = min(<Py_ssize_t> FEW_ROWS, M) * (N + VL)
+    cdef Py_ssize_t vectors = (N + VL - 1) // VL, rest = min(<Py_ssize_t> FEW_ROWS, M) * (N + VL)
     cdef Py_ssize_t panels = min(<Py_ssize_t> KC, K) * (
         max(<Py_ssize_t> WIDEST, vectors) if M > MC else WIDEST)
     if packs_rows(M, N, K):
-        behind = max(behind, min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL)
-    return (max(panels, min(<Py_ssize_t> THIN, K) * vectors) * VL + behind
+        rest = max(rest, min(<Py_ssize_t> MC, M) * min(<Py_ssize_t> KC, K) + VL)
+    return (max(panels, min(<Py_ssize_t> THIN, K) * vectors) * VL + rest
             + N % VL * min(<Py_ssize_t> MC, M))
 
 

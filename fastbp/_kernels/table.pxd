@@ -58,9 +58,9 @@ ctypedef struct KernelTable:
                     void* scratch) noexcept nogil
     # E5 delta (n, fan_in) <- (delta_next (n, fan_out) W^T) * dh; dh may be NULL (dL/dX);
     #    columns as above
-    void (*delta)(void* delta, const void* delta_next, const void* W, const void* dh,
-                  Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                  Py_ssize_t first, Py_ssize_t count, void* scratch) noexcept nogil
+    void (*delta_step)(void* delta, const void* delta_next, const void* W, const void* dh,
+                       Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                       Py_ssize_t first, Py_ssize_t count, void* scratch) noexcept nogil
     # E6 dW (fan_in, fan_out) <- h_prev^T delta, db <- sum_i delta_i; `accumulate` adds the
     #    block results to what dW and db hold; dW is (fan_out, fan_in) when `transposed`.
     #    Of dW as it lies, the rows [first, first + count), a single output's being one row;
@@ -112,7 +112,7 @@ ctypedef struct KernelTable:
     void (*activate_tangent)(void* h_dot, void* bend, const void* h, const void* dh,
                              Activation activation, bint first, Py_ssize_t size) noexcept nogil
     # out <- out + a b; b may be NULL, for 1
-    void (*add_product)(void* out, const void* a, const void* b, Py_ssize_t size) noexcept nogil
+    void (*multiply_add)(void* out, const void* a, const void* b, Py_ssize_t size) noexcept nogil
     # delta_dot (n, n_outputs) <- weight (d^2 loss / dz^2) z_dot of a loss whose outputs are
     #    `output`; of a softmax, it holds h_L before. sample_weight may be NULL
     void (*curve)(void* delta_dot, const void* z_dot, const void* z, const void* y,

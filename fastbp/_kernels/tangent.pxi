@@ -41,7 +41,7 @@ cdef void activate_tangent(memory h_dot, memory bend, source h, source dh, Activ
                    False, size)
 
 
-cdef void add_product(memory out, source a, source b, Py_ssize_t size) noexcept nogil:
+cdef void multiply_add(memory out, source a, source b, Py_ssize_t size) noexcept nogil:
     """out += a b; b may be NULL, for 1."""
     cdef Py_ssize_t i, block, lanes
     cdef real* o = <real*> out

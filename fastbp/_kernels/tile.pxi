@@ -5,13 +5,13 @@
 # compiler did not unroll, with a sigmoid in it, would make it keep the tile in memory through the
 # k loop: activations come later, over rows (activation in gemm.pxi).
 
-ctypedef struct Block:      # the part of a Product one tile works on
+ctypedef struct Panel:      # the part of a Product one tile works on
     Py_ssize_t i            # first row, first column, columns in the last vector
     Py_ssize_t j
     Py_ssize_t lanes
-    const real* A           # packed or not: rows `row` apart, columns `step`
-    Py_ssize_t row
-    Py_ssize_t step
+    const real* A           # packed or not: rows `rsa` apart, columns `csa`
+    Py_ssize_t rsa
+    Py_ssize_t csa
     const real* B           # rows `ldb` apart; a packed panel's last vector is whole
     Py_ssize_t ldb
     Py_ssize_t B_lanes
@@ -19,10 +19,10 @@ ctypedef struct Block:      # the part of a Product one tile works on
     const real* ahead       # B's next panel, or anything: a line of each row, once per k
     Py_ssize_t ahead_step
     real* chains            # of a panel, unfinished, when K is only a part of a block
-    bint begun              # the tile goes on with them
-    bint unfinished         # the tile leaves them there
-    bint first              # nothing to add to
-    bint last               # bias and factor are due
+    bint resumes            # the tile goes on with them
+    bint suspends           # the tile leaves them there
+    bint starts_sum         # C holds nothing to add to
+    bint ends_sum           # bias and factor are due
 
 
 # ---- register tile -------------------------------------------------------------------
@@ -32,6 +32,22 @@ cdef inline void prefetch_rows(const real* C, Py_ssize_t N, int MR, int NV) noex
     for r in range(MR):
         for v in range(NV):
             prefetch(C + r * N + v * VL)
+
+
+cdef inline void load_chains(vec[4]* acc, const Panel* b, Py_ssize_t i, int MR,
+                             int NV) noexcept nogil:
+    cdef int r, v
+    for r in range(MR):
+        for v in range(NV):
+            acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
+
+
+cdef inline void store_chains(vec[4]* acc, const Panel* b, Py_ssize_t i, int MR,
+                              int NV) noexcept nogil:
+    cdef int r, v
+    for r in range(MR):
+        for v in range(NV):
+            store(b.chains + ((i + r) * NV + v) * VL, acc[r][v])
 
 
 cdef inline void add_to(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize_t lanes, int MR,
@@ -85,12 +101,13 @@ cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int 
             store_tail(C + r * ld + (NV - 1) * VL, acc[r][NV - 1], lanes)
 
 
-cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real* A,
-                      Py_ssize_t row, Py_ssize_t step, bint of_layer, int MR,
+cdef inline void tile(const Product* p, const Panel* b, Py_ssize_t i, const real* A,
+                      Py_ssize_t rsa, Py_ssize_t csa, bint has_ending, int MR,
                       int NV, bint half) noexcept nogil:
-    """MR x NV vectors of C from row b.i + i on; MR, NV and one of row, step are literals.
+    """MR x NV vectors of C from row b.i + i on; MR, NV and one of rsa, csa are literals.
 
-    So is `of_layer`: E1, E5 have chunks, a bias or a factor.
+    `has_ending` is a literal, too: without it chunks, bias and factor are left out, which a
+    product of columns of A (E6) has not.
     """
     cdef vec acc[14][4]
     cdef vec x[4]
@@ -103,10 +120,8 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
     for r in range(MR):
         for v in range(NV):
             acc[r][v] = splat(0)
-    if of_layer and b.begun:
-        for r in range(MR):
-            for v in range(NV):
-                acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
+    if has_ending and b.resumes:
+        load_chains(acc, b, i, MR, NV)
     if (PREFETCH_C_BYTES and b.K >= PREFETCH_C
             and p.ldc * <Py_ssize_t> sizeof(real) >= PREFETCH_C_BYTES):
         prefetch_rows(p.C + at, p.ldc, MR, NV)
@@ -118,7 +133,7 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
         else:
             x[NV - 1] = load_tail(B + (NV - 1) * VL, b.B_lanes)
         for r in range(MR):
-            a = splat_half(A[r * row]) if half and NV == 1 else splat(A[r * row])
+            a = splat_half(A[r * rsa]) if half and NV == 1 else splat(A[r * rsa])
             for v in range(NV - 1):
                 acc[r][v] = fma(a, x[v], acc[r][v])
             if half:
@@ -128,18 +143,16 @@ cdef inline void tile(const Product* p, const Block* b, Py_ssize_t i, const real
         if PREFETCH_B and NV == 2:
             prefetch(ahead)
             ahead += b.ahead_step
-        A += step
+        A += csa
         B += b.ldb
-    if of_layer and b.unfinished:
-        for r in range(MR):
-            for v in range(NV):
-                store(b.chains + ((i + r) * NV + v) * VL, acc[r][v])
+    if has_ending and b.suspends:
+        store_chains(acc, b, i, MR, NV)
         return
-    if not b.first:
+    if not b.starts_sum:
         add_to(acc, p.C + at, p.ldc, b.lanes, MR, NV)
-    if of_layer and b.last and p.bias != NULL:
+    if has_ending and b.ends_sum and p.bias != NULL:
         add_bias(acc, p.bias + b.j, b.lanes, MR, NV)
-    if of_layer and b.last and p.factor != NULL:
+    if has_ending and b.ends_sum and p.factor != NULL:
         multiply_by(acc, p.factor + at, p.ldc, b.lanes, MR, NV)
     put(p.C + at, p.ldc, acc, b.lanes, MR, NV, half)
 
@@ -158,8 +171,8 @@ cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
 cdef inline Py_ssize_t rows_again(Py_ssize_t left, int MR, int NV) noexcept nogil:
     """How many rows the last tile, of MR, 8 or 4, computes once more, with the same bits.
 
-    Otherwise there would be two or three, and one of few rows waits for its chains: it takes as
-    long as one of four.
+    Three or more rows that remain would need two or three small tiles. A tile of few rows waits
+    for its chains, and takes as long as one of four, so that a larger one costs less.
     """
     cdef Py_ssize_t rows = MR if left > 8 else 8 if left > 4 else 4
     if left < 3 or rows > MR or rows - left > (3 if NV == 1 else 1):
@@ -167,65 +180,65 @@ cdef inline Py_ssize_t rows_again(Py_ssize_t left, int MR, int NV) noexcept nogi
     return rows - left
 
 
-cdef inline void panel_of(const Product* p, const Block* b, Py_ssize_t M, Py_ssize_t row,
-                          Py_ssize_t step, bint packed, bint of_layer, int MR,
+cdef inline void panel_of(const Product* p, const Panel* b, Py_ssize_t M, Py_ssize_t rsa,
+                          Py_ssize_t csa, bint packed, bint has_ending, int MR,
                           int NV, bint half=False) noexcept nogil:
-    """C's panel of NV vectors, M rows; of a packed A each tile has rows 1, step MR apart."""
+    """C's panel of NV vectors, M rows; in a packed A each tile has rows 1 apart, columns MR."""
     cdef Py_ssize_t i = 0, m, again
     cdef const real* A = b.A
     while i < M:
-        if not packed and i >= MR > M - i and b.first and not (b.begun or b.unfinished):
+        if not packed and i >= MR > M - i and b.starts_sum and not (b.resumes or b.suspends):
             again = rows_again(M - i, MR, NV)
             i -= again
-            A -= again * row
+            A -= again * rsa
         m = tile_rows(M - i, MR)
         if m == MR:
-            tile(p, b, i, A, row, MR if packed else step, of_layer, MR, NV, half)
+            tile(p, b, i, A, rsa, MR if packed else csa, has_ending, MR, NV, half)
         elif MR > 8 and m == 8:
-            tile(p, b, i, A, row, 8 if packed else step, of_layer, 8, NV, half)
+            tile(p, b, i, A, rsa, 8 if packed else csa, has_ending, 8, NV, half)
         elif MR > 4 and m == 4:
-            tile(p, b, i, A, row, 4 if packed else step, of_layer, 4, NV, half)
+            tile(p, b, i, A, rsa, 4 if packed else csa, has_ending, 4, NV, half)
         elif m == 2:
-            tile(p, b, i, A, row, 2 if packed else step, of_layer, 2, NV, half)
+            tile(p, b, i, A, rsa, 2 if packed else csa, has_ending, 2, NV, half)
         else:
-            tile(p, b, i, A, row, 1 if packed else step, of_layer, 1, NV, half)
-        A += m * (b.K if packed else row)
+            tile(p, b, i, A, rsa, 1 if packed else csa, has_ending, 1, NV, half)
+        A += m * (b.K if packed else rsa)
         i += m
 
 
-cdef void row_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
+cdef void row_major_panel(const Product* p, const Panel* b, Py_ssize_t M, int NV) noexcept nogil:
     cdef bint half = HALVES and b.lanes <= VL // 2
     if NV == 1 and half:
-        panel_of(p, b, M, b.row, 1, False, True, ROWS_1, 1, True)
+        panel_of(p, b, M, b.rsa, 1, False, True, ROWS_1, 1, True)
     elif NV == 1:
-        panel_of(p, b, M, b.row, 1, False, True, ROWS_1, 1)
+        panel_of(p, b, M, b.rsa, 1, False, True, ROWS_1, 1)
     elif NV == 2 and half:
-        panel_of(p, b, M, b.row, 1, False, True, ROWS_2, 2, True)
+        panel_of(p, b, M, b.rsa, 1, False, True, ROWS_2, 2, True)
     elif NV == 2:
-        panel_of(p, b, M, b.row, 1, False, True, ROWS_2, 2)
+        panel_of(p, b, M, b.rsa, 1, False, True, ROWS_2, 2)
     elif NV == 3:
-        panel_of(p, b, M, b.row, 1, False, True, ROWS_3, 3)
+        panel_of(p, b, M, b.rsa, 1, False, True, ROWS_3, 3)
     else:
-        panel_of(p, b, M, b.row, 1, False, True, ROWS_4, 4)
+        panel_of(p, b, M, b.rsa, 1, False, True, ROWS_4, 4)
 
 
-cdef void column_major_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
+cdef void column_major_panel(const Product* p, const Panel* b, Py_ssize_t M, int NV) noexcept nogil:
     cdef bint half = HALVES and b.lanes <= VL // 2
     if NV == 1 and half:
-        panel_of(p, b, M, 1, b.step, False, False, ROWS_1, 1, True)
+        panel_of(p, b, M, 1, b.csa, False, False, ROWS_1, 1, True)
     elif NV == 1:
-        panel_of(p, b, M, 1, b.step, False, False, ROWS_1, 1)
+        panel_of(p, b, M, 1, b.csa, False, False, ROWS_1, 1)
     elif NV == 2 and half:
-        panel_of(p, b, M, 1, b.step, False, False, ROWS_2, 2, True)
+        panel_of(p, b, M, 1, b.csa, False, False, ROWS_2, 2, True)
     elif NV == 2:
-        panel_of(p, b, M, 1, b.step, False, False, ROWS_2, 2)
+        panel_of(p, b, M, 1, b.csa, False, False, ROWS_2, 2)
     elif NV == 3:
-        panel_of(p, b, M, 1, b.step, False, False, ROWS_3, 3)
+        panel_of(p, b, M, 1, b.csa, False, False, ROWS_3, 3)
     else:
-        panel_of(p, b, M, 1, b.step, False, False, ROWS_4, 4)
+        panel_of(p, b, M, 1, b.csa, False, False, ROWS_4, 4)
 
 
-cdef void packed_panel(const Product* p, const Block* b, Py_ssize_t M, int NV) noexcept nogil:
+cdef void packed_panel(const Product* p, const Panel* b, Py_ssize_t M, int NV) noexcept nogil:
     """Rows packed for tiles of ROWS_2: panels of two vectors, and one for a last odd one."""
     if NV == 1:
         panel_of(p, b, M, 1, 0, True, True, ROWS_2, 1)
