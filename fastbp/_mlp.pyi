@@ -59,6 +59,7 @@ class MLP(InputGradients):
         sample_weight: ArrayLike | None = None,
         reduction: _Reduction = "sum",
         l2: float = 0.0,
+        memory: SupportsIndex = 1073741824,
     ) -> Objective: ...
     def train_epoch(
         self,

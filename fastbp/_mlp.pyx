@@ -9,6 +9,7 @@ import numpy as np
 from fastbp import _arguments, _random
 from fastbp._calls import explain
 from fastbp._copies import new, restore
+from fastbp._network import MEMORY
 from fastbp._network import Objective as _Objective
 
 cimport numpy as cnp
@@ -279,15 +280,17 @@ cdef class MLP(InputGradients):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `ValueError` for `params` of another length.
         """
-        return self._value_and_grad(params, self._problem(X, y, sample_weight, reduction, l2))
+        return self._value_and_grad(params, self._problem(X, y, sample_weight, reduction, l2), None)
 
-    def objective(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
+    def objective(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0, memory=MEMORY):
         """The loss as a function of the parameters, for `scipy.optimize.minimize`.
 
         Parameters
         ----------
         X, y, sample_weight, reduction, l2
             As in `backprop`; converted once.
+        memory : int
+            Bytes that `hessp` may keep of the batch, as in `linearize`.
 
         Returns
         -------
@@ -302,7 +305,7 @@ cdef class MLP(InputGradients):
         """
         cdef Objective f = Objective.__new__(Objective)
         f.problem = self._problem(X, y, sample_weight, reduction, l2)
-        f.net = self
+        f.net, f.memory = self, _arguments.byte_count("memory", memory)
         return f
 
     # ---- epoch

@@ -9,6 +9,17 @@ from fastbp._optim cimport Optimizer
 from fastbp._problem cimport Problem
 
 
+cdef class Kept:
+    """h, act'(z) and delta of a batch, if they fit the memory allowed, and at which parameters."""
+    cdef Workspace values       # of its own, or that of the network
+    cdef object at              # the parameters, or None: nothing is known
+
+    cdef bint is_at(self, params) noexcept
+    # A pass at other parameters: those that it should read; and when it has filled the memory
+    cdef object leave_for(self, params)
+    cdef void arrive(self, params) noexcept
+
+
 cdef class Network(Copied):
     """What an `MLP` holds between calls, and its own workspace's passes; only `MLP` is made."""
     cdef readonly tuple layer_sizes, weights, biases, weight_grads, bias_grads
@@ -45,18 +56,25 @@ cdef class Network(Copied):
     cdef double _epoch(self, Problem p, order, Optimizer optimizer, Py_ssize_t size,
                        batch_losses) except? -1
     # These enter:
+    # the loss at `params`, its gradient into `grad`; both are flat and as the kernels take them.
+    # `kept` may be None
+    cdef double _gradient(self, params, Problem p, grad, Kept kept) except? -1
     # (loss, gradient) at an array of parameters, which it checks
-    cdef object _value_and_grad(self, params, Problem p)
+    cdef object _value_and_grad(self, params, Problem p, Kept kept)
     # the Hessian at `params`, or its Gauss-Newton part, times v, into `out`; all three are flat and
-    # as the kernels take them
-    cdef int _product(self, params, Problem p, v, out, bint gauss_newton) except -1
+    # as the kernels take them. `kept` may be None
+    cdef int _product(self, params, Problem p, v, out, bint gauss_newton, Kept kept) except -1
     # the Hessian at an array of parameters times v, both of which it checks
-    cdef object _hessian_at(self, params, Problem p, v)
+    cdef object _hessian_at(self, params, Problem p, v, Kept kept)
+    # room for n samples, within so many bytes
+    cdef Kept _room(self, Py_ssize_t n, double memory)
 
 
 cdef class Objective(Copied):
     cdef Network net
     cdef Problem problem
+    cdef double memory
+    cdef Kept kept              # made by the first `hessp`
 
     cdef object at(self, params)
     cdef int _check_made(self) except -1

@@ -3,6 +3,8 @@
 The parameters lie in one vector, W_1.ravel(), b_1, W_2.ravel(), ..., and so does the gradient, so
 that an optimiser step is one kernel call. `MLP` has the public methods. `Objective` is the loss of
 a network as a function of its parameters.
+
+A `Kept` holds what passes at one point have in common, so that only the first computes it.
 """
 
 import numpy as np
@@ -13,13 +15,15 @@ from fastbp._calls import explain
 from fastbp._copies import OWN
 
 cimport numpy as cnp
+from libc.string cimport memcmp
 
 from fastbp._engine.arrays cimport data, new_vector, shaped
 from fastbp._engine.epoch cimport BatchLoss, prepare_epoch, run_epoch
 from fastbp._engine.gradient cimport loss_and_gradient
 from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport bind_flat
-from fastbp._engine.plan cimport Batch, Pass, asked_threads
+from fastbp._engine.plan cimport BLOCK_ROWS, Batch, Pass, asked_threads, threads_for
+from fastbp._engine.tangent cimport PRODUCTS
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._problem cimport apart_from, checked_l2, divisor_of, new_problem, read_again
@@ -27,12 +31,34 @@ from fastbp._problem cimport apart_from, checked_l2, divisor_of, new_problem, re
 cnp.import_array()
 
 CACHE_LINE = 64
+MEMORY = 2**30          # bytes that may be kept of a batch at one point, unless a call says so
 
 
 def aligned_zeros(size, dtype):
     """Zeros that start at a cache line: loads of W that straddle two lines cost up to 6 %."""
     roomy = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
     return roomy[-roomy.ctypes.data % CACHE_LINE:][:size * dtype.itemsize].view(dtype)
+
+
+def aligned_copy(array):
+    copy = aligned_zeros(array.size, array.dtype)
+    copy[:] = array
+    return copy
+
+
+cdef class Kept:
+    cdef bint is_at(self, params) noexcept:
+        """Whether these are the parameters, to the bit: NaN is NaN."""
+        return self.at is not None and (self.at is params or memcmp(
+            data(self.at), data(params), cnp.PyArray_NBYTES(params)) == 0)
+
+    cdef object leave_for(self, params):
+        self.at = None
+        return aligned_copy(params) if self.values.whole else params
+
+    cdef void arrive(self, params) noexcept:
+        if self.values.whole:
+            self.at = params
 
 
 cdef class Network(Copied):
@@ -158,7 +184,8 @@ cdef class Network(Copied):
         `error_bound` needs as much again, and |params|; so do `hvp` and `gnvp`, without |params|.
         `forward`, `logits` and `loss_value` borrow
         two layers of 256 rows for each thread from the process, which keeps up to 8 MiB of them for
-        each of at most 8 calls at once.
+        each of at most 8 calls at once. A `Linearization` holds its own, and so does an `objective`
+        from the first `hessp` on.
         """
         cdef Py_ssize_t nbytes = 0 if self.workspace is None else self.workspace.nbytes
         if self.certificate is not None:
@@ -187,39 +214,65 @@ cdef class Network(Copied):
 
     # ---- passes over the network's own workspace
 
-    cdef object _value_and_grad(self, params, Problem p):
+    cdef double _gradient(self, params, Problem p, grad, Kept kept) except? -1:
+        cdef Workspace ws = self.workspace if kept is None else kept.values
         cdef double loss
+        self._enter()
+        try:
+            if kept is not None:
+                params = kept.leave_for(params)
+            bind_flat(ws, data(params), data(grad))
+            loss = loss_and_gradient(ws, &p.batch, p.n, True, p.divisor, p.l2, self.asked)
+            if kept is not None:
+                kept.arrive(params)
+        finally:
+            release(&self.busy)
+        return loss
+
+    cdef object _value_and_grad(self, params, Problem p, Kept kept):
         params = _arguments.real_array("params", params, shape=(self.n_params,))
         cdef bint native = cnp.PyArray_TYPE(params) == self.typenum
         point = params if native else _arguments.converted(params, self.dtype)
         grad = np.empty(self.n_params, self.dtype)
-        self._enter()
-        try:
-            bind_flat(self.workspace, data(point), data(grad))
-            loss = loss_and_gradient(self.workspace, &p.batch, p.n, True, p.divisor, p.l2,
-                                     self.asked)
-        finally:
-            release(&self.busy)
+        loss = self._gradient(point, p, grad, kept)
         return loss, grad if native else _arguments.converted(grad, params.dtype)
 
-    cdef int _product(self, params, Problem p, v, out, bint gauss_newton) except -1:
+    cdef int _product(self, params, Problem p, v, out, bint gauss_newton, Kept kept) except -1:
+        cdef Workspace ws = self.workspace if kept is None else kept.values
+        cdef bint known
         self._enter()
         try:
+            known = kept is not None and kept.is_at(params)
+            if kept is not None and not known:
+                params = kept.leave_for(params)
             if self.tangent is None:
                 self.tangent = Tangent(self.architecture)
-            bind_flat(self.workspace, data(params), NULL)
-            self.tangent.write(self.workspace, data(v), data(out), &p.batch, self.measure.output,
-                               p.n, gauss_newton, p.divisor, p.l2, self.asked)
+            bind_flat(ws, data(params), NULL)
+            self.tangent.write(ws, data(v), data(out), &p.batch, self.measure.output, p.n,
+                               gauss_newton, known, p.divisor, p.l2, self.asked)
+            if kept is not None and not known and not gauss_newton:     # which has no delta
+                kept.arrive(params)
         finally:
             release(&self.busy)
         return 0
 
-    cdef object _hessian_at(self, params, Problem p, v):
+    cdef object _hessian_at(self, params, Problem p, v, Kept kept):
         params = _arguments.real_array("params", params, shape=(self.n_params,))
         v = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
         out = new_vector(self.n_params, self.typenum)
-        self._product(_arguments.converted(params, self.dtype), p, v, out, False)
+        self._product(_arguments.converted(params, self.dtype), p, v, out, False, kept)
         return _arguments.converted(out, params.dtype)
+
+    cdef Kept _room(self, Py_ssize_t n, double memory):
+        cdef int threads = threads_for(self.shape, n, PRODUCTS, self.asked)
+        cdef Kept kept = Kept.__new__(Kept)
+        kept.values = Workspace(self.architecture, True, False, True)
+        if kept.values.needed(max(n, 1), min(max(n, 1), <Py_ssize_t> BLOCK_ROWS * threads),
+                              threads) <= memory:
+            kept.values.reserve(n, threads)
+        else:
+            kept.values = self.workspace
+        return kept
 
     cdef int _bound(self, Problem p, char* out) except -1:
         if self.certificate is None:
@@ -268,10 +321,14 @@ cdef class Objective(Copied):
     cdef object at(self, params):
         self._check_made()
         self.net._check_made()
-        return self.net._value_and_grad(params, read_again(self.problem, self.net.measure))
+        return self.net._value_and_grad(params, read_again(self.problem, self.net.measure),
+                                        self.kept)
 
     def hessp(self, params, v):
-        """The Hessian of the loss at `params` times v: `MLP.hvp` for SciPy.
+        """The Hessian of the loss at `params` times v: `MLP.hvp` for SciPy, with the same bits.
+
+        From the first call on the objective keeps h and delta of the last parameters, of `hessp`
+        or of the loss, so that products there cost less.
 
         Parameters
         ----------
@@ -290,7 +347,10 @@ cdef class Objective(Copied):
         """
         self._check_made()
         self.net._check_made()
-        return self.net._hessian_at(params, read_again(self.problem, self.net.measure), v)
+        if self.kept is None:
+            self.kept = self.net._room(self.problem.n, self.memory)
+        return self.net._hessian_at(params, read_again(self.problem, self.net.measure), v,
+                                    self.kept)
 
     cdef int _check_made(self) except -1:
         if self.net is None:
@@ -300,15 +360,16 @@ cdef class Objective(Copied):
     cdef tuple own(self):
         self._check_made()
         cdef Problem p = self.problem
-        return p.X, p.l2, p.divisor == 0, p.n, self.net, p.sample_weight, p.y
+        return p.X, p.l2, p.divisor == 0, p.n, self.net, p.sample_weight, p.y, self.memory
 
     cdef int remake(self, tuple own) except -1:
         """The class weights are in `sample_weight` already."""
-        X, l2, mean, n, net, sample_weight, y = own
+        X, l2, mean, n, net, sample_weight, y, *memory = own    # 0.1.0 wrote none
         cdef Problem p = Problem.__new__(Problem)
         p.X, p.y, p.sample_weight, p.n = X, y, sample_weight, n
         p.divisor, p.l2 = 0 if mean else 1, l2
         self.net, self.problem = net, p
+        self.memory, self.kept = memory[0] if memory else MEMORY, None
         return 0
 
     def __setstate__(self, state):

@@ -1,8 +1,9 @@
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbp._linearization import Linearization
 from fastbp._per_sample import PerSample
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -31,3 +32,13 @@ class SecondOrder(PerSample):
         l2: float = 0.0,
         out: _Floats | None = None,
     ) -> _Floats: ...
+    def linearize(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduction = "sum",
+        l2: float = 0.0,
+        memory: SupportsIndex = 1073741824,
+    ) -> Linearization: ...

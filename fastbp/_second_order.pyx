@@ -2,11 +2,13 @@
 
 from fastbp import _arguments
 from fastbp._calls import explain
+from fastbp._network import MEMORY
 
 cimport numpy as cnp
 
 from fastbp._engine.arrays cimport new_vector, shaped, writable
-from fastbp._problem cimport Problem
+from fastbp._linearization cimport new_linearization
+from fastbp._problem cimport Problem, read_again
 
 cnp.import_array()
 
@@ -27,7 +29,7 @@ cdef class SecondOrder(PerSample):
             _arguments.output("out", out, (self.n_params,), self.dtype,
                               {"X": X, "y": y, "sample_weight": sample_weight, "v": given,
                                "net.params": self.params_array, "net.grad": self.grad_array})
-        self._product(self.params_array, p, v, out, gauss_newton)
+        self._product(self.params_array, p, v, out, gauss_newton, None)
         return out
 
     def hvp(self, X, y, v, *, sample_weight=None, reduction="sum", l2=0.0, out=None):
@@ -79,6 +81,39 @@ cdef class SecondOrder(PerSample):
             As `hvp`.
         """
         return self._along(X, y, v, sample_weight, reduction, l2, out, True)
+
+    def linearize(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0, memory=MEMORY):
+        """The loss at the parameters of now, with products of its Hessian that cost less.
+
+        The `Linearization` keeps h, act'(z) and delta of the batch, so that a product needs fewer
+        passes over it than `hvp` or `gnvp` of the network, whose bits it has. Its parameters,
+        X, y and sample_weight are copies: it stays what it is when they change.
+
+        Parameters
+        ----------
+        X, y, sample_weight, reduction, l2
+            As in `backprop`.
+        memory : int
+            Bytes that it may keep of the batch. Where h, act'(z) and delta need more, it keeps none
+            of them, and every product computes them again.
+
+        Returns
+        -------
+        Linearization
+            With `loss`, a float; `grad` and `params`, read-only (n_params,) arrays; `hvp(v,
+            out=None)` and `gnvp(v, out=None)`; `hessian` and `gauss_newton`, both as a
+            `scipy.sparse.linalg.LinearOperator`; `kept`, a bool, and `nbytes`.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError, KeyboardInterrupt
+            As `backprop`; `ValueError` for a negative `memory`.
+        """
+        cdef double most = _arguments.byte_count("memory", memory)
+        cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
+        p.X, p.y = p.X.copy(), p.y.copy()
+        p.sample_weight = None if p.sample_weight is None else p.sample_weight.copy()
+        return new_linearization(self, read_again(p, self.measure), most)
 
 
 explain(SecondOrder)

@@ -30,10 +30,10 @@ from ._twin.inputs import input_grad, jacobian
 from ._twin.optimizers import SGD, Adam
 from ._twin.per_sample import clipped_backprop, per_sample_grad_norms, per_sample_grads
 from ._twin.problem import checked
-from ._twin.second_order import gnvp, hvp
+from ._twin.second_order import gnvp, hvp, linearize
 
 __all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "clipped_backprop",
-           "delta_step", "forward", "gnvp", "hvp", "input_grad", "jacobian",
+           "delta_step", "forward", "gnvp", "hvp", "input_grad", "jacobian", "linearize",
            "per_sample_grad_norms", "per_sample_grads", "poisson_with_logits", "sigmoid",
            "sigmoid_backward", "softmax_with_logits", "squared_error", "weight_grad"]
 

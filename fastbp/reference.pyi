@@ -15,6 +15,7 @@ from fastbp._logit_losses import bce_with_logits as bce_with_logits
 from fastbp._logit_losses import poisson_with_logits as poisson_with_logits
 from fastbp._logit_losses import softmax_with_logits as softmax_with_logits
 from fastbp._logit_losses import squared_error as squared_error
+from fastbp._twin.second_order import Linearization
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 
@@ -103,6 +104,21 @@ def gnvp(
     class_weight: Mapping[int, float] | ArrayLike | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[list[_Floats], list[_Floats]]: ...
+
+def linearize(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    activation: HiddenActivations = "sigmoid",
+    loss: LossName = "bce",
+    sample_weight: ArrayLike | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+    pos_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+) -> Linearization: ...
 
 def input_grad(
     weights: Sequence[ArrayLike],

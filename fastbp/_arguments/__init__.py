@@ -72,6 +72,7 @@ from .numbers import (
     as_number,
     bit_generator,
     boolean,
+    byte_count,
     choice,
     count,
     fraction,

@@ -67,6 +67,11 @@ def count(name, value, minimum=1):
     return number
 
 
+def byte_count(name, value):
+    """An integer of at least 0, as a float."""
+    return float(min(count(name, value, 0), 2**62))
+
+
 def n_threads(value):
     """A number of threads, or ``None`` to have it chosen."""
     return None if value is None else count("n_threads", value)

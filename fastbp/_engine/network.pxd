@@ -26,6 +26,7 @@ ctypedef enum:              # the key of a plan is the sum of what it is for, on
     IN_ORDER = 1 << 18
     TO_INPUT = 1 << 19
     TO_WEIGHTS = 1 << 20
+    KNOWN = 1 << 21         # h, act'(z) and delta of every row are there from an earlier pass
 
 
 cdef class Architecture:
@@ -48,6 +49,7 @@ cdef class Workspace:
     cdef char* placed                   # the memory that the pointers lead into
     cdef bint backward                  # keeps every h and dh, has room for every delta
     cdef bint lent
+    cdef bint whole                     # keeps every delta, too: a later pass may use all three
     cdef readonly Py_ssize_t rows, block, nbytes
     cdef int threads
     cdef Flag taken

@@ -48,9 +48,10 @@ cdef class Architecture:
 
 
 cdef class Workspace:
-    def __cinit__(self, Architecture architecture, bint backward, bint lent=False):
+    def __cinit__(self, Architecture architecture, bint backward, bint lent=False,
+                  bint whole=False):
         cdef Py_ssize_t l
-        self.architecture, self.lent = architecture, lent
+        self.architecture, self.lent, self.whole = architecture, lent, whole
         self.shape = &architecture.shape
         self.backward = backward
         self.layers = <Layer*> calloc(self.shape.n_layers, sizeof(Layer))
@@ -85,8 +86,9 @@ cdef class Workspace:
     cdef int reserve(self, Py_ssize_t rows, int threads) except -1:
         """Room for `rows` samples, in blocks of BLOCK_ROWS for each thread; it only grows.
 
-        h and dh of each layer for all rows, delta of each layer for one block, scratch for
-        each thread. Without `backward` two buffers of a block serve all layers in turn.
+        h and dh of each layer for all rows, delta of each layer for one block, or for all rows
+        of a `whole` one, scratch for each thread. Without `backward` two buffers of a block serve
+        all layers in turn.
         """
         rows, threads = max(rows, 1, self.rows), max(threads, self.threads)
         cdef Py_ssize_t block = min(rows, <Py_ssize_t> BLOCK_ROWS * threads), nbytes = self.nbytes
@@ -122,6 +124,7 @@ cdef class Workspace:
         """Point the buffers into `memory`, unless it is NULL; returns the bytes they need."""
         cdef const Shape* s = self.shape
         cdef Py_ssize_t l, part, at, widest = s.widest_output, scratch = 0
+        cdef Py_ssize_t deltas = rows if self.whole else block
         cdef Layer* a
         for l in range(s.n_layers):
             scratch = max(scratch, s.kernels.scratch_bytes(min(block, <Py_ssize_t> BLOCK_ROWS),
@@ -145,7 +148,7 @@ cdef class Workspace:
                 a.spare = memory + at + part
                 a.dh = NULL if s.activations[l] == IDENTITY else a.spare
                 a.delta = memory + at + 2 * part
-            at += 2 * part + aligned(block * s.sizes[l + 1] * s.itemsize)
+            at += 2 * part + aligned(deltas * s.sizes[l + 1] * s.itemsize)
         return at if self.backward else at + 2 * aligned(block * widest * s.itemsize)
 
     # ---- passes
@@ -153,8 +156,9 @@ cdef class Workspace:
     cdef int prepare(self, Pass* run, int key, Maker add_steps, Py_ssize_t n, Py_ssize_t batch_size,
                      int threads) except -1:
         cdef Py_ssize_t rows = min(max(batch_size, 1), <Py_ssize_t> BLOCK_ROWS * threads)
-        self.reserve(rows, threads)
+        self.reserve(n if self.whole else rows, threads)
         memset(run, 0, sizeof(Pass))
+        run.keeps = run.keeps_deltas = self.whole
         run.plan = self.plan_for(key, add_steps, rows, threads)
         run.shape, run.layers = self.shape, self.layers
         run.losses, run.scratch, run.scratch_bytes = self.losses, self.scratch, self.scratch_bytes

@@ -116,7 +116,8 @@ ctypedef struct Pass:
     Batch batch
     Py_ssize_t n            # samples
     Py_ssize_t batch_size   # of a mini-batch; n where there is but one
-    bint keeps              # h and act'(z) of every row, not of a block
+    bint keeps              # h and act'(z) of every row, not of a block,
+    bint keeps_deltas       # and delta
     char* output            # OUT (n, n_outputs) h_L in place of the workspace's, or NULL
     const char* grad_output     # IN  (n, n_outputs) dL/dh_L
     char* input_grad        # OUT (n, n_features) or NULL
@@ -209,7 +210,8 @@ cdef inline char* dh_of(const Frame* f, Py_ssize_t l) noexcept nogil:
 
 cdef inline char* delta_of(const Frame* f, Py_ssize_t l) noexcept nogil:
     cdef const Layer* a = &f.run.layers[l]
-    return a.delta + f.at * a.fan_out * f.run.shape.itemsize
+    return a.delta + ((f.block_start + f.at if f.run.keeps_deltas else f.at) * a.fan_out
+                      * f.run.shape.itemsize)
 
 
 cdef inline const char* y_of(const Frame* f) noexcept nogil:

@@ -1,4 +1,4 @@
-"""The equations as steps of a plan: forward, loss, the delta recursion, sums over the samples.
+"""The equations as steps of a plan: forward_rows, loss, the delta recursion, sums over the samples.
 
     for l = 1 ... L     h_l = act(h_{l-1} W_l + b_l), act'(z_l) kept beside h_l       E1
                         the loss of each output, delta_L = h_L - y                    E2, E3

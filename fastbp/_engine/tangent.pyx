@@ -12,18 +12,20 @@ bend_l = act''(z_l) / act'(z_l) z_dot_l. The Gauss-Newton product leaves out the
 network: delta_dot_L goes through E5 and E6 in place of delta_L. Every product is one of E1, E5, E6,
 each with its own chains (N1), and sums of two are rounded once more.
 
-A pass goes through blocks as a gradient does.
+A pass goes through blocks as a gradient does. Where a workspace keeps h, act'(z) and delta of every
+row, from a gradient or from a product of the Hessian at the same parameters, the steps of E1, E3
+and E5 that give them are left out.
 """
 
 from fastbp._engine.loop cimport carry_out
-from fastbp._engine.network cimport DIVIDED, GAUSS_NEWTON, HESSIAN, PENALISED, bind_flat
+from fastbp._engine.network cimport (
+    DIVIDED, GAUSS_NEWTON, HESSIAN, KNOWN, PENALISED, bind_flat,
+)
 from fastbp._engine.plan cimport (
-    BLOCK_ROWS, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
-    delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
+    BLOCK_ROWS, Action, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
+    delta_of, dh_of, end_block, end_phase, h_of, input_of, per_weight, threads_for, weight_of, y_of,
 )
-from fastbp._engine.recursion cimport (
-    add_deltas, add_divisions, add_weight_grads, delta_rows, forward_rows, sum_weights,
-)
+from fastbp._engine.recursion cimport add_divisions, add_loss, delta_rows, forward_rows, sum_weights
 from fastbp._engine.signals cimport MEMORY_WORK, UNIT_WORK
 from fastbp._kernels.table cimport IDENTITY, SIGMOID, SOFTMAX, TANH
 
@@ -35,12 +37,15 @@ cdef class Tangent:
 
     cdef int write(self, Workspace values, const char* direction, char* product,
                    const Batch* batch, Activation output, Py_ssize_t n, bint gauss_newton,
-                   double divisor, double l2, int asked) except -1:
-        cdef int key = ((GAUSS_NEWTON if gauss_newton else HESSIAN)
+                   bint known, double divisor, double l2, int asked) except -1:
+        cdef int key = ((GAUSS_NEWTON if gauss_newton else HESSIAN) + (KNOWN if known else 0)
                         + (DIVIDED if divisor != 1 else 0) + (PENALISED if l2 != 0 else 0))
+        cdef int threads = threads_for(self.shape, n, PRODUCTS, asked)
         cdef Py_ssize_t l
         cdef Pass run
-        values.prepare(&run, key, add_tangent, n, n, threads_for(self.shape, n, 8, asked))
+        if known:                   # more threads need more memory, in which nothing is known
+            threads = min(threads, values.threads)
+        values.prepare(&run, key, add_tangent, n, n, threads)
         self.dots.reserve(run.plan.rows, run.plan.threads)
         bind_flat(self.dots, direction, product)
         for l in range(self.shape.n_layers):            # where the steps of E6 write
@@ -56,27 +61,29 @@ cdef int add_tangent(Plan* plan, int key) except -1:
     cdef Py_ssize_t l, L = s.n_layers
     add_alone(plan, sum_weights, 0, 1, 0)
     for l in range(L):
-        add_product(plan, forward_rows, l, s.sizes[l + 1], s.sizes[l])
+        if not key & KNOWN:
+            add_product(plan, forward_rows, l, s.sizes[l + 1], s.sizes[l])
         add_product(plan, forward_along, l, s.sizes[l + 1], s.sizes[l])
         if l > 0:
             add_product(plan, forward_dot, l, s.sizes[l + 1], s.sizes[l])
         add_rows(plan, activate_dot, l, 2.0 * s.sizes[l + 1])
-    if key & GAUSS_NEWTON:
-        add_rows(plan, curve_to_delta, L - 1, UNIT_WORK * s.sizes[L])
-        add_deltas(plan, False)
-        end_phase(plan)
-        add_weight_grads(plan)
-    else:
-        add_rows(plan, curve_loss, L - 1, 2.0 * UNIT_WORK * s.sizes[L])
-        for l in range(L - 1, 0, -1):
-            add_product(plan, descend_dot, l, s.sizes[l], s.sizes[l + 1])
-            add_product(plan, delta_rows, l, s.sizes[l], s.sizes[l + 1])
+    if key & HESSIAN and not key & KNOWN:
+        add_loss(plan)
+    add_rows(plan, curve_loss, L - 1, UNIT_WORK * s.sizes[L])
+    for l in range(L - 1, 0, -1):
+        add_product(plan, descend_dot, l, s.sizes[l], s.sizes[l + 1])
+        if key & HESSIAN:
+            if not key & KNOWN:
+                add_product(plan, delta_rows, l, s.sizes[l], s.sizes[l + 1])
             add_rows(plan, bend_delta, l - 1, 2.0 * s.sizes[l])
             add_product(plan, descend_along, l, s.sizes[l], s.sizes[l + 1])
             add_rows(plan, add_along, l - 1, 2.0 * s.sizes[l])
-        end_phase(plan)
-        for l in range(L):
-            add_gradient_lines(plan, l)
+    end_phase(plan)
+    for l in range(L):
+        if key & HESSIAN and l > 0:
+            add_gradient_lines(plan, sum_both, l, 2)
+        else:           # X does not depend on the parameters, and E9 has no delta
+            add_gradient_lines(plan, sum_one, l, 1)
     end_block(plan)
     if key & PENALISED:
         for l in range(L):
@@ -89,11 +96,11 @@ cdef int add_tangent(Plan* plan, int key) except -1:
     return 0
 
 
-cdef int add_gradient_lines(Plan* plan, Py_ssize_t l) except -1:
+cdef int add_gradient_lines(Plan* plan, Action action, Py_ssize_t l, int products) except -1:
     cdef Py_ssize_t lines = plan.shape.sizes[l], width = plan.shape.sizes[l + 1]
     if width == 1:
         lines, width = width, lines
-    return add_lines(plan, sum_lines, l, lines, width, 2.0 * plan.rows * width)
+    return add_lines(plan, action, l, lines, width, products * per_weight(plan.rows) * width)
 
 
 # ---- the steps --------------------------------------------------------------------------
@@ -136,26 +143,16 @@ cdef void activate_dot(const Step* step, Frame* f) noexcept nogil:
         f.n * dot.fan_out)
 
 
-cdef void curve_to(char* delta_dot, Py_ssize_t l, Frame* f) noexcept nogil:
+cdef void curve_loss(const Step* step, Frame* f) noexcept nogil:
+    """delta_dot_L."""
+    cdef Py_ssize_t l = step.layer
     cdef const Layer* dot = &dots_of(f)[l]
+    cdef char* delta_dot = dot.delta + offset(f, dot.fan_out)
     if f.run.output_activation == SOFTMAX:
         f.run.shape.kernels.softmax(delta_dot, h_of(f, l), f.n, dot.fan_out)
     f.run.shape.kernels.curve(
         delta_dot, dot.h + offset(f, dot.fan_out), h_of(f, l), y_of(f), weight_of(f),
         &f.batch.target, f.run.output_activation, f.n, dot.fan_out)
-
-
-cdef void curve_to_delta(const Step* step, Frame* f) noexcept nogil:
-    """delta_dot_L, in place of delta_L."""
-    curve_to(delta_of(f, step.layer), step.layer, f)
-
-
-cdef void curve_loss(const Step* step, Frame* f) noexcept nogil:
-    """E3: delta_L, and delta_dot_L."""
-    cdef Py_ssize_t l = step.layer, outputs = dots_of(f)[l].fan_out
-    f.batch.criterion(f.run.losses + offset(f, outputs), delta_of(f, l), h_of(f, l), y_of(f),
-                      weight_of(f), &f.batch.target, f.n, outputs)
-    curve_to(dots_of(f)[l].delta + offset(f, outputs), l, f)
 
 
 cdef void descend_dot(const Step* step, Frame* f) noexcept nogil:
@@ -194,24 +191,27 @@ cdef void add_along(const Step* step, Frame* f) noexcept nogil:
     f.run.shape.kernels.multiply_add(dot.delta + at, dot.spare + at, NULL, f.n * dot.fan_out)
 
 
-cdef void sum_lines(const Step* step, Frame* f) noexcept nogil:
-    """Some lines of both products of dW_dot, in turn for BLOCK_ROWS samples; db with the first."""
-    cdef Py_ssize_t l = step.layer, itemsize = f.run.shape.itemsize, at = 0, n
-    cdef const Layer* a = &f.run.layers[l]
+cdef void sum_one(const Step* step, Frame* f) noexcept nogil:
+    """E6: some lines of h_{l-1}^T delta_dot_l, which is dW_dot without delta; db with the first."""
+    cdef Py_ssize_t l = step.layer
     cdef const Layer* dot = &dots_of(f)[l]
-    while at == 0 or at < f.block_rows:
-        n = min(<Py_ssize_t> BLOCK_ROWS, f.block_rows - at)
-        f.at = at
+    f.run.shape.kernels.weight_grad(
+        dot.dW, dot.db, input_of(f, l), dot.delta + offset(f, dot.fan_out), f.n, dot.fan_in,
+        dot.fan_out, False, f.block_start + f.at > 0, f.first, f.count, f.scratch)
+
+
+cdef void sum_both(const Step* step, Frame* f) noexcept nogil:
+    """Some lines of both products of dW_dot, in turn for BLOCK_ROWS samples; db with the first."""
+    cdef Py_ssize_t l = step.layer
+    cdef const Layer* dot = &dots_of(f)[l]
+    while f.at == 0 or f.at < f.block_rows:
+        f.n = min(<Py_ssize_t> BLOCK_ROWS, f.block_rows - f.at)
+        sum_one(step, f)
         f.run.shape.kernels.weight_grad(
-            dot.dW, dot.db, input_of(f, l), dot.delta + at * a.fan_out * itemsize, n, a.fan_in,
-            a.fan_out, False, f.block_start + at > 0, f.first, f.count, f.scratch)
-        if l > 0:                       # X does not depend on the parameters
-            f.run.shape.kernels.weight_grad(
-                dot.dW, NULL, dots_of(f)[l - 1].h + at * a.fan_in * itemsize,
-                a.delta + at * a.fan_out * itemsize, n, a.fan_in, a.fan_out, False, True, f.first,
-                f.count, f.scratch)
-        at += BLOCK_ROWS
-    f.at = 0
+            dot.dW, NULL, dots_of(f)[l - 1].h + offset(f, dot.fan_in), delta_of(f, l), f.n,
+            dot.fan_in, dot.fan_out, False, True, f.first, f.count, f.scratch)
+        f.at += BLOCK_ROWS
+    f.at, f.n = 0, f.block_rows
 
 
 cdef void penalise_direction(const Step* step, Frame* f) noexcept nogil:

@@ -46,7 +46,7 @@ def hvp(weights, biases, X, y, V, v, *, activation="sigmoid", loss="bce", sample
     p = checked(weights, biases, X, y, activation=activation, loss=loss,
                 sample_weight=sample_weight, reduction=reduction, pos_weight=pos_weight,
                 class_weight=class_weight, label_smoothing=label_smoothing)
-    return _product(p, V, v, False)
+    return Linearization(p).hvp(V, v)
 
 
 @_arguments.public
@@ -75,16 +75,86 @@ def gnvp(weights, biases, X, y, V, v, *, activation="sigmoid", loss="bce", sampl
     p = checked(weights, biases, X, y, activation=activation, loss=loss,
                 sample_weight=sample_weight, reduction=reduction, pos_weight=pos_weight,
                 class_weight=class_weight, label_smoothing=label_smoothing)
-    return _product(p, V, v, True)
+    return Linearization(p).gnvp(V, v)
 
 
-def _product(p, V, v, gauss_newton):
-    """The checked direction, the product, its mean."""
-    V, v = (_direction(name, arrays, like, p.X.dtype)
-            for name, arrays, like in (("V", V, p.weights), ("v", v, p.biases)))
-    dW, db = product(*p.given, V, v, gauss_newton)
-    p.divide([*dW, *db])
-    return dW, db
+@_arguments.public
+def linearize(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_weight=None,
+              reduction="sum", pos_weight=None, class_weight=None, label_smoothing=0.0):
+    """The loss and its gradient, with products of the Hessian at the same point (E8, E9).
+
+    Parameters
+    ----------
+    weights, biases, X, y
+        As for `backprop`; not copied.
+    activation, loss, sample_weight, reduction, pos_weight, class_weight, label_smoothing
+        As for `backprop`.
+
+    Returns
+    -------
+    Linearization
+        With `loss`, `dW`, `db` as `backprop` returns them, and ``hvp(V, v)`` and ``gnvp(V, v)``,
+        whose direction and result are those of the functions of that name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `backprop`.
+    """
+    return Linearization(checked(
+        weights, biases, X, y, activation=activation, loss=loss, sample_weight=sample_weight,
+        reduction=reduction, pos_weight=pos_weight, class_weight=class_weight,
+        label_smoothing=label_smoothing))
+
+
+class Linearization:
+    """E1 to E6 of a checked problem; see `linearize`."""
+
+    def __init__(self, p):
+        self._p = p
+        weights, biases, X, y, options, w, activation = p.given
+        self._inputs, self._slopes, self._z = mathematics.forward(weights, biases, X, activation)
+        loss, delta = mathematics.weighted_loss(options, self._z, y, w)
+        self._deltas = mathematics.descent(weights, self._slopes, delta)
+        self.loss = float(loss if p.total is None else loss / p.total)
+        self.dW = [h.T @ delta for h, delta in zip(self._inputs, self._deltas, strict=True)]
+        self.db = [delta.sum(axis=0) for delta in self._deltas]
+        p.divide([*self.dW, *self.db])
+
+    @_arguments.public
+    def hvp(self, V, v):
+        """The function `hvp` at this point."""
+        return self._product(V, v, False)
+
+    @_arguments.public
+    def gnvp(self, V, v):
+        """The function `gnvp` at this point."""
+        return self._product(V, v, True)
+
+    def _product(self, V, v, gauss_newton):
+        """E8 or E9 along the checked direction: [dẆ_1 …], [dḃ_1 …]."""
+        p, inputs, slopes = self._p, self._inputs, self._slopes
+        V, v = (_direction(name, arrays, like, p.X.dtype)
+                for name, arrays, like in (("V", V, p.weights), ("v", v, p.biases)))
+        dots, bends, last = [np.zeros_like(p.X)], [], len(p.weights) - 1
+        names = _arguments.each_activation(p.activation, last)
+        for k, W in enumerate(p.weights):
+            z_dot = inputs[k] @ V[k] + v[k] + dots[k] @ W
+            if k < last:
+                dots.append(mathematics.counted(slopes[k], z_dot))
+                bends.append(mathematics.counted(BENDS[names[k]](inputs[k + 1]), z_dot))
+        delta_dot = curvature(p.options, self._z, z_dot, p.y, p.w)
+        dW, db = list(p.weights), list(p.biases)
+        for k in reversed(range(last + 1)):
+            delta = np.zeros_like(delta_dot) if gauss_newton else self._deltas[k]
+            dW[k] = inputs[k].T @ delta_dot + dots[k].T @ delta
+            db[k] = delta_dot.sum(axis=0)
+            if k > 0:
+                delta_dot = (delta_dot @ p.weights[k].T + delta @ V[k].T) * slopes[k - 1]
+                if not gauss_newton:
+                    delta_dot += mathematics.counted(self._deltas[k - 1], bends[k - 1])
+        p.divide([*dW, *db])
+        return dW, db
 
 
 def _direction(name, arrays, like, dtype):
@@ -92,29 +162,6 @@ def _direction(name, arrays, like, dtype):
     _arguments.one_for_each_layer(name, arrays, len(like))
     return [_arguments.real_array(f"{name}[{i}]", a, dtype, shape=b.shape)
             for i, (a, b) in enumerate(zip(arrays, like, strict=True))]
-
-
-def product(weights, biases, X, y, options, w, activation, V, v, gauss_newton):
-    """E8, or E9: [dẆ_1 …], [dḃ_1 …]; the arguments are those of `mathematics.gradient`."""
-    inputs, slopes, z = mathematics.forward(weights, biases, X, activation)
-    dots, bends, last = [np.zeros_like(X)], [], len(weights) - 1
-    names = _arguments.each_activation(activation, last)
-    for k, W in enumerate(weights):
-        z_dot = inputs[k] @ V[k] + v[k] + dots[k] @ W
-        if k < last:
-            dots.append(mathematics.counted(slopes[k], z_dot))
-            bends.append(mathematics.counted(BENDS[names[k]](inputs[k + 1]), z_dot))
-    delta_dot = curvature(options, z, z_dot, y, w)
-    delta = np.zeros_like(z) if gauss_newton else mathematics.weighted_loss(options, z, y, w)[1]
-    dW, db = list(weights), list(biases)
-    for k in reversed(range(last + 1)):
-        dW[k] = inputs[k].T @ delta_dot + dots[k].T @ delta
-        db[k] = delta_dot.sum(axis=0)
-        if k > 0:
-            along, delta = delta @ V[k].T, delta @ weights[k].T * slopes[k - 1]
-            delta_dot = ((delta_dot @ weights[k].T + along) * slopes[k - 1]
-                         + mathematics.counted(delta, bends[k - 1]))
-    return dW, db
 
 
 def curvature(options, z, z_dot, y, w=None):

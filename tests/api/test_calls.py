@@ -37,6 +37,8 @@ def calls():
             if hasattr(kind, method):
                 found[f"{kind.__name__}.{method}"] = getattr(kind(), method)
     found["f"] = net.objective([[1, 2]], [1])
+    for method in ("hvp", "gnvp"):
+        found[f"Linearization.{method}"] = getattr(net.linearize([[1, 2]], [1]), method)
     for function in (io.save_model, io.load_model, datasets.read_table,
                      datasets.load_breast_cancer, main):
         found[function.__name__] = function

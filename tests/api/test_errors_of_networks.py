@@ -60,11 +60,12 @@ def test_parameters_that_do_not_fit(sizes):
 SIZES, N = (3, 4, 1), 5
 GOOD = {"X": half(N, 3), "y": half(N), "sample_weight": None, "reduction": "sum", "l2": 0.0,
         "params": half(21), "v": half(21), "batch_size": 2, "shuffle": True, "order": None,
-        "rng": 0}
+        "rng": 0, "memory": 1000}
 LOSS = ["X", "y", "sample_weight", "reduction"]
 METHODS = {
     "forward": ["X"], "logits": ["X"], "loss_value": LOSS, "backprop": [*LOSS, "l2"],
-    "value_and_grad": ["params", *LOSS, "l2"], "objective": [*LOSS, "l2"],
+    "value_and_grad": ["params", *LOSS, "l2"], "objective": [*LOSS, "l2", "memory"],
+    "linearize": [*LOSS, "l2", "memory"],
     "hvp": ["X", "y", "v", *LOSS[2:], "l2"], "gnvp": ["X", "y", "v", *LOSS[2:], "l2"],
     "train_epoch": ["X", "y", "optimizer", "batch_size", "shuffle", "order", "rng",
                     "sample_weight", "l2"],
@@ -90,6 +91,8 @@ BAD = [
     *[("l2", bad, TypeError, ["l2", "number"]) for bad in ("0", None, True, [0.0])],
     *[(name, half(*shape), ValueError, [name, str(shape), "(21,)"])
       for name in ("params", "v") for shape in ((20,), (21, 1), ())],
+    *[("memory", bad, ValueError, ["memory", "integer of at least 0"]) for bad in (-1, 1e9)],
+    *[("memory", bad, TypeError, ["memory", "integer"]) for bad in (None, "1", True)],
     *[("optimizer", bad, TypeError, ["optimizer", "SGD", "Adam"])
       for bad in (None, SGD, "adam", reference.SGD())],
     *[("batch_size", bad, ValueError, ["batch_size", "at least 1"]) for bad in (0, -1, 1.5)],
@@ -126,7 +129,7 @@ def test_methods(method, argument, value, kind, words, dtype):
 
 
 @pytest.mark.parametrize("method", ["loss_value", "backprop", "value_and_grad", "objective",
-                                    "train_epoch"])
+                                    "linearize", "train_epoch"])
 @pytest.mark.parametrize(("changes", "words"), [
     ({"sample_weight": np.zeros(N)}, ["sample_weight", "0", "positive"]),
     ({"X": half(0, 3), "y": half(0)}, ["X", "at least one"]),

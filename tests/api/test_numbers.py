@@ -95,6 +95,11 @@ CASES = {
     ("MLP.value_and_grad", "l2"): (
         lambda v: network().value_and_grad(np.ones(11), X, y, l2=v), 0.3),
     ("MLP.objective", "l2"): (lambda v: network().objective(X, y, l2=v)(np.ones(11)), 0.3),
+    ("MLP.objective", "memory"): (
+        lambda v: network().objective(X, y, memory=v).hessp(np.ones(11), np.ones(11)), 1),
+    ("MLP.linearize", "l2"): (lambda v: network().linearize(X, y, l2=v).hvp(np.ones(11)), 0.3),
+    ("MLP.linearize", "memory"): (
+        lambda v: network().linearize(X, y, memory=v).hvp(np.ones(11)), 1),
     ("MLP.train_epoch", "batch_size"): (lambda v: trained(batch_size=v, shuffle=False), 3),
     ("MLP.train_epoch", "rng"): (lambda v: trained(rng=v, batch_size=1), 3),
     ("MLP.train_epoch", "l2"): (lambda v: trained(l2=v, shuffle=False), 0.3),

@@ -39,7 +39,8 @@ SIGNATURES = {
     "MLP.input_grad": "(self, X, y, *, sample_weight=None, out=None)",
     "MLP.jacobian": "(self, X, *, of='output', wrt='params', out=None)",
     "MLP.value_and_grad": f"(self, params, {LOSS}, l2=0.0)",
-    "MLP.objective": f"(self, {LOSS}, l2=0.0)",
+    "MLP.objective": f"(self, {LOSS}, l2=0.0, memory=1073741824)",
+    "MLP.linearize": f"(self, {LOSS}, l2=0.0, memory=1073741824)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
                        "rng=None, sample_weight=None, l2=0.0, batch_losses=None)",
     "Layers": "(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)",

@@ -93,6 +93,7 @@ def test_parameters(stub):
 
 INSTANCES = {
     "MLP": lambda: fastbp.MLP([2, 1], seed=0),
+    "Linearization": lambda: fastbp.MLP([2, 1], seed=0).linearize([[1, 2]], [1]),
     "Layers": lambda: fastbp.Layers([2, 1], ["sigmoid"]),
     "SGD": fastbp.SGD,
     "Adam": fastbp.Adam,

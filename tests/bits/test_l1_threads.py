@@ -67,11 +67,12 @@ def test_gradient(isa, dtype, network):
     def results(threads):
         net = MLP(sizes, dtype=dtype, seed=0, n_threads=threads)
         loss = net.backprop(X, y, sample_weight=w, l2=0.5)
+        point = net.linearize(X, y, sample_weight=w, l2=0.5)
         return (loss, net.grad.copy(), net.forward(X), net.logits(X), net.loss_value(X, y),
                 *net.value_and_grad(net.params, X, y), net.hvp(X, y, net.params[::-1].copy()),
                 net.gnvp(X, y, net.params[::-1].copy(), sample_weight=w, l2=0.5),
                 net.input_grad(X, y, sample_weight=w), net.jacobian(X[:70], wrt="input"),
-                net.jacobian(X[:2]))
+                net.jacobian(X[:2]), point.hvp(net.params[::-1]), point.gnvp(net.params[::-1]))
 
     expected = results(1)
     for threads in MORE:

@@ -99,11 +99,12 @@ def imports(path):
 # A compiled face may import what is below it:
 BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
          "_problem", "_arrays", "_optim", "_layers", "_logit_losses", "_network", "_per_sample",
-         "_second_order", "_input_grads")
+         "_linearization", "_second_order", "_input_grads")
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
     "_engine": ("_engine", "_kernels"),
+    "_linearization": (*BELOW, "_operators"),
     "_arguments": ("_arguments",),
     "_twin": ("_twin", "_arguments"),
     "reference": ("_twin", "_arguments"),
@@ -115,7 +116,8 @@ MAY_IMPORT = {
     "datasets": ("_arguments",),
     "_config": ("_arguments", "_cgroup", "_engine.plan", "_kernels.dispatch", "_version"),
     "_random": ("_arguments",),
-    "_cgroup": (), "_files": (), "_refusal": (), "_version": (), "data": (),
+    "_cgroup": (), "_files": (), "_refusal": (), "_operators": (), "_version": (),
+    "data": (),
     "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_logit_losses",
                  "_mlp", "_optim", "_kernels.dispatch", "reference"),
     "__main__": ("_command.main",),

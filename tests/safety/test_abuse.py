@@ -184,6 +184,7 @@ UNMADE = {
     "hvp": lambda net: net.hvp([[1]], [1], []), "gnvp": lambda net: net.gnvp([[1]], [1], []),
     "input_grad": lambda net: net.input_grad([[1]], [1]),
     "jacobian": lambda net: net.jacobian([[1]]),
+    "linearize": lambda net: net.linearize([[1]], [1]),
     "value_and_grad": lambda net: net.value_and_grad([], [[1]], [1]),
     "train_epoch": lambda net: net.train_epoch([[1]], [1], SGD()),
 }
@@ -206,6 +207,16 @@ def test_an_objective_of_no_network():
     kind = type(net.objective(np.ones((1, 2)), np.ones(1)))
     with pytest.raises(RuntimeError, match=r"has no network; it should be made by MLP\.objective"):
         kind()(net.params)
+
+
+@pytest.mark.parametrize("use", [
+    repr, pickle.dumps, lambda point: point.hvp([0.0]), lambda point: point.gnvp([0.0]),
+    lambda point: point.kept, lambda point: point.nbytes, lambda point: point.hessian,
+    lambda point: point.gauss_newton])
+def test_a_linearization_of_no_network(use):
+    kind = type(MLP([2, 1], seed=0).linearize(np.ones((1, 2)), np.ones(1)))
+    with pytest.raises(RuntimeError, match=r"has no network; it should be made by MLP\.linearize"):
+        use(kind())
 
 
 def test_layers_that_are_made_twice():

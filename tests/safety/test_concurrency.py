@@ -165,12 +165,13 @@ def test_gradients_from_many_threads_are_right_or_refused():
 @pytest.mark.parametrize("method", ["backprop", "value_and_grad", "objective", "hessp",
                                     "error_bound", "hvp", "gnvp", "per_sample_grad_norms",
                                     "per_sample_grads", "clipped_backprop", "input_grad",
-                                    "jacobian", "train_epoch"])
+                                    "jacobian", "linearize", "products at a point",
+                                    "train_epoch"])
 def test_a_second_gradient_is_refused(method):
     """From first to last step of an epoch; what only reads is not, and disturbs nothing."""
     net, other, optimizer = (*(MLP(WIDE, seed=0) for _ in range(2)), Adam())
     X, y = samples(10, WIDE)
-    objective = net.objective(X, y)
+    objective, point = net.objective(X, y), net.linearize(X, y)
     call = {"backprop": lambda: net.backprop(X, y),
             "value_and_grad": lambda: net.value_and_grad(other.params, X, y),
             "objective": lambda: objective(other.params),
@@ -183,6 +184,8 @@ def test_a_second_gradient_is_refused(method):
             "gnvp": lambda: net.gnvp(X, y, other.params),
             "input_grad": lambda: net.input_grad(X, y),
             "jacobian": lambda: net.jacobian(X),
+            "linearize": lambda: net.linearize(X, y),
+            "products at a point": lambda: point.hvp(other.params),
             "train_epoch": lambda: net.train_epoch(X, y, SGD())}[method]
 
     def work():

@@ -145,6 +145,8 @@ def everything(kind, dtype, n_threads=1, place=np.array):
     v = place(net.params[::-1].copy())
     found += [getattr(net, name)(X, y, v, sample_weight=w, reduction="mean", l2=0.125,
                                  out=place(net.params)) for name in ("hvp", "gnvp")]
+    point = net.linearize(X, y, sample_weight=w, reduction="mean", l2=0.125)
+    found += [point.loss, point.grad.copy(), point.hvp(v), point.gnvp(v)]
     weights, biases = ([place(a) for a in arrays] for arrays in (net.weights, net.biases))
     layers = layers_of(kind, sizes, dtype, n_threads=n_threads)
     found += recursion(layers, weights, biases, X, place)

@@ -142,6 +142,17 @@ def networks(a, sizes, y, options):
         return (lambda: net.objective(a.X, y, sample_weight=a.w).hessp(a.params, a.grad),
                 (net.params, net.grad))
 
+    def linearized():
+        net = network()
+        return (lambda: net.linearize(a.X, y, sample_weight=a.w).grad), (net.params, net.grad)
+
+    def at_a_point(method):
+        def prepare(out):
+            net = network()
+            point = net.linearize(a.X, y, sample_weight=a.w, reduction="mean", l2=0.5)
+            return partial(getattr(point, method), a.grad, out), (net.params, net.grad)
+        return prepare
+
     def epoch(optimizer, **given):
         def prepare(**out):
             net, opt = network(), optimizer()
@@ -179,6 +190,9 @@ def networks(a, sizes, y, options):
                of("jacobian", last))
     yield Call(f"{name}: jacobian by input", {"out": (*shape, sizes[0])},
                of("jacobian", a.X, wrt="input"))
+    yield Call(f"{name}: linearize", {}, linearized)
+    for method in ("hvp", "gnvp"):
+        yield Call(f"{name}: {method} of linearize", {"out": a.params.shape}, at_a_point(method))
     yield Call(f"{name}: value_and_grad", {}, of("value_and_grad", a.params, a.X, y,
                                                  reduction="mean", l2=0.5))
     yield Call(f"{name}: objective", {}, objective)
