@@ -4,7 +4,7 @@
 nothing. Arrays that a user puts in their place are copied by each prediction, and taken over by the
 next call that trains. A pickle holds the arrays and no network.
 
-The solvers are `_stochastic` and `_lbfgs`; what y is and what is predicted, the two estimators.
+The solvers are `_stochastic` and `_whole`; what y is and what is predicted, the two estimators.
 """
 
 from numbers import Real
@@ -25,11 +25,11 @@ import fastbp
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp.sklearn._callbacks import Task
-from fastbp.sklearn._lbfgs import fit_lbfgs
 from fastbp.sklearn._parameters import Number, at_least_one, hidden_sizes, positive
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
 from fastbp.sklearn._weights import name_of, of_samples, require
+from fastbp.sklearn._whole import fit_whole
 
 # fastbp's names by scikit-learn's: of activations, and of losses by `out_activation_`.
 ACTIVATIONS = {each.sklearn: name for name, each in _arguments.ACTIVATIONS.items() if each.sklearn}
@@ -53,7 +53,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     _parameter_constraints = {
         "hidden_layer_sizes": ["array-like", at_least_one()],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
-        "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
+        "solver": [StrOptions({"lbfgs", "newton-cg", *STOCHASTIC})],
         "alpha": [positive()],
         "batch_size": [StrOptions({"auto"}), at_least_one()],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -262,7 +262,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             fit_stochastic(self, given, net, self._samples(*data),
                            held_out and self._samples(*held_out), random_state, incremental, task)
         else:
-            fit_lbfgs(self, given, net, self._samples(X, y, weight), task)
+            fit_whole(self, given, net, self._samples(X, y, weight), task)
         if not np.isfinite(net.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "

@@ -25,7 +25,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes, activation, ..., max_fun
         Those of `sklearn.neural_network.MLPClassifier`, with its meanings and defaults.
-        `activation` may also be a sequence with one for each hidden layer.
+        `activation` may also be a sequence with one for each hidden layer, `solver` "newton-cg":
+        Newton's method on all samples, which stops as "lbfgs" does.
     class_weight : dict, "balanced", list of dicts or None
         Multiplies the weight of each sample by that of its class: {label: weight}, where others
         have 1; n_samples / (n_classes * count) of the training data; for several labels at once

@@ -32,7 +32,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     loss, hidden_layer_sizes, ..., max_fun
         Those of `sklearn.neural_network.MLPRegressor`, with its meanings and defaults.
-        `activation` may also be a sequence with one for each hidden layer.
+        `activation` may also be a sequence with one for each hidden layer, `solver` "newton-cg":
+        Newton's method on all samples, which stops as "lbfgs" does.
     n_threads : int or None
         As in `fastbp.MLP`; the result does not depend on it.
     dtype : {"float32", "float64"} or None

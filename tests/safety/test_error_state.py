@@ -215,7 +215,8 @@ def test_conversions(use):
 
 
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-@pytest.mark.parametrize("options", [{"solver": "lbfgs"}, {"early_stopping": True},
+@pytest.mark.parametrize("options", [{"solver": "lbfgs"}, {"solver": "newton-cg"},
+                                     {"early_stopping": True},
                                      {"solver": "sgd", "momentum": 0.5}], ids=str)
 @pytest.mark.parametrize("size", [1e-300, 1e-50, 1.0, 1e30])
 def test_estimators(kind, options, size):

@@ -41,7 +41,7 @@ def flat(model):
 # ---- class_weight
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", "newton-cg"])
 @pytest.mark.parametrize("given", [None, np.arange(1.0, N + 1)], ids=["", "weighted"])
 @pytest.mark.parametrize("which", ["two", "three"])
 @pytest.mark.parametrize("weight", ["balanced", {"no": 3.0, 1: 0.5, 2: 0.0}], ids=str)
@@ -153,7 +153,8 @@ def test_weights_of_classes_are_those_of_the_training_data():
     ({"X_val": X_VAL}, {}, "y_val is None; X_val and y_val should"),
     ({"y_val": Y["two"][:40]}, {}, "X_val is None; X_val and y_val should"),
     ({"sample_weight_val": np.ones(40)}, {}, "X_val is None"),
-    ({"X_val": X_VAL, "y_val": Y["two"][:40]}, {"solver": "lbfgs"}, "solver 'lbfgs'"),
+    *[({"X_val": X_VAL, "y_val": Y["two"][:40]}, {"solver": solver}, f"solver {solver!r}")
+      for solver in ("lbfgs", "newton-cg")],
     ({"X_val": X_VAL, "y_val": ["maybe"] * 40}, {}, "^X_val, y_val .* should be among"),
     ({"X_val": X_VAL[:, :4], "y_val": Y["two"][:40]}, {}, "^X_val, y_val .* 4 features"),
     ({"X_val": X_VAL * np.nan, "y_val": Y["two"][:40]}, {}, "^X_val, y_val .* NaN"),
@@ -258,7 +259,7 @@ class Recorder:
             return True
 
 
-@pytest.mark.parametrize("params", [{}, {"solver": "lbfgs"}], ids=str)
+@pytest.mark.parametrize("params", [{}, {"solver": "lbfgs"}, {"solver": "newton-cg"}], ids=str)
 def test_hooks(params):
     """In pairs; what they get predicts as a fit of so many iterations would."""
     recorder, weight = Recorder(), np.arange(N) + 1.0
@@ -273,7 +274,8 @@ def test_hooks(params):
     assert flat(model).tolist() == flat(expected).tolist()
 
 
-@pytest.mark.parametrize("params", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+@pytest.mark.parametrize("params", [{}, {"solver": "lbfgs"}, {"solver": "newton-cg"},
+                                    {"early_stopping": True}], ids=str)
 def test_a_callback_stops_the_fit(params):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

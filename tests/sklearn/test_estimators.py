@@ -62,7 +62,7 @@ def skipped_of_theirs(name):
 
 @each
 @pytest.mark.parametrize("params", [{}, *(pytest.param(params, marks=pytest.mark.exhaustive)
-    for params in ({"solver": "lbfgs"},
+    for params in ({"solver": "lbfgs"}, {"solver": "newton-cg"},
                    {"solver": "sgd", "activation": "tanh", "learning_rate": "adaptive"}))], ids=str)
 def test_scikit_learns_checks(name, params):
     """Every check, none expected to fail; skipped only where scikit-learn's own estimator is.
@@ -122,14 +122,16 @@ def test_hidden_layers_without_units():
 def test_partial_fit_is_there_with_the_solvers_that_can(name):
     kind = getattr(ours, name)
     assert hasattr(kind(solver="sgd"), "partial_fit")
-    assert not hasattr(kind(solver="lbfgs"), "partial_fit")
+    for solver in ("lbfgs", "newton-cg"):
+        assert not hasattr(kind(solver=solver), "partial_fit")
 
 
 @each
 @pytest.mark.parametrize(("params", "category", "words"), [
     ({}, ConvergenceWarning, "Maximum iterations"),
     ({"batch_size": 1000, "max_iter": 1}, UserWarning, "batch_size is 1000 and there are 60"),
-    ({"solver": "lbfgs", "max_iter": 1}, ConvergenceWarning, "lbfgs failed to converge in 1 it")])
+    *[({"solver": solver, "max_iter": 1}, ConvergenceWarning,
+       f"{solver} failed to converge in 1 it") for solver in ("lbfgs", "newton-cg")]])
 def test_warnings_name_the_caller(name, params, category, words):
     model = getattr(ours, name)(**{"max_iter": 2, **params})
     with pytest.warns(category, match=words) as caught:
@@ -137,7 +139,7 @@ def test_warnings_name_the_caller(name, params, category, words):
     assert {warning.filename for warning in caught} == {__file__}
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs", "newton-cg"])
 def test_verbose(solver, capsys):
     fitted("MLPRegressor", *data(), solver=solver, verbose=True)
     assert capsys.readouterr().out.count("loss = ") == 5
@@ -274,12 +276,12 @@ def test_warm_start_goes_on():
 # ---- X
 
 
-@all_pairs(name=NAMES, solver=["adam", "lbfgs"], early_stopping=[False, True],
+@all_pairs(name=NAMES, solver=["adam", "lbfgs", "newton-cg"], early_stopping=[False, True],
            kind=[sparse.csr_array, sparse.csc_matrix, sparse.coo_array],
            block_bytes=[1, 1000, 2**24])
 def test_sparse_rows_have_the_bits_of_dense_ones(name, solver, kind, early_stopping, block_bytes,
                                                  monkeypatch):
-    """In blocks of one mini-batch, of a few, and all at once; lbfgs adds sums of blocks."""
+    """In blocks of one mini-batch, of a few, and all at once; the others add sums of blocks."""
     monkeypatch.setattr(_samples, "BLOCK_BYTES", block_bytes)
     X, y = data()
     X[np.abs(X) < 1] = 0
@@ -288,7 +290,7 @@ def test_sparse_rows_have_the_bits_of_dense_ones(name, solver, kind, early_stopp
     if solver == "adam" or block_bytes == 2**24:
         np.testing.assert_array_equal(flat(a), flat(b))
         assert a.loss_ == b.loss_
-    else:  # the gradient of each of 60 rows is a block: its sum off by 60 u, of two line searches
+    else:  # a block is each of 60 rows: its sums off by 60 u, in two line searches or some products
         np.testing.assert_allclose(flat(a), flat(b), rtol=0, atol=1e3 * 60 * 2.0**-53)
     method = "predict_proba" if name == "MLPClassifier" else "predict"
     np.testing.assert_array_equal(getattr(a, method)(X), getattr(a, method)(kind(X)))
@@ -312,7 +314,7 @@ def test_a_sparse_matrix_is_never_dense_as_a_whole(monkeypatch):
     monkeypatch.setattr(_samples, "BLOCK_BYTES", 2**16)
     X = sparse.random_array((4000, 500), density=0.01, format="csr", rng=0)
     y = np.arange(4000) % 2
-    for params in ({"solver": "adam"}, {"solver": "lbfgs"}):
+    for params in ({"solver": "adam"}, {"solver": "lbfgs"}, {"solver": "newton-cg"}):
         tracemalloc.start()
         fitted("MLPClassifier", X, y, batch_size=16, max_iter=2, **params).predict(X)
         peak = tracemalloc.get_traced_memory()[1]
@@ -358,7 +360,7 @@ def test_in_processes_of_joblib():
 @each
 @pytest.mark.parametrize("of_X", ["float32", "float64"])
 @pytest.mark.parametrize("asked", [None, "float32", "float64"])
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs", "newton-cg"])
 def test_dtypes(name, of_X, asked, solver):
     X, y = data(dtype=of_X)
     model = fitted(name, X, y, dtype=asked, solver=solver)

@@ -37,7 +37,7 @@ def assert_close(found, outputs):
     np.testing.assert_allclose(found, outputs, rtol=0, atol=1000 * 2.0**-53)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", "newton-cg"])
 @pytest.mark.parametrize("given", [MIXED, tuple(MIXED), np.array(MIXED)],
                          ids=["list", "tuple", "array"])
 def test_each_layer_has_its_own(solver, given):

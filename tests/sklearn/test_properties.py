@@ -37,7 +37,7 @@ def fitted(kind, arguments, solver, dtype):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @FEWER
-@given(batch=batches(), solver=st.sampled_from(["adam", "sgd", "lbfgs"]),
+@given(batch=batches(), solver=st.sampled_from(["adam", "sgd", "lbfgs", "newton-cg"]),
        dtype=st.sampled_from(["float32", "float64"]))
 def test_any_fit(kind, batch, solver, dtype):
     passed = [a.value for a in batch]
