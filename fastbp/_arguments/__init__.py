@@ -75,6 +75,7 @@ from .numbers import (
     byte_count,
     choice,
     count,
+    counted,
     fraction,
     limit,
     n_threads,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .calls import quiet
+from .numbers import counted
 
 _OVERLAP_WORK = 1000  # candidate solutions after which two arrays count as overlapping
 _NEVER_TABLES = (np.ndarray, list, tuple, float, int)  # most arguments
@@ -84,7 +85,8 @@ def real_array(name, value, dtype=None, ndim=None, shape=None):
         float32 = array.dtype.kind == "f" and array.dtype.itemsize == 4  # in either byte order
         dtype = np.float32 if float32 else np.float64
     if ndim is not None and array.ndim != ndim:
-        raise ValueError(f"{name} has shape {array.shape}; it should have {ndim} dimensions")
+        raise ValueError(f"{name} has shape {array.shape}; it should have "
+                         f"{counted(ndim, 'dimension')}")
     if shape is not None:
         require_shape(name, array, shape)
     return plain(array, dtype)

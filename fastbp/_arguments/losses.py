@@ -8,7 +8,7 @@ import numpy as np
 
 from .arrays import real_array, require_shape
 from .descriptors import DEFAULTS, LOSSES
-from .numbers import as_numbers, choice, fraction, integer, non_negative, positive
+from .numbers import as_numbers, choice, counted, fraction, integer, non_negative, positive
 
 
 class LossOptions(SimpleNamespace):
@@ -66,7 +66,7 @@ def _class_weight(value, n_outputs, loss):
     n_classes = loss.n_classes(n_outputs) if "class_weight" in loss.options else None
     if n_classes is None:
         raise ValueError(f"class_weight is {reprlib.repr(value)}; under loss={loss.name!r} with "
-                         f"{n_outputs} outputs it should be None")
+                         f"{counted(n_outputs, 'output')} it should be None")
     if isinstance(value, Mapping):  # a class that is not named counts 1
         unknown = [key for key in value if integer(key) not in range(n_classes)]
         if unknown:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .arrays import as_dtype, common_dtype, converted, real_array, require_shape, shown
 from .descriptors import ACTIVATIONS
-from .numbers import choice, integer, sequence, strings
+from .numbers import choice, counted, integer, sequence, strings
 
 _SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
 
@@ -41,8 +41,8 @@ def activations(value, n_layers):
     """The names of activations, one for each layer, as a tuple."""
     names = [value] if isinstance(value, str) else sequence("activations", value)
     if len(names) != n_layers:
-        raise ValueError(f"activations is {names!r}; it should list one name for each of the "
-                         f"{n_layers} layers")
+        raise ValueError(f"activations is {names!r}; it should list {counted(n_layers, 'name')}, "
+                         "one for each layer")
     return _each_of("activations", names, ACTIVATIONS)
 
 
@@ -65,8 +65,8 @@ def hidden_activations(value, n_hidden, allowed=ACTIVATIONS):
                          f"{', '.join(map(repr, allowed))}, or a sequence of them, one for each "
                          "hidden layer") from None
     if len(names) != n_hidden:
-        raise ValueError(f"activation has {len(names)} names; it should have {n_hidden}, one for "
-                         "each hidden layer")
+        raise ValueError(f"activation has {counted(len(names), 'name')}; it should have "
+                         f"{n_hidden}, one for each hidden layer")
     names = _each_of("activation", names, allowed)
     return names if len(set(names)) > 1 else next(iter(names or allowed))
 
@@ -86,15 +86,17 @@ def last_activation(names):
 def one_for_each_layer(name, arrays, n_layers):
     """Refuse a list that does not have one array for each layer."""
     if len(arrays) != n_layers:
-        raise ValueError(f"{name} has {len(arrays)} arrays; it should have {n_layers}")
+        raise ValueError(
+            f"{name} has {counted(len(arrays), 'array')}; it should have {n_layers}")
 
 
 def layer_lists(weights, biases):
     """A list of weights and one of biases, as long as each other and not empty."""
     weights, biases = sequence("weights", weights), sequence("biases", biases)
     if not weights or len(biases) != len(weights):
-        raise ValueError(f"weights has {len(weights)} arrays and biases has {len(biases)}; "
-                         "there should be as many of one as of the other, at least one")
+        raise ValueError(f"weights has {counted(len(weights), 'array')} and biases has "
+                         f"{len(biases)}; there should be as many of one as of the other, "
+                         "at least one")
     return weights, biases
 
 
@@ -160,7 +162,7 @@ def distinct_names(name, value, n):
     """No names, or ``n`` different ones, as a tuple; ``n=None`` allows any number."""
     names = tuple(strings(name, value))
     if names and n is not None and len(names) != n:
-        raise ValueError(f"{name} has {len(names)} names; it should have {n}, or none")
+        raise ValueError(f"{name} has {counted(len(names), 'name')}; it should have {n}, or none")
     if len(set(names)) != len(names):
         twice = next(each for i, each in enumerate(names) if each in names[:i])
         raise ValueError(f"{name} has {twice!r} twice; its names should differ")
@@ -169,5 +171,5 @@ def distinct_names(name, value, n):
 
 def addresses(name, count, wanted):
     """The error of a list of addresses that is too short or too long."""
-    return ValueError(f"{name} has {count} addresses; it should have {wanted}, one for each "
-                      "layer's weights and one for its biases")
+    return ValueError(f"{name} has {counted(count, 'address', 'addresses')}; it should have "
+                      f"{wanted}, one for each layer's weights and one for its biases")

@@ -82,10 +82,13 @@ def _float(name, value, wanted, fits):
     number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(number, bool) or not isinstance(number, Real):
         raise TypeError(f"{name} is {reprlib.repr(value)}; it should be a number {wanted}")
+    given = number
     try:
         number = float(number)
     except OverflowError:
         number = math.inf
+    if math.isinf(number) and number != given:  # beyond float64's largest number
+        number = math.nan
     if not fits(number):
         raise ValueError(f"{name} is {reprlib.repr(value)}; it should be a number {wanted}")
     return number
@@ -98,7 +101,7 @@ def positive(name, value):
 
 def limit(name, value):
     """A float above 0; infinity sets no limit."""
-    return _float(name, value, "above 0", lambda x: x > 0)
+    return _float(name, value, "above 0, infinity or one that float64 has", lambda x: x > 0)
 
 
 def non_negative(name, value):
@@ -143,6 +146,11 @@ def sequence(name, value):
     if found is None:
         raise TypeError(f"{name} is of type {type(value).__name__}; it should be a sequence")
     return found
+
+
+def counted(n, what, several=None):
+    """``1 name``, ``2 names``."""
+    return f"{n} {what if n == 1 else several or what + 's'}"
 
 
 def bit_generator(rng, name="rng"):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .arrays import converted, real_array, require_shape, require_writable, same_memory
-from .numbers import boolean, fraction, sequence
+from .numbers import boolean, counted, fraction, sequence
 
 MOST_STEPS = 2**53  # beyond that t + 1 == t in float64
 
@@ -12,7 +12,8 @@ def betas(value):
     """Adam's two decay rates, each a ``fraction``."""
     pair = sequence("betas", value)
     if len(pair) != 2:
-        raise ValueError(f"betas has {len(pair)} entries; it should have two, each in [0, 1)")
+        raise ValueError(f"betas has {counted(len(pair), 'entry', 'entries')}; it should have two, "
+                         "each in [0, 1)")
     return fraction("betas[0]", pair[0]), fraction("betas[1]", pair[1])
 
 
@@ -91,7 +92,8 @@ def saved_powers(value, t):
     """``beta_powers`` of a `state_dict`, each a ``fraction``; 1 before the first step."""
     powers = sequence("beta_powers", value)
     if len(powers) != 2:
-        raise ValueError(f"beta_powers has {len(powers)} entries; it should have two")
+        raise ValueError(f"beta_powers has {counted(len(powers), 'entry', 'entries')}; it should "
+                         "have two")
     return [fraction("beta_powers", power) if t else 1.0 for power in powers]
 
 
@@ -121,6 +123,6 @@ def beta_powers(powers, betas, t):
 def optimizer_state(n_params, dtype_of_params, size, dtype):
     """Refuse parameters of another size or dtype than the optimizer's state has."""
     if (n_params, dtype_of_params) != (size, dtype):
-        raise ValueError(f"params has {n_params} entries of {dtype_of_params}; "
-                         f"it should have {size} of {np.dtype(dtype)}, as at the first step: "
-                         "an optimizer belongs to one network")
+        raise ValueError(f"params has {counted(n_params, 'entry', 'entries')} of "
+                         f"{dtype_of_params}; it should have {size} of {np.dtype(dtype)}, as at "
+                         "the first step: an optimizer belongs to one network")

@@ -219,8 +219,9 @@ def _print_task(args, data, net, lr, n_train, n_test):
     print(f"data               {data.description}")
     print(f"rows               {n_train} for training, {n_test} held out")
     print(
-        f"target             {data.target_name}: positive class {positive!r} ({n_positive} rows), "
-        f"negative class {negative!r} ({len(data.y) - n_positive} rows)"
+        f"target             {data.target_name}: positive class {positive!r} "
+        f"({_arguments.counted(n_positive, 'row')}), negative class {negative!r} "
+        f"({_arguments.counted(len(data.y) - n_positive, 'row')})"
     )
     print(
         f"network            {network}, {args.dtype}, {args.optimizer} with lr {lr:g}, "

@@ -143,7 +143,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """A network with copies of `coefs_` and `intercepts_`."""
         coefs, intercepts = self.coefs_, self.intercepts_
         if not 0 < len(coefs) == len(intercepts):
-            raise ValueError(f"coefs_ has {len(coefs)} arrays and intercepts_ has "
+            arrays = _arguments.counted(len(coefs), "array")
+            raise ValueError(f"coefs_ has {arrays} and intercepts_ has "
                              f"{len(intercepts)}; there should be as many of one as of the other, "
                              "at least one")
         sizes = [self.n_features_in_, *map(np.size, intercepts[:-1]), self.n_outputs_]

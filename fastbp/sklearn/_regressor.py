@@ -151,8 +151,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _check_like(self, y):
         if n_columns(y) != self.n_outputs_:
-            raise ValueError(f"y has {n_columns(y)} outputs; it should have {self.n_outputs_}, as "
-                             "at the first fit")
+            outputs = _arguments.counted(n_columns(y), "output")
+            raise ValueError(f"y has {outputs}; it should have {self.n_outputs_}, as at the first "
+                             "fit")
 
     def _samples(self, X, y, weight):
         poisson = self.out_activation_ == "exp"

@@ -42,7 +42,8 @@ def hold_out(model, given, data, held_out, random_state, incremental, weight_nam
                                  stratify=model._strata(data[1]))
     except ValueError as error:         # which names test_size
         raise ValueError(f"validation_fraction is {given.validation_fraction!r}, which does not "
-                         f"split the {data[0].shape[0]} samples: {error}") from error
+                         f"split {_arguments.counted(data[0].shape[0], 'sample')}: "
+                         f"{error}") from error
     if parts[1].shape[0] < 2:
         raise ValueError("The validation set is too small: it should have two samples or more. "
                          "Increase validation_fraction, or give X_val and y_val")
@@ -97,8 +98,8 @@ def size_of_batches(batch_size, n):
     if batch_size == "auto":
         return min(200, n)
     if batch_size > n:
-        warnings.warn(f"batch_size is {batch_size} and there are {n} samples: a mini-batch is "
-                      "clipped to all of them", stacklevel=CALLER_OF_FIT + 1)
+        warnings.warn(f"batch_size is {batch_size} and X has {_arguments.counted(n, 'sample')}: "
+                      "a mini-batch is clipped to all of them", stacklevel=CALLER_OF_FIT + 1)
     return min(batch_size, n)
 
 

@@ -41,11 +41,12 @@ def require(weight, name, which, remedy=""):
         return
     with np.errstate(over="ignore"):
         total = weight.sum(dtype=np.float64)
+    samples = _arguments.counted(len(weight), "sample")
     if total == 0:
-        raise ValueError(f"{name} is 0 for each of the {len(weight)} samples{which}; it should be "
+        raise ValueError(f"{name} is 0 for each of the {samples}{which}; it should be "
                          f"above 0 for at least one of them{remedy}")
     if total == np.inf:
-        raise ValueError(f"{name} has an infinite sum over the {len(weight)} samples{which}; it "
+        raise ValueError(f"{name} has an infinite sum over the {samples}{which}; it "
                          "should have a finite one")
 
 

@@ -212,3 +212,14 @@ def test_twins_say_the_same(name, changes):
 def test_a_weight_of_no_outputs(twin):
     refused(lambda: twin.bce_with_logits(half(4, 0), half(4, 0), pos_weight=-1),
             ValueError, "pos_weight is -1.0", "above 0")
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: fastbp.MLP([2, 2, 1], activation=["tanh"] * 2), "2 names; it should have 1"),
+    (lambda: fastbp.MLP([2, 2, 2, 1], activation=["tanh"]), "1 name; it should have 2"),
+    (lambda: fastbp.Layers([2, 1], ["tanh"] * 2), "list 1 name, one for each layer"),
+    (lambda: fastbp.Adam(betas=[0.9]), "betas has 1 entry; it should have two"),
+    (lambda: fastbp.backprop([half(2, 1)], [], half(3, 2), half(3)), "1 array and biases has 0"),
+    (lambda: fastbp.MLP([2, 1], loss="squared_error", class_weight=[1, 2]), "with 1 output it")])
+def test_one_is_no_plural(call, words):
+    refused(call, ValueError, words)

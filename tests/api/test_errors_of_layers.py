@@ -15,8 +15,8 @@ SIZES, N = (3, 4, 1), 5
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"activations": "sigmoid"}, ["activations", "one name for each"]),
-    ({"activations": ["sigmoid"]}, ["activations", "2 layers"]),
+    ({"activations": "sigmoid"}, ["activations", "2 names, one for each layer"]),
+    ({"activations": ["sigmoid"]}, ["activations", "2 names, one for each layer"]),
     ({"activations": ["sigmoid", "gelu"]}, ["activations[1] is 'gelu'", "'sigmoid'"]),
     ({"activations": ["sigmoid", None]}, ["activations[1] is None", "'sigmoid'"]),
     ({"layout": "xy"}, ["layout", "'io'", "'oi'"]),

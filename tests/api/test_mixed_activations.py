@@ -53,7 +53,7 @@ def test_hidden_layers_have_their_own_activations():
 EACH = ["'sigmoid', 'tanh', 'relu', 'identity'", "a sequence of them, one for each hidden layer"]
 WRONG = [
     ("gelu", ["activation is 'gelu'", "one of 'sigmoid', 'tanh', 'relu', 'identity'"]),
-    (["tanh"], ["activation has 1 names; it should have 2, one for each hidden layer"]),
+    (["tanh"], ["activation has 1 name; it should have 2, one for each hidden layer"]),
     (["tanh"] * 3, ["activation has 3 names; it should have 2"]),
     ([], ["activation has 0 names; it should have 2"]),
     (("tanh", "gelu"), ["activation[1] is 'gelu'", "one of 'sigmoid'"]),
@@ -82,7 +82,7 @@ def test_activations_of_hidden_layers(activation, words):
 
 
 def test_activations_of_no_hidden_layer():
-    words = "activation has 1 names; it should have 0, one for each hidden layer"
+    words = "activation has 1 name; it should have 0, one for each hidden layer"
     refused(lambda: MLP([3, 1], activation=["tanh"]), ValueError, words)
     for twin in (fastbp, reference):        # without a layer the weights are what is wrong
         refused(lambda twin=twin: twin.backprop([], [], half(2, 3), half(2, 1),

@@ -132,7 +132,7 @@ ARGUMENTS = [
     ({"feature_mean": [0, 0, -np.inf]}, "feature_mean has -inf at position 2"),
     ({"feature_names": ["a", "b"]}, "feature_names has 2 names; it should have 3"),
     ({"feature_names": ["a", "b", "a"]}, "feature_names has 'a' twice"),
-    ({"classes": ["yes"]}, "classes has 1 names; it should have 2"),
+    ({"classes": ["yes"]}, "classes has 1 name; it should have 2"),
     ({"classes": ["x", "y", "z"]}, "classes has 3 names; it should have 2"),
     ({"classes": ["no", "no"]}, "classes has 'no' twice"),
 ]
@@ -213,7 +213,7 @@ def test_an_activation_of_each_layer(tmp_path, dtype):
 
 @pytest.mark.parametrize(("version", "activation", "words"), [
     ("1", '["tanh", "relu"]', "activation is '[\"tanh\", \"relu\"]'; it should be one of"),
-    ("2", '["tanh"]', "activation has 1 names; it should have 2"),
+    ("2", '["tanh"]', "activation has 1 name; it should have 2"),
     ("2", '["tanh", "gelu"]', "activation[1] is 'gelu'"),
     ("2", '["tanh", 3]', "activation[1] is 3"),
     ("2", "3", "activation is 3; it should be"),

@@ -191,7 +191,7 @@ def test_other_outputs_than_before():
     model = MLPRegressor(max_iter=1).fit(X, SCORE)
     for call in (lambda: model.partial_fit(X, SCORE[:, :2]),
                  lambda: model.fit(X, SCORE, X_val=X, y_val=SCORE[:, 0])):
-        with pytest.raises(ValueError, match="y has [12] outputs; it should have 3"):
+        with pytest.raises(ValueError, match="y has (1 output|2 outputs); it should have 3"):
             call()
 
 

@@ -129,7 +129,7 @@ def test_partial_fit_is_there_with_the_solvers_that_can(name):
 @each
 @pytest.mark.parametrize(("params", "category", "words"), [
     ({}, ConvergenceWarning, "Maximum iterations"),
-    ({"batch_size": 1000, "max_iter": 1}, UserWarning, "batch_size is 1000 and there are 60"),
+    ({"batch_size": 1000, "max_iter": 1}, UserWarning, "batch_size is 1000 and X has 60 samples"),
     *[({"solver": solver, "max_iter": 1}, ConvergenceWarning,
        f"{solver} failed to converge in 1 it") for solver in ("lbfgs", "newton-cg")]])
 def test_warnings_name_the_caller(name, params, category, words):

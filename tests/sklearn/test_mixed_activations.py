@@ -103,7 +103,7 @@ def test_training_goes_on_with_other_activations():
 
 
 @pytest.mark.parametrize(("activation", "words"), [
-    (["tanh"], "activation has 1 names; it should have 2, one for each hidden layer"),
+    (["tanh"], "activation has 1 name; it should have 2, one for each hidden layer"),
     ([], "activation has 0 names; it should have 2"),
     (["tanh", "sigmoid"], "activation[1] is 'sigmoid'; it should be one of 'logistic', 'tanh'"),
     ([3, "tanh"], "activation[0] is 3; it should be one of 'logistic'"),
