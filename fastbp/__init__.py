@@ -27,6 +27,7 @@ from fastbp._logit_losses import (
 )
 from fastbp._mlp import MLP
 from fastbp._optim import SGD, Adam
+from fastbp._random import poisson_order
 from fastbp._version import __version__
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "delta_step",
     "get_isa",
     "get_num_threads",
+    "poisson_order",
     "poisson_with_logits",
     "reference",
     "set_num_threads",

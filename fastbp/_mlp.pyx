@@ -1,4 +1,4 @@
-"""`MLP`: the recursion bound to one flat parameter vector and a loss; the native epoch.
+"""`MLP`: the recursion bound to one flat parameter vector and a loss.
 
 A method checks its arguments, takes the network, and hands over to a pass of `_engine`; what a
 network holds is in `_network`.
@@ -6,7 +6,7 @@ network holds is in `_network`.
 
 import numpy as np
 
-from fastbp import _arguments, _random
+from fastbp import _arguments
 from fastbp._calls import explain
 from fastbp._copies import new, restore
 from fastbp._network import MEMORY
@@ -17,18 +17,16 @@ cimport numpy as cnp
 from fastbp._engine.arrays cimport data, filled, new_float, new_matrix, shaped, writable
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
 from fastbp._engine.network cimport Workspace, bind_flat
-from fastbp._engine.samples cimport permutation
 from fastbp._engine.team cimport release
-from fastbp._input_grads cimport InputGradients
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._network cimport Objective
-from fastbp._optim cimport Optimizer
 from fastbp._problem cimport Problem
+from fastbp._training cimport Training
 
 cnp.import_array()
 
 
-cdef class MLP(InputGradients):
+cdef class MLP(Training):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
     A multilayer perceptron: hidden layers, and outputs that suit the loss (E1, E2).
@@ -307,75 +305,6 @@ cdef class MLP(InputGradients):
         f.problem = self._problem(X, y, sample_weight, reduction, l2)
         f.net, f.memory = self, _arguments.byte_count("memory", memory)
         return f
-
-    # ---- epoch
-
-    def train_epoch(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, rng=None,
-                    sample_weight=None, l2=0.0, batch_losses=None):
-        """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
-
-        The same bits as the same sequence of `backprop(..., reduction="mean")` and
-        `optimizer.step(net.params, net.grad)`. The GIL is released, unless it takes microseconds.
-
-        Parameters
-        ----------
-        X, y, sample_weight, l2
-            As in `backprop`. A mini-batch whose weights sum to zero makes no step.
-        optimizer : SGD or Adam
-            Or of a subclass that leaves `step` and the hyper-parameters' properties alone. Its
-            state belongs to this network's size and dtype from the first step or epoch on.
-        batch_size : int
-            The last mini-batch takes what is left.
-        shuffle : bool
-            A Fisher-Yates permutation from `rng`; otherwise the rows in their order.
-        order : (n,) array of int, optional
-            Row indices to take instead of shuffling; one may come twice, or not at all.
-        rng : int, numpy.random.Generator, BitGenerator or None
-            Source of the permutation; not used without one. An int gives the same permutation at
-            every call: pass a Generator to several epochs.
-        batch_losses : (n_batches, 2) ndarray of float64, optional
-            C-contiguous; row i is set to the loss of mini-batch i before its update and to its
-            penalty, each over the sum of the weights, and left alone if that is zero.
-
-        Returns
-        -------
-        float
-            Sum of the mini-batches' losses, each before its update and with its penalty,
-            over the sum of the weights: nats per sample; NaN if that sum is zero.
-
-        Raises
-        ------
-        ValueError, TypeError, MemoryError, RuntimeError
-            As `backprop`; `TypeError` for an optimizer of another type, or that overrides
-            `step`; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
-            samples, batch_size below 1, an order of another length or with an index outside.
-        KeyboardInterrupt
-            On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole
-            number of steps.
-        """
-        if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:
-            _arguments.refuse_optimizer(optimizer)
-        (<Optimizer> optimizer).check_native()
-        batch_size = _arguments.count("batch_size", batch_size)
-        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
-                 "net.grad": self.grad_array}
-        cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
-        cdef Py_ssize_t size = min(batch_size, max(p.n, 1))
-        if order is not None:
-            order = _arguments.order(order, p.n)
-        if batch_losses is not None:
-            _arguments.output("batch_losses", batch_losses, ((p.n + size - 1) // size, 2), float,
-                              given)
-        shuffled = _arguments.boolean("shuffle", shuffle) and order is None
-        rng = _arguments.bit_generator(rng) if shuffled or rng is not None else None
-        loss = new_float()
-        self._enter()
-        try:
-            if shuffled:
-                order = permutation(p.n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
-            return filled(loss, self._epoch(p, order, optimizer, size, batch_losses))
-        finally:
-            release(&self.busy)
 
 
 explain(MLP)

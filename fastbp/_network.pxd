@@ -5,7 +5,6 @@ from fastbp._engine.plan cimport Shape
 from fastbp._engine.tangent cimport Tangent
 from fastbp._engine.team cimport Flag
 from fastbp._loss cimport Loss
-from fastbp._optim cimport Optimizer
 from fastbp._problem cimport Problem
 
 
@@ -49,12 +48,8 @@ cdef class Network(Copied):
     # take the network for this call, which ends with `release(&self.busy)`, or refuse
     cdef int _enter(self) except -1
 
-    # These two are for a caller that has entered:
-    # the bound of the gradient's error
+    # For a caller that has entered: the bound of the gradient's error
     cdef int _bound(self, Problem p, char* out) except -1
-    # every mini-batch of `size` samples and its update; the mean of the losses
-    cdef double _epoch(self, Problem p, order, Optimizer optimizer, Py_ssize_t size,
-                       batch_losses) except? -1
     # These enter:
     # the loss at `params`, its gradient into `grad`; both are flat and as the kernels take them.
     # `kept` may be None

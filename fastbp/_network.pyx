@@ -18,11 +18,9 @@ cimport numpy as cnp
 from libc.string cimport memcmp
 
 from fastbp._engine.arrays cimport data, new_vector, shaped
-from fastbp._engine.epoch cimport BatchLoss, prepare_epoch, run_epoch
 from fastbp._engine.gradient cimport loss_and_gradient
-from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport bind_flat
-from fastbp._engine.plan cimport BLOCK_ROWS, Batch, Pass, asked_threads, threads_for
+from fastbp._engine.plan cimport BLOCK_ROWS, asked_threads, threads_for
 from fastbp._engine.tangent cimport PRODUCTS
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
@@ -281,26 +279,6 @@ cdef class Network(Copied):
         self.certificate.write(self.workspace, &p.batch, self.measure.output, p.n, p.divisor, p.l2,
                                self.asked)
         return 0
-
-    cdef double _epoch(self, Problem p, order, Optimizer optimizer, Py_ssize_t size,
-                       batch_losses) except? -1:
-        cdef Workspace ws = self.workspace
-        cdef Batch batch = p.batch
-        cdef Memory* gathered
-        cdef Pass run
-        batch.order = <const Py_ssize_t*> data(order)
-        gathered = prepare_epoch(ws, &run, &batch, p.n, size, p.l2, self.asked)
-        try:
-            bind_flat(ws, data(self.params_array), data(self.grad_array))
-            if acquire(&optimizer.busy):
-                raise RuntimeError(_arguments.IN_USE.format("optimizer"))
-            try:
-                optimizer.prepare(self.n_params, self.dtype)
-                return run_epoch(&run, &optimizer.rule, <BatchLoss*> data(batch_losses))
-            finally:
-                release(&optimizer.busy)
-        finally:
-            put_back(gathered)
 
 
 vars(Network)["_initialise"].__qualname__ = "MLP._initialise"       # its name in errors

@@ -24,6 +24,8 @@ class PerSample(Network):
         *,
         sample_weight: ArrayLike | None = None,
         reduction: Literal["sum", "mean"] = "sum",
+        noise_multiplier: float = 0.0,
+        rng: np.random.Generator | np.random.BitGenerator | None = None,
     ) -> tuple[float, _Floats]: ...
     def per_sample_grads(
         self,

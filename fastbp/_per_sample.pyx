@@ -3,7 +3,7 @@
 The methods check their arguments, take the network, and hand over to `_engine/per_sample`.
 """
 
-from fastbp import _arguments
+from fastbp import _arguments, _random
 from fastbp._calls import explain
 
 cimport numpy as cnp
@@ -13,7 +13,9 @@ from fastbp._engine.arrays cimport (
     data, filled, new_float, new_matrix, new_vector, shaped, writable,
 )
 from fastbp._engine.network cimport bind_flat
-from fastbp._engine.per_sample cimport clipped_gradient, gradients_of_samples, norms_of_samples
+from fastbp._engine.per_sample cimport (
+    Samples, clipped_gradient, deviation_of, draws_of, gradients_of_samples, norms_of_samples,
+)
 from fastbp._engine.team cimport release
 from fastbp._problem cimport Problem, divisor_of
 
@@ -71,12 +73,17 @@ cdef class PerSample(Network):
             release(&self.busy)
         return out
 
-    def clipped_backprop(self, X, y, max_norm, *, sample_weight=None, reduction="sum"):
-        """The sum of the samples' gradients, each clipped to a norm, into `grad`.
+    def clipped_backprop(self, X, y, max_norm, *, sample_weight=None, reduction="sum",
+                         noise_multiplier=0.0, rng=None):
+        """The sum of the samples' gradients, each clipped to a norm, with noise, into `grad`.
 
         sum_i min(1, max_norm / ||g_i||) g_i in one pass: E1 to E5, the norms, then E6 with each
-        sample's delta times its factor. It is the gradient of DP-SGD before its noise. A sample's
-        gradient of norm 0 counts as it is.
+        sample's delta times its factor. Then noise_multiplier max_norm z, z being independent
+        normal numbers: the gradient of DP-SGD. A sample's gradient of norm 0 counts as it is.
+
+        The noise is specified (N6): parameter i of the flat vector gets the i-th number that the
+        raw draws of `rng` make, two of two draws; docs/derivation.md has the algorithm. It is added
+        in float64, rounded once, and has the same bits on every platform.
 
         Parameters
         ----------
@@ -88,39 +95,58 @@ cdef class PerSample(Network):
             Not negative; multiplies each sample's loss before its gradient is clipped, so that no
             sample counts more than `max_norm`.
         reduction : {"sum", "mean"}
-            "mean" divides loss and gradient by n, whatever the weights, as DP-SGD does.
+            "mean" divides loss and gradient, with its noise, by n, whatever the weights.
+        noise_multiplier : float
+            At least 0. Above 0, `max_norm` is finite.
+        rng : numpy.random.Generator, BitGenerator or None
+            Source of the noise, not used without it; None takes fresh entropy. An int, which would
+            give the same noise at every call, is refused.
 
         Returns
         -------
         loss : float
-            In nats: the loss of `backprop`, not clipped.
+            In nats: the loss of `backprop`, neither clipped nor with noise.
         norms : (n,) ndarray
             ||g_i|| before clipping, the bits of `per_sample_grad_norms`.
 
         Raises
         ------
         ValueError
-            As `backprop`, and for a `max_norm` that is not above 0; for a sample whose norm is
-            infinite or NaN, which no factor clips: `grad` holds nothing of use then.
+            As `backprop`, and for a `max_norm` that is not above 0, a `noise_multiplier` below 0;
+            for a sample whose norm is infinite or NaN, which no factor clips: `grad` holds nothing
+            of use then.
         TypeError, MemoryError, RuntimeError, KeyboardInterrupt
             As `backprop`.
         """
-        cdef double limit = checked_limit(max_norm)
+        cdef double limit = checked_limit(max_norm), deviation = 0
         cdef bint mean = divisor_of(reduction) == 0
+        cdef Py_ssize_t bad
+        source = raw = None
+        if rng is not None or type(noise_multiplier) is not float or <double> noise_multiplier != 0:
+            multiplier, source = _arguments.noise(noise_multiplier, limit, rng)
+            deviation = deviation_of(multiplier, limit)
         cdef Problem p = self._problem(X, y, sample_weight, "sum", 0.0)
         if mean:
             _arguments.at_least_one_sample(p.n, "mean")
         norms, loss = new_vector(p.n, self.typenum), new_float()
         self._enter()
         try:
+            if deviation > 0:
+                raw = _random.many_raw_bits(source, draws_of(self.shape))
             bind_flat(self.workspace, data(self.params_array), data(self.grad_array))
-            filled(loss, clipped_gradient(self.workspace, &p.batch, data(norms), limit, p.n,
-                                          p.n if mean else 1, self.asked))
+            filled(loss, self._clipped(p, norms, limit, deviation, raw, p.n if mean else 1))
         finally:
             release(&self.busy)
-        if self.shape.kernels.first_outside(data(norms), DBL_MAX, False, p.n) >= 0:
-            _arguments.refuse_norm(norms)
+        bad = self.shape.kernels.first_outside(data(norms), DBL_MAX, False, p.n)
+        if bad >= 0:
+            _arguments.refuse_norm(bad, norms[bad], self.dtype)
         return loss, norms
+
+    cdef double _clipped(self, Problem p, norms, double limit, double deviation, raw,
+                         double divisor) except? -1:
+        cdef Samples samples = Samples(NULL, NULL, data(norms), NULL, limit, deviation,
+                                       <const unsigned long long*> data(raw))
+        return clipped_gradient(self.workspace, &p.batch, &samples, p.n, divisor, self.asked)
 
     def per_sample_grads(self, X, y, *, sample_weight=None, out=None):
         """The gradient of each sample's loss: row i has the bits of `backprop` on sample i alone.

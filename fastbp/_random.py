@@ -1,18 +1,22 @@
-"""Initial weights and shuffles from the raw 64-bit output of a bit generator (contract N6).
+"""Initial weights, orders of samples and noise from the raw 64-bit output of a bit generator (N6).
 
 NumPy may change the streams of its ``Generator`` methods between releases, but not what a bit
-generator puts out. So fastbp specifies itself how each raw draw is used, in the two recipes below;
-the native epoch follows the second, draw for draw. Nothing here touches a global generator.
+generator puts out. So fastbp specifies itself how each raw draw is used, in the recipes below; of
+the permutation and the normal numbers they are the plain twins of native code, draw for draw and
+bit for bit. Nothing here touches a global generator.
 """
 
+import math
 from itertools import pairwise
 
 import numpy as np
 
+from fastbp import _arguments
 from fastbp._arguments import bit_generator
 
 _TWO_32 = np.uint64(32)
 _TO_53_BITS = np.uint64(11)
+_ONE = np.uint64(1)
 DRAWS_BETWEEN_SIGNALS = 1 << 16  # draws between two looks for Ctrl-C
 
 
@@ -25,7 +29,18 @@ def raw_bits(rng, size):
     if isinstance(source, np.random.MT19937):
         high, low = source.random_raw(2 * size).reshape(size, 2).T
         return (high << _TWO_32) | low
-    return source.random_raw(size)
+    return _arguments.raw_draws(source, source.random_raw(size), size)
+
+
+def many_raw_bits(source, size):
+    """`raw_bits` of a bit generator, so many at a time that handlers of signals run in between."""
+    if size <= DRAWS_BETWEEN_SIGNALS:
+        return raw_bits(source, size)
+    bits = np.empty(size, np.uint64)
+    for first in range(0, size, DRAWS_BETWEEN_SIGNALS):
+        some = bits[first:first + DRAWS_BETWEEN_SIGNALS]
+        some[:] = raw_bits(source, some.size)
+    return bits
 
 
 def uniform_weights(sizes, seed, dtype):
@@ -60,3 +75,91 @@ def permutation(n, raw):
         j = draw * (i + 1) >> 64
         a[i], a[j] = a[j], a[i]
     return np.array(a, dtype=np.intp)
+
+
+@_arguments.explained
+def poisson_order(n, rate, steps, rng=None):
+    """The samples of each step under Poisson sampling, for `MLP.train_epoch`'s ``order``.
+
+    Each of n samples joins each step with probability ``rate``, whatever else does: the sampling
+    that accountants of differential privacy know best. The expected size of a step, n rate, is then
+    the ``batch_size`` of `MLP.train_epoch`; a step may take no sample.
+
+    It is specified (N6): n raw 64-bit draws for each step, and a sample joins if the upper 63 bits
+    of its draw are below rate 2**63.
+
+    Parameters
+    ----------
+    n : int
+        Samples there are, at least 1.
+    rate : float
+        In (0, 1].
+    steps : int
+        At least 1.
+    rng : int, numpy.random.Generator, BitGenerator or None
+        Source of the draws. An int gives the same order at every call.
+
+    Returns
+    -------
+    list of ndarrays of intp
+        Ascending indices, one array for each step.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that does not fit; the message names it.
+    """
+    n, steps = _arguments.count("n", n), _arguments.count("steps", steps)
+    below = np.uint64(math.ceil(math.ldexp(_arguments.probability("rate", rate), 63)))
+    source = bit_generator(rng)
+    return [np.flatnonzero(many_raw_bits(source, n) >> _ONE < below) for _ in range(steps)]
+
+
+# ---- noise
+
+_TO_52_BITS, _TO_TURN, _LOW_52_BITS = np.uint64(12), np.uint64(10), np.uint64(2**52 - 1)
+_SIGN, _SWAP = np.uint64(62), np.uint64(63)
+_ROOT_HALF = 0x3fe6a09e667f3bcd  # the bits of √½
+_LN2 = float.fromhex("0x1.62e42fefa39efp-1")
+_LOG_SERIES = [2 / j for j in range(3, 23, 2)]
+_COSINE_SERIES = [(-1) ** j / math.factorial(2 * j) for j in range(1, 9)]
+_SINE_SERIES = [(-1) ** j / math.factorial(2 * j + 1) for j in range(1, 9)]
+
+
+def _series(terms, x):
+    total = terms[-1]
+    for term in terms[-2::-1]:
+        total = total * x + term
+    return total
+
+
+def normals(raw):
+    """As many normal numbers as there are raw draws, an even number of them; float64.
+
+    Two draws a and b make two numbers, by the transform of Box and Muller:
+
+        u = (⌊a/2¹²⌋ + ½) 2⁻⁵²,  t = (⌊b/2¹⁰⌋ mod 2⁵² + ½) 2⁻⁵² − ½,  r = √(−2 ln u)
+        c = ±cos(π/2 t), − where bit 62 of b is set,  s = sin(π/2 t)
+        r c and r s; r s and r c where bit 63 of b is set
+
+    With u = 2ᵏ m, m in [√½, √2), and x = (m − 1)/(m + 1): ln u = k ln 2 + 2 Σ x²ʲ⁺¹/(2j + 1) up to
+    x²¹; cosine and sine are their series up to the powers 16 and 17. The order of the operations,
+    each an IEEE addition, product, quotient or root, is part of the specification: the native text
+    in ``_kernels/noise.pxi`` has the same bits, and docs/derivation.md bounds their error.
+    """
+    a, b = raw[0::2], raw[1::2]
+    word = (((a >> _TO_52_BITS).astype(np.float64) + 0.5) * 2.0**-52).view(np.int64)
+    k = (word - _ROOT_HALF) >> 52
+    m = (word - (k << 52)).view(np.float64)
+    x = (m - 1) / (m + 1)
+    square = x * x
+    log = x * (2 + square * _series(_LOG_SERIES, square))
+    radius = np.sqrt(-2 * (k * _LN2 + log))
+    t = ((b >> _TO_TURN & _LOW_52_BITS).astype(np.float64) + 0.5) * 2.0**-52 - 0.5
+    phi = t * (np.pi / 2)
+    square = phi * phi
+    sign = 1.0 - 2.0 * (b >> _SIGN & _ONE)
+    c = radius * ((1 + square * _series(_COSINE_SERIES, square)) * sign)
+    s = radius * (phi + phi * (square * _series(_SINE_SERIES, square)))
+    swap = (b >> _SWAP).astype(bool)
+    return np.stack([np.where(swap, s, c), np.where(swap, c, s)], axis=1).ravel()

@@ -52,6 +52,8 @@ def clipped_backprop(
     loss: LossName = "bce",
     sample_weight: ArrayLike | None = None,
     reduction: Literal["sum", "mean"] = "sum",
+    noise_multiplier: float = 0.0,
+    rng: np.random.Generator | np.random.BitGenerator | None = None,
     pos_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | ArrayLike | None = None,
     label_smoothing: float = 0.0,

@@ -9,6 +9,7 @@
     batches      targets, weights of samples, their order
     networks     layer sizes, weights and biases
     optimizers   hyper-parameters, steps, saved states
+    privacy      clipping, noise, and the draws it is made of
 
 A check returns its argument in the form that the kernels take, or raises: ``TypeError`` for a value
 of the wrong kind, ``ValueError`` for one of the right kind that does not fit. A message is one
@@ -81,6 +82,7 @@ from .numbers import (
     n_threads,
     non_negative,
     positive,
+    probability,
     real_dtype,
     sequence,
     string,
@@ -100,3 +102,4 @@ from .optimizers import (
     steps,
     vector_in_range,
 )
+from .privacy import noise, privacy, raw_draws

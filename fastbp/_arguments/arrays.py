@@ -163,10 +163,9 @@ def refuse_row(name, array, bad, wanted):
     raise ValueError(f"{name} has {array[where]!s} in row {where[0]}{read}; it should be {wanted}")
 
 
-def refuse_norm(norms):
-    """Raise for the first of the norms of the samples' gradients that is not finite."""
-    bad = int(np.argmin(np.isfinite(norms)))
-    raise ValueError(f"the gradient of sample {bad} has the norm {norms[bad]!s}, as {norms.dtype}; "
+def refuse_norm(sample, norm, dtype):
+    """Raise for the norm of a sample's gradient that is infinite or NaN."""
+    raise ValueError(f"the gradient of sample {sample} has the norm {norm!s}, as {dtype}; "
                      "it should be finite to be clipped: check X, y, sample_weight and net.params")
 
 

@@ -141,15 +141,45 @@ def logits_and_targets(z, y, w, name):
 
 
 def order(value, n_samples):
-    """Indices ``(n_samples,)`` of samples, as intp; an index may occur twice, or not at all."""
+    """Indices of samples as intp, and ``None`` or how many of them each step takes.
+
+    ``(n_samples,)`` of them, or a list or tuple of arrays of any length, one for each step. An
+    index may occur twice, or not at all.
+    """
+    if not _has_arrays(value):
+        return _indices("order", value, (n_samples,), n_samples), None
+    steps = list(value)
+    if not _fit(steps):
+        steps = [_indices(f"order[{i}]", each, ("n_indices",), n_samples)
+                 for i, each in enumerate(steps)]
+    found = np.concatenate(steps)  # a copy, as below
+    if ((found < 0) | (found >= n_samples)).any():
+        for i, each in enumerate(steps):
+            _indices(f"order[{i}]", each, ("n_indices",), n_samples)
+    return found, np.array([each.size for each in steps], np.intp)
+
+
+def _fit(steps):
+    """Whether all are what `poisson_order` gives: thousands are looked at in turn."""
+    return all(type(each) is np.ndarray and each.ndim == 1 and each.dtype == np.intp
+               for each in steps)
+
+
+def _has_arrays(value):
+    """Whether a list or tuple begins with what has entries itself."""
+    first = value[0] if isinstance(value, (list, tuple)) and len(value) else None
+    return isinstance(first, (list, tuple)) or getattr(first, "ndim", 0) > 0
+
+
+def _indices(name, value, shape, n_samples):
     # A copy, so that no other thread can change it after this check.
-    array = read_array("order", value, "biuf", "an array of integers").copy()
+    array = read_array(name, value, "biuf", "an array of integers").copy()
     if array.dtype.kind not in "iu" and array.size:  # np.asarray([]) is float64
-        raise TypeError(f"order has dtype {array.dtype}; it should be an array of integers")
-    require_shape("order", array, (n_samples,))
+        raise TypeError(f"{name} has dtype {array.dtype}; it should be an array of integers")
+    require_shape(name, array, shape)
     bad = (array < 0) | (array >= n_samples)  # before the cast to intp, which wraps
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"order has {array[i]!s} at position {i}; it should be in [0, {n_samples})")
+            f"{name} has {array[i]!s} at position {i}; it should be in [0, {n_samples})")
     return plain(array, np.intp)

@@ -104,6 +104,11 @@ def limit(name, value):
     return _float(name, value, "above 0, infinity or one that float64 has", lambda x: x > 0)
 
 
+def probability(name, value):
+    """A float in (0, 1]."""
+    return _float(name, value, "in (0, 1]", lambda x: 0 < x <= 1)
+
+
 def non_negative(name, value):
     """A finite float of at least 0."""
     return _float(name, value, "of at least 0, and finite", lambda x: 0 <= x < math.inf)

@@ -1,51 +1,88 @@
 """The native epoch: every mini-batch of one pass over the data, without the interpreter.
 
-All threads stay for the whole epoch. After the gradient of a mini-batch one part settles its loss,
-then every part divides and updates some lines of the flat vectors.
+All threads stay for the whole epoch, or with noise for as many steps as have had their draws. After
+the gradient of a mini-batch one part settles its loss, then every part divides and updates some
+lines of the flat vectors.
 """
 
 from libc.math cimport isinf
 
+from fastbp._engine.arrays cimport data
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._engine.gradient cimport add_gradient
 from fastbp._engine.loop cimport carry_out
-from fastbp._engine.memory cimport borrow
-from fastbp._engine.network cimport IN_ORDER, PENALISED, UPDATE
+from fastbp._engine.memory cimport aligned, borrow
+from fastbp._engine.network cimport CLIPPED, IN_ORDER, PENALISED, UPDATE
+from fastbp._engine.per_sample cimport (
+    add_clipped_gradient, draws_of, first_not_finite, key_of, place, workspace_bytes,
+)
 from fastbp._engine.plan cimport (
     Frame, Plan, Shape, Step, add_alone, add_lines, end_phase, threads_for,
 )
 from fastbp._engine.recursion cimport add_penalties, clear, penalty_of, tree
-from fastbp._engine.samples cimport gathered_bytes
+from fastbp._engine.samples cimport advance, gathered_bytes
 
 cdef enum:
     UPDATE_LINE = 16        # parameters that a part of an update is a multiple of
     UPDATE_PIECE = 1024     # parameters whose gradient stays in L1 from division to update
 
-ctypedef struct Epoch:      # what the steps share besides the pass of the gradient
-    Rule* rule
-    double loss             # of the epoch, so far
-    double weight
-    BatchLoss* batch_loss   # OUT of the next mini-batch, or NULL
 
-
-cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, Py_ssize_t n,
-                           Py_ssize_t batch_size, double l2, int asked) except? NULL:
+cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, const Batches* batches,
+                           double l2, Samples* samples, int asked) except? NULL:
     cdef int key = (UPDATE + (IN_ORDER if batch.order != NULL else 0)
-                    + (PENALISED if l2 != 0 else 0))
-    cdef Memory* gathered = NULL
-    ws.prepare(run, key, add_update, n, batch_size, threads_for(ws.shape, batch_size, 3, asked))
-    run.batch, run.l2 = batch[0], l2
+                    + (PENALISED if l2 != 0 else 0) + (key_of(samples) if samples != NULL else 0))
+    cdef Py_ssize_t nbytes = 0, gathered = 0
+    cdef Memory* memory = NULL
+    ws.prepare(run, key, add_update, batches.n, batches.size,
+               threads_for(ws.shape, batches.size, 3, asked))
+    run.batch, run.l2, run.each = batch[0], l2, samples
+    run.lengths, run.n_lengths = batches.lengths, batches.count
     if batch.order != NULL:
-        gathered = borrow(gathered_bytes(ws.shape, run.plan.rows))
-        run.batch.gathered = gathered.at
-    return gathered
+        gathered = nbytes = aligned(gathered_bytes(ws.shape, run.plan.rows))
+    if samples != NULL:
+        nbytes += aligned(workspace_bytes(run.plan.rows)) + batches.size * ws.shape.itemsize
+    if nbytes > 0:
+        memory = borrow(nbytes)
+        run.batch.gathered = memory.at
+    if samples != NULL:
+        place(samples, memory.at + gathered, run.plan.rows)
+        samples.norms = memory.at + gathered + aligned(workspace_bytes(run.plan.rows))
+    return memory
 
 
-cdef double run_epoch(Pass* run, Rule* rule, BatchLoss* batch_losses) except? -1:
-    cdef Epoch epoch = Epoch(rule, 0, 0, batch_losses)
-    run.more = &epoch
-    carry_out(run)
+cdef double run_epoch(Pass* run, Epoch* epoch, raw, draw, source, Py_ssize_t most) except? -1:
+    run.more, epoch.bad = epoch, -1
+    if raw is None:
+        carry_out(run)
+    else:
+        run_with_noise(run, raw, draw, source, most)
     return mean_of(epoch.loss, epoch.weight)
+
+
+cdef object draws_ahead(const Pass* run, draw, source, Py_ssize_t most):
+    return draw(source, batches_at_once(run, most) * draws_of(run.shape))
+
+
+cdef Py_ssize_t batches_at_once(const Pass* run, Py_ssize_t most) noexcept:
+    return min(run.n_lengths, max(most // draws_of(run.shape), 1))
+
+
+cdef int run_with_noise(Pass* run, raw, draw, source, Py_ssize_t most) except -1:
+    """Some mini-batches at a time, after their draws, which need the interpreter."""
+    cdef Py_ssize_t left = run.n_lengths, i
+    while True:
+        run.n, run.n_lengths = 0, batches_at_once(run, most)
+        for i in range(run.n_lengths):
+            run.n += run.lengths[i]
+        (<Samples*> run.each).raw = <const unsigned long long*> data(raw)
+        carry_out(run)
+        left -= run.n_lengths
+        if left == 0 or run.ends:
+            return 0
+        advance(&run.batch, run.shape, run.n)
+        run.lengths += run.n_lengths
+        run.n_lengths = left
+        raw = draws_ahead(run, draw, source, most)
 
 
 cdef double mean_of(double loss, double weight) noexcept nogil:
@@ -56,8 +93,11 @@ cdef double mean_of(double loss, double weight) noexcept nogil:
 
 
 cdef int add_update(Plan* plan, int key) except -1:
-    """Gather, E1 to E6 with "mean", update."""
-    add_gradient(plan, key & IN_ORDER)
+    """Gather, E1 to E6, clipped or not, update."""
+    if key & CLIPPED:
+        add_clipped_gradient(plan, key)
+    else:
+        add_gradient(plan, key & IN_ORDER)
     if key & PENALISED:
         add_penalties(plan)
     add_alone(plan, settle, 0, 1, 0)
@@ -70,25 +110,50 @@ cdef int add_update(Plan* plan, int key) except -1:
 
 
 cdef void settle(const Step* step, Frame* f) noexcept nogil:
-    """The loss with its penalty; a batch without weight makes no step."""
+    """The loss with its penalty, and whether there is a step.
+
+    Without clipping a mini-batch without weight makes none; with clipping every one does, and one
+    that has a norm which no factor clips ends the epoch.
+    """
     cdef Pass* run = f.run
     cdef Epoch* e = <Epoch*> run.more
-    cdef double unpenalised = tree(run.totals.loss), loss, penalty
-    run.divisor = run.totals.weight
+    run.divisor = e.divisor if e.divisor > 0 else run.totals.weight
+    if run.each != NULL:
+        check_norms(f, e)
     if run.divisor > 0:
-        loss = unpenalised + penalty_of(run) if run.l2 != 0 else unpenalised
-        e.loss += loss
-        e.weight += run.divisor
+        if run.totals.weight > 0:
+            add_to_loss(e, run)
         e.rule.advance(e.rule)
-        if e.batch_loss != NULL:
-            e.batch_loss.loss = unpenalised / run.divisor
-            penalty = loss - unpenalised                # as it counts in the sum
-            if isinf(unpenalised):
-                penalty = penalty_of(run)
-            e.batch_loss.penalty = penalty / run.divisor
     if e.batch_loss != NULL:
         e.batch_loss += 1
+    e.seen += f.batch_rows
     clear(&run.totals)
+
+
+cdef void check_norms(const Frame* f, Epoch* e) noexcept nogil:
+    """After the noise of the mini-batch, whose draws are used now."""
+    cdef Samples* samples = <Samples*> f.run.each
+    cdef const Shape* s = f.run.shape
+    cdef Py_ssize_t i = first_not_finite(f)
+    if samples.raw != NULL:
+        samples.raw += draws_of(s)
+    if i >= 0:
+        e.bad = f.batch.order[i] if f.batch.order != NULL else e.seen + i
+        e.norm = s.kernels.total(samples.norms + i * s.itemsize, 1)
+        f.run.ends, f.run.divisor = True, 0
+
+
+cdef inline void add_to_loss(Epoch* e, const Pass* run) noexcept nogil:
+    cdef double unpenalised = tree(run.totals.loss), weight = run.totals.weight, loss, penalty
+    loss = unpenalised + penalty_of(run) if run.l2 != 0 else unpenalised
+    e.loss += loss
+    e.weight += weight
+    if e.batch_loss != NULL:
+        e.batch_loss.loss = unpenalised / weight
+        penalty = loss - unpenalised                # as it counts in the sum
+        if isinf(unpenalised):
+            penalty = penalty_of(run)
+        e.batch_loss.penalty = penalty / weight
 
 
 cdef void update(const Step* step, Frame* f) noexcept nogil:

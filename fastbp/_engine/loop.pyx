@@ -45,7 +45,9 @@ cdef double work_of(const Pass* run) noexcept:
     """Multiply-adds, at most: every block and mini-batch counts as a whole one."""
     cdef const Plan* plan = run.plan
     cdef double batches = 1, blocks = 1
-    if run.n > run.batch_size:
+    if run.lengths != NULL:
+        batches = run.n_lengths
+    elif run.n > run.batch_size:
         batches += (run.n - 1) // run.batch_size
     if run.batch_size > plan.part_rows:
         blocks += (run.batch_size - 1) // plan.part_rows
@@ -101,16 +103,17 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
 cdef void run_in_thread(void* task, int thread) noexcept nogil:
     """Every mini-batch, in every thread that takes part."""
     cdef Pass* run = <Pass*> task
-    cdef Py_ssize_t done = 0
+    cdef Py_ssize_t done = 0, i = 0
     cdef Frame f
     cdef float_mode mode = enter_float_mode()
     f.run, f.steps, f.batch, f.thread, f.phase = run, run.plan.steps, run.batch, thread, 0
-    while done == 0 or done < run.n:
-        f.batch_rows = min(run.batch_size, run.n - done)
-        if run_batch(&f):
+    while i == 0 or (done < run.n if run.lengths == NULL else i < run.n_lengths):
+        f.batch_rows = min(run.batch_size, run.n - done) if run.lengths == NULL else run.lengths[i]
+        if run_batch(&f) or run.ends:
             break
         advance(&f.batch, run.shape, f.batch_rows)
-        done += max(f.batch_rows, 1)
+        done += f.batch_rows
+        i += 1
     leave_float_mode(mode)
 
 

@@ -15,7 +15,7 @@ ctypedef enum:              # the key of a plan is the sum of what it is for, on
     CERTIFICATE = 1 << 4
     UPDATE = 1 << 5
     NORMS = 1 << 6
-    CLIPPED = 1 << 7
+    CLIPPED = 1 << 7        # with UPDATE, too
     EACH_GRADIENT = 1 << 8
     HESSIAN = 1 << 9
     GAUSS_NEWTON = 1 << 10
@@ -27,6 +27,7 @@ ctypedef enum:              # the key of a plan is the sum of what it is for, on
     TO_INPUT = 1 << 19
     TO_WEIGHTS = 1 << 20
     KNOWN = 1 << 21         # h, act'(z) and delta of every row are there from an earlier pass
+    NOISY = 1 << 22
 
 
 cdef class Architecture:

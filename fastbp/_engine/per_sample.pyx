@@ -1,17 +1,21 @@
 """The gradient of each sample of a batch: its norm, its part of a clipped sum, the gradient itself.
 
     ||g_i||^2 = sum_l ||delta_l,i||^2 (1 + ||h_{l-1},i||^2)
-    dW_l      = sum_i h_{l-1},i^T (c_i delta_l,i),  c_i = min(1, max_norm / ||g_i||)
+    dW_l      = sum_i h_{l-1},i^T (c_i delta_l,i) + noise,  c_i = min(1, max_norm / ||g_i||)
 
 The rows of a block go through E1, E2 with E3, E5 as for a gradient. Their norms follow while h and
 delta are at hand, and c_i multiplies every delta of its row, so that E6 is that of any gradient.
+Noise comes once for a batch: element i of the flat gradient, W_1, b_1, W_2, ... as they lie in
+memory, gets the i-th normal number of the raw draws (N6).
 """
 
+from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY
 
+from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._engine.loop cimport carry_out
 from fastbp._engine.memory cimport Memory, borrow, put_back
-from fastbp._engine.network cimport CLIPPED, DIVIDED, EACH_GRADIENT, NORMS
+from fastbp._engine.network cimport CLIPPED, DIVIDED, EACH_GRADIENT, IN_ORDER, NOISY, NORMS
 from fastbp._engine.plan cimport (
     Frame, Layer, Pass, Plan, Shape, Step, add_alone, add_lines, add_rows, delta_of,
     end_block, end_phase, input_of, threads_for,
@@ -19,48 +23,55 @@ from fastbp._engine.plan cimport (
 from fastbp._engine.recursion cimport (
     add_completion, add_deltas, add_forward, add_loss, add_weight_grads, sum_losses,
 )
+from fastbp._engine.samples cimport gather
 from fastbp._engine.signals cimport MEMORY_WORK
 
 cdef enum:
     ROOT_WORK = 64          # multiply-adds in the time of a square root
-
-ctypedef struct Samples:    # what the steps share besides the pass of the gradient
-    char* squares           # workspace (block,) in float64: squares 4^exponents, then factors c_i
-    int* exponents          # workspace (block,)
-    char* norms             # OUT (n,)
-    char* grads             # OUT (n, n_params)
-    double max_norm
+    NOISE_WORK = 128        # of a normal number
 
 
 # ---- norms, and the clipped sum ---------------------------------------------------------
 
 cdef int norms_of_samples(Workspace ws, const Batch* batch, char* norms, Py_ssize_t n,
                           int asked) except -1:
+    cdef Samples samples = Samples(NULL, NULL, norms, NULL, INFINITY, 0, NULL)
     cdef Pass run
     ws.prepare(&run, NORMS, add_norms_pass, n, n, threads_for(ws.shape, n, 2, asked))
     run.batch = batch[0]
-    return with_squares(&run, norms, INFINITY)
+    return with_workspace(&run, &samples)
 
 
-cdef double clipped_gradient(Workspace ws, const Batch* batch, char* norms, double max_norm,
-                             Py_ssize_t n, double divisor, int asked) except? -1:
+cdef double clipped_gradient(Workspace ws, const Batch* batch, Samples* samples, Py_ssize_t n,
+                             double divisor, int asked) except? -1:
+    cdef int key = key_of(samples) + (DIVIDED if divisor != 1 else 0)
     cdef Pass run
-    ws.prepare(&run, CLIPPED + (DIVIDED if divisor != 1 else 0), add_clipped_pass, n, n,
-               threads_for(ws.shape, n, 3, asked))
+    ws.prepare(&run, key, add_clipped_pass, n, n, threads_for(ws.shape, n, 3, asked))
     run.batch, run.divisor = batch[0], divisor
-    with_squares(&run, norms, max_norm)
+    with_workspace(&run, samples)
     return run.loss
 
 
-cdef int with_squares(Pass* run, char* norms, double max_norm) except -1:
-    cdef Memory* memory = borrow(run.plan.rows * (sizeof(double) + sizeof(int)))
-    cdef int* exponents = <int*> (memory.at + run.plan.rows * sizeof(double))
-    cdef Samples samples = Samples(memory.at, exponents, norms, NULL, max_norm)
-    run.more = &samples
+cdef int with_workspace(Pass* run, Samples* samples) except -1:
+    cdef Memory* memory = borrow(workspace_bytes(run.plan.rows))
+    place(samples, memory.at, run.plan.rows)
+    run.each = samples
     try:
         return carry_out(run)
     finally:
         put_back(memory)
+
+
+cdef Py_ssize_t workspace_bytes(Py_ssize_t rows) noexcept:
+    return rows * (sizeof(double) + sizeof(int))
+
+
+cdef void place(Samples* samples, char* memory, Py_ssize_t rows) noexcept:
+    samples.squares, samples.exponents = memory, <int*> (memory + rows * sizeof(double))
+
+
+cdef int key_of(const Samples* samples) noexcept:
+    return CLIPPED + (NOISY if samples.deviation > 0 else 0)
 
 
 cdef int add_norms_pass(Plan* plan, int key) except -1:
@@ -70,8 +81,15 @@ cdef int add_norms_pass(Plan* plan, int key) except -1:
 
 
 cdef int add_clipped_pass(Plan* plan, int key) except -1:
+    add_clipped_gradient(plan, key)
+    return add_completion(plan, key & DIVIDED)
+
+
+cdef int add_clipped_gradient(Plan* plan, int key) except -1:
     cdef const Shape* s = plan.shape
     cdef Py_ssize_t l
+    if key & IN_ORDER:
+        add_rows(plan, gather, 0, s.sizes[0])
     add_norms(plan)
     for l in range(s.n_layers):
         add_rows(plan, clip, l, s.sizes[l + 1])
@@ -79,7 +97,12 @@ cdef int add_clipped_pass(Plan* plan, int key) except -1:
     add_alone(plan, sum_losses, 0, 1, 0)
     add_weight_grads(plan)
     end_block(plan)
-    return add_completion(plan, key & DIVIDED)
+    if key & NOISY:
+        for l in range(s.n_layers):
+            add_lines(plan, perturb, l, s.sizes[l], s.sizes[l + 1],
+                      <double> NOISE_WORK * s.sizes[l + 1])
+        end_phase(plan)
+    return 0
 
 
 cdef int add_norms(Plan* plan) except -1:
@@ -102,7 +125,7 @@ cdef void add_squares(const Step* step, Frame* f) noexcept nogil:
 
 
 cdef void take_roots(const Step* step, Frame* f) noexcept nogil:
-    cdef Samples* samples = <Samples*> f.run.more
+    cdef Samples* samples = <Samples*> f.run.each
     f.run.shape.kernels.take_roots(
         samples.norms + (f.block_start + f.at) * f.run.shape.itemsize, squares_of(f),
         exponents_of(f),
@@ -111,27 +134,61 @@ cdef void take_roots(const Step* step, Frame* f) noexcept nogil:
 
 cdef void clip(const Step* step, Frame* f) noexcept nogil:
     """delta_l,i <- c_i delta_l,i."""
-    cdef Samples* samples = <Samples*> f.run.more
+    cdef Samples* samples = <Samples*> f.run.each
     f.run.shape.kernels.clip_rows(delta_of(f, step.layer), squares_of(f), samples.max_norm, f.n,
                                   f.run.layers[step.layer].fan_out)
 
 
 cdef inline char* squares_of(const Frame* f) noexcept nogil:
-    return (<Samples*> f.run.more).squares + f.at * sizeof(double)
+    return (<Samples*> f.run.each).squares + f.at * sizeof(double)
 
 
 cdef inline int* exponents_of(const Frame* f) noexcept nogil:
-    return (<Samples*> f.run.more).exponents + f.at
+    return (<Samples*> f.run.each).exponents + f.at
+
+
+cdef Py_ssize_t first_not_finite(const Frame* f) noexcept nogil:
+    return f.run.shape.kernels.first_outside((<Samples*> f.run.each).norms, DBL_MAX, False,
+                                             f.batch_rows)
+
+
+# ---- noise ------------------------------------------------------------------------------
+
+cdef double deviation_of(double multiplier, double max_norm) noexcept nogil:
+    cdef float_mode mode = enter_float_mode()
+    multiplier = settled(settled(multiplier) * settled(max_norm))
+    leave_float_mode(mode)
+    return multiplier
+
+
+cdef Py_ssize_t draws_of(const Shape* s) noexcept nogil:
+    """Two for two numbers: the last pair may be one too many."""
+    return (s.n_params + 1) & ~1
+
+
+cdef void perturb(const Step* step, Frame* f) noexcept nogil:
+    """Lines of dW, as they lie in memory whatever its layout, and db with the first."""
+    cdef Samples* samples = <Samples*> f.run.each
+    cdef const Layer* a = &f.run.layers[step.layer]
+    cdef const Shape* s = f.run.shape
+    cdef Py_ssize_t at = 0, first = f.first * step.width, l
+    for l in range(step.layer):
+        at += (s.sizes[l] + 1) * s.sizes[l + 1]
+    s.kernels.add_noise(a.dW + first * s.itemsize, samples.raw, samples.deviation, at + first,
+                        f.count * step.width)
+    if f.first == 0:
+        s.kernels.add_noise(a.db, samples.raw, samples.deviation, at + a.fan_in * a.fan_out,
+                            a.fan_out)
 
 
 # ---- the gradients ----------------------------------------------------------------------
 
 cdef int gradients_of_samples(Workspace ws, const Batch* batch, char* grads, Py_ssize_t n,
                               int asked) except -1:
-    cdef Samples samples = Samples(NULL, NULL, NULL, grads, 0)
+    cdef Samples samples = Samples(NULL, NULL, NULL, grads, INFINITY, 0, NULL)
     cdef Pass run
     ws.prepare(&run, EACH_GRADIENT, add_gradients_pass, n, n, threads_for(ws.shape, n, 3, asked))
-    run.batch, run.more = batch[0], &samples
+    run.batch, run.each = batch[0], &samples
     return carry_out(&run)
 
 
@@ -159,7 +216,7 @@ cdef void gradient_of_each(const Step* step, Frame* f) noexcept nogil:
     cdef const Shape* s = f.run.shape
     cdef const Layer* a = &f.run.layers[l]
     cdef Py_ssize_t row = s.n_params * s.itemsize
-    cdef char* grad = (<Samples*> f.run.more).grads + f.block_start * row
+    cdef char* grad = (<Samples*> f.run.each).grads + f.block_start * row
     cdef char* dW = grad + (a.W - f.run.layers[0].W)
     cdef char* db = grad + (a.b - f.run.layers[0].W)
     cdef const char* h = input_of(f, l)

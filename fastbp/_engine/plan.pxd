@@ -115,7 +115,10 @@ ctypedef struct Pass:
     Clock clock             # of thread 0
     Batch batch
     Py_ssize_t n            # samples
-    Py_ssize_t batch_size   # of a mini-batch; n where there is but one
+    Py_ssize_t batch_size   # of a mini-batch, at most; n where there is but one
+    const Py_ssize_t* lengths   # of each mini-batch, or NULL: all but the last have batch_size
+    Py_ssize_t n_lengths
+    bint ends               # after this mini-batch
     bint keeps              # h and act'(z) of every row, not of a block,
     bint keeps_deltas       # and delta
     char* output            # OUT (n, n_outputs) h_L in place of the workspace's, or NULL
@@ -126,6 +129,7 @@ ctypedef struct Pass:
     double divisor          # of the loss and its gradient; 0 for the sum of the weights
     Totals totals           # of the mini-batch
     double loss             # of the batch, over its divisor and with its penalty
+    void* each              # what the steps about single samples share besides
     void* more              # what the steps of one kind of pass share besides
 
 ctypedef struct Frame:

@@ -54,6 +54,8 @@ cdef extern from "simd.h" nogil:
     four load_four(const real* p) noexcept
     four load_four_tail(const real* p, Py_ssize_t n) noexcept
     void store_four(double* p, four x) noexcept
+    four four_of(const double* p) noexcept
+    four root_four(four x) noexcept
     four fma_four(four a, four b, four c) noexcept
     double sum_of_four(four x) noexcept
     four sums_of_four(four a, four b, four c, four d) noexcept

@@ -22,7 +22,8 @@
  *                                     and zeros
  *   zip_lo, zip_hi                    interleave two vectors, part by part: lower and upper halves
  *   fours load_four load_four_tail    four numbers as float64: of one, of memory, of its first n
- *   store_four fma_four               the same of four
+ *   store_four fma_four root_four     the same of four
+ *   four_of                           of an array of float64
  *   sum_of_four, sums_of_four         (x0 + x1) + (x2 + x3), of one or of four
  *
  * `+ - * /` come from the compiler's vector types.  It knows nothing of networks. */
@@ -299,6 +300,11 @@ static const bits FOUR_WINDOW[8] __attribute__((unused)) = {-1, -1, -1, -1};
 
 PRIMITIVE four fours(double x) { return x - (four){0}; }
 PRIMITIVE void store_four(double *p, four x) { memcpy(p, &x, sizeof x); }
+PRIMITIVE four four_of(const double *p) {
+    four x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
 PRIMITIVE double sum_of_four(four x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 PRIMITIVE four sums_of_four(four a, four b, four c, four d) {
     four ab = __builtin_shufflevector(a, b, 0, 4, 2, 6) + __builtin_shufflevector(a, b, 1, 5, 3, 7);
@@ -324,13 +330,17 @@ PRIMITIVE four load_four_tail(const real *p, Py_ssize_t n) {
 
 #if MASKED_LOADS
 PRIMITIVE four fma_four(four a, four b, four c) { return (four)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
-#elif defined(FASTBP_NEON)
+PRIMITIVE four root_four(four x) { return (four)_mm256_sqrt_pd((__m256d)x); }
+#else
+#if defined(FASTBP_NEON)
 PRIMITIVE four fma_four(four a, four b, four c) {
     for (int i = 0; i < 4; i++) c[i] = __builtin_fma(a[i], b[i], c[i]);
     return c;
 }
 #else
 PRIMITIVE four fma_four(four a, four b, four c) { return a * b + c; }
+#endif
+PRIMITIVE four root_four(four x) { return (four){sqrt(x[0]), sqrt(x[1]), sqrt(x[2]), sqrt(x[3])}; }
 #endif
 
 /* ---- shuffles ------------------------------------------------------------------------ */

@@ -26,7 +26,7 @@ ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void*
 
 cdef enum:
     CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
-    TABLE_VERSION = 2       # of this struct: another one has another meaning, or another order
+    TABLE_VERSION = 3       # of this struct: another one has another meaning, or another order
 
 ctypedef struct KernelTable:
     int version             # TABLE_VERSION and sizeof(KernelTable) when it was compiled
@@ -160,3 +160,6 @@ ctypedef struct KernelTable:
     # delta (n, width) <- factor_i delta_i
     void (*clip_rows)(void* delta, const void* factors, double max_norm, Py_ssize_t n,
                       Py_ssize_t width) noexcept nogil
+    # grad_i += deviation z_(first + i), z being normal numbers from the raw draws of as many (N6)
+    void (*add_noise)(void* grad, const unsigned long long* raw, double deviation, Py_ssize_t first,
+                      Py_ssize_t size) noexcept nogil

@@ -11,6 +11,7 @@ include "softmax.pxi"
 include "update.pxi"
 include "bound.pxi"
 include "norms.pxi"
+include "noise.pxi"
 include "tangent.pxi"
 
 cdef KernelTable TABLE
@@ -52,5 +53,6 @@ TABLE.delta_magnitudes = delta_magnitudes
 TABLE.add_squares = add_squares
 TABLE.take_roots = take_roots
 TABLE.clip_rows = clip_rows
+TABLE.add_noise = add_noise
 
 table = PyCapsule_New(&TABLE, "fastbp.KernelTable", NULL)

@@ -8,7 +8,7 @@ way to a norm that does not.
 
 import numpy as np
 
-from .. import _arguments
+from .. import _arguments, _random
 from .mathematics import by_params, deltas
 from .problem import by_name, checked
 
@@ -65,9 +65,12 @@ def per_sample_grad_norms(weights, biases, X, y, *, activation="sigmoid", loss="
 
 @_arguments.public
 def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", loss="bce",
-                     sample_weight=None, reduction="sum", pos_weight=None, class_weight=None,
-                     label_smoothing=0.0):
-    """Loss, Σ_i min(1, max_norm/‖g_i‖) g_i, and the norms ‖g_i‖ of the samples' gradients.
+                     sample_weight=None, reduction="sum", noise_multiplier=0.0, rng=None,
+                     pos_weight=None, class_weight=None, label_smoothing=0.0):
+    """Loss, Σ_i min(1, max_norm/‖g_i‖) g_i with noise, and the norms ‖g_i‖ of the gradients.
+
+    The noise is noise_multiplier · max_norm times normal numbers, which `_random.normals` makes of
+    raw draws, in the order W_1, b_1, W_2, ….
 
     Parameters
     ----------
@@ -78,21 +81,27 @@ def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", l
     sample_weight : array (n,), optional
         Multiplies each sample's loss before its gradient is clipped.
     reduction : {"sum", "mean"}
-        "mean" divides loss and gradient by n, whatever the weights.
+        "mean" divides loss and gradient, with its noise, by n, whatever the weights.
+    noise_multiplier : float
+        At least 0.
+    rng : numpy.random.Generator, BitGenerator or None
+        Source of the noise; not an int.
 
     Returns
     -------
     loss : float
-        In nats, not clipped.
+        In nats, neither clipped nor with noise.
     dW, db : lists of ndarrays like `weights` and `biases`
     norms : ndarray (n,)
 
     Raises
     ------
     TypeError, ValueError
-        As `backprop`; `max_norm` is not above 0; a norm is infinite or NaN.
+        As `backprop`; `max_norm` is not above 0; a norm is infinite or NaN; noise_multiplier or rng
+        do not fit.
     """
     max_norm = _arguments.limit("max_norm", max_norm)
+    multiplier, source = _arguments.noise(noise_multiplier, max_norm, rng)
     _arguments.choice("reduction", reduction, ("sum", "mean"))
     p = checked(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
                 sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
@@ -103,14 +112,28 @@ def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", l
     exact = norms_of(inputs, each)
     norms = exact.astype(dtype)
     if not np.isfinite(norms).all():
-        _arguments.refuse_norm(norms)
+        bad = int(np.argmin(np.isfinite(norms)))
+        _arguments.refuse_norm(bad, norms[bad], dtype)
     over = (exact > max_norm)[:, None]
     divisor = n if reduction == "mean" else 1
     size = np.where(over, exact[:, None], 1)  # |δ| ≤ ‖g‖: the quotient comes first
     clipped = [np.where(over, delta / size * max_norm, delta).astype(dtype) for delta in each]
-    dW = [h.T @ delta / divisor for h, delta in zip(inputs, clipped, strict=True)]
-    db = [delta.sum(axis=0) / divisor for delta in clipped]
-    return float(value / divisor), *([g.astype(dtype) for g in part] for part in (dW, db)), norms
+    dW = [h.T @ delta for h, delta in zip(inputs, clipped, strict=True)]
+    db = [delta.sum(axis=0) for delta in clipped]
+    if multiplier > 0:
+        dW, db = with_noise(dW, db, multiplier * max_norm, source)
+    return (float(value / divisor), *([(g / divisor).astype(dtype) for g in part]
+                                      for part in (dW, db)), norms)
+
+
+def with_noise(dW, db, deviation, source):
+    """The gradient and the noise, added in float64 and rounded once."""
+    parts = [g for pair in zip(dW, db, strict=True) for g in pair]
+    n_params = sum(g.size for g in parts)
+    noise = deviation * _random.normals(_random.many_raw_bits(source, n_params + n_params % 2))
+    each = np.split(noise[:n_params], np.cumsum([g.size for g in parts])[:-1])
+    parts = [(g + z.reshape(g.shape)).astype(g.dtype) for g, z in zip(parts, each, strict=True)]
+    return parts[0::2], parts[1::2]
 
 
 @_arguments.public

@@ -34,9 +34,19 @@ def gradient(net, targets=y, **options):
     return net.backprop(X, targets, **options), net.grad
 
 
-def clipped(max_norm):
+def clipped(max_norm, **options):
     net = network()
-    return net.clipped_backprop(X, y, max_norm), net.grad
+    return net.clipped_backprop(X, y, max_norm, rng=np.random.PCG64(1), **options), net.grad
+
+
+def private(**options):
+    return trained(**{"max_grad_norm": 0.1, "rng": np.random.PCG64(1), **options})
+
+
+def one_rng(rng):
+    """An int is a seed of an order, and refused for noise."""
+    with pytest.raises(TypeError, match=f"rng is {int(rng)}; for noise"):
+        network().clipped_backprop(X, y, 1.0, noise_multiplier=1.0, rng=rng)
 
 
 def trained(**options):
@@ -90,6 +100,8 @@ CASES = {
     ("MLP.backprop", "l2"): (lambda v: gradient(network(), l2=v), 0.3),
     ("MLP.error_bound", "l2"): (lambda v: network().error_bound(X, y, l2=v), 0.3),
     ("MLP.clipped_backprop", "max_norm"): (clipped, 0.3),
+    ("MLP.clipped_backprop", "noise_multiplier"): (lambda v: clipped(1, noise_multiplier=v), 0.3),
+    ("MLP.clipped_backprop", "rng"): (one_rng, 3),
     ("MLP.hvp", "l2"): (lambda v: network().hvp(X, y, np.ones(11), l2=v), 0.3),
     ("MLP.gnvp", "l2"): (lambda v: network().gnvp(X, y, np.ones(11), l2=v), 0.3),
     ("MLP.value_and_grad", "l2"): (
@@ -103,6 +115,12 @@ CASES = {
     ("MLP.train_epoch", "batch_size"): (lambda v: trained(batch_size=v, shuffle=False), 3),
     ("MLP.train_epoch", "rng"): (lambda v: trained(rng=v, batch_size=1), 3),
     ("MLP.train_epoch", "l2"): (lambda v: trained(l2=v, shuffle=False), 0.3),
+    ("MLP.train_epoch", "max_grad_norm"): (lambda v: private(max_grad_norm=v), 0.3),
+    ("MLP.train_epoch", "noise_multiplier"): (lambda v: private(noise_multiplier=v), 0.3),
+    ("poisson_order", "n"): (lambda v: fastbp.poisson_order(v, 0.5, 2, 1), 3),
+    ("poisson_order", "rate"): (lambda v: fastbp.poisson_order(9, v, 2, 1), 0.3),
+    ("poisson_order", "steps"): (lambda v: fastbp.poisson_order(9, 0.5, v, 1), 3),
+    ("poisson_order", "rng"): (lambda v: fastbp.poisson_order(9, 0.5, 2, v), 3),
     ("Layers", "layer_sizes"): (
         lambda v: Layers([v, v], ["tanh"]).forward([np.eye(3)], [np.ones(3)], X), 3),
     ("Layers", "n_threads"): (lambda v: Layers([3, 3], ["tanh"], n_threads=v).n_threads, 2),

@@ -32,7 +32,8 @@ SIGNATURES = {
     "MLP.backprop": f"(self, {LOSS}, l2=0.0)",
     "MLP.error_bound": "(self, X, y, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
     "MLP.per_sample_grad_norms": "(self, X, y, *, sample_weight=None, out=None)",
-    "MLP.clipped_backprop": "(self, X, y, max_norm, *, sample_weight=None, reduction='sum')",
+    "MLP.clipped_backprop": "(self, X, y, max_norm, *, sample_weight=None, reduction='sum', "
+                            "noise_multiplier=0.0, rng=None)",
     "MLP.per_sample_grads": "(self, X, y, *, sample_weight=None, out=None)",
     "MLP.hvp": "(self, X, y, v, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
     "MLP.gnvp": "(self, X, y, v, *, sample_weight=None, reduction='sum', l2=0.0, out=None)",
@@ -42,7 +43,9 @@ SIGNATURES = {
     "MLP.objective": f"(self, {LOSS}, l2=0.0, memory=1073741824)",
     "MLP.linearize": f"(self, {LOSS}, l2=0.0, memory=1073741824)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
-                       "rng=None, sample_weight=None, l2=0.0, batch_losses=None)",
+                       "rng=None, sample_weight=None, l2=0.0, batch_losses=None, "
+                       "max_grad_norm=None, noise_multiplier=0.0)",
+    "poisson_order": "(n, rate, steps, rng=None)",
     "Layers": "(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)",
     "Layers.forward": "(self, weights, biases, X, *, keep=True)",
     "Layers.backward": "(self, grad_output, weight_grads, bias_grads, input_grad=None)",

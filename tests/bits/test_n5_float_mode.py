@@ -85,6 +85,8 @@ def every_call(dtype):
         "input_grad": lambda: net.input_grad(X, y),
         "jacobian": lambda: (net.jacobian(X[:9]), deep.jacobian(X, wrt="input")),
         "clipped": lambda: (*net.clipped_backprop(X, y, 1e-3), net.grad.copy()),
+        "with noise": lambda: (*net.clipped_backprop(
+            X, y, 1e-3, noise_multiplier=0.3, rng=np.random.PCG64(1)), net.grad.copy()),
         "error_bound mean": lambda: net.error_bound(X, y, sample_weight=w, reduction="mean",
                                                     l2=0.3),
         "error_bound of softmax": lambda: deep.error_bound(X, y.argmax(axis=1)),

@@ -99,14 +99,14 @@ def imports(path):
 # A compiled face may import what is below it:
 BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
          "_problem", "_arrays", "_optim", "_layers", "_logit_losses", "_network", "_per_sample",
-         "_linearization", "_second_order", "_input_grads")
+         "_linearization", "_second_order", "_input_grads", "_training")
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
     "_engine": ("_engine", "_kernels"),
     "_linearization": (*BELOW, "_operators"),
     "_arguments": ("_arguments",),
-    "_twin": ("_twin", "_arguments"),
+    "_twin": ("_twin", "_arguments", "_random"),
     "reference": ("_twin", "_arguments"),
     "_command": ("", "_command", "_arguments", "_files", "_random", "_kernels.dispatch", "io",
                  "datasets", "sklearn", *TWINS),
@@ -119,7 +119,7 @@ MAY_IMPORT = {
     "_cgroup": (), "_files": (), "_refusal": (), "_operators": (), "_version": (),
     "data": (),
     "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_logit_losses",
-                 "_mlp", "_optim", "_kernels.dispatch", "reference"),
+                 "_mlp", "_optim", "_random", "_kernels.dispatch", "reference"),
     "__main__": ("_command.main",),
 }
 

@@ -157,6 +157,7 @@ def count(dtype, n_threads):
         "nothing": lambda: None,
         "backprop": lambda: net.backprop(X, y),
         "fewer rows": lambda: net.backprop(X[:100], y[:100]),
+        "clipped epoch": epoch(max_grad_norm=0.5, shuffle=False),
         "weighted mean": lambda: net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.1),
         "epoch": epoch(batch_size=50, shuffle=False, l2=0.1),
         "step": lambda: adam.step(net.params, net.grad),

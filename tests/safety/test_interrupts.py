@@ -112,6 +112,38 @@ def test_a_shuffle():
     np.testing.assert_array_equal(net.params, reached)
 
 
+def test_draws_and_noise():
+    """A step of very many parameters: its draws, then its noise, of an empty lot."""
+    net, optimizer = fastbp.MLP([1 << 12, 1 << 12], seed=0), fastbp.SGD()
+    X, y = np.ones((1, 1 << 12), "f"), np.ones((1, 1 << 12), "f")
+    for after in (0.02, 0.06):
+        ends_in_time(lambda: net.clipped_backprop(X, y, 1.0, noise_multiplier=1.0), after)
+        ends_in_time(lambda: net.train_epoch(X, y, optimizer, order=[[0], []], max_grad_norm=1.0,
+                                             noise_multiplier=1.0), after)
+
+
+def test_a_private_epoch():
+    """Many steps with their draws: the parameters are those after a whole number of them."""
+    X, y = np.ones((300, 30), "f"), np.ones(300, "f")
+    order, sgd = [np.arange(300)] * 4000, fastbp.SGD(1e-3)
+    net, twin = (fastbp.MLP([30, 64, 1], seed=0) for _ in range(2))
+    start = []
+
+    def epoch(net, sgd, order):
+        net.train_epoch(X, y, sgd, order=order, rng=np.random.default_rng(5), max_grad_norm=1.0,
+                        noise_multiplier=1.0, batch_size=300)
+
+    def call():
+        start[:] = net.params.copy(), sgd.t
+        epoch(net, sgd, order)
+
+    ends_in_time(call, 0.15)
+    twin.params, before = start
+    assert 0 < sgd.t - before < len(order)
+    epoch(twin, fastbp.SGD(1e-3), order[:sgd.t - before])
+    np.testing.assert_array_equal(net.params, twin.params)
+
+
 def test_initial_weights():
     ends_in_time(lambda: fastbp.MLP([WIDE, WIDE], seed=0), 0.2)
 

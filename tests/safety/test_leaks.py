@@ -51,6 +51,10 @@ def refusals(a, dtype):
         "error_bound": lambda: net.error_bound(X, y, out=a["params"][1:]),
         "max_norm": lambda: net.clipped_backprop(X, y, 0),
         "norm": lambda: net.clipped_backprop(np.full_like(X, np.nan), y, 1.0),
+        "noise": lambda: net.clipped_backprop(X, y, 1.0, noise_multiplier=1.0, rng=1),
+        "norm in an epoch": lambda: net.train_epoch(
+            np.full_like(X, np.nan), y, fastbp.SGD(), max_grad_norm=1.0, noise_multiplier=1.0),
+        "order of steps": lambda: net.train_epoch(X, y, fastbp.SGD(), order=[a["order"], [-1]]),
         "out of norms": lambda: net.per_sample_grad_norms(X, y, out=a["params"]),
         "out of gradients": lambda: net.per_sample_grads(X, y, out=a["params"]),
         "input_grad": lambda: net.input_grad(X, y, out=a["params"]),

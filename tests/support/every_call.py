@@ -160,6 +160,19 @@ def networks(a, sizes, y, options):
                     (net.params, net.grad, opt))
         return prepare
 
+    def with_noise():
+        net = network()
+        return (lambda: net.clipped_backprop(a.X, y, 0.5, noise_multiplier=2.0,
+                                             rng=np.random.PCG64(1)), (net.params, net.grad))
+
+    def private(**out):
+        net, opt = network(), fastbp.Adam()
+        steps = [a.order, a.order[:2], a.order[:1]]
+        return (lambda: net.train_epoch(a.X, y, opt, batch_size=3, order=steps, sample_weight=a.w,
+                                        max_grad_norm=0.5, noise_multiplier=2.0,
+                                        rng=np.random.PCG64(1), **out),
+                (net.params, net.grad, opt))
+
     def copied():
         net = network()
         return lambda: pickle.loads(pickle.dumps(net)).params, (net.params, net.grad)
@@ -179,6 +192,7 @@ def networks(a, sizes, y, options):
                of("per_sample_grads", a.X, y, sample_weight=a.w))
     yield Call(f"{name}: clipped_backprop", {},
                of("clipped_backprop", a.X, y, 0.5, sample_weight=a.w, reduction="mean"))
+    yield Call(f"{name}: clipped_backprop with noise", {}, with_noise)
     for method, more in (("hvp", {"reduction": "mean", "l2": 0.5}), ("gnvp", {})):
         yield Call(f"{name}: {method}", {"out": a.params.shape},
                    of(method, a.X, y, a.grad, sample_weight=a.w, **more))
@@ -200,6 +214,7 @@ def networks(a, sizes, y, options):
                epoch(fastbp.Adam, order=a.order, sample_weight=a.w))
     yield Call(f"{name}: train_epoch shuffled", {}, epoch(partial(fastbp.SGD, 1e-3, momentum=0.5),
                                                           rng=0, l2=0.5))
+    yield Call(f"{name}: private train_epoch", {"batch_losses": ((3, 2), "float64")}, private)
     yield Call(f"{name}: train_epoch", {}, epoch(partial(fastbp.SGD, 1e-3),
                                                  shuffle=False))
 

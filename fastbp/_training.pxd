@@ -1,0 +1,14 @@
+from fastbp._engine.epoch cimport Batches, Epoch
+from fastbp._engine.per_sample cimport Samples
+from fastbp._input_grads cimport InputGradients
+from fastbp._optim cimport Optimizer
+from fastbp._problem cimport Problem
+
+
+cdef class Training(InputGradients):
+    """The epochs of an `MLP`; only `MLP` is made."""
+
+    # every mini-batch and its update; the mean of the losses. `samples` may be NULL, and so may
+    # `source`, of draws, be None; the caller has entered
+    cdef double _epoch(self, Problem p, order, Optimizer optimizer, const Batches* batches,
+                       Epoch* epoch, Samples* samples, source) except? -1

@@ -1,0 +1,152 @@
+"""The native epoch of a network: its arguments, and their hand-over to `_engine/epoch`."""
+
+import numpy as np
+
+from fastbp import _arguments, _random
+from fastbp._calls import explain
+
+cimport numpy as cnp
+
+from fastbp._engine.arrays cimport data, filled, new_float
+from fastbp._engine.epoch cimport BatchLoss, draws_ahead, prepare_epoch, run_epoch
+from fastbp._engine.memory cimport Memory, put_back
+from fastbp._engine.network cimport Workspace, bind_flat
+from fastbp._engine.per_sample cimport deviation_of
+from fastbp._engine.plan cimport Batch, Pass
+from fastbp._engine.samples cimport permutation
+from fastbp._engine.team cimport acquire, release
+
+cnp.import_array()
+
+
+cdef class Training(InputGradients):
+    def train_epoch(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, rng=None,
+                    sample_weight=None, l2=0.0, batch_losses=None, max_grad_norm=None,
+                    noise_multiplier=0.0):
+        """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
+
+        The same bits as the same sequence of `backprop(..., reduction="mean")` and
+        `optimizer.step(net.params, net.grad)`. The GIL is released, unless it takes microseconds.
+
+        With `max_grad_norm` it is DP-SGD: a step takes the sum of `clipped_backprop`, with its
+        noise, over the expected size of a mini-batch. docs/privacy.md has what that promises.
+
+        Parameters
+        ----------
+        X, y, sample_weight, l2
+            As in `backprop`. A mini-batch whose weights sum to zero makes no step.
+        optimizer : SGD or Adam
+            Or of a subclass that leaves `step` and the hyper-parameters' properties alone. Its
+            state belongs to this network's size and dtype from the first step or epoch on.
+        batch_size : int
+            The last mini-batch takes what is left.
+        shuffle : bool
+            A Fisher-Yates permutation from `rng`; otherwise the rows in their order.
+        order : (n,) array of int, or list or tuple of arrays of int, optional
+            Row indices to take instead of shuffling; one may come twice, or not at all. A list of
+            arrays has those of each step, of any number: `poisson_order` draws one.
+        rng : int, numpy.random.Generator, BitGenerator or None
+            Source of the permutation and, after it, of the noise of each step; not used without
+            them. An int gives the same permutation at every call: pass a Generator to several
+            epochs; for noise an int is refused.
+        batch_losses : (n_batches, 2) ndarray of float64, optional
+            C-contiguous; row i is set to the loss of mini-batch i before its update and to its
+            penalty, each over the sum of the weights, and left alone if that is zero.
+        max_grad_norm : float, optional
+            Above 0: clips the gradient of each sample to this norm. Their sum, with its noise and
+            the penalty, is divided by `batch_size`, or by n if that is less, however many samples
+            the mini-batch has and whatever they weigh; one without samples makes a step, too.
+        noise_multiplier : float
+            The standard deviation of the noise of a step, in `max_grad_norm`; that is finite then.
+
+        Returns
+        -------
+        float
+            Sum of the mini-batches' losses, each before its update and with its penalty,
+            over the sum of the weights: nats per sample; NaN if that sum is zero. Neither clipped
+            nor with noise.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError
+            As `backprop`; `TypeError` for an optimizer of another type, or that overrides
+            `step`; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
+            samples, batch_size below 1, an order of another length or with an index outside, a
+            noise_multiplier without `max_grad_norm`; and, after the steps before it, for a step
+            with a sample whose gradient has no finite norm.
+        KeyboardInterrupt
+            On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole
+            number of steps.
+        """
+        if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:
+            _arguments.refuse_optimizer(optimizer)
+        (<Optimizer> optimizer).check_native()
+        batch_size = _arguments.count("batch_size", batch_size)
+        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
+                 "net.grad": self.grad_array}
+        cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
+        cdef Py_ssize_t size = min(batch_size, max(p.n, 1))
+        cdef Samples samples = Samples(NULL, NULL, NULL, NULL, 0, 0, NULL)
+        cdef Epoch epoch
+        cdef Batches batches = Batches(p.n, size, NULL, 0)
+        lengths = source = None
+        if order is not None:
+            order, lengths = _arguments.order(order, p.n)
+        if (max_grad_norm is not None or type(noise_multiplier) is not float
+                or <double> noise_multiplier != 0):
+            samples.max_norm, multiplier, source = _arguments.privacy(
+                max_grad_norm, noise_multiplier, rng)
+            samples.deviation = deviation_of(multiplier, samples.max_norm) if multiplier > 0 else 0
+        if samples.deviation > 0 and lengths is None:
+            lengths = np.diff(np.arange(0, p.n + size, size).clip(max=p.n))
+        if lengths is not None:
+            batches = Batches(lengths.sum(), max(lengths.max(), 1),
+                              <const Py_ssize_t*> data(lengths), lengths.size)
+        if batch_losses is not None:
+            _arguments.output("batch_losses", batch_losses, (
+                (p.n + size - 1) // size if lengths is None else lengths.size, 2), float, given)
+        epoch = Epoch(NULL, <BatchLoss*> data(batch_losses),
+                      size if samples.max_norm > 0 else 0, 0, 0, 0, -1, 0)
+        shuffled = _arguments.boolean("shuffle", shuffle) and order is None
+        rng = _arguments.bit_generator(rng) if shuffled or rng is not None else None
+        loss = new_float()
+        self._enter()
+        try:
+            if shuffled:
+                order = permutation(p.n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
+            filled(loss, self._epoch(p, order, optimizer, &batches, &epoch,
+                                     &samples if samples.max_norm > 0 else NULL, source))
+        finally:
+            release(&self.busy)
+        if epoch.bad >= 0:
+            _arguments.refuse_norm(epoch.bad, epoch.norm, self.dtype)
+        return loss
+
+    cdef double _epoch(self, Problem p, order, Optimizer optimizer, const Batches* batches,
+                       Epoch* epoch, Samples* samples, source) except? -1:
+        cdef Workspace ws = self.workspace
+        cdef Batch batch = p.batch
+        cdef Memory* memory
+        cdef Pass run
+        cdef Py_ssize_t most = 0
+        draw = raw = None
+        batch.order = <const Py_ssize_t*> data(order)
+        memory = prepare_epoch(ws, &run, &batch, batches, p.l2, samples, self.asked)
+        try:
+            bind_flat(ws, data(self.params_array), data(self.grad_array))
+            if source is not None:
+                draw, most = _random.many_raw_bits, _random.DRAWS_BETWEEN_SIGNALS
+                raw = draws_ahead(&run, draw, source, most)
+            if acquire(&optimizer.busy):
+                raise RuntimeError(_arguments.IN_USE.format("optimizer"))
+            try:
+                optimizer.prepare(self.n_params, self.dtype)
+                epoch.rule = &optimizer.rule
+                return run_epoch(&run, epoch, raw, draw, source, most)
+            finally:
+                release(&optimizer.busy)
+        finally:
+            put_back(memory)
+
+
+explain(Training)
