@@ -12,3 +12,8 @@ cdef class UncheckedLayers(Layers):
     cpdef object loss_and_grad_at(self, list params, Py_ssize_t X, Py_ssize_t n, y, list grads,
                                   loss, sample_weight=*, double divisor=*, pos_weight=*,
                                   class_weight=*, label_smoothing=*)
+    cpdef object clipped_loss_and_grad_at(self, list params, Py_ssize_t X, Py_ssize_t n, y,
+                                          list grads, norms, double max_norm, double deviation, raw,
+                                          loss, sample_weight=*, double divisor=*, pos_weight=*,
+                                          class_weight=*, label_smoothing=*)
+    cpdef Py_ssize_t draws(self) except -1

@@ -13,10 +13,11 @@ cimport numpy as cnp
 from fastbp._engine.arrays cimport data
 from fastbp._engine.backward cimport backward_all
 from fastbp._engine.network cimport Workspace, bind_addresses
+from fastbp._engine.per_sample cimport Samples, clipped_gradient, draws_of
 from fastbp._engine.plan cimport Shape
 from fastbp._engine.team cimport release
 from fastbp._layers cimport Layers
-from fastbp._problem cimport problem_at
+from fastbp._problem cimport Problem, problem_at
 
 cnp.import_array()
 
@@ -94,3 +95,27 @@ cdef class UncheckedLayers(Layers):
                 problem_at(self.measure, <char*> X, n, y, sample_weight, divisor))
         finally:
             release(&self.busy)
+
+    cpdef object clipped_loss_and_grad_at(self, list params, Py_ssize_t X, Py_ssize_t n, y,
+                                          list grads, norms, double max_norm, double deviation, raw,
+                                          loss, sample_weight=None, double divisor=1,
+                                          pos_weight=None, class_weight=None, label_smoothing=0.0):
+        """The same of clipped gradients, with their norms, and with noise of `draws` raw draws."""
+        cdef Samples samples = Samples(NULL, NULL, data(norms), NULL, max_norm, deviation,
+                                       <const unsigned long long*> data(raw))
+        cdef Problem p
+        self.check_addresses("params", params)
+        self.check_addresses("grads", grads)
+        self._enter()
+        try:
+            self._choose_loss(loss, pos_weight, class_weight, label_smoothing)
+            bind_addresses(self.workspace, params, grads)
+            p = problem_at(self.measure, <char*> X, n, y, sample_weight, 1)
+            return clipped_gradient(self.workspace, &p.batch, &samples, n, divisor, self.asked)
+        finally:
+            release(&self.busy)
+
+    cpdef Py_ssize_t draws(self) except -1:
+        """Raw draws for the noise of one gradient."""
+        self._check_made()
+        return draws_of(self.workspace.shape)

@@ -9,10 +9,15 @@ docs/torch.md says what can be fused, and what a call costs.
 """
 
 try:
-    from fastbp.torch._fused import FusedSequential, fuse, loss_and_grad_
+    from fastbp.torch._fused import (
+        FusedSequential,
+        clipped_loss_and_grad_,
+        fuse,
+        loss_and_grad_,
+    )
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "torch":
         raise
     raise ImportError("fastbp.torch needs PyTorch: pip install 'fastbp[torch]'") from error
 
-__all__ = ["FusedSequential", "fuse", "loss_and_grad_"]
+__all__ = ["FusedSequential", "clipped_loss_and_grad_", "fuse", "loss_and_grad_"]

@@ -10,8 +10,10 @@ Shapes are (n, n_features) for X, (fan_out, fan_in) and (fan_out,) for W and b, 
 
 from threading import RLock
 
+import numpy as np
 import torch
 
+from fastbp import _arguments, _random
 from fastbp.torch import _children, _losses, _tensors
 
 cimport numpy as cnp
@@ -30,6 +32,7 @@ cdef object from_numpy = torch.from_numpy
 cdef object version_of = torch.Tensor._version.__get__
 cdef object is_inference = torch.Tensor.is_inference
 cdef object storage_of = torch.Tensor.untyped_storage
+cdef object wants_grad = torch.Tensor.requires_grad.__get__
 
 cdef dict DTYPES = {cnp.NPY_FLOAT32: torch.float32, cnp.NPY_FLOAT64: torch.float64}
 cdef dict NAMES = {cnp.NPY_FLOAT32: "float32", cnp.NPY_FLOAT64: "float64"}
@@ -269,12 +272,18 @@ cdef class Binding:
 
     # ---- loss and gradients at once
 
-    def loss_and_grad(self, X, y, loss, reduction, sample_weight, bint accumulate):
-        """The loss of a batch, its gradients in .grad; None where PyTorch must compute them."""
+    def loss_and_grad(self, X, y, loss, reduction, sample_weight, bint accumulate, clipping=None):
+        """The loss of a batch, its gradients in .grad; None where PyTorch must compute them.
+
+        With `clipping`, (max_norm, noise_multiplier, bit generator or None), those of the samples
+        are clipped and get noise: the loss and the norms.
+        """
         cdef View of_X, of_y, of_weight
         cdef Operands operands = self.operands(True)
         if operands is None:
             return None
+        if clipping is not None:
+            self.check_each_counts(operands.params)
         X = self.readable_X(X, look(X, &of_X), &of_X)
         if of_X.ndim != 2 or of_X.shape[1] != self.sizes[0]:
             raise self.wrong_shape(X)
@@ -287,12 +296,50 @@ cdef class Binding:
         if weight is not None:
             weight = as_read("sample_weight", weight, &of_weight)
             to.keep_apart(&of_weight)
-        value = self.recursion.logits.loss_and_grad_at(
-            operands.addresses, <Py_ssize_t> of_X.data, of_X.shape[0], y, to.addresses(),
-            options["loss"], weight, options["divisor"], options.get("pos_weight"),
-            options.get("class_weight"), options.get("label_smoothing", 0.0))
+        if clipping is not None:
+            value = self.clipped(operands, &of_X, y, weight, to.addresses(), options, clipping)
+        else:
+            value = self.recursion.logits.loss_and_grad_at(
+                operands.addresses, <Py_ssize_t> of_X.data, of_X.shape[0], y, to.addresses(),
+                options["loss"], weight, options["divisor"], options.get("pos_weight"),
+                options.get("class_weight"), options.get("label_smoothing", 0.0))
         to.hand_over()
         return value
+
+    cdef tuple clipped(self, Operands operands, const View* X, y, weight, list grads, dict options,
+                       tuple clipping):
+        """(loss, norms): the loss of one sample is that of the kernels over `scale`."""
+        max_norm, multiplier, source = clipping
+        cdef UncheckedLayers layers = self.recursion.logits
+        cdef Py_ssize_t n = X.shape[0]
+        divisor, scale = _losses.scale_of_samples(options, n)
+        raw = None
+        if multiplier > 0:
+            raw = _random.many_raw_bits(source, layers.draws())
+        norms = np.empty(n, NAMES[self.recursion.typenum])
+        value = layers.clipped_loss_and_grad_at(
+            operands.addresses, <Py_ssize_t> X.data, n, y, grads, norms, max_norm * scale,
+            multiplier * max_norm * scale if multiplier > 0 else 0, raw, options["loss"], weight,
+            divisor, options.get("pos_weight"), options.get("class_weight"),
+            options.get("label_smoothing", 0.0))
+        finite = np.isfinite(norms)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            _arguments.refuse_norm(bad, norms[bad], norms.dtype)
+        return value, from_numpy(norms if scale == 1 else norms / norms.dtype.type(scale))
+
+    cdef int check_each_counts(self, list params) except -1:
+        """Refuse parameters that would count otherwise in the norm of a sample than in .grad."""
+        if not all(self.parameters.present):
+            raise ValueError("a Linear has no bias, which counts in the norm of a sample's "
+                             "gradient; it should have one")
+        if not all([wants_grad(p) for p in params]):
+            raise ValueError("a parameter is frozen, which counts in the norm of a sample's "
+                             "gradient; each should require its gradient")
+        if len({id(p) for p in params}) < len(params):
+            raise ValueError("a parameter is tied to another, which the norm of a sample's "
+                             "gradient counts twice; each should come once")
+        return 0
 
     cdef dict options_of(self, loss, reduction, sample_weight, Py_ssize_t n, y):
         """Keywords of the loss; those of the last call if all that they depend on is the same."""

@@ -13,6 +13,7 @@ import operator
 import warnings
 from collections import OrderedDict
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -194,17 +195,68 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     TypeError, ValueError
         For arguments that do not fit, and for a loss that fastbp does not have.
     """
+    return _at_once("loss_and_grad_", module, X, y, loss, reduction, sample_weight, accumulate)
+
+
+def clipped_loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, max_norm: float,
+                           loss: str | nn.Module = "bce", *, reduction: str | None = None,
+                           sample_weight: Tensor | None = None, noise_multiplier: float = 0.0,
+                           rng: np.random.Generator | np.random.BitGenerator | None = None,
+                           accumulate: bool = False) -> tuple[float, Tensor]:
+    """`loss_and_grad_` of DP-SGD: the gradient of each sample clipped to a norm, then noise.
+
+    .grad gets the sum of min(1, max_norm / ||g_i||) g_i and of noise_multiplier max_norm times
+    normal numbers, "mean" being divided by n. g_i is by all parameters, each of which should be
+    trained, come once, and have its bias.
+
+    Parameters
+    ----------
+    module, X, y, loss, accumulate
+        As for `loss_and_grad_`. The loss of a sample is what PyTorch's, or fastbp's, is of a batch
+        of that sample alone.
+    max_norm : float
+        Above 0; with infinity nothing is clipped.
+    reduction : {"mean", "sum"}, optional
+        Of a loss by name; "mean" by default, of n samples, whatever they weigh.
+    sample_weight : (n,) torch.Tensor, optional
+        For a loss by name; multiplies a sample's loss before its gradient is clipped.
+    noise_multiplier : float
+        At least 0. Above 0, `max_norm` is finite.
+    rng : numpy.random.Generator, BitGenerator or None
+        Source of the noise (N6), not used without it; None takes fresh entropy, an int is refused.
+        The parameters take the normal numbers in their order, each as it lies in memory.
+
+    Returns
+    -------
+    loss : float
+        Neither clipped nor with noise.
+    norms : (n,) torch.Tensor
+        ||g_i|| before clipping.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `loss_and_grad_`; for parameters that are frozen, tied or missing; for a norm that is
+        infinite or NaN: .grad then holds nothing of use, or what it held.
+    """
+    max_norm = _arguments.limit("max_norm", max_norm)
+    clipping = max_norm, *_arguments.noise(noise_multiplier, max_norm, rng)
+    return _at_once("clipped_loss_and_grad_", module, X, y, loss, reduction, sample_weight,
+                    accumulate, clipping)
+
+
+def _at_once(name, module, X, y, loss, reduction, sample_weight, accumulate, clipping=None):
     if not isinstance(module, FusedSequential):
         raise TypeError(f"module is of type {type(module).__name__}; it should be a "
                         "FusedSequential, which fuse returns of an nn.Sequential, or puts in its "
                         "place in a larger module")
     binding = module._bound()
     value = binding.loss_and_grad(X, y, loss, reduction, sample_weight,
-                                  _arguments.boolean("accumulate", accumulate))
+                                  _arguments.boolean("accumulate", accumulate), clipping)
     if value is None and binding.reason is None:
-        raise RuntimeError("loss_and_grad_ is one native call, which no tool of PyTorch can trace "
+        raise RuntimeError(f"{name} is one native call, which no tool of PyTorch can trace "
                            "or transform: take module(X) and backward()")
     if value is None:
-        raise TypeError(f"{binding.reason}; loss_and_grad_ reads every weight and bias of a Linear "
+        raise TypeError(f"{binding.reason}; {name} reads every weight and bias of a Linear "
                         "by itself: take module(X) and backward()")
     return value

@@ -45,10 +45,21 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
                    "reduction": _arguments.choice("reduction", reduction, ("mean", "sum"))}
         if sample_weight is not None:
             options["sample_weight"] = sample_weight
+    options["mean"] = (loss.reduction if isinstance(loss, nn.Module) else reduction) == "mean"
     if activation != wanted:
         raise ValueError(f"the module ends in {activation!r}; under this loss it should end in "
                          f"{wanted!r}")
     return options
+
+
+def scale_of_samples(options, n):
+    """What divides the sum, and what each sample's part is over the loss of that sample alone."""
+    _arguments.at_least_one_sample(n, "mean" if options["mean"] else "sum")
+    if options["divisor"] == 0 and options.get("class_weight") is not None:
+        raise ValueError("CrossEntropyLoss has a weight and reduction='mean', which divides by the "
+                         "classes of a batch; to clip gradients reduction should be 'sum'")
+    divisor = options["divisor"] or n
+    return divisor, divisor / n if options["mean"] else divisor
 
 
 def _reduction(loss, elements):
