@@ -25,7 +25,8 @@ README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md",
              *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("bench/*.md")),
              *sorted(PACKAGE.glob("**/*.md"))]
-NEEDS = {"torch.md": "torch"}       # not in the extra `test`: .ci/run has a step with it
+# not in the extra `test`: .ci/run has a step with each
+NEEDS = {"torch.md": "torch", "privacy.md": "dp_accounting"}
 DERIVATION = (ROOT / "docs" / "derivation.md").read_text()
 
 
