@@ -68,7 +68,7 @@ ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "network",
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
            "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
            "_optim", "_network", "_per_sample", "_linearization", "_second_order", "_input_grads",
-           "_training", "_mlp", "torch._gate", "torch._watch", "torch._parameters",
+           "_training", "_mlp", "_capi", "torch._gate", "torch._watch", "torch._parameters",
            "torch._gradients", "torch._binding")
 
 
@@ -79,14 +79,14 @@ if not STAMP.exists() or STAMP.read_text() != CURRENT:
     STAMP.parent.mkdir(exist_ok=True)
     STAMP.write_text(CURRENT)
 DEPENDS = [str(STAMP), "setup.py", *glob("fastbp/**/*.p[xy][di]", recursive=True),
-           *glob("fastbp/_kernels/*.h")]
+           *glob("fastbp/**/*.h", recursive=True)]
 
 
 def extension(name, flags=(), macros=()):
     return Extension(
         f"fastbp.{name}",
         [f"fastbp/{name.replace('.', '/')}.pyx"],
-        include_dirs=["fastbp/_kernels", numpy.get_include()],
+        include_dirs=["fastbp/_kernels", "fastbp/include", numpy.get_include()],
         define_macros=[*MACROS, *macros],
         extra_compile_args=[*FLAGS, *WARNINGS, *flags],
         extra_link_args=LINK,

@@ -16,7 +16,7 @@ except ImportError as error:
     _refuse(error)
 
 from fastbp import reference
-from fastbp._config import get_num_threads, set_num_threads, show_config
+from fastbp._config import get_include, get_num_threads, set_num_threads, show_config
 from fastbp._equations import activate, delta_step, sigmoid, sigmoid_backward, weight_grad
 from fastbp._layers import Layers, backprop
 from fastbp._logit_losses import (
@@ -41,6 +41,7 @@ __all__ = [
     "backprop",
     "bce_with_logits",
     "delta_step",
+    "get_include",
     "get_isa",
     "get_num_threads",
     "poisson_order",

@@ -79,6 +79,18 @@ def set_num_threads(n):
 
 
 @_arguments.explained
+def get_include():
+    """Folder of fastbp.h and of nothing else: where a compiler of C, C++ or Cython's C finds it.
+
+    Returns
+    -------
+    str
+        An absolute path. docs/c-api.md shows the use of the header, and of fastbp/capi.pxd.
+    """
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "include")
+
+
+@_arguments.explained
 def show_config(mode="print"):
     """Version, kernel variants, threads, compiler.
 

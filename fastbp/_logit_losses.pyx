@@ -209,7 +209,7 @@ def _with_logits(name, z, y, sample_weight, options=None):
     cdef Batch batch = loss.batch(data(z), y, sample_weight)
     cdef LossCall call
     memset(&call, 0, sizeof(LossCall))
-    call.kernels, call.losses, call.delta = loss.kernels, data(losses), data(delta)
+    call.kernels, call.losses, call.delta = loss.terms.kernels, data(losses), data(delta)
     call.batch, call.n_outputs = &batch, n_outputs
     # whole rows, and whole rounds of the eight partial sums of N3
     carry_out_one(losses_of_rows, LINES, call.kernels, &call, NULL, 1, 1, n if n_outputs > 0 else 0,

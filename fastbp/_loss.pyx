@@ -32,7 +32,7 @@ cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight
                        and pos_weight is None and class_weight is None)
     cdef tuple key = (name, n_outputs, dtype.num, label_smoothing) if plain else None
     cdef Loss loss = made.get(key) if plain else None
-    if loss is None or loss.kernels != kernels(loss.kernels.itemsize):
+    if loss is None or loss.terms.kernels != kernels(loss.terms.kernels.itemsize):
         loss = Loss(name, n_outputs, dtype, {
             "pos_weight": pos_weight, "class_weight": class_weight,
             "label_smoothing": label_smoothing})
@@ -43,23 +43,29 @@ cdef Loss loss_named(name, Py_ssize_t n_outputs, dtype, pos_weight, class_weight
     return loss
 
 
+cdef inline bint holds_classes(const Terms* terms, y) noexcept:
+    return terms.is_distribution and cnp.PyArray_NDIM(y) == 1
+
+
 cdef class Loss:
     def __init__(self, name, n_outputs, dtype, options=None):
         """`options` may hold pos_weight, class_weight, label_smoothing; they are checked here."""
         checked = _arguments.loss_options(name, n_outputs, **(options or {}))
-        self.name, self.dtype, self.n_outputs = checked.name, dtype, n_outputs
+        cdef Terms* terms = &self.terms
+        self.name, self.dtype, terms.n_outputs = checked.name, dtype, n_outputs
         self.pos_weight, self.class_weight = checked.pos_weight, checked.class_weight
         self.label_smoothing = checked.label_smoothing
-        self.typenum, self.kernels = dtype.num, kernels(dtype.itemsize)
-        self.criterion = self.kernels.criteria[<int> list(LOSSES).index(self.name)]
+        self.typenum, terms.kernels = dtype.num, kernels(dtype.itemsize)
+        terms.criterion = terms.kernels.criteria[<int> list(LOSSES).index(self.name)]
         self.output = <Activation> <int> OUTPUTS[checked.loss.output]
-        self.is_distribution = checked.loss.is_distribution
+        terms.is_distribution = checked.loss.is_distribution
         most = checked.loss.targets.most
-        self.most = -1 if most is None else min(<double> most, DBL_MAX)
-        self.target.scale, self.target.shift = checked.smoothing(n_outputs)
+        terms.tolerance = _arguments.UNIT_SUM_TOLERANCE
+        terms.most = -1 if most is None else min(<double> most, DBL_MAX)
+        smooth(&terms.target, self.label_smoothing, n_outputs if terms.is_distribution else 2)
         if self.pos_weight is not None:
             self.positives = _arguments.positive_array("pos_weight", self.pos_weight, dtype)
-            self.target.pos_weight = data(self.positives)
+            terms.target.pos_weight = data(self.positives)
 
     @property
     def options(self):
@@ -69,30 +75,20 @@ cdef class Loss:
         return {name: value for name, value in given.items() if value is not None}
 
     cdef object targets(self, y, Py_ssize_t n):
-        cdef bint fits = True
+        cdef const Terms* terms = &self.terms
         cdef int ndim = cnp.PyArray_NDIM(y) if ready(y, self.typenum) else 0
-        cdef Py_ssize_t size
         if not (ndim == 2 and cnp.PyArray_DIM(y, 0) == n
-                and cnp.PyArray_DIM(y, 1) == self.n_outputs
+                and cnp.PyArray_DIM(y, 1) == terms.n_outputs
                 or ndim == 1 and cnp.PyArray_DIM(y, 0) == n
-                and (self.is_distribution or self.n_outputs == 1)):
-            y = _arguments.target_array(y, n, self.n_outputs, self.dtype, self.name)
-        size = cnp.PyArray_SIZE(y)
-        if self.is_distribution and cnp.PyArray_NDIM(y) == 1:
-            fits = self.kernels.first_outside(data(y), self.n_outputs - 1, True, size) < 0
-        elif self.most >= 0:
-            fits = self.kernels.first_outside(data(y), self.most, False, size) < 0
-            if self.is_distribution and fits:
-                fits = self.kernels.first_unnormalised(data(y), _arguments.UNIT_SUM_TOLERANCE, n,
-                                                       self.n_outputs) < 0
-        if not fits:
-            _arguments.target_range(y, self.n_outputs, self.name)
+                and (terms.is_distribution or terms.n_outputs == 1)):
+            y = _arguments.target_array(y, n, terms.n_outputs, self.dtype, self.name)
+        if not targets_fit(terms, data(y), holds_classes(terms, y), n):
+            _arguments.target_range(y, terms.n_outputs, self.name)
         # The number of dimensions tells classes from probabilities, and no other thread can change
         # that of a view.
-        return y[:] if self.is_distribution else y
+        return y[:] if terms.is_distribution else y
 
     cdef object weights(self, sample_weight, y, Py_ssize_t n, bint mean):
-        cdef double total
         if mean:
             _arguments.at_least_one_sample(n, "mean")
         if sample_weight is None and self.class_weight is None:
@@ -100,18 +96,11 @@ cdef class Loss:
         if (self.class_weight is None and ready(sample_weight, self.typenum)
                 and cnp.PyArray_NDIM(sample_weight) == 1
                 and cnp.PyArray_DIM(sample_weight, 0) == n
-                and self.kernels.first_outside(data(sample_weight), DBL_MAX, False, n) < 0):
-            total = self.kernels.total(data(sample_weight), n)
-            if not mean or 0 < total <= DBL_MAX:
-                return sample_weight
+                and weights_fit(&self.terms, data(sample_weight), n, mean)):
+            return sample_weight
         return _arguments.weights_with_classes(sample_weight, self, y, n, "mean" if mean else "sum",
                                                self.dtype)
 
     cdef Batch batch(self, const char* X, y, sample_weight):
-        cdef Batch batch
-        batch.criterion, batch.target = self.criterion, self.target
-        batch.target.indices = self.is_distribution and cnp.PyArray_NDIM(y) == 1
-        batch.y_width = 1 if batch.target.indices else self.n_outputs
-        batch.X, batch.y, batch.sample_weight = X, data(y), data(sample_weight)
-        batch.order, batch.gathered = NULL, NULL
-        return batch
+        return batch_at(&self.terms, X, data(y), holds_classes(&self.terms, y),
+                        data(sample_weight))

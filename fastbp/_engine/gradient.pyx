@@ -17,11 +17,9 @@ loss in ascending order (N1, N3).
 """
 
 from fastbp._engine.loop cimport carry_out
-from fastbp._engine.network cimport (
-    DIVIDED, GRADIENT, INPUT_GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace,
-)
+from fastbp._engine.network cimport DIVIDED, GRADIENT, INPUT_GRADIENT, PENALISED, Workspace
 from fastbp._engine.plan cimport (
-    Frame, Pass, Step, add_alone, add_rows, end_block, end_phase, h_of, threads_for,
+    Frame, Step, add_alone, add_rows, end_block, end_phase, h_of, threads_for,
 )
 from fastbp._engine.recursion cimport (
     add_completion, add_deltas, add_forward, add_loss, add_penalties, add_weight_grads,
@@ -36,13 +34,10 @@ from fastbp._kernels.table cimport IDENTITY, SOFTMAX
 
 cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bint gradient,
                               double divisor, double l2, int asked) except? -1:
-    cdef int key = LOSS if not gradient else GRADIENT + (DIVIDED if divisor != 1 else 0)
     cdef Pass run
-    if l2 != 0:
-        key += PENALISED
-    ws.prepare(&run, key, add_loss_and_gradient, n, n,
-               threads_for(ws.shape, n, 3 if gradient else 1, asked))
-    run.batch, run.divisor, run.l2 = batch[0], divisor, l2
+    prepare_gradient(ws, &run, n, gradient, divisor, l2,
+                     threads_for(ws.shape, n, 3 if gradient else 1, asked))
+    run.batch = batch[0]
     carry_out(&run)
     return run.loss
 
@@ -100,9 +95,8 @@ cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
     cdef Pass run
     if ws.backward:                     # `backward_all` will need memory, too
         ws.reserve(n, threads_for(ws.shape, n, 2, asked))
-    ws.prepare(&run, OUTPUTS, add_outputs, n, n, threads_for(ws.shape, n, 1, asked))
-    run.batch.X, run.output, run.output_activation = X, output, output_activation
-    run.keeps = ws.backward
+    prepare_outputs(ws, &run, n, output_activation, threads_for(ws.shape, n, 1, asked))
+    run.batch.X, run.output = X, output
     return carry_out(&run)
 
 

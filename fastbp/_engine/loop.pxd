@@ -5,6 +5,9 @@ from fastbp._kernels.table cimport KernelTable
 
 # Every mini-batch of the pass; -1 with an exception set when it was called off
 cdef int carry_out(Pass* run) except -1
+# The same without the GIL, from any thread, which leaves signals to others; of the threads of the
+# plan, at most so many
+cdef void carry_out_alone(Pass* run, int threads) noexcept nogil
 # A pass of one step over arrays of any owner, which `more` leads to: n samples in blocks of so many
 # rows, and of each the items, at most so many at once
 cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,

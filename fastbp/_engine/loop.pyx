@@ -63,16 +63,26 @@ cdef int carry_out(Pass* run) except -1:
     """
     cdef int size = recruit(run.plan.threads)
     cdef bint brief = work_of(run) < BRIEF_WORK
-    run.meeting = Meeting(size, False, 0, 0, NEVER)
     run.clock = start_clock()
     run.clock.main = run.clock.main and not brief
     if not brief:
         release_gil(&run.clock)
-    conduct(run_in_thread, run, size, &run.meeting.deserted)
-    dismiss(size)
+    meet(run, size)
     if not brief:
         take_gil(&run.clock)
     return -1 if called_off(run) else 0
+
+
+cdef void carry_out_alone(Pass* run, int threads) noexcept nogil:
+    run.clock = start_clock()
+    run.clock.main = False
+    meet(run, recruit(min(threads, run.plan.threads)))
+
+
+cdef inline void meet(Pass* run, int size) noexcept nogil:
+    run.meeting = Meeting(size, False, 0, 0, NEVER)
+    conduct(run_in_thread, run, size, &run.meeting.deserted)
+    dismiss(size)
 
 
 cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,

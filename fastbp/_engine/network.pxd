@@ -79,5 +79,8 @@ cdef void bind_flat(Workspace ws, const char* params, char* grad) noexcept nogil
 # Lists of arrays of each layer
 cdef void bind_arrays(Workspace ws, list weights, list biases)
 cdef void bind_grad_arrays(Workspace ws, list dW, list db)      # None: no gradient
+# Addresses, W_1, b_1, W_2, ...; grads may be NULL
+cdef void bind_pointers(Layer* layers, Py_ssize_t n_layers, const char* const* params,
+                        char* const* grads) noexcept nogil
 # Lists of addresses, W_1, b_1, W_2, ..., as many as there are
 cdef int bind_addresses(Workspace ws, list params, list grads) except -1    # None: no gradient

@@ -234,6 +234,15 @@ cdef void bind_grad_arrays(Workspace ws, list dW, list db):
         ws.layers[l].db = NULL if dW is None else data(db[l])
 
 
+cdef void bind_pointers(Layer* layers, Py_ssize_t n_layers, const char* const* params,
+                        char* const* grads) noexcept nogil:
+    cdef Py_ssize_t l
+    for l in range(n_layers):
+        layers[l].W, layers[l].b = params[2 * l], params[2 * l + 1]
+        layers[l].dW = NULL if grads == NULL else grads[2 * l]
+        layers[l].db = NULL if grads == NULL else grads[2 * l + 1]
+
+
 cdef int bind_addresses(Workspace ws, list params, list grads) except -1:
     cdef Py_ssize_t l
     for l in range(ws.shape.n_layers):

@@ -181,7 +181,9 @@ cdef double per_weight(Py_ssize_t n) noexcept nogil
 
 # ---- threads
 
-# How many threads a pass over n rows should have, each row going through so many products
+# How many threads a pass over n rows can have: each has rows or columns of its own
+cdef int most_threads(const Shape* s, Py_ssize_t n) noexcept nogil
+# How many it should have, each row going through so many products
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
 # n_threads as passes take it: 0 for None, which leaves the number to the work
 cdef int asked_threads(object n_threads) except -1

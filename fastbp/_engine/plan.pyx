@@ -154,19 +154,23 @@ cdef int asked_threads(object n_threads) except -1:
     return 0 if n_threads is None else min(n_threads, MOST_THREADS)
 
 
+cdef int most_threads(const Shape* s, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t threads = max(n, s.widest_output // TILE_COLUMNS) if n > 0 else 1
+    return <int> max(<Py_ssize_t> 1, min(threads, <Py_ssize_t> MOST_THREADS))
+
+
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1:
     """A thread needs work that is worth waking it for, and rows or columns of its own."""
     cdef double work
-    cdef Py_ssize_t threads
+    cdef int threads
     if n == 0 or asked == 1:
         return 1
-    threads = min(max(n, s.widest_output // TILE_COLUMNS), <Py_ssize_t> MOST_THREADS)
+    threads = most_threads(s, n)
     if asked > 0:
-        return max(1, min(threads, <Py_ssize_t> asked))
+        return min(threads, asked)
     work = (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
             + <double> n * UNIT_WORK * s.units)
-    threads = min(threads, <Py_ssize_t> min(<double> MOST_THREADS,
-                                            work * s.itemsize / THREAD_WORK))
+    threads = <int> min(<double> threads, work * s.itemsize / THREAD_WORK)
     if threads < 2:
         return 1
-    return min(threads, <Py_ssize_t> asked_threads(get_limit()))
+    return min(threads, asked_threads(get_limit()))

@@ -9,9 +9,9 @@ ctypedef long long Flag         # 0, or the number of the thread whose call hold
 
 ctypedef void (*Work)(void* task, int thread) noexcept nogil
 
-# With the GIL: how many threads there are for a call, at most `size`; 1 when the team is busy.
-# What it returns goes to `conduct`, then to `dismiss`.
-cdef int recruit(int size) noexcept
+# How many threads there are for a call, at most `size`; 1 when the team is busy. What it returns
+# goes to `conduct`, then to `dismiss`.
+cdef int recruit(int size) noexcept nogil
 # work(task, thread) in every thread, this one being 0; returns when all have ended. A fork by a
 # handler of signals leaves thread 0 alone in the child, where `deserted` becomes nonzero
 cdef void conduct(Work work, void* task, int size, bint* deserted) noexcept nogil

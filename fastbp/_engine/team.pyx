@@ -11,8 +11,7 @@ import atexit
 import os
 
 from cpython.pythread cimport (
-    NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock,
-    PyThread_release_lock, PyThread_type_lock,
+    NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_release_lock, PyThread_type_lock,
 )
 from posix.time cimport nanosleep, timespec
 
@@ -58,8 +57,11 @@ cdef extern from *:
     #endif
     """
     unsigned long NO_THREAD "PYTHREAD_INVALID_THREAD_ID"
+    # These need no GIL; Cython's own declarations of them ask for it.
     unsigned long start_thread "PyThread_start_new_thread"(void (*work)(void*) noexcept nogil,
-                                                           void* argument)
+                                                           void* argument) noexcept nogil
+    PyThread_type_lock new_lock "PyThread_allocate_lock"() noexcept nogil
+    void free_lock "PyThread_free_lock"(PyThread_type_lock lock) noexcept nogil
     long long own_number "fastbp_own_number"    # of each thread; 0 before it has one
     void pause "FASTBP_PAUSE"() noexcept nogil
     int sched_yield() noexcept nogil
@@ -171,7 +173,7 @@ cdef void rouse(Helper* helper) noexcept nogil:
         PyThread_release_lock(helper.wake)
 
 
-cdef int recruit(int size) noexcept:
+cdef int recruit(int size) noexcept nogil:
     """Take the team and see to it that it has size - 1 helpers, or as many as can be had."""
     if size <= 1 or acquire(&busy):
         return 1
@@ -181,19 +183,19 @@ cdef int recruit(int size) noexcept:
     return size
 
 
-cdef int hire(int wanted) noexcept:
+cdef int hire(int wanted) noexcept nogil:
     """Helpers there are, at most `wanted`."""
     global hired
     cdef Helper* helper
     while hired < wanted:
         helper = &helpers[hired + 1]
         helper.post, helper.asleep, helper.leave, helper.thread = IDLE, 0, 0, 0
-        helper.wake = PyThread_allocate_lock()
+        helper.wake = new_lock()
         if helper.wake == NULL:
             break
         PyThread_acquire_lock(helper.wake, NOWAIT_LOCK)
         if start_thread(serve, helper) == NO_THREAD:    # no more to be had
-            PyThread_free_lock(helper.wake)
+            free_lock(helper.wake)
             break
         hired += 1
     return min(hired, wanted)
@@ -234,7 +236,7 @@ def _leave():
         rouse(&helpers[thread])
         with nogil:
             wait_while(&helpers[thread].leave, 1)
-        PyThread_free_lock(helpers[thread].wake)
+        free_lock(helpers[thread].wake)
     hired = 0
     release(&busy)
 

@@ -61,6 +61,7 @@ SIGNATURES = {
     "Adam.state_dict": "(self)",
     "Adam.load_state_dict": "(self, d)",
     "show_config": "(mode='print')",
+    "get_include": "()",
     "get_isa": "()",
     "available_isas": "()",
     "set_num_threads": "(n)",
