@@ -60,20 +60,20 @@ cdef extern from "fastbp.h" nogil:
     ctypedef struct fastbp_api:
         int version
         size_t size
-        const char* (*message)(int code) noexcept
-        int (*memory)(size_t* bytes, const fastbp_problem* problem) noexcept
-        int (*new_plan)(fastbp_plan** plan, const fastbp_problem* problem) noexcept
-        int (*free_plan)(fastbp_plan* plan) noexcept
-        ptrdiff_t (*spread)(void** arrays, void* flat, const fastbp_plan* plan) noexcept
+        const char* (*message)(int code) noexcept nogil
+        int (*memory)(size_t* bytes, const fastbp_problem* problem) noexcept nogil
+        int (*new_plan)(fastbp_plan** plan, const fastbp_problem* problem) noexcept nogil
+        int (*free_plan)(fastbp_plan* plan) noexcept nogil
+        ptrdiff_t (*spread)(void** arrays, void* flat, const fastbp_plan* plan) noexcept nogil
         int (*forward)(fastbp_plan* plan, void* out, void* const* params, const void* X,
-                       ptrdiff_t n) noexcept
+                       ptrdiff_t n) noexcept nogil
         int (*logits)(fastbp_plan* plan, void* out, void* const* params, const void* X,
-                      ptrdiff_t n) noexcept
+                      ptrdiff_t n) noexcept nogil
         int (*loss)(fastbp_plan* plan, double* loss, void* const* params, const void* X,
-                    const void* y, const void* sample_weight, ptrdiff_t n) noexcept
+                    const void* y, const void* sample_weight, ptrdiff_t n) noexcept nogil
         int (*gradient)(fastbp_plan* plan, double* loss, void* const* grads, void* const* params,
                         const void* X, const void* y, const void* sample_weight,
-                        ptrdiff_t n) noexcept
+                        ptrdiff_t n) noexcept nogil
 
 cdef extern from "fastbp.h":
     # Its ImportError is raised
