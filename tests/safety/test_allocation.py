@@ -10,6 +10,7 @@ import sysconfig
 import numpy as np
 import pytest
 from allocator import Allocator, in_process
+from c_api import Plan, problem
 from every_call import arguments, calls, one_of_each
 
 import fastbp
@@ -150,6 +151,10 @@ def count(dtype, n_threads):
     adam, h, z = fastbp.Adam(), *(rng.random((n, k)).astype(dtype) for k in (300, 64))
     out, like_h = np.empty((n, 1), dtype), np.empty((n, 300), dtype)
 
+    params = [array for pair in zip(net.weights, net.biases, strict=True) for array in pair]
+    grads = [np.empty_like(param) for param in params]
+    plan = Plan(problem(net.layer_sizes, dtype, rows=n, threads=int(n_threads)))
+
     def epoch(**options):
         return lambda: net.train_epoch(X, y, adam, **options)
 
@@ -159,6 +164,8 @@ def count(dtype, n_threads):
         "fewer rows": lambda: net.backprop(X[:100], y[:100]),
         "clipped epoch": epoch(max_grad_norm=0.5, shuffle=False),
         "weighted mean": lambda: net.backprop(X, y, sample_weight=w, reduction="mean", l2=0.1),
+        "gradient of a plan": lambda: plan.gradient(grads, params, X, y, w),
+        "forward of a plan": lambda: plan.outputs("forward", out, params, X),
         "epoch": epoch(batch_size=50, shuffle=False, l2=0.1),
         "step": lambda: adam.step(net.params, net.grad),
         "forward": lambda: net.forward(X, out=out),

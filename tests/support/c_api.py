@@ -4,6 +4,7 @@ The numbers are read from the header. Structs and functions are declared again: 
 language would do the same.
 """
 
+import contextlib
 import ctypes
 import re
 from ctypes import POINTER, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_void_p
@@ -84,9 +85,8 @@ class Plan:
     """A plan, whose functions return the name of a code."""
 
     def __init__(self, made):
-        self.at = c_void_p()
+        self.at, self.value, self.code = c_void_p(), c_double(-1), None
         self.code = CODES[API.new_plan(ctypes.byref(self.at), ctypes.byref(made))]
-        self.value = c_double(-1)
 
     def outputs(self, name, out, params, X, n=None):
         return CODES[getattr(API, name)(self.at, address(out), addresses(params), address(X),
@@ -104,3 +104,20 @@ class Plan:
 
     def free(self):
         return CODES[API.free_plan(self.at)]
+
+
+def once(made, method, *arguments):
+    """Make a plan, run it, and free it: the loss. MemoryError where memory is refused."""
+    plan = Plan(made)
+    if plan.code == "NO_MEMORY":
+        raise MemoryError
+    code = plan.code
+    try:
+        code = getattr(plan, method)(*arguments)
+    finally:
+        freed = False
+        while not freed:            # ctypes may be refused memory, too
+            with contextlib.suppress(MemoryError):
+                freed = plan.free() == "OK"
+    assert code == "OK"
+    return plan.value.value

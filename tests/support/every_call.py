@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+from c_api import once, problem
 from fastbp._unchecked import UncheckedLayers
 
 import fastbp
@@ -71,6 +72,7 @@ def calls(arrays, sizes, dtype, n_threads=None):
                                         n_threads)
     for activation in HIDDEN:
         yield from layers(a, sizes, activation, dtype, n_threads)
+    yield from plans(a, sizes, dtype, n_threads or 0)
     yield from optimizers(a)
 
 
@@ -285,6 +287,28 @@ def losses_of_layers(a, sizes, y, options, dtype, layout, n_threads):
 
     yield Call(f"{name}: loss_and_grad", grads, checked)
     yield Call(f"{name}: loss_and_grad unchecked", grads, unchecked)
+
+
+def plans(a, sizes, dtype, threads):
+    """Those of C programs: each call makes one, runs it, and frees it."""
+    params = [a.W1, a.b1, a.W2, a.b2]
+    grads = {**shapes_of([a.W1, a.W2]), "db1": a.b1.shape, "db2": a.b2.shape}
+    for loss, y, options in losses(a):
+        options = {name: value.astype(dtype) if name == "pos_weight" else value
+                   for name, value in options.items() if name != "class_weight"}
+        made = problem(sizes, dtype, "tanh", loss, len(a.X), threads=threads, mean=1, l2=0.5,
+                       classes=int(y.ndim == 1), **options)
+        name, samples = " ".join(["plan", loss, *options]), (params, a.X, y, a.w)
+
+        def gradient(dW1, db1, dW2, db2, made=made, samples=samples):
+            return partial(once, made, "gradient", [dW1, db1, dW2, db2], *samples), ()
+
+        def outputs(out, made=made):
+            return partial(once, made, "outputs", "forward", out, params, a.X), ()
+
+        yield Call(f"{name}: gradient of a plan", grads, gradient)
+        yield stateless(f"{name}: loss of a plan", partial(once, made, "loss", *samples))
+        yield Call(f"{name}: forward of a plan", {"out": (len(a.X), sizes[-1])}, outputs)
 
 
 def optimizers(a):
