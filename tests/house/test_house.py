@@ -162,6 +162,19 @@ def test_imports_are_found(tmp_path, monkeypatch):
         "fastbp", "numpy", "fastbp.j.k"])
 
 
+def test_a_gradient_has_one_entry():
+    """MLP, Layers, PyTorch's face and C programs all prepare it by the functions of one file."""
+    for plan, entry in (("add_loss_and_gradient", "prepare_gradient"),
+                        ("add_outputs", "prepare_outputs")):
+        naming = {name_of(path) for _, path in sources() if re.search(rf"\b{plan}\b", code(path))}
+        assert naming == {"fastbp/_engine/gradient.pyx", "fastbp/_engine/gradient.pxd"}
+        using = {name_of(path) for _, path in sources() if re.search(rf"\b{entry}\b", code(path))}
+        assert using == {*naming, "fastbp/_capi.pyx"}
+    for _, path in sources():
+        if path.suffix == ".pyx" and path.parts[-2] != "_engine":
+            assert not re.search(r"\. prepare \( &", code(path)), name_of(path)
+
+
 def exists(name):
     """Whether a dotted name is a module, or a word in the source of one."""
     *parents, last = name.split(".")
