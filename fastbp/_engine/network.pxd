@@ -55,6 +55,7 @@ cdef class Workspace:
     cdef int threads
     cdef Flag taken
     cdef Plan[KEPT_PLANS] plans
+    cdef long long used                 # plans so far
 
     # of a lent one: itself for a call, or one like it when another call has it, for `give_back`
     cdef Workspace lease(self)

@@ -182,26 +182,22 @@ cdef class Workspace:
 
     cdef const Plan* plan_for(self, int key, Maker add_steps, Py_ssize_t rows,
                               int threads) except NULL:
-        """The one used last comes first; a new one takes the place of the one used longest ago."""
-        cdef Plan* plan = &self.plans[0]
-        cdef Plan found
-        cdef int i = 0, k
-        while not (self.plans[i].key == key and self.plans[i].rows == rows
-                   and self.plans[i].threads == threads):
-            i += 1
-            if i == KEPT_PLANS:
-                break
-        if i == 0:
-            return plan
-        found = self.plans[min(i, KEPT_PLANS - 1)]
-        for k in range(min(i, KEPT_PLANS - 1), 0, -1):
-            self.plans[k] = self.plans[k - 1]
-        plan[0] = found
-        if i == KEPT_PLANS:
-            begin(plan, self.shape, rows, threads)
-            add_steps(plan, key)
-            plan.key = key              # from now on it has all of its steps
-        return plan
+        """A new one takes the place of the one used longest ago; none moves: a pass may keep it."""
+        cdef Plan* oldest = &self.plans[0]
+        cdef Plan* plan
+        cdef int i
+        self.used += 1
+        for i in range(KEPT_PLANS):
+            plan = &self.plans[i]
+            if plan.key == key and plan.rows == rows and plan.threads == threads:
+                plan.used = self.used
+                return plan
+            if plan.used < oldest.used:
+                oldest = plan
+        begin(oldest, self.shape, rows, threads)
+        add_steps(oldest, key)
+        oldest.key, oldest.used = key, self.used    # from now on it has all of its steps
+        return oldest
 
 
 # ---- binding ----------------------------------------------------------------------------

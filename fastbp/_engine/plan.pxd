@@ -86,6 +86,7 @@ ctypedef struct Plan:
     int key                 # what it was made for (the enum of network.pxd),
     Py_ssize_t rows         # the rows of a block of all parts, at most,
     int threads             # and how many threads will share it, if the team has them
+    long long used          # when a pass was last prepared with it, counted by its workspace
     bint by_columns         # some products are shared by columns: each product is a phase
     Step* steps
     int n_steps
