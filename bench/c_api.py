@@ -41,7 +41,7 @@ def functions():
     """The address of the struct of functions."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return ctypes.c_void_p(pointer(api, b"fastbp.api"))
+    return ctypes.c_void_p(pointer(api, b"fastbp._capi.api"))
 
 
 def costs(library, net, X, y):

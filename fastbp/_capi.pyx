@@ -378,4 +378,4 @@ functions.new_plan, functions.free_plan, functions.spread = new_plan, free_plan,
 functions.forward, functions.logits = forward, logits
 functions.loss, functions.gradient = loss, gradient
 
-api = PyCapsule_New(&functions, "fastbp.api", NULL)
+api = PyCapsule_New(&functions, "fastbp._capi.api", NULL)

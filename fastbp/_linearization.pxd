@@ -7,7 +7,8 @@ cdef class Linearization(Copied):
     cdef Network net
     cdef Problem problem                    # whose arrays are its own
     cdef Kept room
-    cdef readonly object params, grad       # nobody can write them
+    cdef object point                       # the parameters, which nobody else holds
+    cdef readonly object grad
     cdef readonly double loss
     cdef double memory
 

@@ -12,7 +12,7 @@ from fastbp._network import aligned_copy
 cimport numpy as cnp
 
 from fastbp._engine.arrays cimport new_vector, shaped, writable
-from fastbp._problem cimport read_again
+from fastbp._problem cimport restored
 
 cnp.import_array()
 
@@ -26,11 +26,11 @@ cdef class Linearization(Copied):
     Attributes
     ----------
     params : (n_params,) ndarray
-        The point; nobody can write to it.
+        The point; a copy that cannot be written.
     loss : float
         In nats: what `backprop` returns there.
     grad : (n_params,) ndarray
-        What `backprop` writes there; nobody can write to it.
+        What `backprop` writes there; it cannot be written.
     kept : bool
         Whether h, act'(z) and delta of the batch are kept.
     nbytes : int
@@ -47,8 +47,8 @@ cdef class Linearization(Copied):
         self.loss = net._gradient(params, p, grad, self.room)
         if self.room.values.whole:
             params = self.room.at           # a copy of its own, which it knows without a look
-        params.flags.writeable = grad.flags.writeable = False
-        self.problem, self.params, self.grad, self.memory = p, params, grad, memory
+        grad.flags.writeable = False
+        self.problem, self.point, self.grad, self.memory = p, params, grad, memory
         self.net = net                      # from now on it is made
         return 0
 
@@ -61,18 +61,24 @@ cdef class Linearization(Copied):
     cdef tuple own(self):
         self._check_made()
         cdef Problem p = self.problem
-        return (p.X, p.y, p.sample_weight, p.divisor == 0, p.l2, self.net, self.params,
+        weights = None if p.sample_weight is None else p.sample_weight.copy()
+        return (p.X.copy(), p.y.copy(), weights, p.divisor == 0, p.l2, self.net, self.point.copy(),
                 self.memory)
 
     cdef int remake(self, tuple own) except -1:
-        """The class weights are in `sample_weight` already."""
         X, y, sample_weight, mean, l2, net, params, memory = own
-        cdef Network of = net
-        cdef Problem p = Problem.__new__(Problem)
+        cdef Network of = <Network?> net
         of._check_made()
-        p.X, p.y, p.sample_weight, p.n = X, y, sample_weight, len(X)
-        p.divisor, p.l2 = 0 if mean else 1, l2
-        return self._take(of, read_again(p, of.measure), params, memory)
+        params = _arguments.real_array("params", params, of.dtype, shape=(of.n_params,))
+        return self._take(of, restored(X, y, sample_weight, mean, l2, of.measure,
+                                       of.shape.sizes[0]), params, memory)
+
+    @property
+    def params(self):
+        self._check_made()
+        copy = self.point.copy()
+        copy.flags.writeable = False
+        return copy
 
     @property
     def kept(self):
@@ -94,7 +100,7 @@ cdef class Linearization(Copied):
         elif not (shaped(out, net.typenum, 1, 0, net.n_params) and v is given
                   and writable(out, v)):
             _arguments.output("out", out, (net.n_params,), net.dtype, {"v": given})
-        net._product(self.params, self.problem, v, out, gauss_newton, self.room)
+        net._product(self.point, self.problem, v, out, gauss_newton, self.room)
         return out
 
     def hvp(self, v, out=None):

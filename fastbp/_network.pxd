@@ -72,4 +72,5 @@ cdef class Objective(Copied):
     cdef Kept kept              # made by the first `hessp`
 
     cdef object at(self, params)
+    cdef Problem _again(self)
     cdef int _check_made(self) except -1

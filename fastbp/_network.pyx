@@ -24,7 +24,7 @@ from fastbp._engine.plan cimport BLOCK_ROWS, asked_threads, threads_for
 from fastbp._engine.tangent cimport PRODUCTS
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._problem cimport apart_from, checked_l2, divisor_of, new_problem, read_again
+from fastbp._problem cimport apart_from, checked_l2, divisor_of, new_problem, read_again, restored
 
 cnp.import_array()
 
@@ -299,8 +299,7 @@ cdef class Objective(Copied):
     cdef object at(self, params):
         self._check_made()
         self.net._check_made()
-        return self.net._value_and_grad(params, read_again(self.problem, self.net.measure),
-                                        self.kept)
+        return self.net._value_and_grad(params, self._again(), self.kept)
 
     def hessp(self, params, v):
         """The Hessian of the loss at `params` times v: `MLP.hvp` for SciPy, with the same bits.
@@ -325,10 +324,17 @@ cdef class Objective(Copied):
         """
         self._check_made()
         self.net._check_made()
+        cdef Problem p = self._again()
         if self.kept is None:
-            self.kept = self.net._room(self.problem.n, self.memory)
-        return self.net._hessian_at(params, read_again(self.problem, self.net.measure), v,
-                                    self.kept)
+            self.kept = self.net._room(p.n, self.memory)
+        return self.net._hessian_at(params, p, v, self.kept)
+
+    cdef Problem _again(self):
+        cdef Problem p = self.problem
+        if p.loss is None:              # of a state: the network may be made after it
+            self.problem = restored(p.X, p.y, p.sample_weight, p.divisor == 0, p.l2,
+                                    self.net.measure, self.net.shape.sizes[0])
+        return read_again(self.problem, self.net.measure)
 
     cdef int _check_made(self) except -1:
         if self.net is None:
@@ -346,7 +352,7 @@ cdef class Objective(Copied):
         cdef Problem p = Problem.__new__(Problem)
         p.X, p.y, p.sample_weight, p.n = X, y, sample_weight, n
         p.divisor, p.l2 = 0 if mean else 1, l2
-        self.net, self.problem = net, p
+        self.net, self.problem = <Network?> net, p
         self.memory, self.kept = memory[0] if memory else MEMORY, None
         return 0
 

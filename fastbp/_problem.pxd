@@ -16,6 +16,8 @@ cdef class Problem:
 cdef Problem new_problem(Loss loss, X, y, sample_weight, double divisor, double l2, tuple written)
 # The same for the X of n samples at an address
 cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight, double divisor)
+# That of a copy or a pickle, whose arrays anybody may have changed
+cdef Problem restored(X, y, sample_weight, bint mean, double l2, Loss loss, Py_ssize_t n_features)
 # The same problem for a later call; the addresses of its arrays are read again
 cdef Problem read_again(Problem kept, Loss loss)
 

@@ -62,6 +62,20 @@ cdef Problem problem_at(Loss loss, const char* X, Py_ssize_t n, y, sample_weight
     return p
 
 
+cdef Problem restored(X, y, sample_weight, bint mean, double l2, Loss loss, Py_ssize_t n_features):
+    """The class weights are in `sample_weight` already."""
+    cdef Problem p = Problem.__new__(Problem)
+    p.loss, p.divisor, p.l2 = loss, 0 if mean else 1, checked_l2(l2)
+    p.X = _arguments.real_array("X", X, loss.dtype, shape=("n", n_features))
+    p.n = cnp.PyArray_DIM(p.X, 0)
+    p.y = loss.targets(y, p.n)
+    if sample_weight is not None:
+        p.sample_weight = _arguments.real_array("sample_weight", sample_weight, loss.dtype,
+                                                shape=(p.n,))
+    p.batch = loss.batch(data(p.X), p.y, p.sample_weight)
+    return p
+
+
 cdef Problem read_again(Problem kept, Loss loss):
     cdef Problem p = Problem.__new__(Problem)
     p.loss, p.X, p.y, p.sample_weight, p.n = loss, kept.X, kept.y, kept.sample_weight, kept.n

@@ -1,4 +1,4 @@
-from fastbp._engine.network cimport DIVIDED, GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace
+from fastbp._engine.network cimport Workspace
 from fastbp._engine.plan cimport Activation, Batch, Pass, Plan
 
 # The loss of a batch, and with `gradient` its gradient into what `ws` is bound to. Both are divided
@@ -16,25 +16,8 @@ cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
 # The steps of E1 to E6 for every block of a batch, which is gathered first `in_order`
 cdef int add_gradient(Plan* plan, bint in_order) except -1
 
-
-# ---- up to `carry_out`: what is left is to bind the samples, or X and `output`
-
-cdef int add_loss_and_gradient(Plan* plan, int key) except -1
-cdef int add_outputs(Plan* plan, int key) except -1
-
-
-cdef inline int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient,
-                                 double divisor, double l2, int threads) except -1:
-    cdef int key = LOSS if not gradient else GRADIENT + (DIVIDED if divisor != 1 else 0)
-    if l2 != 0:
-        key += PENALISED
-    ws.prepare(run, key, add_loss_and_gradient, n, n, threads)
-    run.divisor, run.l2 = divisor, l2
-    return 0
-
-
-cdef inline int prepare_outputs(Workspace ws, Pass* run, Py_ssize_t n,
-                                Activation output_activation, int threads) except -1:
-    ws.prepare(run, OUTPUTS, add_outputs, n, n, threads)
-    run.output_activation, run.keeps = output_activation, ws.backward
-    return 0
+# Both passes up to `carry_out`: what is left is to bind the samples, or X and `output`
+cdef int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient, double divisor,
+                          double l2, int threads) except -1
+cdef int prepare_outputs(Workspace ws, Pass* run, Py_ssize_t n, Activation output_activation,
+                         int threads) except -1

@@ -17,9 +17,11 @@ loss in ascending order (N1, N3).
 """
 
 from fastbp._engine.loop cimport carry_out
-from fastbp._engine.network cimport DIVIDED, GRADIENT, INPUT_GRADIENT, PENALISED, Workspace
+from fastbp._engine.network cimport (
+    DIVIDED, GRADIENT, INPUT_GRADIENT, LOSS, OUTPUTS, PENALISED, Workspace,
+)
 from fastbp._engine.plan cimport (
-    Frame, Step, add_alone, add_rows, end_block, end_phase, h_of, threads_for,
+    Frame, Pass, Step, add_alone, add_rows, end_block, end_phase, h_of, threads_for,
 )
 from fastbp._engine.recursion cimport (
     add_completion, add_deltas, add_forward, add_loss, add_penalties, add_weight_grads,
@@ -40,6 +42,16 @@ cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bi
     run.batch = batch[0]
     carry_out(&run)
     return run.loss
+
+
+cdef int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient, double divisor,
+                          double l2, int threads) except -1:
+    cdef int key = LOSS if not gradient else GRADIENT + (DIVIDED if divisor != 1 else 0)
+    if l2 != 0:
+        key += PENALISED
+    ws.prepare(run, key, add_loss_and_gradient, n, n, threads)
+    run.divisor, run.l2 = divisor, l2
+    return 0
 
 
 cdef int add_loss_and_gradient(Plan* plan, int key) except -1:
@@ -98,6 +110,13 @@ cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
     prepare_outputs(ws, &run, n, output_activation, threads_for(ws.shape, n, 1, asked))
     run.batch.X, run.output = X, output
     return carry_out(&run)
+
+
+cdef int prepare_outputs(Workspace ws, Pass* run, Py_ssize_t n, Activation output_activation,
+                         int threads) except -1:
+    ws.prepare(run, OUTPUTS, add_outputs, n, n, threads)
+    run.output_activation, run.keeps = output_activation, ws.backward
+    return 0
 
 
 cdef int add_outputs(Plan* plan, int key) except -1:

@@ -144,7 +144,7 @@ static inline int fastbp_import(const fastbp_api **api)
     PyObject *capsule = module == NULL ? NULL : PyObject_GetAttrString(module, "api");
     const fastbp_api *found = NULL;
     if (capsule != NULL)
-        found = (const fastbp_api *)PyCapsule_GetPointer(capsule, "fastbp.api");
+        found = (const fastbp_api *)PyCapsule_GetPointer(capsule, "fastbp._capi.api");
     Py_XDECREF(capsule);
     Py_XDECREF(module);
     *api = NULL;

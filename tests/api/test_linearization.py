@@ -223,3 +223,44 @@ def test_without_scipy():
               "except ImportError as error:\n    print(error)")
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout == "a LinearOperator needs SciPy: pip install 'fastbp[sklearn]', or scipy\n"
+
+
+def of_state(point, changes):
+    """The object that a state makes whose items were changed."""
+    make, own = point.__reduce__()[:2]
+    own = [*own]
+    for i, value in changes.items():
+        own[i] = value
+    return make(*own)
+
+
+@pytest.mark.parametrize("name", ["linearize", "objective"])
+def test_states_that_do_not_fit_are_refused(name):
+    """Anybody may change a pickle: what it holds is checked as arguments are, before it is used."""
+    net = network("f4")
+    made = getattr(net, name)(X, Y)
+    items = made.__reduce__()[1]
+    arrays = [i for i, item in enumerate(items) if isinstance(item, np.ndarray)]
+    for i in arrays:
+        for value in (None, items[i][:1, ...], np.zeros((3, 2, 2), "f4")):
+            if items[i].shape == np.shape(value):
+                continue
+            with pytest.raises((TypeError, ValueError)):
+                other = of_state(made, {i: value})
+                other(net.params)
+                other.hessp(net.params, net.params)
+    (of_net,) = [i for i, item in enumerate(items) if isinstance(item, fastbp.MLP)]
+    with pytest.raises(TypeError, match="NoneType"):
+        of_state(made, {of_net: None})
+
+
+def test_arrays_of_a_state_are_copies():
+    point = network("f8").linearize(X, Y)
+    before = contents(point)
+    for item in point.__reduce__()[1]:
+        if isinstance(item, np.ndarray):
+            item[:] = 0
+    params = point.params
+    params.flags.writeable = True
+    params[:] = 0
+    assert contents(point) == before

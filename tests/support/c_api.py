@@ -52,7 +52,7 @@ class Functions(ctypes.Structure):
 
 pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
 pointer_of.restype, pointer_of.argtypes = c_void_p, [ctypes.py_object, c_char_p]
-API = Functions.from_address(pointer_of(capsule, b"fastbp.api"))
+API = Functions.from_address(pointer_of(capsule, b"fastbp._capi.api"))
 
 
 def problem(sizes, dtype="float64", activation="sigmoid", loss="bce", rows=1, **options):
