@@ -117,7 +117,7 @@ cdef class InputGradients(SecondOrder):
         if self.counts is None:
             self.counts = np.arange(self.n_outputs + 1).astype(self.dtype)
         cdef Batch batch = self.measure.batch(data(X), self.counts, None)
-        batch.target.scale, batch.target.shift = 1, 0           # J is of no target
+        batch.target.scale, batch.target.shift = 1, 0           # not smoothed: J has no labels
         self._enter()
         try:
             bind_flat(self.workspace, data(self.params_array), NULL)

@@ -54,8 +54,9 @@ cdef class SecondOrder(PerSample):
 
         Raises
         ------
-        ValueError, TypeError, MemoryError, RuntimeError
-            As `backprop`; `ValueError` for v of another length.
+        ValueError, TypeError, MemoryError, RuntimeError, KeyboardInterrupt
+            As `backprop`; for v of another length, and for an `out` that does not fit or overlaps
+            an argument. `out` holds nothing of use after Ctrl-C.
         """
         return self._along(X, y, v, sample_weight, reduction, l2, out, False)
 

@@ -44,7 +44,7 @@ cdef class Training(InputGradients):
             A Fisher-Yates permutation from `rng`; otherwise the rows in their order.
         order : (n,) array of int, or list or tuple of arrays of int, optional
             Row indices to take instead of shuffling; one may come twice, or not at all. A list of
-            arrays has those of each step, of any number: `poisson_order` draws one.
+            arrays has the rows of each step, which may be none: `poisson_order` draws one.
         rng : int, numpy.random.Generator, BitGenerator or None
             Source of the permutation and, after it, of the noise of each step; not used without
             them. An int gives the same permutation at every call: pass a Generator to several
@@ -57,7 +57,8 @@ cdef class Training(InputGradients):
             the penalty, is divided by `batch_size`, or by n if that is less, however many samples
             the mini-batch has and whatever they weigh; one without samples makes a step, too.
         noise_multiplier : float
-            The standard deviation of the noise of a step, in `max_grad_norm`; that is finite then.
+            The standard deviation of the noise of a step, as a multiple of `max_grad_norm`, which
+            must be finite if this is above 0.
 
         Returns
         -------

@@ -128,8 +128,7 @@ cdef void take_roots(const Step* step, Frame* f) noexcept nogil:
     cdef Samples* samples = <Samples*> f.run.each
     f.run.shape.kernels.take_roots(
         samples.norms + (f.block_start + f.at) * f.run.shape.itemsize, squares_of(f),
-        exponents_of(f),
-        samples.max_norm, f.n)
+        exponents_of(f), samples.max_norm, f.n)
 
 
 cdef void clip(const Step* step, Frame* f) noexcept nogil:
