@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import pytest
 from bits import (
+    EVERY_KIND,
     KINDS,
     NETWORKS,
     digest,
@@ -65,6 +66,35 @@ def digests_of_kind(kind, dtype):
             "bound": digest(net.error_bound(X, y, **options))}
 
 
+def digests_beyond(kind, sizes, n, dtype):
+    """What is not the gradient of a sum: products, single samples, derivatives by the input."""
+    net, X, y = network_of(*kind, sizes, n, dtype)
+    w, v = sample_weights(np.random.PCG64(n), n, dtype), net.params[::-1].copy()
+    options = {"sample_weight": w, "reduction": "mean", "l2": 0.125}
+    norms = net.per_sample_grad_norms(X, y, sample_weight=w)
+    loss, _ = net.clipped_backprop(X, y, float(norms[0]), sample_weight=w, reduction="mean")
+    clipped = net.grad.copy()
+    net.clipped_backprop(X, y, 0.5, noise_multiplier=1.25, rng=np.random.PCG64(7))
+    few = slice(0, 24)
+    return {"loss": loss.hex(), "products": digest(net.hvp(X, y, v, **options), net.gnvp(X, y, v)),
+            "norms": digest(norms), "clipped": digest(clipped), "noisy": digest(net.grad),
+            "each": digest(net.per_sample_grads(X[few], y[few])),
+            "input": digest(net.input_grad(X, y, sample_weight=w)),
+            "jacobian": digest(net.jacobian(X[few]),
+                               net.jacobian(X[few], of="logits", wrt="input"))}
+
+
+def private_digests(dtype):
+    """Ten epochs of DP-SGD, their steps drawn by Poisson sampling."""
+    net, X, y = network((6, 19, 9, 1), 333, dtype)
+    opt, rng = fastbp.Adam(2.0**-6), np.random.PCG64(5)
+    losses = [net.train_epoch(X, y, opt, batch_size=48, rng=rng, max_grad_norm=0.5,
+                              noise_multiplier=0.75,
+                              order=fastbp.poisson_order(333, 48 / 333, 7, rng))
+              for _ in range(10)]
+    return {"params": digest(net.params, *vectors(opt)), "loss": losses[-1].hex()}
+
+
 def training_digests(dtype, n_threads=None):
     """Ten epochs of Adam, and of its other form and SGD with everything on."""
     out = {}
@@ -90,6 +120,14 @@ def all_digests():
     for dtype in ("float32", "float64"):
         for kind in KINDS:
             found[f"{name_of(kind)} {dtype}"] = digests_of_kind(kind, dtype)
+    for dtype in ("float32", "float64"):
+        for sizes, n in NETWORKS:
+            name = f"beyond {'-'.join(map(str, sizes))} x {n} {dtype}"
+            found[name] = digests_beyond(EVERY_KIND[0], sizes, n, dtype)
+        for kind in EVERY_KIND[1:]:
+            found[f"beyond {name_of(kind)} {dtype}"] = digests_beyond(kind, (17, 33, 16, 5), 300,
+                                                                      dtype)
+        found[f"10 private epochs {dtype}"] = private_digests(dtype)
     return found
 
 
