@@ -305,7 +305,8 @@ cdef class Objective(Copied):
         """The Hessian of the loss at `params` times v: `MLP.hvp` for SciPy, with the same bits.
 
         From the first call on the objective keeps h and delta of the last parameters, of `hessp`
-        or of the loss, so that products there cost less.
+        or of the loss, so that products there cost less, and a copy of the samples: what is written
+        to X, y or sample_weight later is not read.
 
         Parameters
         ----------
@@ -325,8 +326,14 @@ cdef class Objective(Copied):
         self._check_made()
         self.net._check_made()
         cdef Problem p = self._again()
+        cdef Kept kept
         if self.kept is None:
-            self.kept = self.net._room(p.n, self.memory)
+            kept = self.net._room(p.n, self.memory)
+            if kept.values.whole:           # h and delta belong to these samples
+                p.X, p.y = p.X.copy(), p.y.copy()
+                p.sample_weight = None if p.sample_weight is None else p.sample_weight.copy()
+                self.problem, p = p, read_again(p, self.net.measure)
+            self.kept = kept
         return self.net._hessian_at(params, p, v, self.kept)
 
     cdef Problem _again(self):

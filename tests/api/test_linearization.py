@@ -264,3 +264,14 @@ def test_arrays_of_a_state_are_copies():
     params.flags.writeable = True
     params[:] = 0
     assert contents(point) == before
+
+
+def test_an_objective_that_keeps_reads_no_later_change():
+    net, v = network("f8"), V.astype("f8")
+    data, labels = X.astype("f8"), Y.astype("f8")
+    f = net.objective(data, labels)
+    expected = f.hessp(net.params, v)
+    data *= 0.5
+    labels[:] = 1 - labels
+    np.testing.assert_array_equal(f.hessp(net.params, v), expected)
+    assert f(net.params)[0] == net.objective(X.astype("f8"), Y.astype("f8"))(net.params)[0]
