@@ -123,7 +123,8 @@ cdef class PerSample(Network):
         cdef Py_ssize_t bad
         source = raw = None
         if rng is not None or type(noise_multiplier) is not float or <double> noise_multiplier != 0:
-            multiplier, source = _arguments.noise(noise_multiplier, limit, rng)
+            multiplier, source = _arguments.noise(noise_multiplier, limit, rng,
+                                                  dtype=self.dtype)
             deviation = deviation_of(multiplier, limit)
         cdef Problem p = self._problem(X, y, sample_weight, "sum", 0.0)
         if mean:

@@ -96,7 +96,7 @@ cdef class Training(InputGradients):
         if (max_grad_norm is not None or type(noise_multiplier) is not float
                 or <double> noise_multiplier != 0):
             samples.max_norm, multiplier, source = _arguments.privacy(
-                max_grad_norm, noise_multiplier, rng)
+                max_grad_norm, noise_multiplier, rng, self.dtype)
             samples.deviation = deviation_of(multiplier, samples.max_norm) if multiplier > 0 else 0
         if samples.deviation > 0 and lengths is None:
             lengths = np.diff(np.arange(0, p.n + size, size).clip(max=p.n))

@@ -1,15 +1,16 @@
 """Clipping and noise of the gradients of samples: limits, multipliers, draws."""
 
-import math
-
 import numpy as np
 
 from .numbers import bit_generator, integer, limit, non_negative
 
+LARGEST = 16        # deviations; no normal number of `_random.normals` is beyond 9
 
-def noise(noise_multiplier, max_norm, rng, name="max_norm"):
+
+def noise(noise_multiplier, max_norm, rng, name="max_norm", dtype=np.float64):
     """How much noise, in ``max_norm``, and the bit generator of its draws; or 0 and ``None``.
 
+    Its standard deviation is a number that ``dtype`` holds, with that of any sample of it.
     An int is refused as a seed: it would give the same noise at every call.
     """
     multiplier = non_negative("noise_multiplier", noise_multiplier)
@@ -17,9 +18,11 @@ def noise(noise_multiplier, max_norm, rng, name="max_norm"):
         bit_generator(rng)
     if multiplier == 0:
         return 0.0, None
-    if not 0 < multiplier * max_norm < math.inf:
+    least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max) / LARGEST
+    if not least <= multiplier * max_norm <= most:
         raise ValueError(f"noise_multiplier is {multiplier} and {name} is {max_norm}; their "
-                         "product, the noise's standard deviation, should be above 0 and finite")
+                         "product, the noise's standard deviation, should be finite, "
+                         f"from {least:.3g} to {most:.3g} in {np.dtype(dtype)}")
     if integer(rng) is not None:
         raise TypeError(f"rng is {rng}; for noise it should be a numpy.random.Generator or a "
                         "numpy.random.BitGenerator, or None: an int gives the same noise at each "
@@ -27,11 +30,11 @@ def noise(noise_multiplier, max_norm, rng, name="max_norm"):
     return multiplier, bit_generator(rng)
 
 
-def privacy(max_grad_norm, noise_multiplier, rng):
+def privacy(max_grad_norm, noise_multiplier, rng, dtype):
     """The limit of each gradient's norm, or 0 for none, and the `noise` of a step."""
     if max_grad_norm is not None:
         max_grad_norm = limit("max_grad_norm", max_grad_norm)
-        return max_grad_norm, *noise(noise_multiplier, max_grad_norm, rng, "max_grad_norm")
+        return max_grad_norm, *noise(noise_multiplier, max_grad_norm, rng, "max_grad_norm", dtype)
     if non_negative("noise_multiplier", noise_multiplier) > 0:
         raise ValueError(f"noise_multiplier is {noise_multiplier} and max_grad_norm is None; "
                          "it should be a number above 0, of which the noise is a multiple")

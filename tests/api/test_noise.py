@@ -67,6 +67,17 @@ def test_a_deviation_that_is_none(max_norm, noise_multiplier):
         refused(call, ValueError, "noise_multiplier", "max_", "finite")
 
 
+@pytest.mark.parametrize("max_norm", [1e38, 1e-39])
+def test_a_deviation_that_float32_does_not_hold(max_norm):
+    """Noise of it would be infinite, or rounded to nothing."""
+    net = fastbp.MLP([3, 4, 2], seed=0)
+    X, y = np.ones((2, 3), "f4"), np.ones((2, 2), "f4")
+    refused(lambda: net.clipped_backprop(X, y, max_norm, noise_multiplier=1.0), ValueError,
+            "max_norm", "float32")
+    refused(lambda: net.train_epoch(X, y, SGD(), max_grad_norm=max_norm, noise_multiplier=1.0),
+            ValueError, "max_grad_norm", "float32")
+
+
 @pytest.mark.parametrize("call", [
     lambda v: network().clipped_backprop(X, Y, v),
     lambda v: network().train_epoch(X, Y, SGD(), max_grad_norm=v),
