@@ -233,7 +233,7 @@ def epsilon(rate, noise_multiplier, steps):
 
 
 def accuracies(noise_multiplier):
-    """Of the samples held out, for each seed; without clipping where the multiplier is None."""
+    """The accuracy on the samples held out, for each seed; a multiplier of None does not clip."""
     X, y, X_test, y_test = digits()
     n, steps = len(X), EPOCHS * len(digits()[0]) // LOT
     for seed in range(SEEDS):

@@ -7,7 +7,7 @@ cdef class Linearization(Copied):
     cdef Network net
     cdef Problem problem                    # whose arrays are its own
     cdef Kept room
-    cdef object point                       # the parameters, which nobody else holds
+    cdef object point                       # the parameters; no caller has this array
     cdef readonly object grad
     cdef readonly double loss
     cdef double memory

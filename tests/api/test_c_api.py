@@ -68,7 +68,7 @@ def test_bits_of_every_variant(isa, dtype):
 @pytest.mark.parametrize("sizes", [(4, 1), (1, 1), (30, 65, 1), (3, 300, 200, 10)])
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
 def test_bits_of_any_rows_and_threads(sizes, threads, dtype):
-    """Of few rows by a plan for many, and of more than a plan holds memory for."""
+    """A plan runs fewer rows than it was made for, and more than it has memory for at once."""
     net = MLP(sizes, dtype=dtype, seed=2)
     for rows in (1, 20, 700):
         for n in {1, rows // 3 + 1, rows}:

@@ -64,7 +64,7 @@ def test_the_same_bits_as_layers(dtype):
 
 
 def test_weights_and_classes_multiply_the_rows(dtype):
-    """Of powers of two, to the bit."""
+    """A power of two as a weight changes no rounding, so that the bits are equal."""
     X = np.random.default_rng(0).random((N, 3)).astype(dtype)
     y, w = np.array([0, 1, 1, 0, 1, 0]), np.ldexp(1.0, [0, 1, -1, 2, 3, -2])
     net = network(dtype, loss="softmax")

@@ -108,7 +108,7 @@ def test_large_networks_and_large_lots(sizes, n, dtype):
 
 
 def test_more_steps_than_have_their_draws_at_once(dtype):
-    """Of 36 parameters 1820 steps have theirs in one go."""
+    """The noise of 1820 steps of 36 parameters is drawn at once; 4000 steps take three draws."""
     X, y, _ = samples(dtype)
     steps = fastbp.poisson_order(N, 0.05, 4000, 1)
     net, twin = two(dtype)
@@ -120,7 +120,7 @@ def test_more_steps_than_have_their_draws_at_once(dtype):
 
 
 def test_without_a_limit_or_noise_it_is_the_plain_epoch(dtype):
-    """Of mini-batches that are all full, whose divisor is then the number of their samples."""
+    """Every mini-batch is full, so that both divide by the number of its samples."""
     X, y, _ = samples(dtype)
     net, twin = two(dtype)
     for each, given in ((net, {"max_grad_norm": np.inf}), (twin, {})):

@@ -29,7 +29,7 @@ def expected(clean, deviation, raw):
 
 
 def test_recorded_numbers():
-    """Of PCG64(0), whose first draws test_n6_random.py has; the four signs and the exchange."""
+    """Draws of PCG64(0), as in test_n6_random.py, and one for each sign and for the exchange."""
     found = _random.normals(np.random.PCG64(0).random_raw(6))
     assert [z.hex() for z in found.tolist()] == RECORDED
     raw = np.array([2**40, 3 << 40] * 4, np.uint64)

@@ -20,8 +20,8 @@ from fastbp._twin.error_bound import running_error_bound
 from fastbp._twin.rounding import LIBRARY, Arithmetic, Ball, format_of
 
 GRADIENT = "backprop"
-# Of the largest element of a result, in roundings: more than the sums of these networks have, and
-# less than a fault.
+# A result may be off by so many roundings of its largest element: more than the sums of these
+# networks have, and less than a fault makes.
 NEAR = 1000
 FEW = 8                 # samples whose own gradients are verified
 
