@@ -83,7 +83,7 @@ def test_a_deviation_that_float32_does_not_hold(max_norm):
     lambda v: network().train_epoch(X, Y, SGD(), max_grad_norm=v),
     lambda v: reference.clipped_backprop(network().weights, network().biases, X, Y, v)])
 def test_numbers_beyond_float64_are_no_infinity(call):
-    """An infinite limit clips nothing; a finite one too large for float64 is refused, not rounded."""
+    """An infinite limit clips nothing; a finite one beyond float64 is refused."""
     call(INF)
     call(np.float32("inf"))
     for large in (10**400, -10**400, np.longdouble("1e400")):
