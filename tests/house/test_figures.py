@@ -1,6 +1,7 @@
 """The figures of the how-to pages are those of the committed files of results."""
 
 import importlib.util
+import json
 import re
 
 import pytest
@@ -19,6 +20,16 @@ def test_every_page_of_an_integration_has_figures():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_figures_are_current(page):
     assert figures.rewritten(page.read_text()) == page.read_text(), "run `python tools/figures.py`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_table_has_its_machine(page):
+    """On the page of the table; but for files of runs, whose rows each say theirs."""
+    names = {}
+    for file, name, *_ in figures.SECTION.findall(page.read_text()):
+        names.setdefault(file, set()).add(name)
+    for file, shown in names.items():
+        assert "machine" in shown or "machine" not in json.loads((ROOT / file).read_text()), file
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
