@@ -167,7 +167,7 @@ cdef class Layers(Copied):
         MemoryError
             When the activations of the batch do not fit.
         RuntimeError
-            When another thread is inside this object.
+            When a call of this object has not ended.
         """
         given = (listed("weights", weights), listed("biases", biases), X)
         held = self._held(given)
@@ -219,7 +219,7 @@ cdef class Layers(Copied):
         Raises
         ------
         RuntimeError
-            Before any `forward`, or when another thread is inside this object.
+            Before any `forward`, or when a call of this object has not ended.
         ValueError, TypeError
             For arrays that do not fit, overlap an input, or cannot be written.
         """
@@ -278,7 +278,7 @@ cdef class Layers(Copied):
         MemoryError
             When the workspace cannot be had.
         RuntimeError
-            When another thread is inside this object.
+            When a call of this object has not ended.
         """
         given = (listed("weights", weights), listed("biases", biases), X)
         held = self._held(given)

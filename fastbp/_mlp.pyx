@@ -201,8 +201,8 @@ cdef class MLP(Training):
         MemoryError
             When the workspace cannot be had; the network is as it was.
         RuntimeError
-            When another thread is inside this network, but for `forward`, `logits` and
-            `loss_value`.
+            When a call of this network has not ended, of another thread or around this one, but
+            for `forward`, `logits` and `loss_value`.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `grad` holds nothing of use then.
         """

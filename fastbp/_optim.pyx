@@ -102,7 +102,7 @@ cdef class Optimizer(Copied):
         TypeError, ValueError
             For arrays of another kind, dtype, or size, or `params` that is read-only.
         RuntimeError
-            When another thread is using this optimizer.
+            When a call that has not ended is using this optimizer.
         """
         params, grad = _arguments.optimizer_arrays(params, grad)
         if acquire(&self.busy):
@@ -133,7 +133,7 @@ cdef class Optimizer(Copied):
         Raises
         ------
         RuntimeError
-            When another thread is using this optimizer, whose step may be half done.
+            When a call that has not ended is using this optimizer: its step may be half done.
         """
         self._check_made()
         if acquire(&self.busy):
@@ -158,7 +158,7 @@ cdef class Optimizer(Copied):
             For missing or unknown names, values out of range or that no steps lead to, state
             vectors of different sizes or dtypes, or that hold NaN; the optimizer is as it was.
         RuntimeError
-            When another thread is using this optimizer.
+            When a call that has not ended is using this optimizer.
         """
         self._resume(d, True)
 

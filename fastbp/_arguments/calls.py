@@ -11,8 +11,8 @@ from .numbers import integer
 # computed: an overflow is an infinity here, which is refused later or passes as one.
 quiet = np.errstate(all="ignore")
 
-IN_USE = ("this {} is in use by another thread; give each thread its own, "
-          "or wait for the call that is running")
+IN_USE = ("this {} is in use by a call that has not ended, of another thread or around this one; "
+          "give each its own, or wait until that call ends")
 
 
 def unbound(function, given, names):

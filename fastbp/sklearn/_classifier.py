@@ -195,7 +195,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ------
         sklearn.exceptions.NotFittedError
         RuntimeError
-            When another thread is inside `fit` or `input_gradient` of this estimator.
+            When `fit` or `input_gradient` of this estimator has not ended, in any thread.
         """
         rows = self._outputs(X, slopes)
         return np.concatenate([-rows, rows], axis=1) if self.n_outputs_ == 1 else rows

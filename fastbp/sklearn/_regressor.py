@@ -133,7 +133,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ------
         sklearn.exceptions.NotFittedError
         RuntimeError
-            When another thread is inside `fit` or `input_gradient` of this estimator.
+            When `fit` or `input_gradient` of this estimator has not ended, in any thread.
         """
         rows = self._outputs(X, slopes)
         return rows[:, 0] if self.n_outputs_ == 1 else rows

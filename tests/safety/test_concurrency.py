@@ -150,7 +150,7 @@ def test_gradients_from_many_threads_are_right_or_refused():
             try:
                 loss, grad = net.value_and_grad(points[i], X, y)
             except RuntimeError as error:
-                assert "MLP is in use by another thread" in str(error)
+                assert "MLP is in use by a call" in str(error)
             else:
                 assert loss == expected[i][0]
                 np.testing.assert_array_equal(grad, expected[i][1])
@@ -190,7 +190,7 @@ def test_a_second_gradient_is_refused(method):
 
     def work():
         for _ in range(50):
-            with pytest.raises(RuntimeError, match="MLP is in use by another thread"):
+            with pytest.raises(RuntimeError, match="MLP is in use by a call"):
                 call()
             assert net.forward(X).shape == (10, 1) and np.isfinite(net.loss_value(X, y))
 
@@ -198,6 +198,25 @@ def test_a_second_gradient_is_refused(method):
     steps(other, Adam(), optimizer.state_dict()["t"])
     np.testing.assert_array_equal(net.params, other.params)
     call()
+
+
+@pytest.mark.parametrize("method", ["clipped_backprop", "train_epoch"])
+def test_a_call_within_a_call_is_refused(method):
+    """Of the same thread: what the outer call asks for draws calls the network again."""
+    net, (X, y), refused = MLP(SIZES, seed=0), samples(20), []
+
+    class Nested(np.random.PCG64):
+        def random_raw(self, size=None):
+            with pytest.raises(RuntimeError, match="MLP is in use by a call .* around this one"):
+                net.backprop(X, y)
+            refused.append(size)
+            return np.random.PCG64(1).random_raw(size)
+
+    if method == "clipped_backprop":
+        net.clipped_backprop(X, y, 1.0, noise_multiplier=1.0, rng=Nested())
+    else:
+        net.train_epoch(X, y, SGD(), rng=Nested())
+    assert refused and np.isfinite(net.backprop(X, y))
 
 
 @takes_signals
@@ -212,7 +231,7 @@ def test_one_optimizer_in_two_networks():
                      lambda: optimizer.step(other.params, other.grad),
                      lambda: optimizer.load_state_dict(Adam().state_dict()),
                      optimizer.state_dict, lambda: pickle.dumps(optimizer)):
-            with pytest.raises(RuntimeError, match="optimizer is in use by another thread"):
+            with pytest.raises(RuntimeError, match="optimizer is in use by a call"):
                 call()
 
     during_an_epoch(net, optimizer, work)
@@ -233,7 +252,7 @@ def test_layers_in_use():
             try:
                 np.testing.assert_array_equal(layers.forward(*arrays), expected)
             except RuntimeError as error:
-                assert "Layers is in use by another thread" in str(error)
+                assert "Layers is in use by a call" in str(error)
                 refused.set()
 
     in_threads(2, work)
