@@ -5,118 +5,20 @@ to no result, copies a prepared pass, binds the pointers to it and carries it ou
 those of `MLP` and `Layers`, made by the same functions of the engine.
 """
 
-from fastbp._arguments import ACTIVATIONS, LOSSES
-
-cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.float cimport DBL_MAX
-from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from fastbp._capi_problem cimport Kind, kind_of, refusal_of
 from fastbp._engine.gradient cimport prepare_gradient, prepare_outputs
 from fastbp._engine.loop cimport carry_out_alone
 from fastbp._engine.network cimport Architecture, Workspace, bind_pointers
 from fastbp._engine.plan cimport BLOCK_ROWS, Layer, Pass, Shape, most_threads
-from fastbp._engine.team cimport MOST_THREADS, Flag, acquire, release
-from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.table cimport CRITERIA, IDENTITY, Activation
-from fastbp._loss cimport Loss, Terms, batch_at, smooth, targets_fit, weights_fit
+from fastbp._engine.team cimport Flag, acquire, release
+from fastbp._kernels.table cimport IDENTITY, Activation
+from fastbp._loss cimport Terms, batch_at, smooth, targets_fit, weights_fit
 from fastbp.capi cimport *
-
-cnp.import_array()
-
-
-# ---- what the descriptors say, read once: a plan is made without Python code
-
-ctypedef struct Kind:
-    Terms terms             # but for the dtype and the outputs
-    Activation output       # makes h_L of z_L
-    bint smooths            # takes label_smoothing
-    bint weighs             # takes pos_weight
-
-cdef Kind[CRITERIA] kinds
-cdef unsigned long long hidden = 0      # bit i: activation number i is one of hidden layers
-
-
-cdef int read_descriptors() except -1:
-    global hidden
-    cdef Loss loss
-    cdef int i
-    for i, (name, descriptor) in enumerate(LOSSES.items()):
-        loss = Loss(name, 2, cnp.dtype("d"))
-        kinds[i] = Kind(loss.terms, loss.output, "label_smoothing" in descriptor.options,
-                        "pos_weight" in descriptor.options)
-    for activation in ACTIVATIONS.values():
-        hidden |= 1ULL << <int> activation.number
-    return 0
-
-
-read_descriptors()
-
-
-# ---- what may be wrong with a problem ---------------------------------------------------
-
-cdef int refusal_of(const fastbp_problem* p) noexcept nogil:
-    """The code of the first fault."""
-    if p == NULL:
-        return FASTBP_NULL_POINTER
-    if p.size != sizeof(fastbp_problem):
-        return FASTBP_BAD_PROBLEM
-    if p.dtype != FASTBP_FLOAT32 and p.dtype != FASTBP_FLOAT64:
-        return FASTBP_BAD_DTYPE
-    cdef int code = refusal_of_layers(p)
-    if code != FASTBP_OK:
-        return code
-    if p.loss < 1 or p.loss > CRITERIA:
-        return FASTBP_BAD_LOSS
-    if kinds[p.loss - 1].terms.is_distribution and p.sizes[p.n_layers] < 2:
-        return FASTBP_BAD_LOSS
-    if p.rows < 1:
-        return FASTBP_BAD_ROWS
-    if p.threads < 0 or p.threads > MOST_THREADS:
-        return FASTBP_BAD_THREADS
-    return FASTBP_OK if options_fit(p, &kinds[p.loss - 1]) else FASTBP_BAD_OPTION
-
-
-cdef int refusal_of_layers(const fastbp_problem* p) noexcept nogil:
-    cdef double nbytes = 0              # where an integer would overflow
-    cdef ptrdiff_t l
-    if p.n_layers < 1:
-        return FASTBP_BAD_SIZES
-    if p.sizes == NULL or (p.activations == NULL and p.n_layers > 1):
-        return FASTBP_NULL_POINTER
-    for l in range(p.n_layers + 1):
-        if p.sizes[l] < 1:
-            return FASTBP_BAD_SIZES
-        if l > 0:
-            nbytes += 8 * (p.sizes[l - 1] + 1.0) * p.sizes[l]
-            if nbytes >= 2.0 ** 63:
-                return FASTBP_BAD_SIZES
-    for l in range(p.n_layers - 1):
-        if not (0 <= p.activations[l] < 64 and hidden >> p.activations[l] & 1):
-            return FASTBP_BAD_ACTIVATION
-    return FASTBP_OK
-
-
-cdef bint options_fit(const fastbp_problem* p, const Kind* kind) noexcept nogil:
-    cdef const char* positives = <const char*> p.pos_weight
-    cdef ptrdiff_t j
-    if p.transposed not in (0, 1) or p.classes not in (0, 1) or p.mean not in (0, 1):
-        return False
-    if p.classes and not kind.terms.is_distribution:
-        return False
-    if not (p.l2 >= 0 and isfinite(p.l2) and 0 <= p.label_smoothing < 1):
-        return False
-    if (p.label_smoothing != 0 and not kind.smooths) or (positives != NULL and not kind.weighs):
-        return False
-    if positives != NULL:
-        for j in range(p.sizes[p.n_layers]):
-            if not 0 < kernels(p.dtype).total(positives + j * p.dtype, 1) <= DBL_MAX:
-                return False
-    return True
-
 
 # ---- a plan -----------------------------------------------------------------------------
 
@@ -146,7 +48,7 @@ cdef class Plan:
     cdef int describe(self, const fastbp_problem* p) except -1:
         """All but memory and passes, of a problem that fits."""
         cdef Entry* entry = &self.entry
-        cdef const Kind* kind = &kinds[p.loss - 1]
+        cdef const Kind* kind = kind_of(p)
         cdef Py_ssize_t l, n_outputs = p.sizes[p.n_layers]
         sizes = tuple([p.sizes[l] for l in range(p.n_layers + 1)])
         activations = [p.activations[l] for l in range(p.n_layers - 1)]
@@ -187,42 +89,38 @@ cdef class Plan:
 
 
 cdef int memory(size_t* nbytes, const fastbp_problem* problem) noexcept nogil:
+    cdef int code = refusal_of(problem)
     if nbytes == NULL:
         return FASTBP_NULL_POINTER
-    cdef int code = refusal_of(problem)
-    return code if code != FASTBP_OK else measure(nbytes, problem)
-
-
-cdef int measure(size_t* nbytes, const fastbp_problem* problem) noexcept with gil:
-    cdef Plan plan
-    try:
-        plan = Plan()
-        plan.describe(problem)
-        nbytes[0] = plan.nbytes()
-    except MemoryError:
-        return FASTBP_NO_MEMORY
-    return FASTBP_OK
+    return code if code != FASTBP_OK else make(NULL, nbytes, problem)
 
 
 cdef int new_plan(fastbp_plan** made, const fastbp_problem* problem) noexcept nogil:
+    cdef int code = refusal_of(problem)
     if made == NULL:
         return FASTBP_NULL_POINTER
     made[0] = NULL
-    cdef int code = refusal_of(problem)
-    return code if code != FASTBP_OK else make(made, problem)
+    return code if code != FASTBP_OK else make(made, NULL, problem)
 
 
-cdef int make(fastbp_plan** made, const fastbp_problem* problem) noexcept with gil:
+cdef int make(fastbp_plan** made, size_t* nbytes,
+              const fastbp_problem* problem) noexcept with gil:
+    """A plan, or the bytes of one: that of which the place is not NULL."""
     cdef Plan plan
     try:
         plan = Plan()
         plan.describe(problem)
-        plan.prepare(problem)
+        if nbytes != NULL:
+            nbytes[0] = plan.nbytes()
+        if made != NULL:
+            plan.prepare(problem)
+            plan.entry.owner = <PyObject*> plan
+            Py_INCREF(plan)
+            made[0] = <fastbp_plan*> &plan.entry
     except MemoryError:
         return FASTBP_NO_MEMORY
-    plan.entry.owner = <PyObject*> plan
-    Py_INCREF(plan)
-    made[0] = <fastbp_plan*> &plan.entry
+    except BaseException:               # which a C program cannot see
+        return FASTBP_FAILED
     return FASTBP_OK
 
 
@@ -238,9 +136,12 @@ cdef int free_plan(fastbp_plan* plan) noexcept nogil:
 
 
 cdef ptrdiff_t spread(void** arrays, void* flat, const fastbp_plan* plan) noexcept nogil:
-    cdef const Shape* s = (<const Entry*> plan).shape
+    cdef const Shape* s
     cdef char* at = <char*> flat
     cdef ptrdiff_t l
+    if plan == NULL or (arrays != NULL and flat == NULL):
+        return -FASTBP_NULL_POINTER
+    s = (<const Entry*> plan).shape
     if arrays != NULL:
         for l in range(s.n_layers):
             arrays[2 * l] = at
@@ -252,19 +153,41 @@ cdef ptrdiff_t spread(void** arrays, void* flat, const fastbp_plan* plan) noexce
 
 # ---- runs -------------------------------------------------------------------------------
 
-cdef int refusal_of_run(const Entry* entry, const void* out, void* const* grads,
-                        void* const* params, const void* X, ptrdiff_t n) noexcept nogil:
-    """A run without gradients has its parameters for them; one of no samples needs no X."""
-    cdef ptrdiff_t i
-    if entry == NULL or params == NULL or grads == NULL:
+cdef int refusal_of_run(const Entry* entry, const void* out, void* const* params, const void* X,
+                        ptrdiff_t n) noexcept nogil:
+    """A run of no samples needs no X."""
+    if entry == NULL or params == NULL:
         return FASTBP_NULL_POINTER
     if n < 0 or n > entry.rows:
         return FASTBP_BAD_ROWS
     if n > 0 and (X == NULL or out == NULL):
         return FASTBP_NULL_POINTER
+    return refusal_of_arrays(entry, params)
+
+
+cdef int refusal_of_arrays(const Entry* entry, void* const* arrays) noexcept nogil:
+    cdef ptrdiff_t i
     for i in range(2 * entry.shape.n_layers):
-        if params[i] == NULL or grads[i] == NULL:
+        if arrays[i] == NULL:
             return FASTBP_NULL_POINTER
+    return FASTBP_OK
+
+
+cdef int begin(Entry* entry, Pass* run, const Pass* prepared, void* const* grads,
+               void* const* params, ptrdiff_t n) noexcept nogil:
+    """Take the plan, until `end`; `grads` are NULL where the pass writes none."""
+    if acquire(&entry.taken):
+        return FASTBP_BUSY
+    bind_pointers(entry.layers if grads != NULL else entry.layers_forward, entry.shape.n_layers,
+                  <const char* const*> params, <char* const*> grads)
+    run[0] = prepared[0]
+    run.n = run.batch_size = n
+    return FASTBP_OK
+
+
+cdef int end(Entry* entry, Pass* run) noexcept nogil:
+    carry_out_alone(run, most_threads(entry.shape, run.n))
+    release(&entry.taken)
     return FASTBP_OK
 
 
@@ -280,39 +203,38 @@ cdef int logits(fastbp_plan* plan, void* out, void* const* params, const void* X
 
 cdef int run_outputs(Entry* entry, void* out, void* const* params, const void* X, ptrdiff_t n,
                      bint logits) noexcept nogil:
-    cdef int code = refusal_of_run(entry, out, params, params, X, n)
+    cdef int code = refusal_of_run(entry, out, params, X, n)
     cdef Pass run
+    if code == FASTBP_OK:
+        code = begin(entry, &run, &entry.outputs, NULL, params, n)
     if code != FASTBP_OK:
         return code
-    if acquire(&entry.taken):
-        return FASTBP_BUSY
-    bind_pointers(entry.layers_forward, entry.shape.n_layers, <const char* const*> params, NULL)
-    run = entry.outputs
-    run.n = run.batch_size = n
     run.batch.X, run.output = <const char*> X, <char*> out
     run.output_activation = IDENTITY if logits else entry.output
-    carry_out_alone(&run, most_threads(entry.shape, n))
-    release(&entry.taken)
-    return FASTBP_OK
+    return end(entry, &run)
 
 
 cdef int loss(fastbp_plan* plan, double* loss, void* const* params, const void* X, const void* y,
               const void* sample_weight, ptrdiff_t n) noexcept nogil:
-    return run_loss(<Entry*> plan, loss, params, False, params, X, y, sample_weight, n)
+    return run_loss(<Entry*> plan, loss, NULL, params, X, y, sample_weight, n)
 
 
 cdef int gradient(fastbp_plan* plan, double* loss, void* const* grads, void* const* params,
                   const void* X, const void* y, const void* sample_weight,
                   ptrdiff_t n) noexcept nogil:
-    return run_loss(<Entry*> plan, loss, grads, True, params, X, y, sample_weight, n)
+    if plan == NULL or grads == NULL:
+        return FASTBP_NULL_POINTER
+    return run_loss(<Entry*> plan, loss, grads, params, X, y, sample_weight, n)
 
 
-cdef int run_loss(Entry* entry, double* loss, void* const* grads, bint gradient,
-                  void* const* params, const void* X, const void* y, const void* sample_weight,
+cdef int run_loss(Entry* entry, double* loss, void* const* grads, void* const* params,
+                  const void* X, const void* y, const void* sample_weight,
                   ptrdiff_t n) noexcept nogil:
     cdef const char* weights = <const char*> sample_weight
-    cdef int code = refusal_of_run(entry, loss, grads, params, X, n)
+    cdef int code = refusal_of_run(entry, loss, params, X, n)
     cdef Pass run
+    if code == FASTBP_OK and grads != NULL:
+        code = refusal_of_arrays(entry, grads)
     if code != FASTBP_OK:
         return code
     if loss == NULL or (y == NULL and n > 0):
@@ -323,21 +245,12 @@ cdef int run_loss(Entry* entry, double* loss, void* const* grads, bint gradient,
         return FASTBP_BAD_TARGETS
     if weights != NULL and not weights_fit(&entry.terms, weights, n, entry.mean):
         return FASTBP_BAD_WEIGHTS
-    if acquire(&entry.taken):
-        return FASTBP_BUSY
-    if gradient:
-        bind_pointers(entry.layers, entry.shape.n_layers, <const char* const*> params,
-                      <char* const*> grads)
-        run = entry.gradient
-    else:
-        bind_pointers(entry.layers_forward, entry.shape.n_layers, <const char* const*> params,
-                      NULL)
-        run = entry.loss
-    run.n = run.batch_size = n
+    code = begin(entry, &run, &entry.gradient if grads != NULL else &entry.loss, grads, params, n)
+    if code != FASTBP_OK:
+        return code
     run.batch = batch_at(&entry.terms, <const char*> X, <const char*> y, entry.classes, weights)
-    carry_out_alone(&run, most_threads(entry.shape, n))
+    end(entry, &run)
     loss[0] = run.loss
-    release(&entry.taken)
     return FASTBP_OK
 
 
@@ -345,7 +258,7 @@ cdef int run_loss(Entry* entry, double* loss, void* const* grads, bint gradient,
 
 ctypedef const char* Message
 
-cdef Message[FASTBP_OTHER_VERSION + 1] MESSAGES = [
+cdef Message[FASTBP_FAILED + 1] MESSAGES = [
     "no fault",
     "a pointer is NULL that leads to something needed",
     "problem.size is not the sizeof(fastbp_problem) of this version",
@@ -359,14 +272,15 @@ cdef Message[FASTBP_OTHER_VERSION + 1] MESSAGES = [
     "y has a number that the loss excludes",
     "sample_weight has a number below 0 or not finite, or a sum of 0 for a mean",
     "the memory cannot be had",
-    "another thread runs the plan",
+    "a run of the plan has not ended",
     "fastbp is not installed, or has no functions for C programs",
     "fastbp is another version than that of the header",
+    "Python raised an exception that no other code says",
 ]
 
 
 cdef const char* message(int code) noexcept nogil:
-    if code < FASTBP_OK or code > FASTBP_OTHER_VERSION:
+    if code < FASTBP_OK or code > FASTBP_FAILED:
         return "not a code of fastbp"
     return MESSAGES[code]
 

@@ -22,6 +22,7 @@ cdef extern from "fastbp.h" nogil:
         FASTBP_BUSY
         FASTBP_NOT_FOUND
         FASTBP_OTHER_VERSION
+        FASTBP_FAILED
 
     enum:
         FASTBP_FLOAT32

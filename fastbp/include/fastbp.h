@@ -19,6 +19,9 @@
    object and runs no handler of signals. Several threads may run a plan each. The results are those
    of fastbp.MLP, to the bit.
 
+   A pointer that is NULL is refused, unless it says below that it may be. Any other is followed: that
+   of a plan that was freed too.
+
    Arrays are row-major, dense, aligned as their type asks, and of the plan's dtype. Outputs share no
    memory with inputs, or with each other. Outputs come before inputs, sizes last. */
 
@@ -50,9 +53,10 @@ enum {
     FASTBP_BAD_TARGETS = 10,        /* a number in y */
     FASTBP_BAD_WEIGHTS = 11,        /* a number in sample_weight, or their sum */
     FASTBP_NO_MEMORY = 12,
-    FASTBP_BUSY = 13,               /* another thread runs the plan */
+    FASTBP_BUSY = 13,               /* a run of the plan has not ended */
     FASTBP_NOT_FOUND = 14,          /* fastbp_import: no module */
-    FASTBP_OTHER_VERSION = 15       /* fastbp_import: one for another header */
+    FASTBP_OTHER_VERSION = 15,      /* fastbp_import: one for another header */
+    FASTBP_FAILED = 16              /* a Python exception that no other code says, now forgotten */
 };
 
 /* The size of a number in bytes */
@@ -103,14 +107,16 @@ typedef struct fastbp_api {
     int (*memory)(size_t *bytes, const fastbp_problem *problem);
 
     /* Makes a plan; NULL where it fails. Takes the GIL for a moment, if the thread does not hold it:
-       no thread that holds it may wait for this one. Not after Py_Finalize. */
+       no thread that holds it may wait for this one. Not after Py_Finalize, nor while a Python
+       exception is set. */
     int (*new_plan)(fastbp_plan **plan, const fastbp_problem *problem);
 
     /* The same about the GIL. A plan that runs is left: FASTBP_BUSY. NULL is nothing to free. */
     int (*free_plan)(fastbp_plan *plan);
 
     /* The number of parameters. arrays[0 ... 2 n_layers - 1] <- where W_1, b_1, W_2, b_2, ... lie in
-       a flat vector of so many, as that of MLP.params is; unless `arrays` is NULL. */
+       a flat vector of so many, as that of MLP.params is; unless `arrays` is NULL.
+       -FASTBP_NULL_POINTER without a plan, or with arrays and no vector. */
     ptrdiff_t (*spread)(void **arrays, void *flat, const fastbp_plan *plan);
 
     /* Runs, of n <= rows samples, from any thread, with the GIL or without.
@@ -140,6 +146,11 @@ typedef struct fastbp_api {
    With another code than FASTBP_OK *api is NULL and a Python exception says why. */
 static inline int fastbp_import(const fastbp_api **api)
 {
+    if (api == NULL) {
+        PyErr_SetString(PyExc_ValueError, "fastbp_import: api is NULL");
+        return FASTBP_NULL_POINTER;
+    }
+    *api = NULL;
     PyObject *module = PyImport_ImportModule("fastbp._capi");
     PyObject *capsule = module == NULL ? NULL : PyObject_GetAttrString(module, "api");
     const fastbp_api *found = NULL;
@@ -147,7 +158,6 @@ static inline int fastbp_import(const fastbp_api **api)
         found = (const fastbp_api *)PyCapsule_GetPointer(capsule, "fastbp._capi.api");
     Py_XDECREF(capsule);
     Py_XDECREF(module);
-    *api = NULL;
     if (found == NULL)
         return FASTBP_NOT_FOUND;
     if (found->version != FASTBP_API_VERSION || found->size < sizeof(fastbp_api)) {

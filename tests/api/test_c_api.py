@@ -188,34 +188,6 @@ def test_wrong_layers():
     assert Plan(altered(problem((3, 1)), activations=None)).free() == "OK"
 
 
-def test_null_pointers():
-    code = CODES[API.new_plan(None, ctypes.byref(problem((3, 2))))]
-    assert code == "NULL_POINTER"
-    assert CODES[API.new_plan(ctypes.byref(ctypes.c_void_p()), None)] == "NULL_POINTER"
-    assert CODES[API.memory(None, ctypes.byref(problem((3, 2))))] == "NULL_POINTER"
-    assert CODES[API.free_plan(None)] == "OK"
-    X, y = np.ones((1, 3)), np.ones((1, 2))
-    params, grads = [np.ones((3, 2)), np.ones(2)], [np.ones((3, 2)), np.ones(2)]
-    plan, out, loss = Plan(problem((3, 2))), np.ones((1, 2)), ctypes.c_double(5)
-    whole = [plan.at, loss, addresses(grads), addresses(params), address(X), address(y), None, 1]
-    for i in range(6):
-        given = [None if j == i else value for j, value in enumerate(whole)]
-        assert CODES[API.gradient(*given)] == "NULL_POINTER"
-        if i != 2:
-            assert CODES[API.loss(*given[:2], *given[3:])] == "NULL_POINTER"
-    whole = [plan.at, address(out), addresses(params), address(X), 1]
-    for i in range(4):
-        given = [None if j == i else value for j, value in enumerate(whole)]
-        assert CODES[API.forward(*given)] == CODES[API.logits(*given)] == "NULL_POINTER"
-    for i in range(2):
-        missing = [None if j == i else grad for j, grad in enumerate(grads)]
-        assert plan.gradient(missing, params, X, y) == "NULL_POINTER"
-        missing = [None if j == i else param for j, param in enumerate(params)]
-        assert plan.gradient(grads, missing, X, y) == "NULL_POINTER"
-    assert loss.value == 5 and (flat(grads) == 1).all() and (out == 1).all()
-    plan.free()
-
-
 @pytest.mark.parametrize(("loss", "code", "wrong"), [
     ("bce", "BAD_TARGETS", {"y": 1.5}), ("bce", "BAD_TARGETS", {"y": np.nan}),
     ("poisson", "BAD_TARGETS", {"y": -1}), ("softmax", "BAD_TARGETS", {"y": 0.9}),

@@ -70,6 +70,51 @@ def test_a_program_of_another_version_is_refused(programs, tmp_path):
                         run(sys.executable, "-c", script, folder=tmp_path))
 
 
+PENDING = """
+#include <Python.h>
+#include "fastbp.h"
+
+/* The codes of fastbp_import(NULL), and of memory, new_plan, free_plan with an exception set; how
+   often it was kept, and whether there is no plan. */
+static PyObject *codes(PyObject *self, PyObject *none)
+{
+    const fastbp_api *fastbp;
+    const ptrdiff_t sizes[] = {3, 2};
+    const fastbp_problem problem = {.size = sizeof problem, .dtype = FASTBP_FLOAT64, .n_layers = 1,
+                                    .sizes = sizes, .loss = FASTBP_BCE, .rows = 1};
+    fastbp_plan *plan, *made;
+    size_t bytes;
+    int found[4], set = 0;
+    (void)self, (void)none;
+    found[0] = fastbp_import(NULL);
+    PyErr_Clear();
+    if (fastbp_import(&fastbp) != FASTBP_OK || fastbp->new_plan(&made, &problem) != FASTBP_OK)
+        return NULL;
+    for (int i = 1; i < 4; i++) {
+        PyErr_SetString(PyExc_KeyError, "of the program");
+        found[i] = i == 1 ? fastbp->memory(&bytes, &problem)
+                 : i == 2 ? fastbp->new_plan(&plan, &problem) : fastbp->free_plan(made);
+        set += PyErr_Occurred() != NULL && PyErr_ExceptionMatches(PyExc_KeyError);
+        PyErr_Clear();
+    }
+    return Py_BuildValue("iiiiii", found[0], found[1], found[2], found[3], set, plan == NULL);
+}
+
+static PyMethodDef methods[] = {{"codes", codes, METH_NOARGS, NULL}, {0}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "pending", .m_size = -1,
+                                    .m_methods = methods};
+PyMODINIT_FUNC PyInit_pending(void) { return PyModule_Create(&module); }
+"""
+
+
+def test_null_and_exceptions_that_are_pending(tmp_path):
+    """What Python then raises in place of a plan is a code; an error path may free one."""
+    (tmp_path / "pending.c").write_text(PENDING)
+    run("cc", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}",
+        f"-I{fastbp.get_include()}", *LINK, "pending.c", "-o", "pending.so", folder=tmp_path)
+    said = run(sys.executable, "-c", "import pending; print(*pending.codes())", folder=tmp_path)
+    failed = NUMBERS["FAILED"]
+    assert said.split() == [str(n) for n in (NUMBERS["NULL_POINTER"], failed, failed, 0, 1, 1)]
 
 
 @pytest.mark.parametrize("module", ["None", "types.ModuleType('without')",

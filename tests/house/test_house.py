@@ -38,7 +38,7 @@ ABOVE = sorted(path for folder in (PACKAGE, PACKAGE / "_engine") for suffix in (
 TEXTS = sorted(KERNELS.glob("*.pxi"))
 
 
-HEADER = ("capi", "_capi")      # the names of fastbp.h, and what gives them their meaning
+HEADER = ("capi", "_capi", "_capi_problem")     # the names of fastbp.h, and their meaning
 
 
 @pytest.mark.parametrize("path", ABOVE, ids=name_of)
@@ -121,7 +121,8 @@ MAY_IMPORT = {
     "datasets": ("_arguments",),
     "_config": ("_arguments", "_cgroup", "_engine.plan", "_kernels.dispatch", "_version"),
     "_random": ("_arguments",),
-    "_capi": ("capi", *BELOW),
+    "_capi": ("capi", "_capi_problem", *BELOW),
+    "_capi_problem": ("capi", *BELOW),
     "capi": (), "_cgroup": (), "_files": (), "_refusal": (), "_operators": (), "_version": (),
     "data": (),
     "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_logit_losses",

@@ -19,7 +19,8 @@ HEADER = Path(fastbp.__file__).parent / "include" / "fastbp.h"
 NUMBERS = {name: int(number) for name, number in
            re.findall(r"FASTBP_(\w+)(?: = | )(\d+)", HEADER.read_text())}
 CODES = {number: name for name, number in NUMBERS.items()
-         if name.startswith("BAD_") or name in ("OK", "NULL_POINTER", "NO_MEMORY", "BUSY")}
+         if name.startswith("BAD_")
+         or name in ("OK", "NULL_POINTER", "NO_MEMORY", "BUSY", "FAILED")}
 
 
 class Problem(ctypes.Structure):
