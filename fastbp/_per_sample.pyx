@@ -14,7 +14,8 @@ from fastbp._engine.arrays cimport (
 )
 from fastbp._engine.network cimport bind_flat
 from fastbp._engine.per_sample cimport (
-    Samples, clipped_gradient, deviation_of, draws_of, gradients_of_samples, norms_of_samples,
+    Samples, blank_samples, clipped_gradient, deviation_of, draws_of, gradients_of_samples,
+    norms_of_samples,
 )
 from fastbp._engine.team cimport release
 from fastbp._problem cimport Problem, divisor_of
@@ -145,8 +146,9 @@ cdef class PerSample(Network):
 
     cdef double _clipped(self, Problem p, norms, double limit, double deviation, raw,
                          double divisor) except? -1:
-        cdef Samples samples = Samples(NULL, NULL, data(norms), NULL, limit, deviation,
-                                       <const unsigned long long*> data(raw))
+        cdef Samples samples = blank_samples()
+        samples.norms, samples.max_norm, samples.deviation = data(norms), limit, deviation
+        samples.raw = <const unsigned long long*> data(raw)
         return clipped_gradient(self.workspace, &p.batch, &samples, p.n, divisor, self.asked)
 
     def per_sample_grads(self, X, y, *, sample_weight=None, out=None):

@@ -11,7 +11,7 @@ from fastbp._engine.arrays cimport data, filled, new_float
 from fastbp._engine.epoch cimport BatchLoss, draws_ahead, prepare_epoch, run_epoch
 from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport Workspace, bind_flat
-from fastbp._engine.per_sample cimport deviation_of
+from fastbp._engine.per_sample cimport blank_samples, deviation_of
 from fastbp._engine.plan cimport Batch, Pass
 from fastbp._engine.samples cimport permutation
 from fastbp._engine.team cimport acquire, release
@@ -87,9 +87,9 @@ cdef class Training(InputGradients):
                  "net.grad": self.grad_array}
         cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
         cdef Py_ssize_t size = min(batch_size, max(p.n, 1))
-        cdef Samples samples = Samples(NULL, NULL, NULL, NULL, 0, 0, NULL)
+        cdef Samples samples = blank_samples()
         cdef Epoch epoch
-        cdef Batches batches = Batches(p.n, size, NULL, 0)
+        cdef Batches batches = Batches(p.n, size, lengths=NULL, count=0)
         lengths = source = None
         if order is not None:
             order, lengths = _arguments.order(order, p.n)
@@ -106,8 +106,9 @@ cdef class Training(InputGradients):
         if batch_losses is not None:
             _arguments.output("batch_losses", batch_losses, (
                 (p.n + size - 1) // size if lengths is None else lengths.size, 2), float, given)
-        epoch = Epoch(NULL, <BatchLoss*> data(batch_losses),
-                      size if samples.max_norm > 0 else 0, 0, 0, 0, -1, 0)
+        epoch = Epoch(rule=NULL, batch_loss=<BatchLoss*> data(batch_losses),
+                      divisor=size if samples.max_norm > 0 else 0, loss=0, weight=0, seen=0, bad=-1,
+                      norm=0)
         shuffled = _arguments.boolean("shuffle", shuffle) and order is None
         rng = _arguments.bit_generator(rng) if shuffled or rng is not None else None
         loss = new_float()

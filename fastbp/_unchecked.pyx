@@ -13,7 +13,9 @@ cimport numpy as cnp
 from fastbp._engine.arrays cimport data
 from fastbp._engine.backward cimport backward_all
 from fastbp._engine.network cimport Workspace, bind_addresses
-from fastbp._engine.per_sample cimport Samples, clipped_gradient, draws_of
+from fastbp._engine.per_sample cimport (
+    Samples, blank_samples, clipped_gradient, draws_of,
+)
 from fastbp._engine.plan cimport Shape
 from fastbp._engine.team cimport release
 from fastbp._layers cimport Layers
@@ -101,9 +103,10 @@ cdef class UncheckedLayers(Layers):
                                           loss, sample_weight=None, double divisor=1,
                                           pos_weight=None, class_weight=None, label_smoothing=0.0):
         """The same of clipped gradients, with their norms, and with noise of `draws` raw draws."""
-        cdef Samples samples = Samples(NULL, NULL, data(norms), NULL, max_norm, deviation,
-                                       <const unsigned long long*> data(raw))
+        cdef Samples samples = blank_samples()
         cdef Problem p
+        samples.norms, samples.max_norm, samples.deviation = data(norms), max_norm, deviation
+        samples.raw = <const unsigned long long*> data(raw)
         self.check_addresses("params", params)
         self.check_addresses("grads", grads)
         self._enter()

@@ -80,7 +80,7 @@ cdef void carry_out_alone(Pass* run, int threads) noexcept nogil:
 
 
 cdef inline void meet(Pass* run, int size) noexcept nogil:
-    run.meeting = Meeting(size, False, 0, 0, NEVER)
+    run.meeting = Meeting(parts=size, deserted=False, claimed=0, done=0, end=NEVER)
     conduct(run_in_thread, run, size, &run.meeting.deserted)
     dismiss(size)
 

@@ -10,6 +10,9 @@ ctypedef struct Samples:    # what the steps about single samples share besides 
     double deviation        # of the noise; 0: there is none
     const unsigned long long* raw   # IN draws_of(shape) for the noise of each mini-batch
 
+# All members NULL or 0; who runs a pass sets by name what it needs
+cdef Samples blank_samples() noexcept nogil
+
 # norms (n,) <- ||g_i||, g_i being the gradient of the weighted loss of sample i
 cdef int norms_of_samples(Workspace ws, const Batch* batch, char* norms, Py_ssize_t n,
                           int asked) except -1

@@ -11,6 +11,7 @@ memory, gets the i-th normal number of the raw draws (N6).
 
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY
+from libc.string cimport memset
 
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._engine.loop cimport carry_out
@@ -33,12 +34,19 @@ cdef enum:
 
 # ---- norms, and the clipped sum ---------------------------------------------------------
 
+cdef Samples blank_samples() noexcept nogil:
+    cdef Samples samples
+    memset(&samples, 0, sizeof(samples))
+    return samples
+
+
 cdef int norms_of_samples(Workspace ws, const Batch* batch, char* norms, Py_ssize_t n,
                           int asked) except -1:
-    cdef Samples samples = Samples(NULL, NULL, norms, NULL, INFINITY, 0, NULL)
+    cdef Samples samples = blank_samples()
     cdef Pass run
     ws.prepare(&run, NORMS, add_norms_pass, n, n, threads_for(ws.shape, n, 2, asked))
     run.batch = batch[0]
+    samples.norms, samples.max_norm = norms, INFINITY
     return with_workspace(&run, &samples)
 
 
@@ -184,8 +192,9 @@ cdef void perturb(const Step* step, Frame* f) noexcept nogil:
 
 cdef int gradients_of_samples(Workspace ws, const Batch* batch, char* grads, Py_ssize_t n,
                               int asked) except -1:
-    cdef Samples samples = Samples(NULL, NULL, NULL, grads, INFINITY, 0, NULL)
+    cdef Samples samples = blank_samples()
     cdef Pass run
+    samples.grads = grads
     ws.prepare(&run, EACH_GRADIENT, add_gradients_pass, n, n, threads_for(ws.shape, n, 3, asked))
     run.batch, run.each = batch[0], &samples
     return carry_out(&run)

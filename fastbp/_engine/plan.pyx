@@ -69,7 +69,8 @@ cdef Step* add(Plan* plan, Action action, Sharing sharing, Py_ssize_t layer, Py_
             raise MemoryError
         plan.steps, plan.room = step, 2 * plan.room + 16
     step = &plan.steps[plan.n_steps]
-    step[0] = Step(action, sharing, layer, items, items, work, 0, 0, 1, 0)
+    step[0] = Step(action, sharing, layer, items, at_once=items, work=work, width=0, before=0,
+                   multiple=1, phase_end=0)
     if plan.n_steps > 0:
         earlier = step - 1
         if earlier.phase_end == 0 and (earlier.sharing == ROWS) != (sharing == ROWS):
