@@ -145,11 +145,15 @@ cdef int add_penalties(Plan* plan) except -1:
 
 
 cdef void penalise(const Step* step, Frame* f) noexcept nogil:
-    """dW += l2 W where there is a dW; the squares of W into eight partial sums."""
+    """dW += l2 W where there is a dW; the squares of W, in one order, into eight partial sums."""
     cdef const Layer* a = &f.run.layers[step.layer]
-    cdef Py_ssize_t at = f.first * f.run.shape.itemsize
-    f.run.shape.kernels.penalise(a.dW + at if a.dW != NULL else NULL, f.run.totals.squares,
-                                 a.W + at, f.run.l2, f.count)
+    cdef const Shape* s = f.run.shape
+    cdef Py_ssize_t at = f.first * s.itemsize
+    s.kernels.penalise(a.dW + at if a.dW != NULL else NULL,
+                       NULL if s.transposed else f.run.totals.squares, a.W + at, f.run.l2, f.count)
+    if s.transposed:
+        s.kernels.add_transposed_squares(f.run.totals.squares, a.W, f.first, f.count, a.fan_in,
+                                         a.fan_out, f.scratch)
 
 
 cdef double penalty_of(const Pass* run) noexcept nogil:

@@ -26,7 +26,7 @@ ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void*
 
 cdef enum:
     CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
-    TABLE_VERSION = 3       # of this struct: another one has another meaning, or another order
+    TABLE_VERSION = 4       # of this struct: another one has another meaning, or another order
 
 ctypedef struct KernelTable:
     int version             # TABLE_VERSION and sizeof(KernelTable) when it was compiled
@@ -90,9 +90,14 @@ ctypedef struct KernelTable:
     # out[i] = X[order[i]], rows of `width`
     void (*gather)(void* out, const void* X, const Py_ssize_t* order, Py_ssize_t n,
                    Py_ssize_t width) noexcept nogil
-    # grad <- grad + l2 p; eight interleaved float64 partial sums of p^2 go on in `sums`
+    # grad <- grad + l2 p; eight interleaved float64 partial sums of p^2 go on in `sums`;
+    #    either may be NULL
     void (*penalise)(void* grad, double* sums, const void* p, double l2,
                      Py_ssize_t size) noexcept nogil
+    # the same sums of elements [first, first + count) of W (fan_in, fan_out) that lies transposed
+    void (*add_transposed_squares)(double* sums, const void* W, Py_ssize_t first, Py_ssize_t count,
+                                   Py_ssize_t fan_in, Py_ssize_t fan_out,
+                                   void* scratch) noexcept nogil
     # grad <- grad / divisor
     void (*divide)(void* grad, double divisor, Py_ssize_t size) noexcept nogil
     # p, v <- SGD with momentum; v may be NULL without momentum

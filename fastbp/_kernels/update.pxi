@@ -54,6 +54,8 @@ cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t si
             lanes = min(<Py_ssize_t> VL, size - i)
             store_lanes(g + i, fma(decay, load_lanes(w + i, lanes), load_lanes(g + i, lanes)),
                         lanes)
+    if sums == NULL:
+        return
     for j in range(8):
         part[j] = sums[j]
     for block in range(size // 8):
@@ -63,6 +65,40 @@ cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t si
         part[i & 7] += <double> w[i] * <double> w[i]
     for j in range(8):
         sums[j] = part[j]
+
+
+cdef void add_transposed_squares(double* sums, source W, Py_ssize_t first, Py_ssize_t count,
+                                 Py_ssize_t fan_in, Py_ssize_t fan_out,
+                                 memory scratch) noexcept nogil:
+    """The sums of `penalise` in its order, that of (fan_in, fan_out), of a W (fan_out, fan_in).
+
+    FEW_ROWS lines, for which scratch has room, are turned at a time. Where each was read by itself,
+    a line of the cache for each number, 1024 x 1024 of float32 took 7.7 ms.
+    """
+    cdef real* turned = <real*> scratch
+    cdef const real* w
+    cdef Py_ssize_t k = first, end = first + count, row = fan_out + VL
+    cdef Py_ssize_t i, j, c, r, rows, size
+    while k < end:
+        i, j = k // fan_out, k % fan_out
+        rows = min(<Py_ssize_t> FEW_ROWS, (end - 1) // fan_out + 1 - i)
+        for c in range(fan_out):
+            w = <const real*> W + c * fan_in + i
+            for r in range(rows):
+                turned[r * row + c] = w[r]
+        for r in range(rows):
+            size = min(fan_out - j, end - k)
+            add_squares_from(sums, turned + r * row + j, k, size)
+            k, j = k + size, 0
+
+
+cdef inline void add_squares_from(double* sums, const real* w, Py_ssize_t k,
+                                  Py_ssize_t size) noexcept nogil:
+    """The squares of the elements k, k + 1, ..."""
+    cdef Py_ssize_t head = min(size, -k & 7), j
+    for j in range(head):
+        sums[(k + j) & 7] += <double> w[j] * <double> w[j]
+    penalise(NULL, sums, w + head, 0, size - head)
 
 
 cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:

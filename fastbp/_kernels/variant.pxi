@@ -35,6 +35,7 @@ TABLE.first_unnormalised = first_unnormalised
 TABLE.total = total
 TABLE.gather = gather
 TABLE.penalise = penalise
+TABLE.add_transposed_squares = add_transposed_squares
 TABLE.divide = divide
 TABLE.sgd = sgd
 TABLE.adam = adam

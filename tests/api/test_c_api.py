@@ -109,16 +109,27 @@ def test_mixed_activations(dtype):
     check(net, problem((4, 5, 6, 7, 1), dtype, hidden, rows=5), *samples("bce", 5, (4, 1), dtype))
 
 
-def test_transposed_weights(dtype):
-    net = MLP((4, 5, 2), dtype=dtype, seed=5)
-    X, y, _ = samples("bce", 7, (4, 2), dtype)
+@pytest.mark.parametrize("l2", [0, 0.3])
+@pytest.mark.parametrize("sizes", [(4, 5, 2), (1, 1), (2, 8, 8, 1), (40, 23, 9, 1), (3, 129),
+                                   (700, 97), (1100, 1050)], ids=str)
+def test_transposed_weights(sizes, l2, dtype):
+    """The penalty adds the squares in the order of W (fan_in, fan_out), also in pieces of a W."""
+    net = MLP(sizes, dtype=dtype, seed=5)
+    X, y, _ = samples("bce", 7, sizes, dtype)
     params = [np.ascontiguousarray(array.T) for array in arrays(net)]
     grads = [np.empty_like(param) for param in params]
-    plan = Plan(problem((4, 5, 2), dtype, rows=7, transposed=1))
-    assert plan.gradient(grads, params, X, y) == "OK"
-    assert plan.value.value == net.backprop(X, y)
-    np.testing.assert_array_equal(flat([grad.T for grad in grads]), net.grad)
-    plan.free()
+    for rows in (7, 1):
+        plan = Plan(problem(sizes, dtype, rows=rows, transposed=1, l2=l2))
+        loss = net.backprop(X[:rows], y[:rows], l2=l2)
+        assert plan.gradient(grads, params, X[:rows], y[:rows]) == "OK"
+        assert plan.value.value == loss
+        np.testing.assert_array_equal(flat([grad.T for grad in grads]), net.grad)
+        assert plan.loss(params, X[:rows], y[:rows]) == "OK" and plan.value.value == loss
+        plan.free()
+
+
+def test_transposed_weights_of_every_variant(isa, dtype):
+    test_transposed_weights((40, 23, 9, 1), 0.3, dtype)
 
 
 def test_no_samples():
