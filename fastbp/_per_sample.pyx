@@ -80,7 +80,8 @@ cdef class PerSample(Network):
 
         sum_i min(1, max_norm / ||g_i||) g_i in one pass: E1 to E5, the norms, then E6 with each
         sample's delta times its factor. Then noise_multiplier max_norm z, z being independent
-        normal numbers: the gradient of DP-SGD. A sample's gradient of norm 0 counts as it is.
+        normal numbers: the gradient of DP-SGD. A sample's gradient of norm 0 counts as it is; no
+        other exceeds `max_norm` by more than some units of rounding, whatever delta and h are.
 
         The noise is specified (N6): parameter i of the flat vector gets the i-th number that the
         raw draws of `rng` make, two of two draws; docs/derivation.md has the algorithm. It is added

@@ -1,9 +1,12 @@
 from fastbp._engine.network cimport Workspace
 from fastbp._engine.plan cimport Batch, Frame, Pass, Plan, Shape
 
+ctypedef double Reach       # a sum of 1 + ||h||^2, by which h is known to be of an ordinary size
+
 ctypedef struct Samples:    # what the steps about single samples share besides the pass
     char* squares           # workspace (block,) in float64: squares 4^exponents, then factors c_i
     int* exponents          # workspace (block,)
+    Reach* reaches          # workspace (block,): of the rows of a frame, at the first of them
     char* norms             # OUT (n,) of a mini-batch
     char* grads             # OUT (n, n_params)
     double max_norm

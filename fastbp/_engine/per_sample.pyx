@@ -71,11 +71,12 @@ cdef int with_workspace(Pass* run, Samples* samples) except -1:
 
 
 cdef Py_ssize_t workspace_bytes(Py_ssize_t rows) noexcept:
-    return rows * (sizeof(double) + sizeof(int))
+    return rows * (sizeof(double) + sizeof(Reach) + sizeof(int))
 
 
 cdef void place(Samples* samples, char* memory, Py_ssize_t rows) noexcept:
-    samples.squares, samples.exponents = memory, <int*> (memory + rows * sizeof(double))
+    samples.squares, samples.reaches = memory, <Reach*> (memory + rows * sizeof(double))
+    samples.exponents = <int*> (samples.reaches + rows)
 
 
 cdef int key_of(const Samples* samples) noexcept:
@@ -128,8 +129,8 @@ cdef void add_squares(const Step* step, Frame* f) noexcept nogil:
     """The layer's part of ||g_i||^2."""
     cdef Py_ssize_t l = step.layer
     cdef const Layer* a = &f.run.layers[l]
-    f.run.shape.kernels.add_squares(squares_of(f), exponents_of(f), delta_of(f, l), input_of(f, l),
-                                    f.n, a.fan_in, a.fan_out, l == 0)
+    f.run.shape.kernels.add_squares(squares_of(f), exponents_of(f), reach_of(f), delta_of(f, l),
+                                    input_of(f, l), f.n, a.fan_in, a.fan_out, l == 0)
 
 
 cdef void take_roots(const Step* step, Frame* f) noexcept nogil:
@@ -142,8 +143,10 @@ cdef void take_roots(const Step* step, Frame* f) noexcept nogil:
 cdef void clip(const Step* step, Frame* f) noexcept nogil:
     """delta_l,i <- c_i delta_l,i."""
     cdef Samples* samples = <Samples*> f.run.each
-    f.run.shape.kernels.clip_rows(delta_of(f, step.layer), squares_of(f), samples.max_norm, f.n,
-                                  f.run.layers[step.layer].fan_out)
+    cdef Py_ssize_t l = step.layer
+    cdef const Layer* a = &f.run.layers[l]
+    f.run.shape.kernels.clip_rows(delta_of(f, l), squares_of(f), samples.max_norm, reach_of(f)[0],
+                                  input_of(f, l), f.n, a.fan_in, a.fan_out)
 
 
 cdef inline char* squares_of(const Frame* f) noexcept nogil:
@@ -152,6 +155,10 @@ cdef inline char* squares_of(const Frame* f) noexcept nogil:
 
 cdef inline int* exponents_of(const Frame* f) noexcept nogil:
     return (<Samples*> f.run.each).exponents + f.at
+
+
+cdef inline Reach* reach_of(const Frame* f) noexcept nogil:
+    return (<Samples*> f.run.each).reaches + f.at
 
 
 cdef Py_ssize_t first_not_finite(const Frame* f) noexcept nogil:

@@ -20,13 +20,17 @@ cdef extern from *:
     #define LEAST_SQUARE 0.0
     #define MOST_SQUARE 0x1.fffffffffffffp1023
     #define LEAST_FACTOR 0x1p-100
+    #define LEAST_NORMAL 0x1p-126
+    #define LEAST 0x1p-149
     #else
     #define LEAST_SQUARE 0x1p-900
     #define MOST_SQUARE 0x1p900
     #define LEAST_FACTOR 0x1p-1000
+    #define LEAST_NORMAL 0x1p-1022
+    #define LEAST 0x1p-1074
     #endif
     """
-    const double LEAST_SQUARE, MOST_SQUARE, LEAST_FACTOR
+    const double LEAST_SQUARE, MOST_SQUARE, LEAST_FACTOR, LEAST_NORMAL, LEAST
 
 cdef enum:
     LEAST_EXPONENT = -1000      # 2^1000 brings every subnormal number to where squares are normal
@@ -102,12 +106,13 @@ cdef void add_scaled(double* square, int* exponent, double more, int at) noexcep
         exponent[0] = at
 
 
-cdef void add_square(double* square, int* exponent, const real* delta, Py_ssize_t fan_out,
-                     const real* h, Py_ssize_t fan_in) noexcept nogil:
+cdef void add_square(double* square, int* exponent, double* reach, const real* delta,
+                     Py_ssize_t fan_out, const real* h, Py_ssize_t fan_in) noexcept nogil:
     """One row, of any finite numbers."""
     cdef double size = squares_of(delta, fan_out, 1.0)
-    cdef double more = size * (1.0 + squares_of(h, fan_in, 1.0))
+    cdef double length = 1.0 + squares_of(h, fan_in, 1.0), more = size * length
     cdef int a = 0, b = 0
+    reach[0] += length
     if size < LEAST_SQUARE or not more <= MOST_SQUARE:
         a, b = exponent_of(delta, fan_out), max(exponent_of(h, fan_in), 0)
         more = squares_of(delta, fan_out, ldexp(1.0, -a)) * (
@@ -125,33 +130,41 @@ cdef inline bint plain(const double* sizes, const double* more,
             and (exponents[0] | exponents[1] | exponents[2] | exponents[3]) == 0)
 
 
-cdef void add_squares(memory squares, int* exponents, source delta, source h_prev, Py_ssize_t n,
-                      Py_ssize_t fan_in, Py_ssize_t fan_out, bint first) noexcept nogil:
-    """Add ||delta_i||^2 (1 + ||h_prev_i||^2) to squares_i 4^exponents_i, 0 before the `first`."""
+cdef void add_squares(memory squares, int* exponents, double* reach, source delta, source h_prev,
+                      Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out,
+                      bint first) noexcept nogil:
+    """Add ||delta_i||^2 (1 + ||h_prev_i||^2) to squares_i 4^exponents_i, 0 before the `first`.
+
+    The sum of 1 + ||h_prev_i||^2 over all rows, of no order, is added to `reach`.
+    """
     cdef double* sums = <double*> squares
     cdef const real* d = <const real*> delta
     cdef const real* h = <const real*> h_prev
     cdef double sizes[4]
     cdef double more[4]
-    cdef four size
+    cdef four size, length, lengths = fours(0)
     cdef Py_ssize_t i, j, group
     if first:
+        reach[0] = 0
         memset(sums, 0, n * sizeof(double))
         memset(exponents, 0, n * sizeof(int))
     for group in range(n >> 2):
         i = 4 * group
         size = squares_of_four(d + i * fan_out, fan_out)
+        length = fours(1) + squares_of_four(h + i * fan_in, fan_in)
+        lengths = lengths + length
         store_four(sizes, size)
-        store_four(more, size * (fours(1) + squares_of_four(h + i * fan_in, fan_in)))
+        store_four(more, size * length)
         if plain(sizes, more, exponents + i):
             for j in range(4):
                 sums[i + j] += more[j]
         else:
             for j in range(i, i + 4):
-                add_square(sums + j, exponents + j, d + j * fan_out, fan_out, h + j * fan_in,
-                           fan_in)
+                add_square(sums + j, exponents + j, reach, d + j * fan_out, fan_out,
+                           h + j * fan_in, fan_in)
     for i in range(n & ~3, n):
-        add_square(sums + i, exponents + i, d + i * fan_out, fan_out, h + i * fan_in, fan_in)
+        add_square(sums + i, exponents + i, reach, d + i * fan_out, fan_out, h + i * fan_in, fan_in)
+    reach[0] += sum_of_four(lengths)
 
 
 # ---- norms -----------------------------------------------------------------------------
@@ -177,26 +190,67 @@ cdef void take_roots(memory norms, memory squares, const int* exponents, double 
                 factors[i] = -norm
 
 
-cdef void clip_rows(memory delta, source factors, double max_norm, Py_ssize_t n,
-                    Py_ssize_t width) noexcept nogil:
+# A product below LEAST_NORMAL is off by up to half of LEAST, and h multiplies that: what a layer
+# adds to the gradient of a sample would be too long by up to
+#
+#   LEAST/2 sqrt(fan_out (1 + ||h||^2)) <= LEAST/2 most sqrt(fan_out (fan_in + 1)),
+#
+# most = max(1, |h_k|). Where this may be more than u/2 max_norm, u = LEAST / (2 LEAST_NORMAL) being
+# the unit of rounding, such products are one LEAST nearer to 0, and no gradient exceeds max_norm by
+# more than some u. That is where few most > max_norm, few = LEAST/u sqrt(fan_out (fan_in + 1)). For
+# quotients delta / ||g||, which max_norm multiplies, 1 stands in the place of a larger max_norm.
+
+cdef void clip_rows(memory delta, source factors, double max_norm, double reach, source h_prev,
+                    Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
     """delta_i <- factor_i delta_i; or (delta_i / ||g_i||) max_norm, a quotient of at most 1.
 
     What is left of a row is taken one by one: after a masked store to a row the masked load of the
     next, which may touch its lanes, waits. 64 rows of one column took 0.3 us.
     """
     cdef real* d = <real*> delta
-    cdef double factor
-    cdef real by, limit = <real> max_norm
-    cdef Py_ssize_t i, j, block, whole = width // VL
+    cdef const real* h = <const real*> h_prev
+    cdef double factor, few = 2 * LEAST_NORMAL * sqrt((fan_in + 1.0) * fan_out)
+    cdef bint far = 2 * few * sqrt(reach) > min(max_norm, 1.0)      # in some row, it may be
+    cdef real by
+    cdef Py_ssize_t i, j, block, whole = fan_out // VL
     for i in range(n):
         factor = (<const double*> factors)[i]
-        by = <real> fabs(factor)
-        if factor < 0:
-            for j in range(width):
-                d[j] = (d[j] / by) * limit
+        if factor < 0 or (far and factor != 1):
+            clip_row(d, factor, max_norm,
+                     few * one_or_largest(h + i * fan_in, fan_in) if far else 0, fan_out)
         elif factor != 1:
+            by = <real> factor
             for block in range(whole):
                 store(d + block * VL, splat(by) * load(d + block * VL))
-            for j in range(whole * VL, width):
+            for j in range(whole * VL, fan_out):
                 d[j] = by * d[j]
-        d += width
+        d += fan_out
+
+
+cdef void clip_row(real* d, double factor, double max_norm, double limited,
+                   Py_ssize_t size) noexcept nogil:
+    """One row, of any numbers; `limited` is few most."""
+    cdef bint down = limited > (max_norm if factor > 0 else min(max_norm, 1.0))
+    cdef real by = <real> fabs(factor), limit = lowered(<real> max_norm, down)
+    cdef Py_ssize_t j
+    for j in range(size):
+        if factor < 0:
+            d[j] = lowered(lowered(d[j] / by, down) * limit, down)
+        else:
+            d[j] = lowered(by * d[j], down)
+
+
+cdef inline real lowered(real x, bint down) noexcept nogil:
+    """A number below LEAST_NORMAL nearer to 0 by the least number, which is exact."""
+    if not down or x == 0 or not fabs(x) < LEAST_NORMAL:
+        return x
+    return <real> (x - copysign(LEAST, x))
+
+
+cdef double one_or_largest(const real* h, Py_ssize_t size) noexcept nogil:
+    """max(1, |h_k|)"""
+    cdef double most = 1
+    cdef Py_ssize_t k
+    for k in range(size):
+        most = max(most, fabs(h[k]))
+    return most

@@ -3,7 +3,7 @@
 # `vec` is told to Cython as a float so that + - * / pass through to the C vector type;
 # everything that is not one of those four is a primitive.
 
-from libc.math cimport INFINITY, fabs, frexp, ldexp, sqrt
+from libc.math cimport INFINITY, copysign, fabs, frexp, ldexp, sqrt
 from libc.string cimport memcpy, memset
 
 from fastbp._kernels.table cimport (

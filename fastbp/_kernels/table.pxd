@@ -155,16 +155,18 @@ ctypedef struct KernelTable:
                          double divisor, Py_ssize_t size) noexcept nogil
 
     # The norms of the gradients of single samples (norms.pxi), as float64 squares 4^exponents (n,):
-    #    += ||delta_i||^2 (1 + ||h_prev_i||^2) of (n, fan_out) and (n, fan_in), = if `first`
-    void (*add_squares)(void* squares, int* exponents, const void* delta, const void* h_prev,
-                        Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out,
+    #    += ||delta_i||^2 (1 + ||h_prev_i||^2) of (n, fan_out) and (n, fan_in), = if `first`; and
+    #    reach, to which every row adds 1 + ||h_prev_i||^2 or more
+    void (*add_squares)(void* squares, int* exponents, double* reach, const void* delta,
+                        const void* h_prev, Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out,
                         bint first) noexcept nogil
     # norms (n,) <- their roots; squares <- the factors min(1, max_norm / norm_i), for the next
     void (*take_roots)(void* norms, void* squares, const int* exponents, double max_norm,
                        Py_ssize_t n) noexcept nogil
-    # delta (n, width) <- factor_i delta_i
-    void (*clip_rows)(void* delta, const void* factors, double max_norm, Py_ssize_t n,
-                      Py_ssize_t width) noexcept nogil
+    # delta (n, fan_out) <- factor_i delta_i; with h_prev (n, fan_in) no gradient above max_norm
+    void (*clip_rows)(void* delta, const void* factors, double max_norm, double reach,
+                      const void* h_prev, Py_ssize_t n, Py_ssize_t fan_in,
+                      Py_ssize_t fan_out) noexcept nogil
     # grad_i += deviation z_(first + i), z being normal numbers from the raw draws of as many (N6)
     void (*add_noise)(void* grad, const unsigned long long* raw, double deviation, Py_ssize_t first,
                       Py_ssize_t size) noexcept nogil

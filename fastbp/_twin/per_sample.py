@@ -114,16 +114,36 @@ def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", l
     if not np.isfinite(norms).all():
         bad = int(np.argmin(np.isfinite(norms)))
         _arguments.refuse_norm(bad, norms[bad], dtype)
-    over = (exact > max_norm)[:, None]
     divisor = n if reduction == "mean" else 1
-    size = np.where(over, exact[:, None], 1)  # |δ| ≤ ‖g‖: the quotient comes first
-    clipped = [np.where(over, delta / size * max_norm, delta).astype(dtype) for delta in each]
+    clipped = [clip(h, delta, exact[:, None], max_norm)
+               for h, delta in zip(inputs, each, strict=True)]
     dW = [h.T @ delta for h, delta in zip(inputs, clipped, strict=True)]
     db = [delta.sum(axis=0) for delta in clipped]
     if multiplier > 0:
         dW, db = with_noise(dW, db, multiplier * max_norm, source)
     return (float(value / divisor), *([(g / divisor).astype(dtype) for g in part]
                                       for part in (dW, db)), norms)
+
+
+def clip(h, delta, norms, max_norm):
+    """δ (n, fan_out), where a norm (n, 1) is above max_norm times max_norm/‖g‖.
+
+    A product below the least normal number is off by up to half of s, the least number above 0, and
+    h multiplies that. Where h is so large that this may count, it is one s nearer to 0.
+    """
+    over, least = norms > max_norm, np.finfo(delta.dtype).smallest_normal
+    most = np.abs(h, dtype=np.float64).max(axis=1, initial=1, keepdims=True)
+    few = 2 * float(least) * np.sqrt((h.shape[1] + 1) * delta.shape[1])
+    far = over & (few * most > min(max_norm, 1))
+    quotient = lowered(delta / np.where(over, norms, 1), far)   # first: |δ| ≤ ‖g‖
+    return np.where(over, lowered((quotient * max_norm).astype(delta.dtype), far), delta)
+
+
+def lowered(x, where):
+    """Numbers below the least normal one nearer to 0 by the least number, which is exact."""
+    of = np.finfo(x.dtype)
+    low = where & (x != 0) & (np.abs(x) < of.smallest_normal)
+    return np.where(low, x - np.copysign(of.smallest_subnormal, x), x)
 
 
 def with_noise(dW, db, deviation, source):

@@ -6,9 +6,12 @@ those of oracle.py. With h and delta as computed, h^T delta is within e of g, he
 h = X and delta = -y: any scale of both.
 """
 
+import math
+
 import mpmath
 import numpy as np
 import oracle
+import pytest
 from all_pairs import all_pairs
 from bits import EVERY_KIND, name_of, network_of, sample_weights
 from oracle import mp
@@ -191,6 +194,87 @@ def test_clipping_at_any_scale(isa, dtype):
         expected = -limit * np.array([2, 1]) / mpmath.sqrt(5)
         np.testing.assert_allclose(net.bias_grads[0].astype(float), expected.astype(float),
                                    rtol=8 * U[dtype])
+
+
+LARGE = {"float32": (1, 1e20, 1e31, 1e36, 1e38, 3e38),
+         "float64": (1, 1e200, 1e295, 1e300, 1e308, 1.7e308)}
+
+
+def within_the_limit(grad, limit, sizes, dtype):
+    """||grad|| <= limit, but for roundings, where it is that of one sample, which was clipped.
+
+    The norm is off by what `rounding` says. Then the factor is rounded twice, delta times it, and
+    the product with h: 4 u; and 2 u more for delta / ||g||, if that comes first. A layer whose
+    products of delta are below the least normal number, and kept, adds u/2. What is below that
+    number in the gradient itself is off by half of the least one. The squares here, each rounded,
+    count half a unit of float64.
+    """
+    of = np.finfo(dtype)
+    excess = rounding(dtype, sizes) + (7 + len(sizes) / 2) * U[dtype]
+    scale = 2.0 ** np.frexp(np.abs(grad).max(initial=0).astype(float))[1]
+    norm = scale * mp.sqrt(math.fsum((grad / scale) ** 2))
+    lost = mp.mpf(float(of.smallest_subnormal)) / 2 * mp.sqrt(grad.size)
+    assert norm <= mp.mpf(limit) * (1 + excess) + lost
+
+
+def clipped_samples(sizes, dtype):
+    """(X, y, limit) of one sample, h = X: limits down to where nothing is left of its gradient."""
+    net, rng = plain_network(sizes, dtype), np.random.default_rng(1)
+    for large in LARGE[dtype]:
+        for size in 1 / large, large ** -0.5, 1e-8:
+            X = (rng.uniform(0.1, 1, (1, sizes[0])) * large).astype(dtype)
+            y = (rng.uniform(0.1, 1, (1, sizes[1])) * size).astype(dtype)
+            for limit in limits_below(net.per_sample_grad_norms(X, y)[0], dtype):
+                yield X, y, limit
+
+
+def limits_below(norm, dtype):
+    limits = float(norm) * 2.0 ** -np.arange(1, 400 if dtype == "float32" else 2200, 43)
+    return limits[limits > 0]
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 40), (40, 17)], ids=str)
+def test_no_sample_exceeds_its_limit(isa, dtype, sizes):
+    """Where h is large, delta times its factor is below the least normal number, and rounds off."""
+    net = plain_network(sizes, dtype)
+    for X, y, limit in clipped_samples(sizes, dtype):
+        net.clipped_backprop(X, y, limit)
+        within_the_limit(net.grad, limit, sizes, dtype)
+
+
+def test_no_sample_of_the_twin_exceeds_its_limit(dtype):
+    net = plain_network((5, 3), dtype)
+    for X, y, limit in clipped_samples((5, 3), dtype):
+        _, dW, db, _ = reference.clipped_backprop(net.weights, net.biases, X, y, limit,
+                                                  loss="squared_error")
+        within_the_limit(np.append(dW[0], db[0]), limit, (5, 3), dtype)
+
+
+def test_no_sample_of_two_layers_exceeds_its_limit(isa, dtype):
+    """By either layer; and in an epoch, whose steps take the same gradient."""
+    sizes, large = (3, 4, 2), LARGE[dtype][3]
+    for weights, x in (((0.25, 1 / large), large), ((large / 10, 1 / large), 1)):
+        net = plain_network(sizes, dtype)
+        X, y = np.full((1, 3), x, dtype), np.full((1, 2), 1e-7, dtype)
+        for W, weight in zip(net.weights, weights, strict=True):
+            W[:] = weight
+        start = net.params.copy()
+        for limit in limits_below(net.per_sample_grad_norms(X, y)[0], dtype):
+            net.params[:] = start
+            net.clipped_backprop(X, y, limit)
+            within_the_limit(net.grad, limit, sizes, dtype)
+            expected = net.grad.copy()
+            net.train_epoch(X, y, fastbp.SGD(1.0), batch_size=1, max_grad_norm=limit)
+            np.testing.assert_array_equal(net.grad, expected)
+
+
+def test_products_that_may_round_up_do(isa, dtype):
+    """Where h is not large, delta times its factor is rounded to the nearest number."""
+    net, of = plain_network((1, 2), dtype), np.finfo(dtype)
+    X = np.zeros((1, 1), dtype)
+    y = np.array([[1, 3 * of.smallest_subnormal]], dtype)
+    net.clipped_backprop(X, y, 0.5)
+    assert net.bias_grads[0].tolist() == [-0.5, -2 * of.smallest_subnormal]
 
 
 def test_gradients_of_norm_zero(isa, dtype):
