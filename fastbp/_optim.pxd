@@ -10,6 +10,7 @@ cdef class Optimizer(Copied):
     cdef Flag busy
 
     cdef int _check_made(self) except -1
+    cdef int _check_new(self) except -1
     # Raise unless an epoch, which calls `rule` alone, does what `step` does
     cdef int check_native(self) except -1
     cdef int prepare(self, Py_ssize_t size, dtype) except -1

@@ -61,6 +61,12 @@ cdef class Optimizer(Copied):
                 _arguments.refuse_override(self, kind, name)
         return 0
 
+    cdef int _check_new(self) except -1:
+        """Refuse a second `__init__`, whose hyper-parameters would meet the state of the first."""
+        if self.rule.lr != 0:
+            raise RuntimeError(f"this {type(self).__name__} is initialised already; make another")
+        return 0
+
     def _check_dtype(self, dtype):
         """Refuse hyper-parameters that mean something else in this dtype."""
 
@@ -249,10 +255,13 @@ cdef class SGD(Optimizer):
         self._initialise(*args, **options)
 
     def _initialise(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
-        self.rule.lr = _arguments.positive("lr", lr)
-        self.rule.momentum = _arguments.fraction("momentum", momentum)
-        self.rule.nesterov = _arguments.nesterov(nesterov, self.rule.momentum)
-        self.rule.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
+        self._check_new()
+        cdef Rule rule = self.rule
+        rule.lr = _arguments.positive("lr", lr)
+        rule.momentum = _arguments.fraction("momentum", momentum)
+        rule.nesterov = _arguments.nesterov(nesterov, rule.momentum)
+        rule.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
+        self.rule = rule
 
     @property
     def momentum(self):
@@ -319,12 +328,15 @@ cdef class Adam(Optimizer):
 
     def _initialise(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *,
                     eps_hat=False):
-        self.rule.lr = _arguments.positive("lr", lr)
-        self.rule.beta1, self.rule.beta2 = _arguments.betas(betas)
-        self.rule.eps = _arguments.positive("eps", eps)
-        self.rule.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
-        self.rule.eps_hat = _arguments.boolean("eps_hat", eps_hat)
-        self.rule.power1 = self.rule.power2 = 1
+        self._check_new()
+        cdef Rule rule = self.rule
+        rule.lr = _arguments.positive("lr", lr)
+        rule.beta1, rule.beta2 = _arguments.betas(betas)
+        rule.eps = _arguments.positive("eps", eps)
+        rule.weight_decay = _arguments.non_negative("weight_decay", weight_decay)
+        rule.eps_hat = _arguments.boolean("eps_hat", eps_hat)
+        rule.power1 = rule.power2 = 1
+        self.rule = rule
 
     @property
     def betas(self):

@@ -112,6 +112,45 @@ class Wanting(SGD):
         self.rates = rates
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("again", [{}, {"lr": 0.5}, {"lr": -1}, {"momentum": 0.9}, {"betas": (0, 0)},
+                                   {"unknown": 1}])
+@RULE
+def test_a_second_init_is_refused(rule, again, steps):
+    """Other hyper-parameters would meet the state of the first; the optimizer is as it was."""
+    optimizer, twin = build(rule), build(rule)
+    (params, grads), (there, _) = problem(7, "float32", 4), problem(7, "float32", 4)
+    for g in grads[:steps]:
+        optimizer.step(params, g)
+        twin.step(there, g)
+    with pytest.raises((RuntimeError, TypeError), match="initialised already|no argument"):
+        optimizer.__init__(**again)
+    for g in grads[steps:]:
+        optimizer.step(params, g)
+        twin.step(there, g)
+    assert params.tobytes() == there.tobytes() and repr(optimizer) == repr(twin)
+
+
+@pytest.mark.parametrize("make", [copy.copy, lambda optimizer: loaded(optimizer)])
+def test_a_copy_is_initialised(make):
+    with pytest.raises(RuntimeError, match="this SGD is initialised already; make another"):
+        make(SGD(0.5, momentum=0.5)).__init__()
+
+
+@pytest.mark.parametrize("kind, bad", [(SGD, {"lr": 0.5, "momentum": 2}), (SGD, {"nesterov": True}),
+                                       (SGD, {"weight_decay": -1}), (Adam, {"betas": (0.5, 1)}),
+                                       (Adam, {"eps": 0}), (Adam, {"eps_hat": 1})])
+def test_an_init_that_failed(kind, bad):
+    """It leaves nothing behind: the optimizer is not initialised, and can be."""
+    optimizer = kind.__new__(kind)
+    with pytest.raises((ValueError, TypeError)):
+        optimizer.__init__(**bad)
+    with pytest.raises(RuntimeError, match="did not call"):
+        optimizer.step(np.ones(2), np.ones(2))
+    optimizer.__init__(0.25)
+    assert repr(optimizer) == repr(kind(0.25))
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy,
                                     lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
 @pytest.mark.parametrize("make", [Slotted, Frugal, lambda: Wanting(None)])
