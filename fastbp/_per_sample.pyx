@@ -99,7 +99,7 @@ cdef class PerSample(Network):
         reduction : {"sum", "mean"}
             "mean" divides loss and gradient, with its noise, by n, whatever the weights.
         noise_multiplier : float
-            At least 0. Above 0, `max_norm` is finite.
+            At least 0. Above 0, its product with `max_norm` is a number of the network's dtype.
         rng : numpy.random.Generator, BitGenerator or None
             Source of the noise, not used without it; None takes fresh entropy. An int, which would
             give the same noise at every call, is refused.
@@ -125,9 +125,9 @@ cdef class PerSample(Network):
         cdef Py_ssize_t bad
         source = raw = None
         if rng is not None or type(noise_multiplier) is not float or <double> noise_multiplier != 0:
-            multiplier, source = _arguments.noise(noise_multiplier, limit, rng,
-                                                  dtype=self.dtype)
-            deviation = deviation_of(multiplier, limit)
+            multiplier, source = _arguments.noise(noise_multiplier, rng)
+            _arguments.deviation(multiplier, limit, self.dtype)
+            deviation = 0 if source is None else deviation_of(multiplier, limit)
         cdef Problem p = self._problem(X, y, sample_weight, "sum", 0.0)
         if mean:
             _arguments.at_least_one_sample(p.n, "mean")

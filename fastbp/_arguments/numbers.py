@@ -57,13 +57,15 @@ def as_numbers(value):
     return [*map(as_number, value)] if isinstance(value, (list, tuple)) else as_number(value)
 
 
-def count(name, value, minimum=1):
-    """An integer of at least ``minimum``."""
+def count(name, value, minimum=1, most=None):
+    """An integer of at least ``minimum``, and at most ``most``."""
     number = integer(value)
     if number is None or number < minimum:
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         raise (ValueError if is_number else TypeError)(
             f"{name} is {reprlib.repr(value)}; it should be an integer of at least {minimum}")
+    if most is not None and number > most:
+        raise ValueError(f"{name} is {reprlib.repr(value)}; it should be at most {most}")
     return number
 
 
@@ -158,11 +160,17 @@ def counted(n, what, several=None):
     return f"{n} {what if n == 1 else several or what + 's'}"
 
 
-def bit_generator(rng, name="rng"):
-    """The bit generator behind ``rng``; a fresh PCG64 for ``None`` or an int seed.
+def _full_name(kind):
+    """With its module: PyTorch has a Generator too."""
+    module = kind.__module__
+    return kind.__name__ if module == "builtins" else f"{module}.{kind.__name__}"
 
-    Raises ``TypeError`` for anything but ``None``, an int, a ``Generator`` or a ``BitGenerator``,
-    and ``ValueError`` for a negative seed.
+
+def bit_generator(rng, name="rng", seeds=True):
+    """The bit generator behind ``rng``; a fresh PCG64 for ``None`` or, with ``seeds``, an int.
+
+    Raises ``TypeError`` for anything but these, a ``Generator`` or a ``BitGenerator``, and
+    ``ValueError`` for a negative seed.
     """
     if rng is None:
         return np.random.PCG64()
@@ -171,9 +179,14 @@ def bit_generator(rng, name="rng"):
     if isinstance(rng, np.random.BitGenerator):
         return rng
     seed = integer(rng)
+    if not seeds:
+        given = f"of type {_full_name(type(rng))}" if seed is None else str(seed)
+        raise TypeError(f"{name} is {given}; for noise it should be a numpy.random.Generator or a "
+                        "numpy.random.BitGenerator, or None: an int gives the same noise at each "
+                        "call")
     if seed is None:
-        raise TypeError(f"{name} is of type {type(rng).__name__}; it should be an int, "
-                        "a numpy.random.Generator or a numpy.random.BitGenerator")
+        raise TypeError(f"{name} is of type {_full_name(type(rng))}; it should be an int, "
+                        "a numpy.random.Generator or a numpy.random.BitGenerator, or None")
     if seed < 0:
         raise ValueError(f"{name} is {seed}; a seed should be at least 0")
     return np.random.PCG64(seed)

@@ -2,39 +2,48 @@
 
 import numpy as np
 
-from .numbers import bit_generator, integer, limit, non_negative
+from .numbers import bit_generator, limit, non_negative
 
 LARGEST = 16        # deviations; no normal number of `_random.normals` is beyond 9
 
 
-def noise(noise_multiplier, max_norm, rng, name="max_norm", dtype=np.float64):
-    """How much noise, in ``max_norm``, and the bit generator of its draws; or 0 and ``None``.
+def noise(noise_multiplier, rng):
+    """How much noise, in limits of a norm, and the bit generator of its draws; or 0 and ``None``.
 
-    Its standard deviation is a number that ``dtype`` holds, with that of any sample of it.
     An int is refused as a seed: it would give the same noise at every call.
     """
     multiplier = non_negative("noise_multiplier", noise_multiplier)
+    if multiplier > 0:
+        return multiplier, bit_generator(rng, "rng", seeds=False)
     if rng is not None:
         bit_generator(rng)
+    return 0.0, None
+
+
+def deviation(multiplier, max_norm, dtype, name="max_norm", scale=1.0):
+    """The standard deviation of the noise, which ``dtype`` holds, and all normal numbers of it.
+
+    ``scale`` is what the gradient is multiplied with; 0 for a multiplier of 0.
+    """
     if multiplier == 0:
-        return 0.0, None
+        return 0.0
+    product = multiplier * max_norm * scale
     least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max) / LARGEST
-    if not least <= multiplier * max_norm <= most:
+    if not least <= product <= most:
+        times = "" if scale == 1 else f" times {scale:g}, by which the loss multiplies gradients"
         raise ValueError(f"noise_multiplier is {multiplier} and {name} is {max_norm}; their "
-                         "product, the noise's standard deviation, should be finite, "
+                         f"product{times}, the noise's standard deviation, should be finite, "
                          f"from {least:.3g} to {most:.3g} in {np.dtype(dtype)}")
-    if integer(rng) is not None:
-        raise TypeError(f"rng is {rng}; for noise it should be a numpy.random.Generator or a "
-                        "numpy.random.BitGenerator, or None: an int gives the same noise at each "
-                        "call")
-    return multiplier, bit_generator(rng)
+    return product
 
 
 def privacy(max_grad_norm, noise_multiplier, rng, dtype):
     """The limit of each gradient's norm, or 0 for none, and the `noise` of a step."""
     if max_grad_norm is not None:
         max_grad_norm = limit("max_grad_norm", max_grad_norm)
-        return max_grad_norm, *noise(noise_multiplier, max_grad_norm, rng, "max_grad_norm", dtype)
+        multiplier, source = noise(noise_multiplier, rng)
+        deviation(multiplier, max_grad_norm, dtype, "max_grad_norm")
+        return max_grad_norm, multiplier, source
     if non_negative("noise_multiplier", noise_multiplier) > 0:
         raise ValueError(f"noise_multiplier is {noise_multiplier} and max_grad_norm is None; "
                          "it should be a number above 0, of which the noise is a multiple")

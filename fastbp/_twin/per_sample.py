@@ -101,12 +101,13 @@ def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", l
         do not fit.
     """
     max_norm = _arguments.limit("max_norm", max_norm)
-    multiplier, source = _arguments.noise(noise_multiplier, max_norm, rng)
+    multiplier, source = _arguments.noise(noise_multiplier, rng)
     _arguments.choice("reduction", reduction, ("sum", "mean"))
     p = checked(weights, biases, X, y, reduction="sum", activation=activation, loss=loss,
                 sample_weight=sample_weight, pos_weight=pos_weight, class_weight=class_weight,
                 label_smoothing=label_smoothing)
     n, dtype = p.X.shape[0], p.X.dtype
+    deviation = _arguments.deviation(multiplier, max_norm, dtype)
     _arguments.at_least_one_sample(n, reduction)
     value, inputs, each = deltas(*p.given)
     exact = norms_of(inputs, each)
@@ -120,7 +121,7 @@ def clipped_backprop(weights, biases, X, y, max_norm, *, activation="sigmoid", l
     dW = [h.T @ delta for h, delta in zip(inputs, clipped, strict=True)]
     db = [delta.sum(axis=0) for delta in clipped]
     if multiplier > 0:
-        dW, db = with_noise(dW, db, multiplier * max_norm, source)
+        dW, db = with_noise(dW, db, deviation, source)
     return (float(value / divisor), *([(g / divisor).astype(dtype) for g in part]
                                       for part in (dW, db)), norms)
 

@@ -313,15 +313,13 @@ cdef class Binding:
         cdef UncheckedLayers layers = self.recursion.logits
         cdef Py_ssize_t n = X.shape[0]
         divisor, scale = _losses.scale_of_samples(options, n)
-        raw = None
-        if multiplier > 0:
-            raw = _random.many_raw_bits(source, layers.draws())
         norms = np.empty(n, NAMES[self.recursion.typenum])
+        deviation = _arguments.deviation(multiplier, max_norm, norms.dtype, scale=scale)
+        raw = None if source is None else _random.many_raw_bits(source, layers.draws())
         value = layers.clipped_loss_and_grad_at(
             operands.addresses, <Py_ssize_t> X.data, n, y, grads, norms, max_norm * scale,
-            multiplier * max_norm * scale if multiplier > 0 else 0, raw, options["loss"], weight,
-            divisor, options.get("pos_weight"), options.get("class_weight"),
-            options.get("label_smoothing", 0.0))
+            deviation, raw, options["loss"], weight, divisor, options.get("pos_weight"),
+            options.get("class_weight"), options.get("label_smoothing", 0.0))
         finite = np.isfinite(norms)
         if not finite.all():
             bad = int(np.argmin(finite))

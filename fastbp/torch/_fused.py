@@ -221,7 +221,7 @@ def clipped_loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, max_no
     sample_weight : (n,) torch.Tensor, optional
         For a loss by name; multiplies a sample's loss before its gradient is clipped.
     noise_multiplier : float
-        At least 0. Above 0, `max_norm` is finite.
+        At least 0. Above 0, its product with `max_norm` is a number of the parameters' dtype.
     rng : numpy.random.Generator, BitGenerator or None
         Source of the noise (N6), not used without it; None takes fresh entropy, an int is refused.
         The parameters take the normal numbers in their order, each as it lies in memory.
@@ -240,7 +240,7 @@ def clipped_loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, max_no
         infinite or NaN: .grad then holds nothing of use, or what it held.
     """
     max_norm = _arguments.limit("max_norm", max_norm)
-    clipping = max_norm, *_arguments.noise(noise_multiplier, max_norm, rng)
+    clipping = max_norm, *_arguments.noise(noise_multiplier, rng)
     return _at_once("clipped_loss_and_grad_", module, X, y, loss, reduction, sample_weight,
                     accumulate, clipping)
 

@@ -20,9 +20,10 @@ def network(dtype="float64"):
 
 def calls(net, max_norm=0.5, **given):
     """The three that take noise."""
-    yield lambda: net.clipped_backprop(X, Y, max_norm, **given)
-    yield lambda: reference.clipped_backprop(net.weights, net.biases, X, Y, max_norm, **given)
-    yield lambda: net.train_epoch(X, Y, SGD(), shuffle=False, max_grad_norm=max_norm, **given)
+    x, y = X.astype(net.dtype), Y.astype(net.dtype)
+    yield lambda: net.clipped_backprop(x, y, max_norm, **given)
+    yield lambda: reference.clipped_backprop(net.weights, net.biases, x, y, max_norm, **given)
+    yield lambda: net.train_epoch(x, y, SGD(1e-300), shuffle=False, max_grad_norm=max_norm, **given)
 
 
 @pytest.mark.parametrize("bad, kind", [
@@ -36,13 +37,15 @@ def test_noise_multiplier(bad, kind):
     np.testing.assert_array_equal(net.params, before)
 
 
-@pytest.mark.parametrize("rng, kind", [
-    (0, TypeError), (np.int64(3), TypeError), ("a", TypeError), (np.random, TypeError),
-    (np.random.RandomState(0), TypeError)])
-def test_rng(rng, kind):
-    """An int would give the same noise at every call."""
+@pytest.mark.parametrize("rng, given", [
+    (0, "0"), (-1, "-1"), (np.int64(3), "3"), ("a", "of type str"), (True, "of type bool"),
+    (1.5, "of type float"), ([1], "of type list"), (np.random, "of type module"),
+    (np.random.RandomState(0), "of type numpy.random.mtrand.RandomState")])
+def test_rng(rng, given):
+    """An int would give the same noise at every call: no message says that one would fit."""
     for call in calls(network(), noise_multiplier=1.0, rng=rng):
-        refused(call, kind, "rng", "numpy.random.Generator")
+        refused(call, TypeError, f"rng is {given}; for noise it should be a numpy.random.Generator "
+                "or a numpy.random.BitGenerator, or None")
 
 
 def test_an_rng_without_noise():
@@ -67,15 +70,22 @@ def test_a_deviation_that_is_none(max_norm, noise_multiplier):
         refused(call, ValueError, "noise_multiplier", "max_", "finite")
 
 
-@pytest.mark.parametrize("max_norm", [1e38, 1e-39])
-def test_a_deviation_that_float32_does_not_hold(max_norm):
-    """Noise of it would be infinite, or rounded to nothing."""
-    net = fastbp.MLP([3, 4, 2], seed=0)
-    X, y = np.ones((2, 3), "f4"), np.ones((2, 2), "f4")
-    refused(lambda: net.clipped_backprop(X, y, max_norm, noise_multiplier=1.0), ValueError,
-            "max_norm", "float32")
-    refused(lambda: net.train_epoch(X, y, SGD(), max_grad_norm=max_norm, noise_multiplier=1.0),
-            ValueError, "max_grad_norm", "float32")
+def test_a_deviation_that_the_dtype_does_not_hold(dtype):
+    """Noise of it would be infinite, or rounded to nothing; the twin says the same."""
+    net, info = network(dtype), np.finfo(dtype)
+    least, most = float(info.tiny), float(info.max) / 16
+    for deviation in (least, most):
+        for multiplier in (1.0, 0.5):
+            for call in calls(net, deviation / multiplier, noise_multiplier=multiplier):
+                call()
+    texts = set()
+    for deviation in (np.nextafter(least, 0), np.nextafter(most, INF)):
+        for call in calls(net, float(deviation), noise_multiplier=1.0):
+            refused(call, ValueError, "noise_multiplier is 1.0", f"{deviation}", dtype)
+            with pytest.raises(ValueError, match="deviation") as caught:
+                call()
+            texts.add(str(caught.value).replace("max_grad_norm", "max_norm"))
+    assert len(texts) == 2
 
 
 @pytest.mark.parametrize("call", [

@@ -158,6 +158,7 @@ def test_parameters_that_count_otherwise(make, word):
     ({"max_norm": 0}, ValueError, "max_norm"), ({"max_norm": "1"}, TypeError, "max_norm"),
     ({"noise_multiplier": -1}, ValueError, "noise_multiplier"),
     ({"noise_multiplier": 1.0, "rng": 0}, TypeError, "rng is 0"),
+    ({"noise_multiplier": 1.0, "rng": torch.Generator()}, TypeError, "type torch._C.Generator"),
     ({"noise_multiplier": 1.0, "max_norm": float("inf")}, ValueError, "finite"),
     ({"module": nn.Linear(2, 2)}, TypeError, "FusedSequential"),
     ({"X": torch.full((N, 4), float("nan"))}, ValueError, "sample 0"),
@@ -170,6 +171,25 @@ def test_arguments(given, kind, word):
         clipped_loss_and_grad_(**{"module": module, "X": X, "y": y, "max_norm": 1.0, **given})
     # and the module is as good as before
     clipped_loss_and_grad_(module, X, y, 1.0)
+
+
+@pytest.mark.parametrize("criterion, scale", [("sum", 1), (nn.MSELoss(), 3 / 2),
+                                              (nn.BCEWithLogitsLoss(), 3)])
+def test_a_deviation_that_the_dtype_does_not_hold(criterion, scale, dtype):
+    """As `MLP.clipped_backprop` refuses it, of the gradients as the kernels have them."""
+    module, info = fuse(sequential(SIZES, dtype=getattr(torch, dtype))), np.finfo(dtype)
+    X, y = batch(N, SIZES, getattr(torch, dtype))[0], targets("unit", N, 3)
+    call = {"loss": "bce", "reduction": "sum"} if scale == 1 else {"loss": criterion}
+    least, most = float(info.tiny) / scale, float(info.max) / 16 / scale
+    for fits, beyond in ((2 * least, least / 2), (most / 2, 2 * most)):
+        rng = np.random.default_rng(0)
+        state = rng.bit_generator.state
+        with pytest.raises(ValueError, match=f"noise_multiplier is 1.0 and max_norm.*{dtype}"):
+            clipped_loss_and_grad_(module, X, y, beyond, **call, noise_multiplier=1.0, rng=rng)
+        assert all(g is None for g in grads(module)) and rng.bit_generator.state == state
+        clipped_loss_and_grad_(module, X, y, fits, **call, noise_multiplier=1.0, rng=rng)
+        assert all(g.isfinite().all() for g in grads(module))
+        module.zero_grad()
 
 
 def test_an_empty_lot_is_noise():
