@@ -7,6 +7,7 @@ bit for bit. Nothing here touches a global generator.
 """
 
 import math
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from fastbp._arguments import bit_generator
 _TWO_32 = np.uint64(32)
 _TO_53_BITS = np.uint64(11)
 _ONE = np.uint64(1)
+_MOST_NUMBERS = sys.maxsize // 8  # of 64 bits, in one array
 DRAWS_BETWEEN_SIGNALS = 1 << 16  # draws between two looks for Ctrl-C
 
 
@@ -108,11 +110,17 @@ def poisson_order(n, rate, steps, rng=None):
     ------
     TypeError, ValueError
         For an argument that does not fit; the message names it.
+    MemoryError
+        For more samples or steps than there is memory for.
     """
-    n, steps = _arguments.count("n", n), _arguments.count("steps", steps)
+    n, steps = [_arguments.count(name, number, most=_MOST_NUMBERS)
+                for name, number in (("n", n), ("steps", steps))]
     below = np.uint64(math.ceil(math.ldexp(_arguments.probability("rate", rate), 63)))
     source = bit_generator(rng)
-    return [np.flatnonzero(many_raw_bits(source, n) >> _ONE < below) for _ in range(steps)]
+    order = [None] * steps  # the memory of the list comes first: too many steps fail at once
+    for step in range(steps):
+        order[step] = np.flatnonzero(many_raw_bits(source, n) >> _ONE < below)
+    return order
 
 
 # ---- noise

@@ -64,14 +64,15 @@ def shown(shape):
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def require_shape(name, array, shape):
+def require_shape(name, array, shape, or_else=""):
     if array.shape == shape:
         return
     fits = array.ndim == len(shape) and all(
         isinstance(want, str) or have == want
         for have, want in zip(array.shape, shape, strict=True))
     if not fits:
-        raise ValueError(f"{name} has shape {array.shape}; it should have shape {shown(shape)}")
+        raise ValueError(f"{name} has shape {array.shape}; it should have shape "
+                         f"{shown(shape)}{or_else}")
 
 
 def real_array(name, value, dtype=None, ndim=None, shape=None):

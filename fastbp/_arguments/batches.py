@@ -15,8 +15,10 @@ from .arrays import (
 )
 from .calls import quiet
 from .descriptors import LOSSES
+from .numbers import integer
 
 UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or summed there
+ORDER = "an array of integers, or a list of arrays of integers, one for each step"
 
 
 def target_array(y, n_samples, n_outputs, dtype, name):
@@ -116,10 +118,11 @@ def weights_with_classes(w, options, y, n_samples, reduction, dtype):
     return sample_weight(product, n_samples, reduction, dtype, "sample_weight times class_weight")
 
 
-def at_least_one_sample(n_samples, reduction):
-    """Refuse the mean over no samples; their sum is zero."""
-    if n_samples == 0 and reduction == "mean":
-        raise ValueError("X has no samples; under reduction='mean' it should have at least one")
+def at_least_one_sample(n_samples, reduction=None):
+    """Refuse the mean over no samples, or an epoch of none; their sum is zero."""
+    if n_samples == 0 and reduction != "sum":
+        under = "" if reduction is None else f"under reduction={reduction!r} "
+        raise ValueError(f"X has no samples; {under}it should have at least one")
 
 
 def logits_and_targets(z, y, w, name):
@@ -146,8 +149,13 @@ def order(value, n_samples):
     ``(n_samples,)`` of them, or a list or tuple of arrays of any length, one for each step. An
     index may occur twice, or not at all.
     """
-    if not _has_arrays(value):
-        return _indices("order", value, (n_samples,), n_samples), None
+    if not isinstance(value, (list, tuple)) or not len(value) or not _is_step(value[0]):
+        try:
+            return _indices("order", value, (n_samples,), n_samples, ORDER,
+                            ", or be a list of arrays, one for each step"), None
+        except (TypeError, ValueError):
+            _refuse_mixed(value)
+            raise
     steps = list(value)
     if not _fit(steps):
         steps = [_indices(f"order[{i}]", each, ("n_indices",), n_samples)
@@ -165,21 +173,48 @@ def _fit(steps):
                for each in steps)
 
 
-def _has_arrays(value):
-    """Whether a list or tuple begins with what has entries itself."""
-    first = value[0] if isinstance(value, (list, tuple)) and len(value) else None
-    return isinstance(first, (list, tuple)) or getattr(first, "ndim", 0) > 0
+def _is_step(value):
+    """Whether an entry of an order has entries itself; an array without axes has none."""
+    if isinstance(value, (str, bytes)):
+        return False
+    return getattr(value, "ndim", 1) > 0 and hasattr(value, "__len__")
 
 
-def _indices(name, value, shape, n_samples):
-    # A copy, so that no other thread can change it after this check.
-    array = read_array(name, value, "biuf", "an array of integers").copy()
-    if array.dtype.kind not in "iu" and array.size:  # np.asarray([]) is float64
-        raise TypeError(f"{name} has dtype {array.dtype}; it should be an array of integers")
-    require_shape(name, array, shape)
+def _refuse_mixed(order):
+    """Raise for a list of indices, which cannot be read, that has arrays among them."""
+    steps = [_is_step(each) for each in order] if isinstance(order, (list, tuple)) else []
+    if any(steps):
+        i = steps.index(True)
+        raise TypeError(f"order[0] is of type {type(order[0]).__name__} and order[{i}] of type "
+                        f"{type(order[i]).__name__}; order should be {ORDER}")
+
+
+def _refuse_large(name, value, n_samples):
+    """Raise for the first index outside in a list of integers that no dtype of NumPy holds."""
+    for i, each in enumerate(value if isinstance(value, (list, tuple)) else ()):
+        number = integer(each)
+        if number is None:
+            return
+        if not 0 <= number < n_samples:
+            _refuse_index(name, number, i, n_samples)
+
+
+def _refuse_index(name, index, i, n_samples):
+    raise ValueError(f"{name} has {index!s} at position {i}; it should be in [0, {n_samples})")
+
+
+def _indices(name, value, shape, n_samples, wanted="an array of integers", or_else=""):
+    try:
+        # A copy, so that no other thread can change it after this check.
+        array = read_array(name, value, "biuf", wanted).copy()
+        if array.dtype.kind not in "iu" and array.size:  # np.asarray([]) is float64
+            raise TypeError(f"{name} has dtype {array.dtype}; it should be {wanted}")
+    except TypeError:
+        _refuse_large(name, value, n_samples)
+        raise
+    require_shape(name, array, shape, or_else)
     bad = (array < 0) | (array >= n_samples)  # before the cast to intp, which wraps
     if bad.any():
         i = int(np.argmax(bad))
-        raise ValueError(
-            f"{name} has {array[i]!s} at position {i}; it should be in [0, {n_samples})")
+        _refuse_index(name, array[i], i, n_samples)
     return plain(array, np.intp)

@@ -133,11 +133,26 @@ def test_a_refused_norm_is_refused_with_noise_too():
     ({"n": 0}, ValueError, "n is 0"), ({"n": 2.0}, ValueError, "n is 2.0"),
     ({"steps": 0}, ValueError, "steps is 0"), ({"steps": "a"}, TypeError, "steps"),
     ({"rate": 0}, ValueError, "rate"), ({"rate": 1.5}, ValueError, "rate"),
+    ({"n": 2**60}, ValueError, "at most"), ({"n": 2**70}, ValueError, "n is 1180591620717411303424"),
+    ({"steps": 2**70}, ValueError, "steps is 1180591620717411303424"),
+    ({"n": -1}, ValueError, "n is -1"), ({"n": [5]}, TypeError, "n is [5]"),
+    ({"rate": [0.5]}, TypeError, "rate"), ({"rate": 2}, ValueError, "rate is 2"),
+    ({"rng": np.random.RandomState(0)}, TypeError, "numpy.random.mtrand.RandomState"),
     ({"rate": np.nan}, ValueError, "rate"), ({"rate": None}, TypeError, "rate"),
     ({"rng": "a"}, TypeError, "rng"), ({"rng": -1}, ValueError, "rng")])
 def test_refused_poisson_orders(given, kind, word):
     refused(lambda: fastbp.poisson_order(**{"n": 5, "rate": 0.5, "steps": 2, "rng": 0, **given}),
             kind, word)
+
+
+@pytest.mark.parametrize("given", [{"n": 2**59}, {"steps": 2**59}])
+def test_poisson_orders_that_no_memory_holds(given):
+    """They fail at once, and draw nothing."""
+    rng = np.random.default_rng(0)
+    state = rng.bit_generator.state
+    with pytest.raises(MemoryError):
+        fastbp.poisson_order(**{"n": 5, "rate": 0.5, "steps": 2, "rng": rng, **given})
+    assert rng.bit_generator.state == state
 
 
 def test_poisson_orders_explain_a_call():

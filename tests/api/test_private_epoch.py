@@ -82,7 +82,8 @@ def test_steps_of_any_number_of_samples(isa, dtype, rule, noise, n_threads, kind
     X, y, _ = samples(dtype)
     net, twin = two(dtype, n_threads=n_threads)
     one, other = RULES[rule](), RULES[rule]()
-    order = kind(np.array(step, "i2") for step in STEPS)
+    order = kind(np.array(step, "i2") for step in STEPS[1:])
+    order = kind([range(0), *order])
     losses = np.full((len(STEPS), 2), 7.0)
     net.train_epoch(X, y, one, batch_size=12, order=order, rng=np.random.default_rng(3),
                     max_grad_norm=0.25, noise_multiplier=noise, batch_losses=losses)
@@ -157,7 +158,25 @@ def test_steps_of_any_number_without_clipping(isa, dtype):
 # ---- what is refused
 
 
+MIXED = "an array of integers, or a list of arrays of integers, one for each step"
+OBJECTS = np.empty(2, object)
+OBJECTS[:] = np.arange(2), np.arange(3)
+
+
 @pytest.mark.parametrize("order, kind, words", [
+    (OBJECTS, TypeError, ["order has dtype object", MIXED]),
+    ([0, [1]], TypeError, ["order[0] is of type int and order[1] of type list", MIXED]),
+    ([None, [0]], TypeError, ["order[0] is of type NoneType and order[1] of type list", MIXED]),
+    ([{0, 1}], TypeError, ["order[0] is of type set", "an array of integers"]),
+    ((i for i in range(N)), TypeError, ["order is of type generator", MIXED]),
+    (np.arange(float(N)), TypeError, ["order has dtype float64", MIXED]),
+    ([True] * N, TypeError, ["order has dtype bool", MIXED]),
+    ([-1] * N, ValueError, ["order has -1 at position 0", f"in [0, {N})"]),
+    ([0, 2**70], ValueError, [f"order has {2**70} at position 1", f"in [0, {N})"]),
+    ([-1, 2**63], ValueError, ["order has -1 at position 0", f"in [0, {N})"]),
+    ([[0], [0, 2**70]], ValueError, [f"order[1] has {2**70} at position 1", f"in [0, {N})"]),
+    (range(N + 1), ValueError, [f"order has shape ({N + 1},)", "or be a list of arrays"]),
+    (3, ValueError, ["order has shape ()", "or be a list of arrays"]),
     ([[0], [N]], ValueError, ["order[1]", f"in [0, {N})"]),
     ([[0], [1, -1]], ValueError, ["order[1]", "position 1"]),
     ([[0], [0.5]], TypeError, ["order[1]", "integers"]),
