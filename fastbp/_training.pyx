@@ -19,8 +19,36 @@ from fastbp._engine.team cimport acquire, release
 cnp.import_array()
 
 
+class DefaultSize(int):
+    """The batch size of a call that gives none, which 32 itself is not."""
+
+
+BATCH_SIZE = DefaultSize(32)
+
+
+cdef int check_optimizer(optimizer) except -1:
+    """Refuse what an epoch, which calls the rule of an optimizer alone, cannot step as."""
+    if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:
+        _arguments.refuse_optimizer(optimizer)
+    return (<Optimizer> optimizer).check_native()
+
+
+cdef Batches batches_of(Py_ssize_t n, Py_ssize_t size, lengths) except *:
+    """Of so many samples each, or of as many as `lengths`, which the caller keeps, says."""
+    if lengths is None:
+        return Batches(n, size, NULL, 0)
+    return Batches(lengths.sum(), max(lengths.max(), 1), <const Py_ssize_t*> data(lengths),
+                   lengths.size)
+
+
+cdef Py_ssize_t count_of(const Batches* batches) noexcept:
+    if batches.lengths != NULL:
+        return batches.count
+    return (batches.n + batches.size - 1) // batches.size
+
+
 cdef class Training(InputGradients):
-    def train_epoch(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, rng=None,
+    def train_epoch(self, X, y, optimizer, *, batch_size=BATCH_SIZE, shuffle=True, order=None, rng=None,
                     sample_weight=None, l2=0.0, batch_losses=None, max_grad_norm=None,
                     noise_multiplier=0.0):
         """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
@@ -34,12 +62,14 @@ cdef class Training(InputGradients):
         Parameters
         ----------
         X, y, sample_weight, l2
-            As in `backprop`. A mini-batch whose weights sum to zero makes no step.
+            As in `backprop` with "mean"; a mini-batch whose weights sum to zero makes no step.
+            With `max_grad_norm` as in `clipped_backprop`, and whatever they sum to.
         optimizer : SGD or Adam
             Or of a subclass that leaves `step` and the hyper-parameters' properties alone. Its
             state belongs to this network's size and dtype from the first step or epoch on.
         batch_size : int
-            The last mini-batch takes what is left.
+            The last mini-batch takes what is left. With `max_grad_norm` and an order of steps it
+            must be given: the size that is expected of a step.
         shuffle : bool
             A Fisher-Yates permutation from `rng`; otherwise the rows in their order.
         order : (n,) array of int, or list or tuple of arrays of int, optional
@@ -55,10 +85,11 @@ cdef class Training(InputGradients):
         max_grad_norm : float, optional
             Above 0: clips the gradient of each sample to this norm. Their sum, with its noise and
             the penalty, is divided by `batch_size`, or by n if that is less, however many samples
-            the mini-batch has and whatever they weigh; one without samples makes a step, too.
+            the mini-batch has and whatever they weigh; one without samples, or without weight,
+            makes a step, too.
         noise_multiplier : float
-            The standard deviation of the noise of a step, as a multiple of `max_grad_norm`, which
-            must be finite if this is above 0.
+            The standard deviation of the noise of a step, as a multiple of `max_grad_norm`; their
+            product must be a number of the network's dtype.
 
         Returns
         -------
@@ -73,42 +104,32 @@ cdef class Training(InputGradients):
             As `backprop`; `TypeError` for an optimizer of another type, or that overrides
             `step`; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
             samples, batch_size below 1, an order of another length or with an index outside, a
-            noise_multiplier without `max_grad_norm`; and, after the steps before it, for a step
-            with a sample whose gradient has no finite norm.
+            noise_multiplier without `max_grad_norm`, clipped steps of an order without batch_size;
+            and, after the steps before it, for a step with a sample whose gradient has no finite
+            norm.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole
             number of steps.
         """
-        if not isinstance(optimizer, Optimizer) or (<Optimizer> optimizer).rule.advance == NULL:
-            _arguments.refuse_optimizer(optimizer)
-        (<Optimizer> optimizer).check_native()
-        batch_size = _arguments.count("batch_size", batch_size)
-        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
-                 "net.grad": self.grad_array}
-        cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
-        cdef Py_ssize_t size = min(batch_size, max(p.n, 1))
+        check_optimizer(optimizer)
+        given_size = _arguments.count("batch_size", batch_size)
+        cdef bint clipped = max_grad_norm is not None
+        cdef Problem p = self._problem(X, y, sample_weight, "sum" if clipped else "mean", l2)
+        cdef Py_ssize_t size = min(given_size, p.n)
         cdef Samples samples = blank_samples()
-        cdef Epoch epoch
-        cdef Batches batches = Batches(p.n, size, lengths=NULL, count=0)
         lengths = source = None
         if order is not None:
             order, lengths = _arguments.order(order, p.n)
-        if (max_grad_norm is not None or type(noise_multiplier) is not float
-                or <double> noise_multiplier != 0):
-            samples.max_norm, multiplier, source = _arguments.privacy(
-                max_grad_norm, noise_multiplier, rng, self.dtype)
-            samples.deviation = deviation_of(multiplier, samples.max_norm) if multiplier > 0 else 0
-        if samples.deviation > 0 and lengths is None:
+        if clipped or type(noise_multiplier) is not float or <double> noise_multiplier != 0:
+            source = self._privacy(&samples, p, max_grad_norm, noise_multiplier, rng)
+            if lengths is not None and batch_size is BATCH_SIZE:
+                _arguments.refuse_default_size(batch_size)
+        if lengths is None and samples.deviation > 0:
             lengths = np.diff(np.arange(0, p.n + size, size).clip(max=p.n))
-        if lengths is not None:
-            batches = Batches(lengths.sum(), max(lengths.max(), 1),
-                              <const Py_ssize_t*> data(lengths), lengths.size)
-        if batch_losses is not None:
-            _arguments.output("batch_losses", batch_losses, (
-                (p.n + size - 1) // size if lengths is None else lengths.size, 2), float, given)
-        epoch = Epoch(rule=NULL, batch_loss=<BatchLoss*> data(batch_losses),
-                      divisor=size if samples.max_norm > 0 else 0, loss=0, weight=0, seen=0, bad=-1,
-                      norm=0)
+        cdef Batches batches = batches_of(p.n, size, lengths)
+        cdef Epoch epoch = Epoch(
+            rule=NULL, batch_loss=self._batch_losses(batch_losses, &batches, X, y, sample_weight),
+            divisor=size if clipped else 0, loss=0, weight=0, seen=0, bad=-1, norm=0)
         shuffled = _arguments.boolean("shuffle", shuffle) and order is None
         rng = _arguments.bit_generator(rng) if shuffled or rng is not None else None
         loss = new_float()
@@ -117,12 +138,28 @@ cdef class Training(InputGradients):
             if shuffled:
                 order = permutation(p.n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
             filled(loss, self._epoch(p, order, optimizer, &batches, &epoch,
-                                     &samples if samples.max_norm > 0 else NULL, source))
+                                     &samples if clipped else NULL, source))
         finally:
             release(&self.busy)
         if epoch.bad >= 0:
             _arguments.refuse_norm(epoch.bad, epoch.norm, self.dtype)
         return loss
+
+    cdef object _privacy(self, Samples* samples, Problem p, max_grad_norm, noise_multiplier, rng):
+        samples.max_norm, multiplier, source = _arguments.privacy(
+            max_grad_norm, noise_multiplier, rng, self.dtype)
+        if source is not None:
+            samples.deviation = deviation_of(multiplier, samples.max_norm)
+        _arguments.at_least_one_sample(p.n)
+        return source
+
+    cdef BatchLoss* _batch_losses(self, out, const Batches* batches, X, y,
+                                  sample_weight) except? NULL:
+        if out is not None:
+            _arguments.output("batch_losses", out, (count_of(batches), 2), float, {
+                "X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
+                "net.grad": self.grad_array})
+        return <BatchLoss*> data(out)
 
     cdef double _epoch(self, Problem p, order, Optimizer optimizer, const Batches* batches,
                        Epoch* epoch, Samples* samples, source) except? -1:

@@ -102,4 +102,4 @@ from .optimizers import (
     steps,
     vector_in_range,
 )
-from .privacy import deviation, noise, privacy, raw_draws
+from .privacy import deviation, noise, privacy, raw_draws, refuse_default_size

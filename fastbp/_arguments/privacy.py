@@ -50,6 +50,14 @@ def privacy(max_grad_norm, noise_multiplier, rng, dtype):
     return 0.0, 0.0, None
 
 
+def refuse_default_size(size):
+    """Raise for clipped steps of any number of samples without the number that is expected."""
+    raise ValueError(
+        f"batch_size is not given, and its default is {size}; with max_grad_norm and an order of "
+        "steps it should be the expected size of a step, by which each sum is divided: n * rate "
+        "of poisson_order")
+
+
 def raw_draws(source, draws, size):
     """What a bit generator gave as ``size`` raw draws: one written in Python may give anything."""
     if (type(draws) is np.ndarray and draws.dtype == np.uint64 and draws.shape == (size,)

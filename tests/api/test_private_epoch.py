@@ -155,7 +155,67 @@ def test_steps_of_any_number_without_clipping(isa, dtype):
     assert same_bits(net.params, twin.params) and one.t == 4
 
 
+@all_pairs("isa", "dtype", noise=[0.0, 1.25], zero=["all", "a mini-batch", "infinite sum"],
+           ordered=[False, True])
+def test_weights_of_any_sum(isa, dtype, noise, zero, ordered):
+    """The divisor is stated: a mini-batch without weight makes a step of noise, and of momentum."""
+    X, y, w = samples(dtype)
+    w[slice(0, 15 if zero == "a mini-batch" else N)] = 0
+    if zero == "infinite sum":
+        w[:] = np.finfo(dtype).max / 4
+    net, twin = two(dtype)
+    one, other = RULES["sgd"](), RULES["sgd"]()
+    order = [np.arange(i, i + 15) for i in range(0, N, 15)]
+    given = {"order": order} if ordered else {"shuffle": False}
+    loss = net.train_epoch(X, y, one, batch_size=15, max_grad_norm=0.25, sample_weight=w,
+                           noise_multiplier=noise, rng=np.random.default_rng(3), **given)
+    with np.errstate(over="ignore"):
+        in_steps(twin, other, X, y, order, 15, 0.25, noise, np.random.default_rng(3), w)
+    assert same_bits(net.params, twin.params) and one.t == other.t == 4
+    if noise:
+        assert (net.params != two(dtype)[0].params).all()
+    assert np.isnan(loss) == (zero == "all" or zero == "infinite sum" and dtype == "float64")
+
+
+def test_class_weights_of_any_sum():
+    net = MLP((3, 7, 2), loss="softmax", class_weight=[0.0, 1.0], seed=0)
+    before = net.params.copy()
+    rng = np.random.default_rng(1)
+    net.train_epoch(samples()[0], np.zeros(N), SGD(), max_grad_norm=1.0, noise_multiplier=1.0,
+                    rng=rng)
+    assert (net.params != before).all()
+    refused(lambda: net.train_epoch(samples()[0], np.zeros(N), SGD()), ValueError,
+            "sample_weight times class_weight sums to 0.0")
+
+
 # ---- what is refused
+
+
+def test_the_expected_size_of_clipped_steps():
+    """The divisor of steps of any number of samples is given, be it the default's 32."""
+    X, y, _ = samples()
+    net, order = MLP(SIZES, seed=0), fastbp.poisson_order(N, 0.5, 3, 0)
+    before = net.params.copy()
+    for noise in (0.0, 1.0):
+        given = {"order": order, "max_grad_norm": 1.0, "noise_multiplier": noise}
+        refused(lambda given=given: net.train_epoch(X, y, SGD(), **given), ValueError,
+                "batch_size is not given", "32", "expected size", "n * rate")
+        assert same_bits(net.params, before)
+        net.train_epoch(X, y, SGD(), batch_size=32, **given)
+        net.params[:] = before
+    # the divisor of any other epoch is the number of samples that a mini-batch takes
+    net.train_epoch(X, y, SGD(), order=order)
+    net.train_epoch(X, y, SGD(), order=np.arange(N), max_grad_norm=1.0)
+    net.train_epoch(X, y, SGD(), max_grad_norm=1.0)
+
+
+@pytest.mark.parametrize("given", [{}, {"max_grad_norm": 1.0, "noise_multiplier": 1.0},
+                                   {"max_grad_norm": 1.0, "order": [[], []]},
+                                   {"max_grad_norm": 1.0, "order": np.zeros(0, int)}])
+def test_no_samples(given):
+    X, y, _ = samples()
+    refused(lambda: MLP(SIZES).train_epoch(X[:0], y[:0], SGD(), batch_size=2, **given), ValueError,
+            "X has no samples", "at least one")
 
 
 MIXED = "an array of integers, or a list of arrays of integers, one for each step"
