@@ -48,12 +48,12 @@ cdef class Recursion:
     cdef UncheckedLayers logits         # for losses of z_L
     cdef Memory memory                  # of gradients of losses
 
-    def __init__(self, list sizes, list activations, int typenum, list present):
+    def __init__(self, list sizes, list activations, int typenum, list present, list names):
         self.dtype, self.typenum, self.free = DTYPES[typenum], typenum, []
         self.sizes, self.activations = sizes, activations
         self.one_pass = self.new_layers(activations)
         self.logits = self.new_layers([*activations[:-1], "identity"])
-        self.memory = Memory(present, self.logits.new_grads())
+        self.memory = Memory(present, self.logits.new_grads(), names)
 
     cdef UncheckedLayers new_layers(self, list activations):
         return UncheckedLayers(self.sizes, activations, dtype=NAMES[self.typenum], layout="oi")
@@ -190,7 +190,9 @@ cdef class Binding:
     def __init__(self, module):
         linears, self.activations = _children.layers_of(module)
         self.sizes = [linears[0].in_features, *[linear.out_features for linear in linears]]
-        self.children, self.parameters = Children(module), Parameters(linears)
+        names = {child: name for name, child in module._modules.items()}
+        self.children = Children(module)
+        self.parameters = Parameters(linears, [names[linear] for linear in linears])
         self.options = {}
 
     @property
@@ -222,7 +224,7 @@ cdef class Binding:
             typenum = found.views[0].typenum
             if self.recursion is None or self.recursion.typenum != typenum:
                 self.recursion = Recursion(self.sizes, self.activations, typenum,
-                                           self.parameters.present)
+                                           self.parameters.present, self.parameters.names)
         return found
 
     def call(self, X):

@@ -193,7 +193,8 @@ def loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, loss: str | nn
     Raises
     ------
     TypeError, ValueError
-        For arguments that do not fit, and for a loss that fastbp does not have.
+        For arguments that do not fit, and for a loss that fastbp does not have; for a .grad that
+        overlaps a parameter or the .grad of another.
     """
     return _at_once("loss_and_grad_", module, X, y, loss, reduction, sample_weight, accumulate)
 

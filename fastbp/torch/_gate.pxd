@@ -24,6 +24,9 @@ ctypedef struct View:       # valid until the tensor is changed
 # the caller's, so that the storage need not be looked at.
 cdef Fault look(object tensor, View* view, const char* owned=*) except *
 cdef bint same_shape(const View* a, const View* b) noexcept nogil
-cdef bint apart(const View* a, const View* b) noexcept nogil
+
+cdef inline bint apart(const View* a, const View* b) noexcept nogil:
+    return a.data + a.nbytes <= b.data or b.data + b.nbytes <= a.data
+
 # An ndarray of the same memory, which does not keep it alive
 cdef object as_array(const View* view)

@@ -134,10 +134,6 @@ cdef bint same_shape(const View* a, const View* b) noexcept nogil:
     return True
 
 
-cdef bint apart(const View* a, const View* b) noexcept nogil:
-    return a.data + a.nbytes <= b.data or b.data + b.nbytes <= a.data
-
-
 cdef object as_array(const View* view):
     cdef cnp.npy_intp[8] shape
     cdef int axis

@@ -13,6 +13,7 @@ cdef enum Way:
 cdef class Memory:
     """What calls of one module keep for the next."""
     cdef list present   # of W_1, b_1, ...: whether it is a parameter
+    cdef list names     # of the parameters, for errors
     cdef list arrays    # shaped like W_1, b_1, ...; what is written there is not read
     cdef list handed    # `Destination.handed` of the last call; None while a call has it
 
@@ -26,7 +27,8 @@ cdef class Destination:
     cdef bint accumulate
     cdef Py_ssize_t n
     cdef Way* ways
-    cdef View* views    # of what is written in place
+    cdef View* views    # of each .grad that is plain memory; of others no bytes
+    cdef bint unseen    # whether there is a .grad that is not, which PyTorch may write
     cdef list grads     # tensors for IN_PLACE and NEW, arrays for ASIDE
     cdef list handed    # (tensor, storage, array) of each that was NEW in this call or before
 

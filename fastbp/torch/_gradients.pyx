@@ -1,9 +1,10 @@
 """Where gradients go: into .grad itself, into a new tensor, or nowhere.
 
-.grad is written in place where its memory is plain and overlaps nothing else of the call; so it is
-with one that another made. Where it is None it gets a tensor. One that an earlier call made, and
-that nobody holds any more since `zero_grad`, is taken again, which saves its memory from being
-fetched and given back at each step.
+.grad is written in place where its memory is plain and overlaps nothing that is read; so it is with
+one that another made. One that overlaps a parameter or the .grad of another is refused: not both
+can have their numbers. Where it is None it gets a tensor. One that an earlier call made, and that
+nobody holds any more since `zero_grad`, is taken again, which saves its memory from being fetched
+and given back at each step.
 """
 
 import torch
@@ -33,8 +34,8 @@ cdef object is_inference_mode = torch.is_inference_mode_enabled
 
 
 cdef class Memory:
-    def __init__(self, list present, list scratch):
-        self.present, self.arrays = present, scratch
+    def __init__(self, list present, list scratch, list names):
+        self.present, self.arrays, self.names = present, scratch, names
 
     cdef object scratch(self, Py_ssize_t l):
         return <Py_ssize_t> cnp.PyArray_DATA(self.arrays[l])
@@ -53,6 +54,8 @@ cdef class Destination:
         self.handed, held.handed = held.handed or self.grads[:], None
         for i, p in enumerate(operands.params):
             self.ways[i] = self.way(i, p)
+        if self.unseen or operands.copies:
+            _tensors.check_apart(held.names, operands.params)
 
     def __dealloc__(self):
         free(self.ways)
@@ -72,15 +75,22 @@ cdef class Destination:
         grad = grad_of(p)
         if grad is None:
             return NEW
-        if (self.accumulate or wants_grad(grad) or look(grad, view, owned) != FITS
-                or view.data != owned and is_inference(grad) and not is_inference_mode()
-                or view.typenum != self.operands.views[i].typenum
+        if look(grad, view, owned) != FITS:
+            self.unseen, view.data, view.nbytes = True, NULL, 0
+            return ASIDE
+        if (view.data != owned and is_inference(grad) and not is_inference_mode()
                 or not same_shape(view, &self.operands.views[i])):
+            view.data, view.nbytes = NULL, 0            # it is replaced
             return ASIDE
         for j in range(self.n):
-            if not apart(view, &self.operands.views[j]) or (
-                    j < i and self.ways[j] == IN_PLACE and not apart(view, &self.views[j])):
-                return ASIDE
+            if not apart(view, &self.operands.views[j]):
+                _tensors.refuse_overlap(self.held.names[i], self.held.names[j])
+        for j in range(i):
+            if not apart(view, &self.views[j]):
+                _tensors.refuse_overlap(self.held.names[i], f"the grad of {self.held.names[j]}")
+        if (self.accumulate or wants_grad(grad)
+                or view.typenum != self.operands.views[i].typenum):
+            return ASIDE
         self.grads[i] = grad
         return IN_PLACE
 

@@ -17,6 +17,7 @@ cdef class Parameters:
     cdef list slots             # (attributes of a Linear, "weight" or "bias")
     cdef list present           # of W_1, b_1, ...: whether it is a parameter
     cdef list absent            # slots of the others
+    cdef list names             # of each that is present: "0.weight"
     cdef Py_ssize_t* shapes     # of each that is present: (fan_out, fan_in), or (fan_out, 0)
     cdef object zeros           # for b that are absent
     cdef str reason             # why the last `look_up` found None

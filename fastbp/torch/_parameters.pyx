@@ -37,13 +37,15 @@ cdef class Operands:
 
 
 cdef class Parameters:
-    def __init__(self, linears):
+    def __init__(self, linears, names):
         cdef Py_ssize_t i = 0, l
         slots = [(linear.__dict__, name) for linear in linears for name in ("weight", "bias")]
         # absent is a bias of None; a bias that is not a parameter may come from a parametrisation
         self.present = [name == "weight" or held["_parameters"].get(name, ...) is not None
                         for held, name in slots]
         self.slots = [slot for slot, there in zip(slots, self.present) if there]
+        self.names = [f"{names[l // 2]}.{slot[1]}" for l, slot in enumerate(slots)
+                      if self.present[l]]
         self.absent = [slot for slot, there in zip(slots, self.present) if not there]
         widest = max([linear.out_features for linear in linears])
         self.zeros = np.zeros(widest)     # for either dtype

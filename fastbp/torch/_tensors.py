@@ -3,11 +3,14 @@
 import os
 from threading import RLock
 
+import numpy as np
 import torch
 
 from fastbp.torch import _gate
 
 TENSORS = (torch.Tensor, torch.nn.Parameter)      # a subclass may redefine operations
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 # Threads may go back over graphs of one module at once; a fork leaves the others behind.
 _giving = RLock()
@@ -85,6 +88,42 @@ def _is_whole(tensor):
     except ValueError:
         return False
     return True
+
+
+def refuse_overlap(name, other):
+    """Raise for a .grad that shares memory with a parameter, or with that of another."""
+    raise ValueError(f"the grad of {name} overlaps {other}; it should have memory of its own")
+
+
+def check_apart(names, params):
+    """`refuse_overlap` for any .grad that is dense, whatever its strides: number by number."""
+    read = [(name, _memory(p)) for name, p in zip(names, params, strict=True)
+            if not p._is_zerotensor()]
+    seen = []
+    for i, p in enumerate(params):
+        if not p.requires_grad or p.grad is None or not is_plain(p, p.grad) or any(
+                p is params[j] for j, _ in seen):
+            continue
+        grad = _memory(p.grad)
+        for name, array in read:
+            if _overlap(grad, array):
+                refuse_overlap(names[i], name)
+        for j, other in seen:
+            if _overlap(grad, other):
+                refuse_overlap(names[i], f"the grad of {names[j]}")
+        seen.append((i, grad))
+
+
+def _memory(tensor):
+    """The memory of a dense tensor as an ndarray of integers: NumPy has no bfloat16."""
+    tensor = tensor.detach()
+    return (torch._neg_view(tensor) if tensor.is_neg() else tensor).view(
+        _INTEGERS[tensor.itemsize]).numpy()
+
+
+def _overlap(a, b):
+    """Whether the arrays share an element; a search that takes too long counts as yes."""
+    return np.may_share_memory(a, b) and np.may_share_memory(a, b, max_work=1000)
 
 
 def give(p, grad, add):
