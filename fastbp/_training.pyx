@@ -48,8 +48,8 @@ cdef Py_ssize_t count_of(const Batches* batches) noexcept:
 
 
 cdef class Training(InputGradients):
-    def train_epoch(self, X, y, optimizer, *, batch_size=BATCH_SIZE, shuffle=True, order=None, rng=None,
-                    sample_weight=None, l2=0.0, batch_losses=None, max_grad_norm=None,
+    def train_epoch(self, X, y, optimizer, *, batch_size=BATCH_SIZE, shuffle=True, order=None,
+                    rng=None, sample_weight=None, l2=0.0, batch_losses=None, max_grad_norm=None,
                     noise_multiplier=0.0):
         """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
 

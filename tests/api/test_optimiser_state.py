@@ -113,8 +113,8 @@ class Wanting(SGD):
 
 
 @pytest.mark.parametrize("steps", [0, 2])
-@pytest.mark.parametrize("again", [{}, {"lr": 0.5}, {"lr": -1}, {"momentum": 0.9}, {"betas": (0, 0)},
-                                   {"unknown": 1}])
+@pytest.mark.parametrize("again", [{}, {"lr": 0.5}, {"lr": -1}, {"momentum": 0.9},
+                                   {"betas": (0, 0)}, {"unknown": 1}])
 @RULE
 def test_a_second_init_is_refused(rule, again, steps):
     """Other hyper-parameters would meet the state of the first; the optimizer is as it was."""
