@@ -30,6 +30,15 @@ cdef class Optimizer(Copied):
     def __cinit__(self, *args, **kwargs):
         self.state = {}
 
+    def __init__(self, *args, **options):
+        if self.made:                       # other options would meet the state of the first
+            raise RuntimeError(f"this {type(self).__name__} is initialised already; make another")
+        self._initialise(*args, **options)
+        self.made = True
+
+    def _initialise(self):
+        """The options of a kind into `rule`, all or none."""
+
     cdef int prepare(self, Py_ssize_t size, dtype) except -1:
         """Create the state at the first step; refuse another size or dtype afterwards."""
         self._check_made()
@@ -45,7 +54,7 @@ cdef class Optimizer(Copied):
     cdef int _check_made(self) except -1:
         if self.rule.advance == NULL:
             _arguments.refuse_optimizer(self)
-        if self.rule.lr == 0:               # __init__ leaves an lr above 0
+        if not self.made:
             raise RuntimeError(f"{type(self).__name__} did not call {base_of(self).__name__}"
                                ".__init__; its own __init__ should")
         return 0
@@ -59,12 +68,6 @@ cdef class Optimizer(Copied):
         for name in ("step", *self._options()):
             if name in own or getattr(type(self), name) is not getattr(kind, name):
                 _arguments.refuse_override(self, kind, name)
-        return 0
-
-    cdef int _check_new(self) except -1:
-        """Refuse a second `__init__`, whose hyper-parameters would meet the state of the first."""
-        if self.rule.lr != 0:
-            raise RuntimeError(f"this {type(self).__name__} is initialised already; make another")
         return 0
 
     def _check_dtype(self, dtype):
@@ -192,7 +195,7 @@ cdef class Optimizer(Copied):
         fresh._point()
         if acquire(&self.busy):
             raise RuntimeError(_arguments.IN_USE.format("optimizer"))
-        self.rule, self.state = fresh.rule, state
+        self.rule, self.state, self.made = fresh.rule, state, True
         self.size, self.itemsize = fresh.size, fresh.itemsize
         release(&self.busy)
 
@@ -251,11 +254,7 @@ cdef class SGD(Optimizer):
     def __cinit__(self, *args, **kwargs):
         self.rule.advance, self.rule.apply = advance_sgd, apply_sgd
 
-    def __init__(self, *args, **options):
-        self._initialise(*args, **options)
-
     def _initialise(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
-        self._check_new()
         cdef Rule rule = self.rule
         rule.lr = _arguments.positive("lr", lr)
         rule.momentum = _arguments.fraction("momentum", momentum)
@@ -323,12 +322,8 @@ cdef class Adam(Optimizer):
     def __cinit__(self, *args, **kwargs):
         self.rule.advance, self.rule.apply = advance_adam, apply_adam
 
-    def __init__(self, *args, **options):
-        self._initialise(*args, **options)
-
     def _initialise(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *,
                     eps_hat=False):
-        self._check_new()
         cdef Rule rule = self.rule
         rule.lr = _arguments.positive("lr", lr)
         rule.beta1, rule.beta2 = _arguments.betas(betas)

@@ -58,6 +58,15 @@ class Forgetful(SGD):
         self.rate = rate
 
 
+class Hasty(Adam):
+    """An lr alone does not make an optimizer; one that comes before the others is overwritten."""
+
+    def __init__(self, rate, goes_on):
+        self.lr = rate
+        if goes_on:
+            super().__init__(0.25)
+
+
 def stepping_otherwise():
     optimizer = Scheduled([0.1])
     optimizer.step = print
@@ -129,6 +138,12 @@ def test_a_second_init_is_refused(rule, again, steps):
         optimizer.step(params, g)
         twin.step(there, g)
     assert params.tobytes() == there.tobytes() and repr(optimizer) == repr(twin)
+
+
+def test_an_lr_before_init():
+    assert Hasty(0.5, True).lr == 0.25
+    with pytest.raises(RuntimeError, match=r"Hasty did not call Adam.__init__"):
+        Hasty(0.5, False).step(np.ones(2), np.ones(2))
 
 
 @pytest.mark.parametrize("make", [copy.copy, lambda optimizer: loaded(optimizer)])
