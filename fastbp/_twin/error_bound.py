@@ -122,3 +122,40 @@ def error_bound(weights, biases, X, y, rounding=FASTBP, wide=np.float64, off=Non
     exact, bound = running_error_bound(do, weights, biases, X, y, activation=activation, loss=loss,
                                        off=off)
     return exact.flat(), bound.flat()
+
+
+class Clipped(NamedTuple):
+    """sum_i c_i g_i with c_i = min(1, limit / ||g_i||), the norms, and a bound on each of them."""
+
+    total: object
+    norms: list
+    off_total: object
+    off_norms: list
+
+
+def clipped_sum(samples, n, limit, own, u, norm=np.linalg.norm):
+    """The clipped sum of n samples, and how far a computation of it may be off.
+
+    A norm is off by ||e||, and by ``own`` of itself. So c is off by c r, with r = ||e|| / (||g|| -
+    ||e||) + own + 4 u: the roundings of norm, quotient, c and c delta. The sum is off by n + 2
+    roundings of what it adds up.
+
+    Parameters
+    ----------
+    samples : iterable of (g, e)
+        The gradient of each, whose norm is above that of its bound e.
+    n, limit, own, u : numbers
+        u is the unit roundoff.
+    norm : callable
+        In a format that is wider than that of u.
+    """
+    total, off_total, norms, off_norms = 0, 0, [], []
+    for g, e in samples:
+        size, off = norm(g), norm(e)
+        c = min(1, limit / size)
+        r = off / (size - off) + own + 4 * u
+        total = total + c * g
+        off_total = off_total + c * ((1 + r) * e + (r + (n + 2) * u) * np.abs(g))
+        norms.append(size)
+        off_norms.append(off + own * size * (1 + u))
+    return Clipped(total, norms, off_total, off_norms)

@@ -18,6 +18,7 @@ from oracle import mp
 
 import fastbp
 from fastbp import reference
+from fastbp._twin.error_bound import clipped_sum
 from tests.exactness.test_certificate import flat
 
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
@@ -65,24 +66,16 @@ def test_norms_and_the_clipped_sum(isa, dtype, kind):
     net, X, y, w, samples = case(kind, dtype)
     norms = net.per_sample_grad_norms(X, y, sample_weight=w)
     true = [exact_norm(g) for g, _ in samples]
-    off = [exact_norm(e) for _, e in samples]
     assert norms.dtype == dtype and norms.shape == (N,)
-    for found, norm, e in zip(norms, true, off, strict=True):
-        assert abs(mp.mpf(float(found)) - norm) <= e + rounding(dtype) * norm * (1 + U[dtype])
-
-    # c = min(1, max_norm / ||g||) is off by c r, r = ||e|| / (||g|| - ||e||) and the roundings of
-    # norm, quotient, c, c delta; the sum over samples by N + 2 roundings of what it adds up.
     limit = float(sorted(true)[N // 2])
+    exact = clipped_sum(samples, N, limit, rounding(dtype), U[dtype], exact_norm)
+    for found, norm, off in zip(norms, true, exact.off_norms, strict=True):
+        assert abs(mp.mpf(float(found)) - norm) <= off
+
     loss, again = net.clipped_backprop(X, y, limit, sample_weight=w)
     np.testing.assert_array_equal(again, norms)
     assert loss == net.loss_value(X, y, sample_weight=w)
-    total, bound = 0, 0
-    for (g, e), norm, own in zip(samples, true, off, strict=True):
-        c = min(mp.mpf(1), limit / norm)
-        r = own / (norm - own) + rounding(dtype) + 4 * U[dtype]
-        total = total + c * g
-        bound = bound + c * ((1 + r) * e + (r + (N + 2) * U[dtype]) * np.abs(g))
-    oracle.assert_within(net.grad, total, bound * (1 + 100 * U[dtype]), "clipped")
+    oracle.assert_within(net.grad, exact.total, exact.off_total * (1 + 100 * U[dtype]), "clipped")
     for norm, g in zip(true, (row for row, _ in samples), strict=True):
         assert norm <= limit or exact_norm(g * (limit / norm)) <= limit * (1 + 1e-15)
 

@@ -3,10 +3,14 @@ float64, clipped and added up; noise as of `MLP.clipped_backprop`; what counts o
 """
 
 import numpy as np
+import oracle
 import pytest
 
 import fastbp
 from fastbp import _random
+from fastbp._twin.error_bound import clipped_sum
+from fastbp._twin.rounding import LIBRARY
+from tests.exactness.test_per_sample import rounding
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from modules import batch, same, sequential  # noqa: E402
@@ -38,28 +42,86 @@ def expected(module, X, y, loss, max_norm, mean):
     return norms, [torch.einsum("i,i...->...", factors, g) for g in each]
 
 
+# BCELoss divides h - y by h (1 - h), and multiplies with it again: four roundings more.
+PYTORCH = LIBRARY._replace(delta=LIBRARY.delta + 4)
+U = 2.0**-53
+NAMES = {"BCEWithLogitsLoss": "bce", "BCELoss": "bce", "CrossEntropyLoss": "softmax",
+         "MSELoss": "squared_error", "PoissonNLLLoss": "poisson"}
+
+
+def bounded(module, X, y, criterion):
+    """Exact loss and gradient, and the bound of either, of X and y by one of PyTorch's losses.
+
+    The loss is fastbp's times a factor. PyTorch multiplies each delta with it, which counts as a
+    weight of the samples, and has rounded it, which all numbers have in common: u.
+    """
+    linears = [child for child in module if isinstance(child, nn.Linear)]
+    name, n_outputs, t = NAMES[type(criterion).__name__], SIZES[-1], y.numpy()
+    factor = 2 if name == "squared_error" else 1
+    if criterion.reduction == "mean":
+        factor /= len(X) * (1 if name == "softmax" else n_outputs)
+    weight = np.full(len(X), float(factor))
+    if name == "softmax" and criterion.weight is not None:
+        weight *= criterion.weight.numpy()[t]
+    options = {"pos_weight": getattr(criterion, "pos_weight", None),
+               "label_smoothing": getattr(criterion, "label_smoothing", 0.0)}
+    if options["pos_weight"] is not None:
+        options["pos_weight"] = options["pos_weight"].numpy()
+    exact, off = oracle.error_bound(
+        [each.weight.detach().numpy().T for each in linears],
+        [each.bias.detach().numpy() for each in linears], X.numpy(), t, u=U, rounding=PYTORCH,
+        activation=["tanh", "relu"], loss=name, sample_weight=weight, **options)
+    g = exact.flat()
+    return exact.loss, off.loss + 2 * U * abs(exact.loss), g, off.flat() + U * np.abs(g)
+
+
+def flat(grads):
+    """W_1, b_1, ... of PyTorch's (fan_out, fan_in) in the order of fastbp's."""
+    return np.concatenate([g.numpy().T.ravel() for g in grads])
+
+
+def assert_apart(one, other, bound):
+    """Both are within the bound of the true values."""
+    assert (np.abs(np.asarray(one, np.longdouble) - np.asarray(other)) <= 2 * bound).all()
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("criterion, kind", CRITERIA)
 def test_losses_of_pytorch(criterion, kind, reduction):
-    """Within 1e-12: of fewer than a thousand roundings of 1.1e-16 in each sum. A loss that is a
-    mean over outputs is one for each sample, too."""
+    """Both are within the running error bound of the true value, twice of which is between them.
+
+    A norm rounds as `test_per_sample.rounding` says of fastbp's, and one of PyTorch's as half a sum
+    of all squares in any order, a square and a root. A factor is of a limit and a norm that one of
+    both sides has scaled, and is divided by n: 4 u. A loss that is a mean over outputs is one for
+    each sample, too.
+    """
     last = "sigmoid" if isinstance(criterion, nn.BCELoss) else "identity"
     module = sequential(SIZES, ["tanh", "relu", last])
     loss = with_reduction(criterion, reduction)
     X, y = batch(N, SIZES, torch.float64)[0], targets(kind, N, SIZES[-1])
+    if kind == "probabilities":         # whose sum is 1 without a rounding
+        y = torch.floor(y * 1024) / 1024
+        y[:, -1] = 1 - y[:, :-1].sum(1)
     weighted = getattr(loss, "weight", None) is not None
     if weighted and reduction == "mean":
         with pytest.raises(ValueError, match="reduction='mean'.*reduction should be 'sum'"):
             clipped_loss_and_grad_(fuse(module), X, y, 1.0, loss)
         return
     norms, _ = expected(module, X, y, loss, 1.0, True)
+    n_params = sum(p.numel() for p in module.parameters())
+    own = max(rounding("float64", SIZES), (n_params / 2 + 2) * U) + 4 * U
+    samples = [bounded(module, X[i:i + 1], y[i:i + 1], loss)[2:] for i in range(N)]
+    _, off, _, _ = bounded(module, X, y, loss)
+    divisor = N if reduction == "mean" else 1
     for max_norm in (float(norms.median()), float("inf")):
         norms, wanted = expected(module, X, y, loss, max_norm, reduction == "mean")
         value, found = clipped_loss_and_grad_(fuse(module), X, y, max_norm, loss)
-        assert value == pytest.approx(loss(module(X), y).item(), rel=1e-12)
-        torch.testing.assert_close(found, norms, rtol=1e-12, atol=0)
-        for p, g in zip(module.parameters(), wanted, strict=True):
-            torch.testing.assert_close(p.grad, g, rtol=1e-12, atol=1e-12 * g.abs().max().item())
+        bound = clipped_sum(samples, N, max_norm, own, U)
+        assert_apart(value, loss(module(X), y).item(), off)
+        assert_apart(found, norms, np.array(bound.off_norms))
+        assert_apart(flat(grads(module)), flat(wanted), bound.off_total / divisor)
+        # A wrong factor is off by more than 2^-10.
+        assert (bound.off_total <= 2.0**-30 * np.abs(bound.total).max()).all()
 
 
 def with_reduction(criterion, reduction):
