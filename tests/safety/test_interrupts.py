@@ -118,8 +118,8 @@ def test_draws_and_noise():
     X, y = np.ones((1, 1 << 12), "f"), np.ones((1, 1 << 12), "f")
     for after in (0.02, 0.06):
         ends_in_time(lambda: net.clipped_backprop(X, y, 1.0, noise_multiplier=1.0), after)
-        ends_in_time(lambda: net.train_epoch(X, y, optimizer, order=[[0], []], max_grad_norm=1.0,
-                                             noise_multiplier=1.0), after)
+        ends_in_time(lambda: net.train_epoch(X, y, optimizer, batch_size=1, order=[[0], []],
+                                             max_grad_norm=1.0, noise_multiplier=1.0), after)
 
 
 def test_a_private_epoch():
