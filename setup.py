@@ -67,9 +67,9 @@ ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "network",
           "tangent")
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
            "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
-           "_optim", "_network", "_per_sample", "_linearization", "_second_order", "_input_grads",
-           "_training", "_mlp", "_capi_problem", "_capi", "torch._gate", "torch._watch",
-           "torch._parameters", "torch._gradients", "torch._binding")
+           "_optim", "_network", "_per_sample", "_second_order", "_input_grads", "_training",
+           "_mlp", "_capi_problem", "_capi", "torch._gate", "torch._watch", "torch._parameters",
+           "torch._gradients", "torch._binding")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

@@ -243,13 +243,12 @@ cdef class MLP(Training):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `out` holds nothing of use after a MemoryError, nor after Ctrl-C.
         """
-        given = {"X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
-                 "net.grad": self.grad_array}
+        given = X, y, sample_weight
         cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
         if out is None:
             out = np.empty(self.n_params, self.dtype)
         else:
-            _arguments.output("out", out, (self.n_params,), self.dtype, given)
+            self._check_out(out, (self.n_params,), given)
         self._enter()
         try:
             self._bound(p, data(out))

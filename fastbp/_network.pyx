@@ -17,7 +17,7 @@ from fastbp._copies import OWN
 cimport numpy as cnp
 from libc.string cimport memcmp
 
-from fastbp._engine.arrays cimport data, new_vector, shaped
+from fastbp._engine.arrays cimport data, new_vector, shaped, writable
 from fastbp._engine.gradient cimport loss_and_gradient
 from fastbp._engine.network cimport bind_flat
 from fastbp._engine.plan cimport BLOCK_ROWS, asked_threads, threads_for
@@ -204,6 +204,19 @@ cdef class Network(Copied):
         cdef double divisor = divisor_of(reduction), factor = checked_l2(l2)
         X = self._X(X)
         return new_problem(self.measure, X, y, sample_weight, divisor, factor, self.written)
+
+    cdef bint _apart(self, out, Problem p, tuple given) noexcept:
+        X, y, sample_weight = given
+        return (p.X is X and p.y is y and p.sample_weight is sample_weight
+                and writable(out, p.X, p.y, p.sample_weight)
+                and writable(out, self.params_array, self.grad_array))
+
+    cdef int _check_out(self, out, tuple shape, tuple given, v=None) except -1:
+        X, y, sample_weight = given
+        _arguments.output("out", out, shape, self.dtype, {
+            "X": X, "y": y, "sample_weight": sample_weight, "v": v,
+            "net.params": self.params_array, "net.grad": self.grad_array})
+        return 0
 
     cdef int _enter(self) except -1:
         if acquire(&self.busy):

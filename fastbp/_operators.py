@@ -9,9 +9,21 @@ except ImportError as error:
                       ) from error
 
 
-def symmetric(product, n, dtype):
-    """The (n, n) operator of a symmetric matrix, from its product with a vector (n,)."""
-    def column(v):      # SciPy gives (n,) or (n, 1), and gives the result the same shape
-        return product(v.reshape(-1))
+class Symmetric(LinearOperator):
+    """The (n, n) operator of a symmetric matrix, from its product with a vector (n,).
 
-    return LinearOperator((n, n), matvec=column, rmatvec=column, dtype=dtype)
+    It is copied and pickled with the object whose method the product is.
+    """
+
+    def __init__(self, product, n, dtype):
+        super().__init__(dtype, (n, n))
+        self.product = product
+
+    def _matvec(self, v):       # SciPy gives (n,) or (n, 1), and gives the result the same shape
+        return self.product(v.reshape(-1))
+
+    def _adjoint(self):
+        return self
+
+    def _transpose(self):
+        return self

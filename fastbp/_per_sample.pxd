@@ -6,5 +6,3 @@ cdef class PerSample(Network):
     """The methods of `MLP` about the gradient of each sample; only `MLP` is made."""
     cdef double _clipped(self, Problem p, norms, double limit, double deviation, raw,
                          double divisor) except? -1
-    cdef bint _apart(self, out, Problem p, tuple given) noexcept
-    cdef int _check_out(self, out, tuple shape, tuple given) except -1

@@ -10,7 +10,7 @@ cimport numpy as cnp
 from libc.float cimport DBL_MAX
 
 from fastbp._engine.arrays cimport (
-    data, filled, new_float, new_matrix, new_vector, shaped, writable,
+    data, filled, new_float, new_matrix, new_vector, shaped,
 )
 from fastbp._engine.network cimport bind_flat
 from fastbp._engine.per_sample cimport (
@@ -193,21 +193,6 @@ cdef class PerSample(Network):
         finally:
             release(&self.busy)
         return out
-
-    cdef bint _apart(self, out, Problem p, tuple given) noexcept:
-        """Whether `out` is memory of its own beside arrays that were taken as they are."""
-        X, y, sample_weight = given
-        return (p.X is X and p.y is y and p.sample_weight is sample_weight
-                and writable(out, p.X, p.y, p.sample_weight)
-                and writable(out, self.params_array, self.grad_array))
-
-    cdef int _check_out(self, out, tuple shape, tuple given) except -1:
-        """As the result of a call with these X, y and sample_weight."""
-        X, y, sample_weight = given
-        _arguments.output("out", out, shape, self.dtype, {
-            "X": X, "y": y, "sample_weight": sample_weight, "net.params": self.params_array,
-            "net.grad": self.grad_array})
-        return 0
 
 
 explain(PerSample)

@@ -1,35 +1,43 @@
-"""Products of a network's Hessian, and of its Gauss-Newton part, with a vector (E8, E9)."""
+"""Products of a network's Hessian, and of its Gauss-Newton part, with a vector (E8, E9).
+
+A `Linearization` is the loss of a batch at one point of the parameters. Its first pass is that of a
+gradient; it keeps h, act'(z) and delta of every row where they fit the memory allowed, so that E8
+and E9 begin with what is known. Where they do not, each product computes them again. It takes the
+network for its passes, and reads nothing that a user can write.
+"""
+
+import numpy as np
 
 from fastbp import _arguments
 from fastbp._calls import explain
-from fastbp._network import MEMORY
+from fastbp._network import MEMORY, aligned_copy
 
 cimport numpy as cnp
+from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from fastbp._engine.arrays cimport new_vector, shaped, writable
-from fastbp._linearization cimport new_linearization
-from fastbp._problem cimport Problem, read_again
+from fastbp._engine.arrays cimport apart, new_vector, shaped
+from fastbp._problem cimport Problem, read_again, restored
 
 cnp.import_array()
 
 
+cdef object new_locked(Py_ssize_t size, dtype):
+    """A vector to be filled by its address: nobody else can write to a bytes object."""
+    return np.frombuffer(PyBytes_FromStringAndSize(NULL, size * dtype.itemsize), dtype)
+
+
 cdef class SecondOrder(PerSample):
 
-    cdef object _along(self, X, y, v, sample_weight, reduction, l2, out, bint gauss_newton):
-        cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
-        given = v
+    cdef object _along(self, params, Problem p, tuple given, v, out, bint gauss_newton, Kept kept):
+        direction = v
         if not shaped(v, self.typenum, 1, 0, self.n_params):
-            v = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
+            direction = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
         if out is None:
             out = new_vector(self.n_params, self.typenum)
-        elif not (shaped(out, self.typenum, 1, 0, self.n_params) and X is p.X and y is p.y
-                  and sample_weight is p.sample_weight and v is given
-                  and writable(out, X, y, sample_weight)
-                  and writable(out, v, self.params_array, self.grad_array)):
-            _arguments.output("out", out, (self.n_params,), self.dtype,
-                              {"X": X, "y": y, "sample_weight": sample_weight, "v": given,
-                               "net.params": self.params_array, "net.grad": self.grad_array})
-        self._product(self.params_array, p, v, out, gauss_newton, None)
+        elif not (direction is v and shaped(out, self.typenum, 1, 0, self.n_params)
+                  and apart(out, v) and self._apart(out, p, given)):
+            self._check_out(out, (self.n_params,), given, v)
+        self._product(params, p, direction, out, gauss_newton, kept)
         return out
 
     def hvp(self, X, y, v, *, sample_weight=None, reduction="sum", l2=0.0, out=None):
@@ -58,7 +66,9 @@ cdef class SecondOrder(PerSample):
             As `backprop`; for v of another length, and for an `out` that does not fit or overlaps
             an argument. `out` holds nothing of use after Ctrl-C.
         """
-        return self._along(X, y, v, sample_weight, reduction, l2, out, False)
+        return self._along(self.params_array,
+                           self._problem(X, y, sample_weight, reduction, l2),
+                           (X, y, sample_weight), v, out, False, None)
 
     def gnvp(self, X, y, v, *, sample_weight=None, reduction="sum", l2=0.0, out=None):
         """E9: the Gauss-Newton matrix J^T H J times v.
@@ -81,7 +91,9 @@ cdef class SecondOrder(PerSample):
         ValueError, TypeError, MemoryError, RuntimeError
             As `hvp`.
         """
-        return self._along(X, y, v, sample_weight, reduction, l2, out, True)
+        return self._along(self.params_array,
+                           self._problem(X, y, sample_weight, reduction, l2),
+                           (X, y, sample_weight), v, out, True, None)
 
     def linearize(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0, memory=MEMORY):
         """The loss at the parameters of now, with products of its Hessian that cost less.
@@ -114,7 +126,159 @@ cdef class SecondOrder(PerSample):
         cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
         p.X, p.y = p.X.copy(), p.y.copy()
         p.sample_weight = None if p.sample_weight is None else p.sample_weight.copy()
-        return new_linearization(self, read_again(p, self.measure), most)
+        cdef Linearization made = Linearization.__new__(Linearization)
+        made._take(self, read_again(p, self.measure), self.params_array, most)
+        return made
 
 
-explain(SecondOrder)
+cdef class Linearization(Copied):
+    """A loss at one point of the parameters, to second order; made by `MLP.linearize`.
+
+    It takes the network for its passes: while another thread is inside one of the network's, or of
+    this, a call gets a `RuntimeError`.
+
+    Attributes
+    ----------
+    params : (n_params,) ndarray
+        The point; a copy that cannot be written.
+    loss : float
+        In nats: what `backprop` returns there.
+    grad : (n_params,) ndarray
+        What `backprop` writes there; it cannot be written.
+    kept : bool
+        Whether h, act'(z) and delta of the batch are kept.
+    nbytes : int
+        Of these, with the room of a pass; 0 if they are not.
+    hessian, gauss_newton : scipy.sparse.linalg.LinearOperator
+        `hvp` and `gnvp` as symmetric operators of the network's dtype, which are copied and
+        pickled with the linearization. ImportError without SciPy.
+    """
+
+    cdef int _take(self, SecondOrder net, Problem p, params, double memory) except -1:
+        grad = new_locked(net.n_params, net.dtype)
+        cdef Kept room = net._room(p.n, memory)
+        if not room.values.whole:
+            params = aligned_copy(params)
+        cdef double loss = net._gradient(params, p, grad, room)
+        if room.values.whole:
+            params = room.at                # a copy of its own, which it knows without a look
+        self.problem, self.point, self.room, self.memory = p, params, room, memory
+        self.value, self.slope = loss, grad
+        self.net = net                      # from now on it is made
+        return 0
+
+    cdef int _check_made(self) except -1:
+        if self.net is None:
+            raise RuntimeError("this linearization has no network; it should be made by "
+                               "MLP.linearize")
+        return 0
+
+    cdef tuple own(self):
+        self._check_made()
+        cdef Problem p = self.problem
+        weights = None if p.sample_weight is None else p.sample_weight.copy()
+        return (p.X.copy(), p.y.copy(), weights, p.divisor == 0, p.l2, self.net, self.point.copy(),
+                int(self.memory))
+
+    cdef int remake(self, tuple own) except -1:
+        X, y, sample_weight, mean, l2, net, params, memory = own
+        cdef SecondOrder of = <SecondOrder?> net
+        of._check_made()
+        params = _arguments.real_array("params", params, of.dtype, shape=(of.n_params,))
+        mean = _arguments.boolean("mean", mean)
+        return self._take(of, restored(X, y, sample_weight, mean, l2, of.measure,
+                                       of.shape.sizes[0]), params,
+                          _arguments.byte_count("memory", memory))
+
+    @property
+    def params(self):
+        self._check_made()
+        return np.frombuffer(self.point.tobytes(), self.net.dtype)
+
+    @property
+    def loss(self):
+        self._check_made()
+        return self.value
+
+    @property
+    def grad(self):
+        self._check_made()
+        return self.slope
+
+    @property
+    def kept(self):
+        self._check_made()
+        return self.room.values.whole
+
+    @property
+    def nbytes(self):
+        return self.room.values.nbytes if self.kept else 0
+
+    cdef object _product(self, v, out, bint gauss_newton):
+        self._check_made()
+        cdef Problem p = self.problem
+        return self.net._along(self.point, p, (p.X, p.y, p.sample_weight), v, out, gauss_newton,
+                               self.room)
+
+    def hvp(self, v, out=None):
+        """E8: the Hessian times v; the bits of `MLP.hvp` at `params`.
+
+        Parameters
+        ----------
+        v : (n_params,) array
+            Converted to the network's dtype.
+        out : (n_params,) ndarray, optional
+            Of the network's dtype, C-contiguous; overwritten and returned. It overlaps neither v
+            nor `params` and `grad` of the network, which the point does not read.
+
+        Returns
+        -------
+        (n_params,) ndarray
+            Of the network's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError, KeyboardInterrupt
+            As `MLP.hvp`.
+        """
+        return self._product(v, out, False)
+
+    def gnvp(self, v, out=None):
+        """E9: the Gauss-Newton matrix times v; the bits of `MLP.gnvp` at `params`.
+
+        Parameters
+        ----------
+        v, out
+            As in `hvp`.
+
+        Returns
+        -------
+        (n_params,) ndarray
+            As `hvp`.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError, KeyboardInterrupt
+            As `MLP.gnvp`.
+        """
+        return self._product(v, out, True)
+
+    @property
+    def hessian(self):
+        self._check_made()
+        from fastbp._operators import Symmetric
+        return Symmetric(self.hvp, self.net.n_params, self.net.dtype)
+
+    @property
+    def gauss_newton(self):
+        self._check_made()
+        from fastbp._operators import Symmetric
+        return Symmetric(self.gnvp, self.net.n_params, self.net.dtype)
+
+    def __repr__(self):
+        self._check_made()
+        return (f"<Linearization of {self.net!r}: {self.problem.n} samples, loss {self.value:.6g}, "
+                f"{self.nbytes} bytes kept>")
+
+
+explain(SecondOrder, Linearization)

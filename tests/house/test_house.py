@@ -104,12 +104,12 @@ def imports(path):
 # A compiled face may import what is below it:
 BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
          "_problem", "_arrays", "_optim", "_layers", "_logit_losses", "_network", "_per_sample",
-         "_linearization", "_second_order", "_input_grads", "_training")
+         "_second_order", "_input_grads", "_training")
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
     "_engine": ("_engine", "_kernels"),
-    "_linearization": (*BELOW, "_operators"),
+    "_second_order": (*BELOW, "_operators"),
     "_arguments": ("_arguments",),
     "_twin": ("_twin", "_arguments", "_random"),
     "reference": ("_twin", "_arguments"),

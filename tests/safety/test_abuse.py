@@ -1,5 +1,6 @@
 """What a caller does to arrays and sizes while fastbp holds them changes nothing of its own."""
 
+import copy
 import itertools
 import math
 import pickle
@@ -205,18 +206,30 @@ def test_layers_without_init(use):
 def test_an_objective_of_no_network():
     net = MLP([2, 1], seed=0)
     kind = type(net.objective(np.ones((1, 2)), np.ones(1)))
-    with pytest.raises(RuntimeError, match=r"has no network; it should be made by MLP\.objective"):
-        kind()(net.params)
+    for use in (lambda f: f(net.params), lambda f: f.hessp(net.params, net.params), copy.copy,
+                pickle.dumps, lambda f: f.__getstate__()):
+        with pytest.raises(RuntimeError,
+                           match=r"has no network; it should be made by MLP\.objective"):
+            use(kind())
 
 
-@pytest.mark.parametrize("use", [
-    repr, pickle.dumps, lambda point: point.hvp([0.0]), lambda point: point.gnvp([0.0]),
-    lambda point: point.kept, lambda point: point.nbytes, lambda point: point.hessian,
-    lambda point: point.gauss_newton])
-def test_a_linearization_of_no_network(use):
-    kind = type(MLP([2, 1], seed=0).linearize(np.ones((1, 2)), np.ones(1)))
+LINEARIZATION = type(MLP([2, 1], seed=0).linearize(np.ones((1, 2)), np.ones(1)))
+CALLS = {"hvp": ([0.0],), "gnvp": ([0.0],), "__getstate__": (), "__reduce__": (),
+         "__repr__": ()}
+
+
+@pytest.mark.parametrize("name", [name for name in dir(LINEARIZATION)
+                                  if name in CALLS or not name.startswith("_")])
+def test_a_linearization_of_no_network(name):
+    """Whatever it has: each attribute and each method, in the same words."""
     with pytest.raises(RuntimeError, match=r"has no network; it should be made by MLP\.linearize"):
-        use(kind())
+        getattr(LINEARIZATION.__new__(LINEARIZATION), name)(*CALLS.get(name, ()))
+
+
+@pytest.mark.parametrize("use", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_no_copy_of_a_linearization_of_no_network(use):
+    with pytest.raises(RuntimeError, match=r"has no network; it should be made by MLP\.linearize"):
+        use(LINEARIZATION())
 
 
 def test_layers_that_are_made_twice():
