@@ -7,6 +7,8 @@ for them the state has one more entry, `OWN`.
 
 from types import BuiltinFunctionType
 
+from fastbp import _arguments
+
 OWN = "_fastbp"
 
 
@@ -21,15 +23,14 @@ def new(kind):
 def restore(kind, *own):
     """A copy, made without `__init__`: that of a subclass may want other arguments."""
     cdef Copied made = new(kind)
-    made.remake(own)
+    made.take(own)
     return made
 
 
-def parted(state):
-    """The entry `OWN` or None, the other attributes, and those that lie in slots, of a state."""
-    attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
-    attributes = dict(attributes or ())
-    return attributes.pop(OWN, None), attributes, slots or {}
+def parted(kind, state):
+    """The attributes, `OWN` among them, and those that lie in slots, of a state."""
+    parts = state if type(state) is tuple and len(state) == 2 else (state, None)
+    return [_arguments.attributes_of_state(kind, part) for part in parts]
 
 
 cdef object without_own(state):
@@ -50,6 +51,13 @@ cdef class Copied:
     cdef int remake(self, tuple own) except -1:
         raise NotImplementedError
 
+    cdef int take(self, own) except -1:
+        try:
+            self.remake(<tuple?> own)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            _arguments.refuse_state(type(self), error)
+        return 0
+
     def __reduce__(self):
         whole = type(self).__getstate__ is Copied.__getstate__
         state = object.__getstate__(self) if whole else self.__getstate__()
@@ -57,14 +65,17 @@ cdef class Copied:
 
     def __getstate__(self):
         own = self.own()
-        _, attributes, slots = parted(object.__getstate__(self))
+        attributes, slots = parted(type(self), object.__getstate__(self))
         attributes[OWN] = own
         return (attributes, slots) if slots else attributes
 
     def __setstate__(self, state):
-        own, attributes, slots = parted(state)
-        if own is not None:
-            self.remake(tuple(own))
+        attributes, slots = parted(type(self), state)
+        cdef bint whole = OWN in attributes
+        own = attributes.pop(OWN, None)
+        _arguments.settable(self, attributes, slots)
+        if whole:
+            self.take(tuple(own) if type(own) is list else own)
         if attributes:
             self.__dict__.update(attributes)
         for name, value in slots.items():

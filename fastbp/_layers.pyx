@@ -118,6 +118,7 @@ cdef class Layers(Copied):
 
     cdef int remake(self, tuple own) except -1:
         layer_sizes, activations, dtype, layout, n_threads = own
+        _arguments.n_threads(n_threads)
         if self.workspace is None or self.own()[:4] != own[:4]:     # __init__ refuses a second time
             Layers.__init__(self, layer_sizes, activations, dtype=dtype, layout=layout)
         self.n_threads = n_threads

@@ -123,10 +123,18 @@ cdef class Network(Copied):
         return self.layer_sizes, options, self.params_array[:], self.grad_array[:]
 
     cdef int remake(self, tuple own) except -1:
-        layer_sizes, options, params, grad = own
-        if self.shape == NULL or self.own()[:2] != own[:2]:     # __init__ refuses a second time
-            Network.__init__(self, layer_sizes, **options)
-        self.params, self.grad = params, grad
+        layer_sizes, options, *flat = own
+        cdef bint made = self.shape != NULL
+        if not made or self.own()[:2] != own[:2]:       # __init__ refuses a second time
+            Network.__init__(self, layer_sizes, **<dict?> options)
+        try:
+            self.params_array[:], self.grad_array[:] = [
+                _arguments.real_array(name, vector, self.dtype, shape=(self.n_params,))
+                for name, vector in zip(("params", "grad"), flat, strict=True)]
+        except BaseException:
+            if not made:
+                self.shape = NULL
+            raise
         return 0
 
     @property
@@ -364,16 +372,19 @@ cdef class Objective(Copied):
     cdef tuple own(self):
         self._check_made()
         cdef Problem p = self.problem
-        return p.X, p.l2, p.divisor == 0, p.n, self.net, p.sample_weight, p.y, self.memory
+        return p.X, p.l2, p.divisor == 0, p.n, self.net, p.sample_weight, p.y, int(self.memory)
 
     cdef int remake(self, tuple own) except -1:
         """The class weights are in `sample_weight` already."""
         X, l2, mean, n, net, sample_weight, y, *memory = own    # 0.1.0 wrote none
+        cdef Network of = <Network?> net
         cdef Problem p = Problem.__new__(Problem)
         p.X, p.y, p.sample_weight, p.n = X, y, sample_weight, n
-        p.divisor, p.l2 = 0 if mean else 1, l2
-        self.net, self.problem = <Network?> net, p
-        self.memory, self.kept = memory[0] if memory else MEMORY, None
+        p.divisor, p.l2 = 0 if _arguments.boolean("mean", mean) else 1, checked_l2(l2)
+        if of.shape != NULL:            # else it is checked when the network is made
+            p = restored(X, y, sample_weight, mean, l2, of.measure, of.shape.sizes[0])
+        self.memory = _arguments.byte_count("memory", *memory or [MEMORY])
+        self.net, self.problem, self.kept = of, p, None
         return 0
 
     def __setstate__(self, state):

@@ -216,7 +216,8 @@ cdef class Optimizer(Copied):
         return (self.state_dict(),)
 
     cdef int remake(self, tuple own) except -1:
-        base_of(self)._resume(self, *own, False)    # a run that diverged can be copied too
+        state, = own
+        base_of(self)._resume(self, state, False)   # a run that diverged can be copied too
         return 0
 
     def __repr__(self):

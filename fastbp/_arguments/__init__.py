@@ -10,6 +10,7 @@
     networks     layer sizes, weights and biases
     optimizers   hyper-parameters, steps, saved states
     privacy      clipping, noise, and the draws it is made of
+    states       states of copies and pickles
 
 A check returns its argument in the form that the kernels take, or raises: ``TypeError`` for a value
 of the wrong kind, ``ValueError`` for one of the right kind that does not fit. A message is one
@@ -103,3 +104,4 @@ from .optimizers import (
     vector_in_range,
 )
 from .privacy import deviation, noise, privacy, raw_draws, refuse_default_size
+from .states import attributes_of_state, refuse_state, settable

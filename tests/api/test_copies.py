@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pytest
 import skops.io
-from made import MADE, SIZES, Network, data, fitted, network
+from made import MADE, SIZES, Network, data, fitted, known, network
 from places import SUPPORT
 
 import fastbp
@@ -33,19 +33,6 @@ def by_skops(thing):
 WAYS = {f"pickle {i}": lambda thing, i=i: pickle.loads(pickle.dumps(thing, i)) for i in range(6)}
 WAYS |= {"copy": copy.copy, "deepcopy": copy.deepcopy, "state": by_state, "skops": by_skops,
          "deep state": lambda thing: by_state(thing, copy.deepcopy)}
-
-
-def known(thing):
-    """All that is known of a thing, to compare: arrays as their dtype, shape and bytes."""
-    if isinstance(thing, np.ndarray):
-        return thing.dtype.str, thing.shape, thing.tobytes()
-    if isinstance(thing, dict):
-        return {name: known(value) for name, value in thing.items()}
-    if isinstance(thing, (list, tuple)):
-        return [known(value) for value in thing]
-    if type(thing).__module__.partition(".")[0] in ("fastbp", "made", "sklearn"):
-        return type(thing), known(thing.__getstate__())
-    return thing
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -98,3 +98,16 @@ MADE = {
     "MLPRegressor, lbfgs": lambda: fitted(MLPRegressor, solver="lbfgs"),
     "MLPClassifier, not fitted": lambda: MLPClassifier(alpha=0.5),
 }
+
+
+def known(thing):
+    """All that is known of a thing, to compare: arrays as their dtype, shape and bytes."""
+    if isinstance(thing, np.ndarray):
+        return thing.dtype.str, thing.shape, thing.tobytes()
+    if isinstance(thing, dict):
+        return {name: known(value) for name, value in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [known(value) for value in thing]
+    if type(thing).__module__.partition(".")[0] in ("fastbp", "made", "sklearn"):
+        return type(thing), known(thing.__getstate__())
+    return thing
