@@ -4,7 +4,9 @@ The loss that is minimised is the one whose gradient is given. scikit-learn's lb
 squared error of several outputs by their number and its gradient not; here only `loss_` is divided.
 
 "newton-cg" is trust-ncg: Newton's method, whose steps come from conjugate gradients with products
-of the Hessian, within a region where its model of the loss holds. It stops as lbfgs does.
+of the Hessian, within a region where its model of the loss holds. It stops as lbfgs does. Features
+and targets may have any unit: the region grows from a radius of 1 without limit, where SciPy's is
+1000, and a small fall of the loss means nothing while it grows with the region.
 """
 
 import warnings
@@ -15,10 +17,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastbp.sklearn._stochastic import CALLER_OF_FIT
 
-FAILED, CALLED_OFF = 2, 99      # OptimizeResult.status, the last after StopIteration
+# OptimizeResult.status: SciPy's, with 2 of trust-ncg and 99 after StopIteration, and one of ours
+CONVERGED, NO_FALL_PREDICTED, STOPPED_BY_CALLBACK, FAILED = 0, 2, 99, -1
 FTOL = 1e7 * 2.0**-52       # relative fall of the loss at which L-BFGS-B stops
-REJECTED = 20       # steps in a row, after which the region is 2^-40 of what it was
-MOST = "TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"     # as of L-BFGS-B
+MAX_REJECTED = 20   # steps in a row, after which the region is 2^-40 of what it was
+MAX_FUN_EXCEEDED = "TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"     # as of L-BFGS-B
 
 
 def fit_whole(model, given, net, samples, task):
@@ -43,7 +46,7 @@ def fit_whole(model, given, net, samples, task):
     squares = sum(float(np.vdot(W, W)) for W in net.weights)
     penalty = given.alpha / 2 * squares / samples.total_weight
     model.loss_ = samples.reported(result.fun - penalty, penalty)
-    if result.status not in (0, CALLED_OFF):
+    if result.status not in (CONVERGED, STOPPED_BY_CALLBACK):
         warnings.warn(f"{given.solver} failed to converge in {model.n_iter_} iterations: "
                       f"{result.message.rstrip('.')}. Scaled features, or more of max_iter or "
                       "max_fun, may help.", ConvergenceWarning, stacklevel=CALLER_OF_FIT)
@@ -60,14 +63,15 @@ def newton(objective, start, given, after_iteration):
     try:
         result = minimize(watch, start, method="trust-ncg", jac=True, hessp=watch.hessp,
                           callback=watch.after_iteration,
-                          options={"maxiter": given.max_iter, "gtol": given.tol})
+                          options={"maxiter": given.max_iter, "gtol": given.tol,
+                                   "max_trust_radius": np.inf})
     except Ended as end:
         x = start if watch.x is None else watch.x
         return OptimizeResult(x=x, fun=watch.loss, nit=watch.nit, status=FAILED, message=str(end))
     if not np.isfinite(result.fun):
         result.status, result.message = FAILED, "the loss is not finite"
-    elif watch.converged or result.status == FAILED:
-        result.status = 0       # it failed where no fall is predicted that the loss's digits hold
+    elif watch.converged or result.status == NO_FALL_PREDICTED:     # that the loss's digits hold
+        result.status = CONVERGED
     return result
 
 
@@ -81,11 +85,12 @@ class Watch:
     def __init__(self, objective, given, after):
         self.objective, self.given, self.after = objective, given, after
         self.count, self.nit, self.rejected, self.converged = 0, 0, 0, False
+        self.fall = 0.0                             # of the loss, in the last step that was taken
         self.x = self.loss = self.tried = None      # tried: the last point, its loss and max |g|
 
     def _take(self):
         if self.count == self.given.max_fun:
-            raise Ended(MOST)
+            raise Ended(MAX_FUN_EXCEEDED)
         self.count += 1
 
     def __call__(self, params):
@@ -112,12 +117,12 @@ class Watch:
         self.after(intermediate_result)
         if accepted:
             self.rejected = 0
-            fall = before - self.loss
-            self.converged = (self.tried[2] <= self.given.tol
-                              or fall <= FTOL * max(abs(before), abs(self.loss), 1))
+            last, self.fall = self.fall, before - self.loss
+            self.converged = self.tried[2] <= self.given.tol or self.fall <= min(
+                last, FTOL * max(abs(before), abs(self.loss), 1))
         else:
             self.rejected += 1
-            self.converged = self.rejected == REJECTED
+            self.converged = self.rejected == MAX_REJECTED
         if self.converged:
             raise StopIteration
 
