@@ -198,7 +198,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        if self.__dict__.pop("_bound"):
+        if self.__dict__.pop("_bound", False):
             self._bind(self._assembled())
 
     # ---- fitting

@@ -121,7 +121,7 @@ def blocks(path, language):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_code_blocks_run(path, tmp_path):
-    """In order, as one script that has the line numbers of the document."""
+    """In order, as one script that has the line numbers of the document, and without a warning."""
     needed = NEEDS.get(path.name)
     if needed and find_spec(needed) is None:
         pytest.skip(f"the extra {needed} is not installed")
@@ -131,6 +131,7 @@ def test_code_blocks_run(path, tmp_path):
     run = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True,
                          env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))})
     assert run.returncode == 0, f"{name_of(path)} at the lines of blocks.py:\n{run.stderr}"
+    assert "Warning: " not in run.stderr, f"{name_of(path)} warns:\n{run.stderr}"
 
 
 def anchors(path):
