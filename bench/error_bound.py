@@ -25,7 +25,7 @@ from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import FASTBP, own_error, wider
 
 SECONDS = 1.0               # to time each network
-MOST = 3.0                  # gradients that a certificate may cost
+MAX_COST = 3.0              # gradients that a certificate may cost
 OF_LONG_DOUBLE = 10**8      # multiply-adds above which float64 is not compared: a minute and more
 
 
@@ -89,9 +89,9 @@ def main():
         document = {"machine": machine(),
                     "tables": {"certificates": rows, "costs": list(summary(rows))}}
         path.write_text(json.dumps(document, indent=1) + "\n")
-    dear = [row for row in rows if row["cost in gradients"] > MOST]
+    dear = [row for row in rows if row["cost in gradients"] > MAX_COST]
     if dear:
-        sys.exit(f"more than {MOST} gradients: {dear}")
+        sys.exit(f"more than {MAX_COST} gradients: {dear}")
 
 
 if __name__ == "__main__":

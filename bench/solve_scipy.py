@@ -27,7 +27,7 @@ from fastbp._command.machine import machine
 from fastbp.datasets import load_breast_cancer
 
 STEPS = 60                  # iterations of fastbp that set the target
-MOST = 20 * STEPS           # iterations after which a side has not reached it
+MAX_STEPS = 20 * STEPS      # iterations after which a side has not reached it
 SEEDS = range(5)
 L2 = 0.1
 PROBLEMS = [("breast cancer", (30, 16, 16, 1), "sigmoid", "bce"),
@@ -146,7 +146,7 @@ def to_target(make, net, X, y, target):
     start = time.perf_counter()
     try:
         minimize(watched, net.params, jac=True, method="L-BFGS-B",
-                 options={"maxiter": MOST, "maxfun": 2 * MOST, "ftol": 0, "gtol": 0})
+                 options={"maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS, "ftol": 0, "gtol": 0})
     except Reached:
         return time.perf_counter() - start, count
     raise RuntimeError(f"the target {target} was not reached")
@@ -156,7 +156,7 @@ def own_lbfgs(net, X, y, target):
     """Seconds until torch.optim.LBFGS reaches the target, and its evaluations."""
     import torch
     model, loss = torch_model(net, X, y)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=MOST, max_eval=2 * MOST,
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=MAX_STEPS, max_eval=2 * MAX_STEPS,
                                   history_size=10, tolerance_grad=0, tolerance_change=0,
                                   line_search_fn="strong_wolfe")
     count = 0

@@ -20,7 +20,7 @@ BLOCKS = [255, 256, 257, 511, 512, 513]
 SIZES = VECTORS + PANELS + BLOCKS
 
 LARGEST = 90  # 513 * 90 * 90 * 3 < 2**24: the sums, and those times the 3 of 3/16
-MOST = 1 << 21  # multiply-adds of one case; the partners of a large size are chosen smaller
+MAX_MULTIPLY_ADDS = 1 << 21  # of one case; the partners of a large size are chosen smaller
 
 
 def shapes(rounds):
@@ -30,7 +30,7 @@ def shapes(rounds):
         for place in range(3):
             for size in SIZES:
                 partners = [1, 1]
-                while math.prod(partners) * size > MOST or partners == [1, 1]:
+                while math.prod(partners) * size > MAX_MULTIPLY_ADDS or partners == [1, 1]:
                     partners = rng.choice(SIZES, 2).tolist()
                 drawn.add((*partners[:place], size, *partners[place:]))
     return sorted(drawn)
