@@ -54,13 +54,12 @@ cdef class InputGradients(SecondOrder):
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `out` holds nothing of use then.
         """
-        given = X, y, sample_weight
         cdef Problem p = self._problem(X, y, sample_weight, "sum", 0.0)
         if out is None:
             out = new_matrix(p.n, self.n_features, self.typenum)
         elif not (shaped(out, self.typenum, 2, p.n, self.n_features)
-                  and self._apart(out, p, given)):
-            self._check_out(out, (p.n, self.n_features), given)
+                  and self._apart(out, p, X, y, sample_weight)):
+            self._check_out(out, (p.n, self.n_features), X, y, sample_weight)
         self._enter()
         try:
             bind_flat(self.workspace, data(self.params_array), NULL)

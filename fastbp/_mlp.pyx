@@ -243,12 +243,11 @@ cdef class MLP(Training):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `out` holds nothing of use after a MemoryError, nor after Ctrl-C.
         """
-        given = X, y, sample_weight
         cdef Problem p = self._problem(X, y, sample_weight, reduction, l2)
         if out is None:
             out = np.empty(self.n_params, self.dtype)
         else:
-            self._check_out(out, (self.n_params,), given)
+            self._check_out(out, (self.n_params,), X, y, sample_weight)
         self._enter()
         try:
             self._bound(p, data(out))

@@ -45,10 +45,10 @@ cdef class Network(Copied):
     cdef object _X(self, X)
     # checked in this order: reduction, l2, X, y, sample_weight
     cdef Problem _problem(self, X, y, sample_weight, reduction, l2)
-    # whether `out` is memory of its own beside (X, y, sample_weight), taken as they were given
-    cdef bint _apart(self, out, Problem p, tuple given) noexcept
-    # refuse an `out` that does not fit or that overlaps those, v, or the network's own
-    cdef int _check_out(self, out, tuple shape, tuple given, v=*) except -1
+    # whether X, y and sample_weight were taken as they are, and `out` is memory of its own
+    cdef bint _apart(self, out, Problem p, X, y, sample_weight) noexcept
+    # refuse an `out` that does not fit, or overlaps those, v, or the network's own
+    cdef int _check_out(self, out, tuple shape, X, y, sample_weight, v=*) except -1
     # take the network for this call, which ends with `release(&self.busy)`, or refuse
     cdef int _enter(self) except -1
 

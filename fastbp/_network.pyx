@@ -213,14 +213,12 @@ cdef class Network(Copied):
         X = self._X(X)
         return new_problem(self.measure, X, y, sample_weight, divisor, factor, self.written)
 
-    cdef bint _apart(self, out, Problem p, tuple given) noexcept:
-        X, y, sample_weight = given
+    cdef bint _apart(self, out, Problem p, X, y, sample_weight) noexcept:
         return (p.X is X and p.y is y and p.sample_weight is sample_weight
                 and writable(out, p.X, p.y, p.sample_weight)
                 and writable(out, self.params_array, self.grad_array))
 
-    cdef int _check_out(self, out, tuple shape, tuple given, v=None) except -1:
-        X, y, sample_weight = given
+    cdef int _check_out(self, out, tuple shape, X, y, sample_weight, v=None) except -1:
         _arguments.output("out", out, shape, self.dtype, {
             "X": X, "y": y, "sample_weight": sample_weight, "v": v,
             "net.params": self.params_array, "net.grad": self.grad_array})

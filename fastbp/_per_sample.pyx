@@ -60,12 +60,12 @@ cdef class PerSample(Network):
         ValueError, TypeError, MemoryError, RuntimeError, KeyboardInterrupt
             As `backprop`; `out` holds nothing of use after Ctrl-C.
         """
-        given = X, y, sample_weight
         cdef Problem p = self._problem(X, y, sample_weight, "sum", 0.0)
         if out is None:
             out = new_vector(p.n, self.typenum)
-        elif not (shaped(out, self.typenum, 1, -1, p.n) and self._apart(out, p, given)):
-            self._check_out(out, (p.n,), given)
+        elif not (shaped(out, self.typenum, 1, -1, p.n)
+                  and self._apart(out, p, X, y, sample_weight)):
+            self._check_out(out, (p.n,), X, y, sample_weight)
         self._enter()
         try:
             bind_flat(self.workspace, data(self.params_array), NULL)
@@ -179,13 +179,12 @@ cdef class PerSample(Network):
         MemoryError
             When the workspace, or the result, cannot be had.
         """
-        given = X, y, sample_weight
         cdef Problem p = self._problem(X, y, sample_weight, "sum", 0.0)
         if out is None:
             out = new_matrix(p.n, self.n_params, self.typenum)
         elif not (shaped(out, self.typenum, 2, p.n, self.n_params)
-                  and self._apart(out, p, given)):
-            self._check_out(out, (p.n, self.n_params), given)
+                  and self._apart(out, p, X, y, sample_weight)):
+            self._check_out(out, (p.n, self.n_params), X, y, sample_weight)
         self._enter()
         try:
             bind_flat(self.workspace, data(self.params_array), NULL)

@@ -7,10 +7,11 @@ from fastbp._problem cimport Problem
 cdef class SecondOrder(PerSample):
     """The products of an `MLP` with its Hessian; only `MLP` is made."""
 
-    # The product along v, which it checks, into `out`, which is new or overlaps neither v nor
-    # `given`: X, y, sample_weight as the caller has them. `params` are as the kernels take them,
-    # `kept` may be None
-    cdef object _along(self, params, Problem p, tuple given, v, out, bint gauss_newton, Kept kept)
+    # The product along v, which it checks, into `out`, which is new or overlaps neither v nor X, y,
+    # sample_weight as the caller has them; these are None where no caller does. `params` are as
+    # the kernels take them, `kept` may be None
+    cdef object _along(self, params, Problem p, X, y, sample_weight, v, out, bint gauss_newton,
+                       Kept kept)
 
 
 cdef class Linearization(Copied):

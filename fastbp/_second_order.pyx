@@ -15,7 +15,7 @@ from fastbp._network import MEMORY, aligned_copy
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from fastbp._engine.arrays cimport apart, new_vector, shaped
+from fastbp._engine.arrays cimport apart, new_vector, shaped, writable
 from fastbp._problem cimport Problem, read_again, restored
 
 cnp.import_array()
@@ -28,15 +28,18 @@ cdef object new_locked(Py_ssize_t size, dtype):
 
 cdef class SecondOrder(PerSample):
 
-    cdef object _along(self, params, Problem p, tuple given, v, out, bint gauss_newton, Kept kept):
+    cdef object _along(self, params, Problem p, X, y, sample_weight, v, out, bint gauss_newton,
+                       Kept kept):
         direction = v
         if not shaped(v, self.typenum, 1, 0, self.n_params):
             direction = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
         if out is None:
             out = new_vector(self.n_params, self.typenum)
         elif not (direction is v and shaped(out, self.typenum, 1, 0, self.n_params)
-                  and apart(out, v) and self._apart(out, p, given)):
-            self._check_out(out, (self.n_params,), given, v)
+                  and apart(out, v) and (
+                      self._apart(out, p, X, y, sample_weight) if X is not None
+                      else writable(out, self.params_array, self.grad_array))):
+            self._check_out(out, (self.n_params,), X, y, sample_weight, v)
         self._product(params, p, direction, out, gauss_newton, kept)
         return out
 
@@ -68,7 +71,7 @@ cdef class SecondOrder(PerSample):
         """
         return self._along(self.params_array,
                            self._problem(X, y, sample_weight, reduction, l2),
-                           (X, y, sample_weight), v, out, False, None)
+                           X, y, sample_weight, v, out, False, None)
 
     def gnvp(self, X, y, v, *, sample_weight=None, reduction="sum", l2=0.0, out=None):
         """E9: the Gauss-Newton matrix J^T H J times v.
@@ -93,7 +96,7 @@ cdef class SecondOrder(PerSample):
         """
         return self._along(self.params_array,
                            self._problem(X, y, sample_weight, reduction, l2),
-                           (X, y, sample_weight), v, out, True, None)
+                           X, y, sample_weight, v, out, True, None)
 
     def linearize(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0, memory=MEMORY):
         """The loss at the parameters of now, with products of its Hessian that cost less.
@@ -216,8 +219,7 @@ cdef class Linearization(Copied):
 
     cdef object _product(self, v, out, bint gauss_newton):
         self._check_made()
-        cdef Problem p = self.problem
-        return self.net._along(self.point, p, (p.X, p.y, p.sample_weight), v, out, gauss_newton,
+        return self.net._along(self.point, self.problem, None, None, None, v, out, gauss_newton,
                                self.room)
 
     def hvp(self, v, out=None):
