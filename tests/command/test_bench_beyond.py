@@ -22,7 +22,7 @@ def short_samples(monkeypatch):
 
 def test_every_quantity_has_a_row_of_its_own(dtype):
     _, result = beyond.measure_beyond(NETWORKS, [dtype], 0)
-    names = [quantity.method for quantity in beyond.QUANTITIES]
+    names = [quantity.name for quantity in beyond.QUANTITIES]
     assert list(result["times"]) == [beyond.GRADIENT, *names]
     for name in names:
         assert result["ratios"][name] == (result["times"][name]["median_us"]
@@ -45,12 +45,22 @@ def scaled(method):
     return call
 
 
-Wrong = type("Wrong", (fastbp.MLP,), {q.method: scaled(q.method) for q in beyond.QUANTITIES})
+class WrongPoint:
+    """A linearization whose products are off as much."""
+
+    def __init__(self, point):
+        self.hvp, self.gnvp = (lambda v, product=product: product(v) * (1 + 2.0**-12)
+                               for product in (point.hvp, point.gnvp))
 
 
-@pytest.mark.parametrize("quantity", beyond.QUANTITIES, ids=lambda q: q.method)
+Wrong = type("Wrong", (fastbp.MLP,), {
+    **{q.method: scaled(q.method) for q in beyond.QUANTITIES},
+    "linearize": lambda self, X, y: WrongPoint(fastbp.MLP.linearize(self, X, y))})
+
+
+@pytest.mark.parametrize("quantity", beyond.QUANTITIES, ids=lambda q: q.name)
 def test_what_is_timed_is_what_is_verified(quantity, dtype):
-    """A call gives what the network's method gives; a wrong one is not timed."""
+    """A call gives what the method gives, here or at a point; a wrong one is not timed."""
     net, X, y = problem((3, 5, 4, 1), 12, dtype)
     more = quantity.more(net, X, y)
     found = quantity.call(net, X, y)()

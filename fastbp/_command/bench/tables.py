@@ -18,7 +18,8 @@ DISTURBED = "?"         # after a ratio to a time that other work disturbed
 PEAK_TOLERANCE = 0.1    # of the ratio 2 : 1 of the FMA peaks, and of each to the best of its dtype
 
 HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn", "input_grad": "dL/dX",
-            "hvp": "H v", "gnvp": "J'HJ v", "per_sample_grad_norms": "norms",
+            "hvp": "H v", "hvp_at_a_point": "H kept", "gnvp": "J'HJ v", "gnvp_at_a_point": "J kept",
+            "per_sample_grad_norms": "norms", "gradient_with_norms": "+norms",
             "clipped_backprop": "clipped", "per_sample_grads": "each"}
 TITLES = {
     "gradient": "µs per gradient: fastbp's median; the least time possible here (`bound`), and its "
@@ -32,7 +33,8 @@ TITLES = {
              "between the\nneighbouring multiples of the vector; the number of W where it is above "
              f"{LIMIT}",
     "beyond": "µs per gradient; what else a network computes, as multiples of it "
-              f"({DISTURBED} where other work\ndisturbed it); half the distance of the quartiles",
+              f"({DISTURBED} where other work\ndisturbed it); half the distance of the quartiles; "
+              "`kept` are the products at a linearized\npoint, `+norms` is the gradient with them",
     "threads": "µs per gradient on one thread; `bound` is that of all threads, below it its share "
                "of their time;\nspeed-up over one thread for each number of threads "
                f"({SLOWER} below 1, {DISTURBED} disturbed); half the distance\nof the quartiles",
@@ -83,7 +85,9 @@ def columns(result):
     if result["kind"] == "width":
         return [("activation", 10), ("batch", 5), ("fp", 3), ("widths", 7), ("W", 4), ("µs", 7),
                 ("bound", 6), ("ratio", 6), ("above", 5)]
-    peers = [(HEADINGS.get(name, name), 7) for name in _compared(result)]
+    headings = [HEADINGS.get(name, name) for name in _compared(result)]
+    least = 6 if result["kind"] == "beyond" else 7
+    peers = [(heading, max(len(heading), least)) for heading in headings]
     bound = [("bound", 6)] if "bound" in result else []     # older files have none
     last = {"gradient": [("least", 5), ("GFLOP/s", 7), ("peak", 4)],
             "epoch": [("least", 5)]}.get(result["kind"], [])
