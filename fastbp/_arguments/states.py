@@ -10,8 +10,8 @@ def attributes_of_state(kind, part):
         return {}
     if not isinstance(part, Mapping) or not all(
             isinstance(name, str) for name in part):
-        raise TypeError(f"the state of {kind.__name__} is or has a {type(part).__name__}; it "
-                        "should be what __getstate__ returned: a dict of attributes by their "
+        raise TypeError(f"the state of {kind.__name__} has a part of type {type(part).__name__}; "
+                        "it should be what __getstate__ returned: a dict of attributes by their "
                         "names, or a pair of them")
     return dict(part)
 
