@@ -137,8 +137,8 @@ cdef class SecondOrder(PerSample):
 cdef class Linearization(Copied):
     """A loss at one point of the parameters, to second order; made by `MLP.linearize`.
 
-    It takes the network for its passes: while another thread is inside one of the network's, or of
-    this, a call gets a `RuntimeError`.
+    It takes the network for its passes: while a call of either has not ended, another gets a
+    `RuntimeError`.
 
     Attributes
     ----------
