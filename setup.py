@@ -64,12 +64,13 @@ DIRECTIVES = {
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
 ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "network",
           "recursion", "gradient", "per_sample", "backward", "jacobian", "certificate", "epoch",
-          "tangent")
+          "tangent", "population")
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
            "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
-           "_optim", "_network", "_per_sample", "_second_order", "_input_grads", "_training",
-           "_mlp", "_capi_problem", "_capi", "torch._gate", "torch._watch", "torch._parameters",
-           "torch._gradients", "torch._binding")
+           "_optimizer", "_optim", "_network", "_per_sample", "_second_order", "_input_grads",
+           "_training", "_mlp", "_members", "_crew", "_population", "_capi_problem", "_capi",
+           "torch._gate", "torch._watch", "torch._parameters", "torch._gradients",
+           "torch._binding")
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.

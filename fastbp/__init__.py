@@ -27,6 +27,7 @@ from fastbp._logit_losses import (
 )
 from fastbp._mlp import MLP
 from fastbp._optim import SGD, Adam
+from fastbp._population import Population
 from fastbp._random import poisson_order
 from fastbp._version import __version__
 
@@ -35,6 +36,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Layers",
+    "Population",
     "__version__",
     "activate",
     "available_isas",

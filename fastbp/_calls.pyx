@@ -68,6 +68,7 @@ def explain(*owners):
         functions = [owner] if not isinstance(owner, type) else [
             f for base in owner.__mro__ for f in vars(base).values()]
         for f in functions:
+            f = getattr(f, "__func__", f)   # of a static method
             if type(f).__name__ != "cython_function_or_method":
                 continue
             if (<PyCFunctionObject*> f).m_ml.ml_flags != METH_FASTCALL | METH_KEYWORDS:

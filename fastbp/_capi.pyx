@@ -250,7 +250,7 @@ cdef int run_loss(Entry* entry, double* loss, void* const* grads, void* const* p
         return code
     run.batch = batch_at(&entry.terms, <const char*> X, <const char*> y, entry.classes, weights)
     end(entry, &run)
-    loss[0] = run.loss
+    loss[0] = run.own.loss
     return FASTBP_OK
 
 

@@ -18,7 +18,7 @@ from fastbp._engine.plan cimport LINES, Batch, Frame, Step
 from fastbp._engine.signals cimport UNIT_WORK
 from fastbp._engine.recursion cimport tree
 from fastbp._kernels.dispatch cimport kernels
-from fastbp._kernels.table cimport KernelTable
+from fastbp._kernels.table cimport KernelTable, Totals
 from fastbp._loss cimport Loss, loss_named
 
 cnp.import_array()
@@ -36,7 +36,7 @@ ctypedef struct LossCall:       # the operands of one call
     char* delta
     const Batch* batch          # its X is z
     Py_ssize_t n_outputs
-    double[8] sums              # of the weighted losses (N3)
+    Totals totals               # of the weighted losses
     double total
 
 
@@ -49,8 +49,8 @@ cdef void losses_of_rows(const Step* step, Frame* f) noexcept nogil:
     call.batch.criterion(call.losses + at * n_outputs, call.delta + at * n_outputs,
                          call.batch.X + at * n_outputs, call.batch.y + at * call.batch.y_width,
                          weight, &call.batch.target, f.count, n_outputs)
-    call.kernels.add_losses(call.sums, call.losses + at * n_outputs, weight, f.count, n_outputs)
-    call.total = tree(call.sums)
+    call.kernels.add_losses(&call.totals, call.losses + at * n_outputs, weight, f.count, n_outputs)
+    call.total = tree(call.totals.losses)
 
 
 cdef bint logits_fit(object z, object y, object sample_weight,

@@ -50,12 +50,14 @@ cdef inline Batch batch_at(const Terms* terms, const char* X, const char* y, bin
     batch.y_width = 1 if classes else terms.n_outputs
     batch.X, batch.y, batch.sample_weight = X, y, sample_weight
     batch.order, batch.gathered = NULL, NULL
+    batch.X_offsets = batch.y_offsets = batch.weight_offsets = NULL
     return batch
 
 
 cdef class Loss:
     """A loss of a network with `n_outputs` outputs in one dtype, and its options."""
     cdef readonly str name
+    cdef int number                     # of its criterion in a table
     cdef readonly object pos_weight, class_weight
     cdef readonly double label_smoothing
     cdef Activation output                  # makes h_L of z_L

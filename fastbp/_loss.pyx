@@ -56,7 +56,8 @@ cdef class Loss:
         self.pos_weight, self.class_weight = checked.pos_weight, checked.class_weight
         self.label_smoothing = checked.label_smoothing
         self.typenum, terms.kernels = dtype.num, kernels(dtype.itemsize)
-        terms.criterion = terms.kernels.criteria[<int> list(LOSSES).index(self.name)]
+        self.number = list(LOSSES).index(self.name)
+        terms.criterion = terms.kernels.criteria[self.number]
         self.output = <Activation> <int> OUTPUTS[checked.loss.output]
         terms.is_distribution = checked.loss.is_distribution
         most = checked.loss.targets.most

@@ -40,6 +40,8 @@ cdef class Network(Copied):
     cdef Flag busy
 
     cdef int _check_made(self) except -1
+    # Make these flat arrays, of n_params, its parameters and its gradient
+    cdef int _hold(self, params, grad) except -1
 
     # X as the kernels take it
     cdef object _X(self, X)

@@ -80,21 +80,24 @@ cdef class Network(Copied):
             "pos_weight": pos_weight, "class_weight": class_weight,
             "label_smoothing": label_smoothing})
         self.n_threads = n_threads
-        self.typenum = self.dtype.num
         self.n_features, self.n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
         params[:] = _random.uniform_weights(self.layer_sizes, seed, self.dtype)
-        self.params_view, self.grad_view = params[:], grad[:]
-        self.n_params = params.size
-        self.weights, self.biases = self._views(params)
-        self.weight_grads, self.bias_grads = self._views(grad)
+        self.n_params, self.typenum = params.size, self.dtype.num
+        self._hold(params, grad)
         hidden = [ACTIVATIONS[name].number
                   for name in _arguments.each_activation(self.activation, n_hidden)]
         self.architecture = Architecture(self.layer_sizes, [*hidden, IDENTITY],
                                          self.dtype.itemsize, False)
         self.workspace = Workspace(self.architecture, True)
         self.passes = Workspace(self.architecture, False, True)
-        self.params_array, self.grad_array, self.written = params, grad, (params, grad)
         self.shape = &self.architecture.shape
+
+    cdef int _hold(self, params, grad) except -1:
+        self.params_view, self.grad_view = params[:], grad[:]
+        self.weights, self.biases = self._views(params)
+        self.weight_grads, self.bias_grads = self._views(grad)
+        self.params_array, self.grad_array, self.written = params, grad, (params, grad)
+        return 0
 
     cdef int _check_made(self) except -1:
         if self.shape == NULL:
@@ -102,12 +105,13 @@ cdef class Network(Copied):
         return 0
 
     def _views(self, flat):
-        weights, biases, at = [], [], 0
+        """W and b of each layer in (n_params,), or in (n_networks, n_params)."""
+        weights, biases, at, several = [], [], 0, flat.shape[:-1]
         for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:]):
-            weights.append(flat[at:at + fan_in * fan_out].reshape(fan_in, fan_out))
-            at += fan_in * fan_out
-            biases.append(flat[at:at + fan_out])
-            at += fan_out
+            end = at + fan_in * fan_out
+            weights.append(flat[..., at:end].reshape(*several, fan_in, fan_out))
+            at = end + fan_out
+            biases.append(flat[..., end:at])
         return tuple(weights), tuple(biases)
 
     def __repr__(self):
@@ -188,10 +192,9 @@ cdef class Network(Copied):
 
         Grows to what 256 rows for each thread need and stays there, however long the batch;
         `error_bound` needs as much again, and |params|; so do `hvp` and `gnvp`, without |params|.
-        `forward`, `logits` and `loss_value` borrow
-        two layers of 256 rows for each thread from the process, which keeps up to 8 MiB of them for
-        each of at most 8 calls at once. A `Linearization` holds its own, and so does an `objective`
-        from the first `hessp` on.
+        `forward`, `logits` and `loss_value` borrow two layers of 256 rows for each thread from the
+        process, which keeps up to 8 MiB of them for each of at most 8 calls at once. A
+        `Linearization` holds its own, and so does an `objective` from the first `hessp` on.
         """
         cdef Py_ssize_t nbytes = 0 if self.workspace is None else self.workspace.nbytes
         if self.certificate is not None:

@@ -1,55 +1,34 @@
-from typing import Any, TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-_Floats: TypeAlias = NDArray[np.floating[Any]]
-
-class Optimizer:
-    @property
-    def t(self) -> int: ...
-    def step(self, params: _Floats, grad: _Floats) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, d: dict[str, Any]) -> None: ...
+from fastbp._optimizer import Optimizer
 
 class SGD(Optimizer):
     def __init__(
         self,
-        lr: float = 0.01,
-        momentum: float = 0.0,
+        lr: ArrayLike = 0.01,
+        momentum: ArrayLike = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: ArrayLike = 0.0,
     ) -> None: ...
     @property
-    def lr(self) -> float: ...
-    @lr.setter
-    def lr(self, value: float) -> None: ...
-    @property
-    def momentum(self) -> float: ...
+    def momentum(self) -> float | NDArray[np.float64]: ...
     @property
     def nesterov(self) -> bool: ...
-    @property
-    def weight_decay(self) -> float: ...
 
 class Adam(Optimizer):
     def __init__(
         self,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        lr: ArrayLike = 1e-3,
+        betas: tuple[ArrayLike, ArrayLike] = (0.9, 0.999),
+        eps: ArrayLike = 1e-8,
+        weight_decay: ArrayLike = 0.0,
         *,
         eps_hat: bool = False,
     ) -> None: ...
     @property
-    def lr(self) -> float: ...
-    @lr.setter
-    def lr(self, value: float) -> None: ...
+    def betas(self) -> tuple[float | NDArray[np.float64], float | NDArray[np.float64]]: ...
     @property
-    def betas(self) -> tuple[float, float]: ...
-    @property
-    def eps(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
+    def eps(self) -> float | NDArray[np.float64]: ...
     @property
     def eps_hat(self) -> bool: ...

@@ -1,7 +1,7 @@
 from fastbp._engine.epoch cimport Batches, BatchLoss, Epoch
 from fastbp._engine.per_sample cimport Samples
 from fastbp._input_grads cimport InputGradients
-from fastbp._optim cimport Optimizer
+from fastbp._optimizer cimport Optimizer
 from fastbp._problem cimport Problem
 
 
@@ -17,3 +17,7 @@ cdef class Training(InputGradients):
     # `source`, of draws, be None; the caller has entered
     cdef double _epoch(self, Problem p, order, Optimizer optimizer, const Batches* batches,
                        Epoch* epoch, Samples* samples, source) except? -1
+
+
+# Refuse what is no optimizer, or one that overrides what an epoch does
+cdef int check_optimizer(optimizer) except -1

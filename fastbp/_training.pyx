@@ -8,7 +8,7 @@ from fastbp._calls import explain
 cimport numpy as cnp
 
 from fastbp._engine.arrays cimport data, filled, new_float
-from fastbp._engine.epoch cimport BatchLoss, draws_ahead, prepare_epoch, run_epoch
+from fastbp._engine.epoch cimport BatchLoss, Course, draws_ahead, prepare_epoch, run_epoch
 from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.per_sample cimport blank_samples, deviation_of
@@ -127,9 +127,11 @@ cdef class Training(InputGradients):
         if lengths is None and samples.deviation > 0:
             lengths = np.diff(np.arange(0, p.n + size, size).clip(max=p.n))
         cdef Batches batches = batches_of(p.n, size, lengths)
-        cdef Epoch epoch = Epoch(
-            rule=NULL, batch_loss=self._batch_losses(batch_losses, &batches, X, y, sample_weight),
-            divisor=size if clipped else 0, loss=0, weight=0, seen=0, bad=-1, norm=0)
+        cdef Course course = Course(
+            batch_loss=self._batch_losses(batch_losses, &batches, X, y, sample_weight),
+            loss=0, weight=0)
+        cdef Epoch epoch = Epoch(rules=NULL, courses=&course, divisor=size if clipped else 0,
+                                 seen=0, bad=-1, norm=0)
         shuffled = _arguments.boolean("shuffle", shuffle) and order is None
         rng = _arguments.bit_generator(rng) if shuffled or rng is not None else None
         loss = new_float()
@@ -180,7 +182,7 @@ cdef class Training(InputGradients):
                 raise RuntimeError(_arguments.IN_USE.format("optimizer"))
             try:
                 optimizer.prepare(self.n_params, self.dtype)
-                epoch.rule = &optimizer.rule
+                epoch.rules = &optimizer.rule
                 return run_epoch(&run, epoch, raw, draw, source, most)
             finally:
                 release(&optimizer.busy)

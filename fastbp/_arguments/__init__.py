@@ -9,6 +9,7 @@
     batches      targets, weights of samples, their order
     networks     layer sizes, weights and biases
     optimizers   hyper-parameters, steps, saved states
+    population   what networks of a population share, or have each
     privacy      clipping, noise, and the draws it is made of
     states       states of copies and pickles
 
@@ -92,16 +93,38 @@ from .optimizers import (
     beta_powers,
     betas,
     eps_in,
+    equally_many,
+    first_of_networks,
+    is_of_networks,
     nesterov,
     optimizer_arrays,
+    optimizer_for_networks,
     optimizer_state,
+    pair,
+    refuse_number_of_networks,
     refuse_optimizer,
+    refuse_optimizer_of_networks,
     refuse_override,
     saved_powers,
     state_dict,
     state_vectors,
     steps,
     vector_in_range,
+)
+from .population import (
+    distinct,
+    each,
+    each_number,
+    each_rng,
+    each_rows,
+    has_each,
+    inputs,
+    member,
+    n_networks,
+    networks,
+    refuse_of_network,
+    refuse_shared_rng,
+    seeds,
 )
 from .privacy import deviation, noise, privacy, raw_draws, refuse_default_size
 from .states import attributes_of_state, refuse_state, settable

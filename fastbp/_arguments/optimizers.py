@@ -8,13 +8,61 @@ from .numbers import boolean, counted, fraction, sequence
 MOST_STEPS = 2**53  # beyond that t + 1 == t in float64
 
 
+def pair(name, value):
+    """Two entries."""
+    entries = sequence(name, value)
+    if len(entries) != 2:
+        raise ValueError(f"{name} has {counted(len(entries), 'entry', 'entries')}; it should have "
+                         "two, each in [0, 1)")
+    return entries
+
+
 def betas(value):
     """Adam's two decay rates, each a ``fraction``."""
-    pair = sequence("betas", value)
-    if len(pair) != 2:
-        raise ValueError(f"betas has {counted(len(pair), 'entry', 'entries')}; it should have two, "
-                         "each in [0, 1)")
-    return fraction("betas[0]", pair[0]), fraction("betas[1]", pair[1])
+    first, second = pair("betas", value)
+    return fraction("betas[0]", first), fraction("betas[1]", second)
+
+
+def is_of_networks(value):
+    """Whether it is a list, tuple or vector: numbers for the networks of a population."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
+def first_of_networks(name, numbers):
+    """The first of the numbers that networks of a population have."""
+    if not numbers:
+        raise ValueError(f"{name} is empty; it should be a number, or one for each network of a "
+                         "population")
+    return numbers[0]
+
+
+def equally_many(each):
+    """Raise where options have numbers for different numbers of networks."""
+    lengths = {name: len(numbers) for name, numbers in each.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{' and '.join(lengths)} have {' and '.join(map(str, lengths.values()))} "
+                         "entries; they should have as many, one for each network")
+
+
+def optimizer_for_networks(has_state, each, n_networks):
+    """Raise for an optimizer that cannot begin with so many networks of a population."""
+    if has_state:
+        raise ValueError("optimizer has the state of one network; a population should have an "
+                         "optimizer of its own, or one for each network")
+    for name, numbers in each.items():
+        if len(numbers) != n_networks:
+            raise ValueError(f"{name} of the optimizer has {counted(len(numbers), 'number')}; it "
+                             f"should have {n_networks}, one for each network")
+
+
+def refuse_number_of_networks(have, n_networks):
+    raise ValueError(f"optimizer has the states of {counted(have, 'network')}; "
+                     f"it should have those of {n_networks}")
+
+
+def refuse_optimizer_of_networks(optimizer):
+    raise ValueError(f"optimizer is {optimizer!r}, for the networks of a population; "
+                     "one network should have an optimizer of its own")
 
 
 def nesterov(value, momentum):

@@ -34,7 +34,7 @@ from fastbp._engine.plan cimport (
 )
 from fastbp._engine.signals cimport UNIT_WORK
 from fastbp._engine.recursion cimport sum_weights
-from fastbp._kernels.table cimport IDENTITY, SOFTMAX
+from fastbp._kernels.table cimport IDENTITY, SOFTMAX, Totals
 
 cdef enum:
     UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
@@ -152,7 +152,7 @@ cdef class Certificate:
         bound.scratch, bound.scratch_bytes = self.errors.scratch, self.errors.scratch_bytes
         bound.lengths, bound.over_samples = self.lengths, length_of(n, u, more)
         bound.inputs, bound.operand = self.inputs, self.operand
-        run.batch, run.l2, run.divisor, run.more = batch[0], l2, divisor, &bound
+        run.batch, run.own.l2, run.own.divisor, run.more = batch[0], l2, divisor, &bound
         run.output_activation = output
         return carry_out(&run)
 
@@ -358,8 +358,9 @@ cdef void settle(const Frame* f, Py_ssize_t l, Py_ssize_t width) noexcept nogil:
     cdef const Bound* bound = bound_of(f)
     cdef const Layer* a = &f.run.layers[l]
     cdef Py_ssize_t o = f.first * width * f.run.shape.itemsize
-    cdef double divisor = f.run.divisor if f.run.divisor != 0 else f.run.totals.weight
-    f.run.shape.kernels.settle_bound(a.dW + o, a.W + o, f.run.l2, bound.rounding,
+    cdef const Totals* totals = f.run.totals
+    cdef double divisor = totals.divisor if totals.divisor != 0 else totals.weight
+    f.run.shape.kernels.settle_bound(a.dW + o, a.W + o, totals.l2, bound.rounding,
                                      bound.over_samples.lost, divisor, f.count * width)
     if f.first == 0:
         f.run.shape.kernels.settle_bound(a.db, NULL, 0, 0, bound.over_samples.lost, divisor,

@@ -1,28 +1,8 @@
 from fastbp._engine.memory cimport Memory
 from fastbp._engine.network cimport Workspace
 from fastbp._engine.per_sample cimport Samples
-from fastbp._engine.plan cimport Batch, Pass
-from fastbp._kernels.table cimport KernelTable
-
-ctypedef struct Rule:       # an optimiser without Python: what a step reads and changes
-    void (*advance)(Rule* rule) noexcept nogil
-    void (*apply)(const Rule* rule, const KernelTable* k, char* p, const char* grad,
-                  Py_ssize_t first, Py_ssize_t count) noexcept nogil
-    long long t             # steps taken
-    double lr
-    double weight_decay
-    double momentum         # SGD
-    bint nesterov
-    double beta1            # Adam
-    double beta2
-    double eps
-    bint eps_hat
-    double power1           # beta1^t, beta2^t
-    double power2
-    double rate             # of this step, with its bias corrections
-    double scale
-    char* m
-    char* v
+from fastbp._engine.plan cimport Batch, Pass, Plan
+from fastbp._kernels.table cimport Rule
 
 ctypedef struct BatchLoss:      # of a mini-batch before its update, per unit of weight
     double loss
@@ -34,12 +14,15 @@ ctypedef struct Batches:    # the mini-batches of an epoch
     const Py_ssize_t* lengths   # of each, or NULL
     Py_ssize_t count        # of the lengths
 
-ctypedef struct Epoch:      # what the steps share besides the pass of the gradient
-    Rule* rule
+ctypedef struct Course:     # of one network through an epoch
     BatchLoss* batch_loss   # OUT of the next mini-batch, or NULL
-    double divisor          # of each gradient; 0 for the sum of the weights of its mini-batch
-    double loss             # of the epoch, so far
+    double loss             # so far
     double weight
+
+ctypedef struct Epoch:      # what the steps share besides the pass of the gradient
+    Rule* rules             # of each network
+    Course* courses
+    double divisor          # of each gradient; 0 for the sum of the weights of its mini-batch
     Py_ssize_t seen         # samples of earlier mini-batches
     Py_ssize_t bad          # the sample whose norm is not finite, which ended the epoch, or -1
     double norm             # its norm
@@ -54,3 +37,7 @@ cdef object draws_ahead(const Pass* run, draw, source, Py_ssize_t most)
 # That pass; the loss per unit of weight. Writes one element of `batch_loss` for each mini-batch of
 # some weight. For noise `raw` has the first draws; handlers of signals run before the others
 cdef double run_epoch(Pass* run, Epoch* epoch, raw, draw, source, Py_ssize_t most) except? -1
+# What an epoch returns of a network
+cdef double mean_of(const Course* course) noexcept nogil
+# The steps of a mini-batch
+cdef int add_update(Plan* plan, int key) except -1

@@ -21,6 +21,7 @@ from fastbp._engine.plan cimport (
 )
 from fastbp._engine.recursion cimport add_penalties, clear, penalty_of, tree
 from fastbp._engine.samples cimport advance, gathered_bytes
+from fastbp._kernels.table cimport Rule, Totals
 
 cdef enum:
     UPDATE_LINE = 16        # parameters that a part of an update is a multiple of
@@ -35,7 +36,7 @@ cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, const Ba
     cdef Memory* memory = NULL
     ws.prepare(run, key, add_update, batches.n, batches.size,
                threads_for(ws.shape, batches.size, 3, asked))
-    run.batch, run.l2, run.each = batch[0], l2, samples
+    run.batch, run.own.l2, run.each = batch[0], l2, samples
     run.lengths, run.n_lengths = batches.lengths, batches.count
     if batch.order != NULL:
         gathered = nbytes = aligned(gathered_bytes(ws.shape, run.plan.rows))
@@ -56,7 +57,7 @@ cdef double run_epoch(Pass* run, Epoch* epoch, raw, draw, source, Py_ssize_t mos
         carry_out(run)
     else:
         run_with_noise(run, raw, draw, source, most)
-    return mean_of(epoch.loss, epoch.weight)
+    return mean_of(epoch.courses)
 
 
 cdef object draws_ahead(const Pass* run, draw, source, Py_ssize_t most):
@@ -85,9 +86,9 @@ cdef int run_with_noise(Pass* run, raw, draw, source, Py_ssize_t most) except -1
         raw = draws_ahead(run, draw, source, most)
 
 
-cdef double mean_of(double loss, double weight) noexcept nogil:
+cdef double mean_of(const Course* course) noexcept nogil:
     cdef float_mode mode = enter_float_mode()
-    loss = settled(settled(loss) / settled(weight))
+    cdef double loss = settled(settled(course.loss) / settled(course.weight))
     leave_float_mode(mode)
     return loss
 
@@ -110,24 +111,32 @@ cdef int add_update(Plan* plan, int key) except -1:
 
 
 cdef void settle(const Step* step, Frame* f) noexcept nogil:
-    """The loss with its penalty, and whether there is a step.
+    """The loss with its penalty, and whether there is a step; for each network.
 
     Without clipping a mini-batch without weight makes none; with clipping every one does, and one
     that has a norm which no factor clips ends the epoch.
     """
-    cdef Pass* run = f.run
-    cdef Epoch* e = <Epoch*> run.more
-    run.divisor = e.divisor if e.divisor > 0 else run.totals.weight
-    if run.each != NULL:
+    cdef Epoch* e = <Epoch*> f.run.more
+    cdef Totals* totals
+    cdef Rule* rule
+    cdef Course* course
+    cdef Py_ssize_t k
+    for k in range(f.run.shape.kernels.lanes):
+        totals = &f.run.totals[k]
+        totals.divisor = e.divisor if e.divisor > 0 else totals.weight
+    if f.run.each != NULL:
         check_norms(f, e)
-    if run.divisor > 0:
-        if run.totals.weight > 0:
-            add_to_loss(e, run)
-        e.rule.advance(e.rule)
-    if e.batch_loss != NULL:
-        e.batch_loss += 1
+    for k in range(f.run.shape.kernels.lanes):
+        totals, rule, course = &f.run.totals[k], &e.rules[k], &e.courses[k]
+        rule.rests = not totals.divisor > 0
+        if not rule.rests:
+            if totals.weight > 0:
+                add_to_loss(course, totals)
+            rule.advance(rule)
+        if course.batch_loss != NULL:
+            course.batch_loss += 1
+        clear(totals)
     e.seen += f.batch_rows
-    clear(&run.totals)
 
 
 cdef void check_norms(const Frame* f, Epoch* e) noexcept nogil:
@@ -140,20 +149,20 @@ cdef void check_norms(const Frame* f, Epoch* e) noexcept nogil:
     if i >= 0:
         e.bad = f.batch.order[i] if f.batch.order != NULL else e.seen + i
         e.norm = s.kernels.total(samples.norms + i * s.itemsize, 1)
-        f.run.ends, f.run.divisor = True, 0
+        f.run.ends, f.run.totals.divisor = True, 0
 
 
-cdef inline void add_to_loss(Epoch* e, const Pass* run) noexcept nogil:
-    cdef double unpenalised = tree(run.totals.loss), weight = run.totals.weight, loss, penalty
-    loss = unpenalised + penalty_of(run) if run.l2 != 0 else unpenalised
-    e.loss += loss
-    e.weight += weight
-    if e.batch_loss != NULL:
-        e.batch_loss.loss = unpenalised / weight
+cdef inline void add_to_loss(Course* course, const Totals* totals) noexcept nogil:
+    cdef double unpenalised = tree(totals.losses), weight = totals.weight, loss, penalty
+    loss = unpenalised + penalty_of(totals) if totals.l2 != 0 else unpenalised
+    course.loss += loss
+    course.weight += weight
+    if course.batch_loss != NULL:
+        course.batch_loss.loss = unpenalised / weight
         penalty = loss - unpenalised                # as it counts in the sum
         if isinf(unpenalised):
-            penalty = penalty_of(run)
-        e.batch_loss.penalty = penalty / weight
+            penalty = penalty_of(totals)
+        course.batch_loss.penalty = penalty / weight
 
 
 cdef void update(const Step* step, Frame* f) noexcept nogil:
@@ -164,10 +173,10 @@ cdef void update(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t last = min((f.first + f.count) * UPDATE_LINE, s.n_params)
     cdef char* params = <char*> f.run.layers[0].W
     cdef char* grad = f.run.layers[0].dW
-    if f.run.divisor == 0:
+    if s.kernels.lanes == 1 and e.rules.rests:
         return
     while first < last:
         count = min(<Py_ssize_t> UPDATE_PIECE, last - first)
-        s.kernels.divide(grad + first * s.itemsize, f.run.divisor, count)
-        e.rule.apply(e.rule, s.kernels, params, grad, first, count)
+        s.kernels.divide(grad + first * s.itemsize, f.run.totals, count)
+        e.rules.apply(e.rules, s.kernels, params, grad, first, count)
         first += count

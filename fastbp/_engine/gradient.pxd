@@ -1,5 +1,5 @@
 from fastbp._engine.network cimport Workspace
-from fastbp._engine.plan cimport Activation, Batch, Pass, Plan
+from fastbp._engine.plan cimport Activation, Batch, Frame, Pass, Plan, Step
 
 # The loss of a batch, and with `gradient` its gradient into what `ws` is bound to. Both are divided
 # by the divisor, or by the sum of the weights where it is 0
@@ -21,3 +21,5 @@ cdef int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient, 
                           double l2, int threads) except -1
 cdef int prepare_outputs(Workspace ws, Pass* run, Py_ssize_t n, Activation output_activation,
                          int threads) except -1
+# A step of rows: h_L of z_L, as the pass has its activation
+cdef void activate_output(const Step* step, Frame* f) noexcept nogil

@@ -41,7 +41,7 @@ cdef double loss_and_gradient(Workspace ws, const Batch* batch, Py_ssize_t n, bi
                      threads_for(ws.shape, n, 3 if gradient else 1, asked))
     run.batch = batch[0]
     carry_out(&run)
-    return run.loss
+    return run.own.loss
 
 
 cdef int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient, double divisor,
@@ -50,7 +50,7 @@ cdef int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient, 
     if l2 != 0:
         key += PENALISED
     ws.prepare(run, key, add_loss_and_gradient, n, n, threads)
-    run.divisor, run.l2 = divisor, l2
+    run.own.divisor, run.own.l2 = divisor, l2
     return 0
 
 

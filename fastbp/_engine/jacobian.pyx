@@ -24,7 +24,7 @@ from fastbp._engine.plan cimport (
 )
 from fastbp._engine.recursion cimport add_forward
 from fastbp._engine.signals cimport MEMORY_WORK, UNIT_WORK, between_looks
-from fastbp._kernels.table cimport IDENTITY, SOFTMAX
+from fastbp._kernels.table cimport IDENTITY, SOFTMAX, Totals
 
 cdef enum:
     WAYS = 256              # rows of delta in a block of one part, at most
@@ -156,13 +156,15 @@ cdef void softmax_ways(const Frame* f, char* delta, char* p, const char* z) noex
     """
     cdef const Ways* w = ways_of(f)
     cdef Py_ssize_t K = w.outputs, itemsize = f.run.shape.itemsize, width = K * itemsize, i, k
+    cdef Totals minus
     f.run.shape.kernels.softmax(p, z, f.n, K)
     for i in range(f.n * w.count):
         k = w.first + i % w.count
         f.batch.criterion(f.scratch, delta + i * width, z + i // w.count * width,
                           w.counts + k * itemsize, p + (i // w.count * K + k) * itemsize,
                           &f.batch.target, 1, K)
-    f.run.shape.kernels.divide(delta, -1, f.n * w.count * K)
+    minus.divisor = -1
+    f.run.shape.kernels.divide(delta, &minus, f.n * w.count * K)
 
 
 cdef void descend_ways(const Step* step, Frame* f) noexcept nogil:

@@ -8,6 +8,12 @@ cdef int carry_out(Pass* run) except -1
 # The same without the GIL, from any thread, which leaves signals to others; of the threads of the
 # plan, at most so many
 cdef void carry_out_alone(Pass* run, int threads) noexcept nogil
+# The same of a pass which is part of a step of another, in the thread of that step
+cdef void run_in_thread(void* run, int thread) noexcept nogil
+# A pass of one step with so many parts, each of so many items; a thread takes one part after the
+# other, and signals are looked for between two items
+cdef int carry_out_parts(Action action, const KernelTable* kernels, void* more, int parts,
+                         Py_ssize_t items, double work, int threads) except -1
 # A pass of one step over arrays of any owner, which `more` leads to: n samples in blocks of so many
 # rows, and of each the items, at most so many at once
 cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,

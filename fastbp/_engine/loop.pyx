@@ -57,6 +57,10 @@ cdef double work_of(const Pass* run) noexcept:
 
 
 cdef int carry_out(Pass* run) except -1:
+    return carry_out_in(run, 0)
+
+
+cdef int carry_out_in(Pass* run, int parts) except -1:
     """Release the GIL for the pass, unless the pass is shorter than that takes.
 
     While the GIL is held nobody looks for signals: their handlers need it.
@@ -67,7 +71,7 @@ cdef int carry_out(Pass* run) except -1:
     run.clock.main = run.clock.main and not brief
     if not brief:
         release_gil(&run.clock)
-    meet(run, size)
+    meet(run, size, parts)
     if not brief:
         take_gil(&run.clock)
     return -1 if called_off(run) else 0
@@ -76,36 +80,59 @@ cdef int carry_out(Pass* run) except -1:
 cdef void carry_out_alone(Pass* run, int threads) noexcept nogil:
     run.clock = start_clock()
     run.clock.main = False
-    meet(run, recruit(min(threads, run.plan.threads)))
+    meet(run, recruit(min(threads, run.plan.threads)), 0)
 
 
-cdef inline void meet(Pass* run, int size) noexcept nogil:
-    run.meeting = Meeting(parts=size, deserted=False, claimed=0, done=0, end=NEVER)
+cdef inline void meet(Pass* run, int size, int parts) noexcept nogil:
+    """Each phase has a part for each thread, unless its number of parts is given."""
+    if run.totals == NULL:          # only now: a pass may be prepared, and then copied
+        run.totals = &run.own
+    run.meeting = Meeting(parts=parts if parts > 0 else size, deserted=False, claimed=0, done=0,
+                          end=NEVER)
     conduct(run_in_thread, run, size, &run.meeting.deserted)
     dismiss(size)
+
+
+ctypedef struct Lone:       # a pass of one step
+    Step step
+    Plan plan
+    Shape shape
+    Pass run
+    Py_ssize_t[2] sizes
+
+
+cdef void begin_lone(Lone* lone, Action action, Sharing sharing, const KernelTable* kernels,
+                     void* more, Py_ssize_t items, Py_ssize_t most, double work) noexcept:
+    memset(lone, 0, sizeof(Lone))
+    lone.step = Step(action, sharing, 0, items, most, work, 1, 0, 1, 1)
+    lone.shape.kernels, lone.shape.itemsize, lone.shape.n_layers = kernels, kernels.itemsize, 1
+    lone.shape.sizes = lone.sizes
+    lone.plan.steps, lone.plan.n_steps, lone.plan.per_block = &lone.step, 1, 1
+    lone.plan.threads = 1
+    lone.plan.part_rows = lone.plan.rows_at_once = 1
+    lone.run.plan, lone.run.shape, lone.run.more = &lone.plan, &lone.shape, more
+    lone.run.n = lone.run.batch_size = 1
 
 
 cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,
                        char* scratch, Py_ssize_t n, Py_ssize_t block, Py_ssize_t items,
                        Py_ssize_t most, double work) except -1:
-    cdef Py_ssize_t[2] sizes = [0, 0]
-    cdef Step step = Step(action, sharing, 0, items, most, work, 1, 0, 1, 1)
-    cdef Plan plan
-    cdef Shape shape
-    cdef Pass run
-    memset(&shape, 0, sizeof(Shape))
-    memset(&run, 0, sizeof(Pass))
-    memset(&plan, 0, sizeof(Plan))
-    shape.kernels, shape.itemsize, shape.n_layers = kernels, kernels.itemsize, 1
-    shape.sizes = sizes
-    plan.steps, plan.n_steps, plan.per_block = &step, 1, 1
-    plan.part_rows = plan.rows_at_once = block
-    plan.row_work = items * max(work, 1) if sharing == ROWS else 0
-    plan.block_work = items * max(work, 1) if sharing != ROWS else 0
-    run.plan, run.shape = &plan, &shape
-    run.scratch, run.n, run.batch_size, run.more = scratch, n, n, more
-    plan.threads = 1
-    return carry_out(&run)
+    cdef Lone lone
+    begin_lone(&lone, action, sharing, kernels, more, items, most, work)
+    lone.plan.part_rows = lone.plan.rows_at_once = block
+    lone.plan.row_work = items * max(work, 1) if sharing == ROWS else 0
+    lone.plan.block_work = items * max(work, 1) if sharing != ROWS else 0
+    lone.run.scratch, lone.run.n, lone.run.batch_size = scratch, n, n
+    return carry_out(&lone.run)
+
+
+cdef int carry_out_parts(Action action, const KernelTable* kernels, void* more, int parts,
+                         Py_ssize_t items, double work, int threads) except -1:
+    cdef Lone lone
+    begin_lone(&lone, action, LINES, kernels, more, parts * items, 1, work)
+    lone.plan.block_work = work * parts * items
+    lone.plan.threads = min(threads, parts)
+    return carry_out_in(&lone.run, parts)
 
 
 # ---- the loop ---------------------------------------------------------------------------

@@ -77,6 +77,8 @@ cdef class Workspace:
 
 # The flat vectors W_1, b_1, W_2, b_2, ...; grad may be NULL
 cdef void bind_flat(Workspace ws, const char* params, char* grad) noexcept nogil
+cdef void bind_vector(Layer* layers, const Shape* s, const char* params,
+                      char* grad) noexcept nogil
 # Lists of arrays of each layer
 cdef void bind_arrays(Workspace ws, list weights, list biases)
 cdef void bind_grad_arrays(Workspace ws, list dW, list db)      # None: no gradient

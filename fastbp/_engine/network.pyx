@@ -12,16 +12,17 @@ from fastbp._engine.memory cimport POOL_BYTES, aligned, borrow, check_room, new_
 from fastbp._engine.plan cimport BLOCK_ROWS, begin, discard
 from fastbp._engine.signals cimport TILE_COLUMNS
 from fastbp._engine.team cimport acquire, release
-from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.dispatch cimport kernels, kernels_of_networks
 from fastbp._kernels.table cimport IDENTITY
 
 
 cdef class Architecture:
-    def __cinit__(self, tuple sizes, activations, Py_ssize_t itemsize, bint transposed):
+    def __cinit__(self, tuple sizes, activations, Py_ssize_t itemsize, bint transposed,
+                  bint together=False):
         cdef Py_ssize_t n_layers = len(sizes) - 1
         cdef Py_ssize_t l
-        self.shape.kernels = kernels(itemsize)
-        self.shape.itemsize = itemsize
+        self.shape.kernels = kernels_of_networks(itemsize) if together else kernels(itemsize)
+        self.shape.itemsize = self.shape.kernels.itemsize
         self.shape.n_layers = n_layers
         self.shape.transposed = transposed
         self.shape.sizes = <Py_ssize_t*> malloc((n_layers + 1) * sizeof(Py_ssize_t))
@@ -162,7 +163,8 @@ cdef class Workspace:
         run.plan = self.plan_for(key, add_steps, rows, threads)
         run.shape, run.layers = self.shape, self.layers
         run.losses, run.scratch, run.scratch_bytes = self.losses, self.scratch, self.scratch_bytes
-        run.n, run.batch_size, run.divisor = n, batch_size, 1
+        run.n, run.batch_size = n, batch_size
+        run.own.divisor = 1
         if not self.backward:
             self.space_rows(run.plan.by_columns)
         return 0
@@ -203,11 +205,16 @@ cdef class Workspace:
 # ---- binding ----------------------------------------------------------------------------
 
 cdef void bind_flat(Workspace ws, const char* params, char* grad) noexcept nogil:
+    bind_vector(ws.layers, ws.shape, params, grad)
+
+
+cdef void bind_vector(Layer* layers, const Shape* s, const char* params,
+                      char* grad) noexcept nogil:
     cdef Py_ssize_t l, width, weights
     cdef Layer* a
-    for l in range(ws.shape.n_layers):
-        a = &ws.layers[l]
-        width = a.fan_out * ws.shape.itemsize
+    for l in range(s.n_layers):
+        a = &layers[l]
+        width = a.fan_out * s.itemsize
         weights = a.fan_in * width
         a.W, a.b = params, params + weights
         params += weights + width

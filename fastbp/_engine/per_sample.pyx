@@ -55,9 +55,9 @@ cdef double clipped_gradient(Workspace ws, const Batch* batch, Samples* samples,
     cdef int key = key_of(samples) + (DIVIDED if divisor != 1 else 0)
     cdef Pass run
     ws.prepare(&run, key, add_clipped_pass, n, n, threads_for(ws.shape, n, 3, asked))
-    run.batch, run.divisor = batch[0], divisor
+    run.batch, run.own.divisor = batch[0], divisor
     with_workspace(&run, samples)
-    return run.loss
+    return run.own.loss
 
 
 cdef int with_workspace(Pass* run, Samples* samples) except -1:

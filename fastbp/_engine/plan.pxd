@@ -11,7 +11,7 @@
 # Making a plan touches no data. Running one decides nothing about the network.
 
 from fastbp._engine.signals cimport Clock
-from fastbp._kernels.table cimport Activation, Criterion, KernelTable, Target
+from fastbp._kernels.table cimport Activation, Criterion, KernelTable, Target, Totals
 
 cdef enum:
     BLOCK_ROWS = 256        # rows of a part in one block of a pass: N1's block length
@@ -52,12 +52,10 @@ ctypedef struct Batch:      # the samples of a pass
     const char* y               # IN  (n, y_width)
     const char* sample_weight   # IN  (n,) or NULL
     const Py_ssize_t* order     # IN  rows to take, or NULL for 0, 1, 2, ...
+    const Py_ssize_t* X_offsets     # where networks are lanes, those of `gather`
+    const Py_ssize_t* y_offsets
+    const Py_ssize_t* weight_offsets
     char* gathered              # room for a block of samples when there is an order
-
-ctypedef struct Totals:     # float64 sums over the samples (N3)
-    double loss[8]          # element i of the batch in partial sum i mod 8
-    double weight
-    double squares[8]       # of W, for the penalty
 
 ctypedef struct Frame       # declared here because an Action takes one
 
@@ -126,10 +124,8 @@ ctypedef struct Pass:
     const char* grad_output     # IN  (n, n_outputs) dL/dh_L
     char* input_grad        # OUT (n, n_features) or NULL
     Activation output_activation
-    double l2
-    double divisor          # of the loss and its gradient; 0 for the sum of the weights
-    Totals totals           # of the mini-batch
-    double loss             # of the batch, over its divisor and with its penalty
+    Totals* totals          # of the mini-batch, for each network; NULL until it runs for `own`
+    Totals own
     void* each              # what the steps about single samples share besides
     void* more              # what the steps of one kind of pass share besides
 
@@ -186,6 +182,8 @@ cdef double per_weight(Py_ssize_t n) noexcept nogil
 cdef int most_threads(const Shape* s, Py_ssize_t n) noexcept nogil
 # How many it should have, each row going through so many products
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
+# How many are worth waking for so many passes over n rows, at most `most`
+cdef int threads_worth(int products, Py_ssize_t n, const Shape* s, double times, int most) except -1
 # n_threads as passes take it: 0 for None, which leaves the number to the work
 cdef int asked_threads(object n_threads) except -1
 

@@ -162,16 +162,21 @@ cdef int most_threads(const Shape* s, Py_ssize_t n) noexcept nogil:
 
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1:
     """A thread needs work that is worth waking it for, and rows or columns of its own."""
-    cdef double work
     cdef int threads
     if n == 0 or asked == 1:
         return 1
     threads = most_threads(s, n)
     if asked > 0:
         return min(threads, asked)
-    work = (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
-            + <double> n * UNIT_WORK * s.units)
-    threads = <int> min(<double> threads, work * s.itemsize / THREAD_WORK)
+    return threads_worth(products, n, s, 1, threads)
+
+
+cdef int threads_worth(int products, Py_ssize_t n, const Shape* s, double times,
+                       int most) except -1:
+    """Of so many passes over n rows."""
+    cdef double work = (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
+                        + <double> n * UNIT_WORK * s.units)
+    cdef int threads = <int> min(<double> most, times * work * s.itemsize / THREAD_WORK)
     if threads < 2:
         return 1
     return min(threads, asked_threads(get_limit()))

@@ -1,6 +1,7 @@
 # The equations over the layers of a network, as steps of a plan.
 
-from fastbp._engine.plan cimport Frame, Pass, Plan, Step, Totals
+from fastbp._engine.plan cimport Frame, Plan, Step
+from fastbp._kernels.table cimport Totals
 
 # E1 from the first layer to the last
 cdef int add_forward(Plan* plan) except -1
@@ -27,6 +28,6 @@ cdef int add_penalties(Plan* plan) except -1
 # The end of a pass: the loss of the batch with its penalty, over its divisor, and so dW and db
 cdef int add_completion(Plan* plan, bint divided) except -1
 # l2/2 times the sum of W^2, from the totals
-cdef double penalty_of(const Pass* run) noexcept nogil
+cdef double penalty_of(const Totals* totals) noexcept nogil
 # For each layer, dW and db over the divisor
 cdef int add_divisions(Plan* plan) except -1

@@ -14,6 +14,7 @@ from fastbp._engine.plan cimport (
     dh_of, end_phase, h_of, input_of, per_weight, weight_of, y_of,
 )
 from fastbp._engine.signals cimport MEMORY_WORK
+from fastbp._kernels.table cimport Totals
 
 cdef enum:
     LOSS_WORK = 64          # multiply-adds in the time of an output's loss
@@ -110,7 +111,7 @@ cdef double tree(const double* sums) noexcept nogil:
 cdef void clear(Totals* totals) noexcept nogil:
     cdef int i
     for i in range(8):
-        totals.loss[i] = totals.squares[i] = 0
+        totals.losses[i] = totals.squares[i] = 0
     totals.weight = 0
 
 
@@ -118,20 +119,21 @@ cdef void sum_weights(const Step* step, Frame* f) noexcept nogil:
     """Add up 256 rows, then these sums, whatever the block; without weights a sample counts 1."""
     cdef const Shape* s = f.run.shape
     cdef const char* weight = f.samples.sample_weight
-    cdef Py_ssize_t row = 0
+    cdef Py_ssize_t row = 0, k
     if weight == NULL:
-        f.run.totals.weight += f.block_rows
+        for k in range(s.kernels.lanes):
+            f.run.totals[k].weight += f.block_rows
         return
     while row < f.block_rows:
-        f.run.totals.weight += s.kernels.total(weight + row * s.itemsize,
-                                               min(<Py_ssize_t> BLOCK_ROWS, f.block_rows - row))
+        s.kernels.add_weights(f.run.totals, weight + row * s.itemsize,
+                              min(<Py_ssize_t> BLOCK_ROWS, f.block_rows - row))
         row += BLOCK_ROWS
 
 
 cdef void sum_losses(const Step* step, Frame* f) noexcept nogil:
     """E2: the sum over the block's samples and outputs."""
     cdef const Shape* s = f.run.shape
-    s.kernels.add_losses(f.run.totals.loss, f.run.losses, f.samples.sample_weight, f.block_rows,
+    s.kernels.add_losses(f.run.totals, f.run.losses, f.samples.sample_weight, f.block_rows,
                          s.sizes[s.n_layers])
     sum_weights(step, f)
 
@@ -149,15 +151,17 @@ cdef void penalise(const Step* step, Frame* f) noexcept nogil:
     cdef const Layer* a = &f.run.layers[step.layer]
     cdef const Shape* s = f.run.shape
     cdef Py_ssize_t at = f.first * s.itemsize
-    s.kernels.penalise(a.dW + at if a.dW != NULL else NULL,
-                       NULL if s.transposed else f.run.totals.squares, a.W + at, f.run.l2, f.count)
+    if a.dW != NULL:
+        s.kernels.penalise(a.dW + at, f.run.totals, a.W + at, f.count)
     if s.transposed:
-        s.kernels.add_transposed_squares(f.run.totals.squares, a.W, f.first, f.count, a.fan_in,
-                                         a.fan_out, f.scratch)
+        s.kernels.add_transposed_squares(f.run.totals, a.W, f.first, f.count, a.fan_in, a.fan_out,
+                                         f.scratch)
+    else:
+        s.kernels.add_weight_squares(f.run.totals, a.W + at, f.count)
 
 
-cdef double penalty_of(const Pass* run) noexcept nogil:
-    return 0.5 * run.l2 * tree(run.totals.squares) if run.l2 != 0 else 0
+cdef double penalty_of(const Totals* totals) noexcept nogil:
+    return 0.5 * totals.l2 * tree(totals.squares) if totals.l2 != 0 else 0
 
 
 cdef int add_completion(Plan* plan, bint divided) except -1:
@@ -170,14 +174,18 @@ cdef int add_completion(Plan* plan, bint divided) except -1:
 
 
 cdef void complete(const Step* step, Frame* f) noexcept nogil:
-    """The loss with its penalty, over the divisor."""
-    cdef Pass* run = f.run
-    cdef double loss = tree(run.totals.loss)
-    if run.l2 != 0:
-        loss += penalty_of(run)
-    if run.divisor == 0:
-        run.divisor = run.totals.weight
-    run.loss = loss / run.divisor
+    """The loss with its penalty, over the divisor; of each network."""
+    cdef Totals* totals
+    cdef double loss
+    cdef Py_ssize_t k
+    for k in range(f.run.shape.kernels.lanes):
+        totals = &f.run.totals[k]
+        loss = tree(totals.losses)
+        if totals.l2 != 0:
+            loss += penalty_of(totals)
+        if totals.divisor == 0:
+            totals.divisor = totals.weight
+        totals.loss = loss / totals.divisor
 
 
 cdef int add_divisions(Plan* plan) except -1:
@@ -193,7 +201,7 @@ cdef void divide(const Step* step, Frame* f) noexcept nogil:
     """Lines of dW, as they lie in memory whatever its layout, and db with the first."""
     cdef const Layer* a = &f.run.layers[step.layer]
     cdef const Shape* s = f.run.shape
-    s.kernels.divide(a.dW + f.first * step.width * s.itemsize, f.run.divisor,
+    s.kernels.divide(a.dW + f.first * step.width * s.itemsize, f.run.totals,
                      f.count * step.width)
     if f.first == 0:
-        s.kernels.divide(a.db, f.run.divisor, a.fan_out)
+        s.kernels.divide(a.db, f.run.totals, a.fan_out)

@@ -41,19 +41,27 @@ cdef void advance(Batch* batch, const Shape* s, Py_ssize_t rows) noexcept nogil:
         batch.sample_weight += rows * s.itemsize
 
 
+cdef void gather_inputs(const Step* step, Frame* f) noexcept nogil:
+    """Rows [at, at + n) of the block's X, from where its order says."""
+    cdef const Batch* batch = &f.batch
+    cdef const Batch* block = &f.samples
+    cdef const Shape* s = f.run.shape
+    s.kernels.gather(<char*> block.X + f.at * s.sizes[0] * s.itemsize, batch.X,
+                     block.order + f.at, batch.X_offsets, f.n, s.sizes[0])
+
+
 cdef void gather(const Step* step, Frame* f) noexcept nogil:
-    """Rows [at, at + n) of the block, from where its order says."""
+    """The same rows of X, y and the weights."""
     cdef const Batch* batch = &f.batch
     cdef const Batch* block = &f.samples
     cdef const Shape* s = f.run.shape
     cdef const Py_ssize_t* order = block.order + f.at
-    cdef Py_ssize_t features = s.sizes[0]
-    s.kernels.gather(<char*> block.X + f.at * features * s.itemsize, batch.X, order, f.n, features)
-    s.kernels.gather(<char*> block.y + f.at * batch.y_width * s.itemsize, batch.y, order, f.n,
-                     batch.y_width)
+    gather_inputs(step, f)
+    s.kernels.gather(<char*> block.y + f.at * batch.y_width * s.itemsize, batch.y, order,
+                     batch.y_offsets, f.n, batch.y_width)
     if batch.sample_weight != NULL:
         s.kernels.gather(<char*> block.sample_weight + f.at * s.itemsize, batch.sample_weight,
-                         order, f.n, 1)
+                         order, batch.weight_offsets, f.n, 1)
 
 
 # ---- an order ---------------------------------------------------------------------------

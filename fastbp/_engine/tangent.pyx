@@ -51,7 +51,7 @@ cdef class Tangent:
         for l in range(self.shape.n_layers):            # where the steps of E6 write
             values.layers[l].dW = self.dots.layers[l].dW
             values.layers[l].db = self.dots.layers[l].db
-        run.batch, run.divisor, run.l2 = batch[0], divisor, l2
+        run.batch, run.own.divisor, run.own.l2 = batch[0], divisor, l2
         run.output_activation, run.more = output, self.dots.layers
         return carry_out(&run)
 
@@ -218,10 +218,10 @@ cdef void penalise_direction(const Step* step, Frame* f) noexcept nogil:
     """dW_dot += l2 V."""
     cdef const Layer* dot = &dots_of(f)[step.layer]
     cdef Py_ssize_t at = f.first * f.run.shape.itemsize
-    f.run.shape.kernels.penalise(dot.dW + at, f.run.totals.squares, dot.W + at, f.run.l2, f.count)
+    f.run.shape.kernels.penalise(dot.dW + at, f.run.totals, dot.W + at, f.count)
 
 
 cdef void choose_divisor(const Step* step, Frame* f) noexcept nogil:
     """For "mean" the divisor is the sum of the weights."""
-    if f.run.divisor == 0:
-        f.run.divisor = f.run.totals.weight
+    if f.run.totals.divisor == 0:
+        f.run.totals.divisor = f.run.totals.weight

@@ -65,11 +65,17 @@ DTYPES = ("float32", "float64")
 
 cdef const KernelTable* active_float32 = NULL
 cdef const KernelTable* active_float64 = NULL
+cdef const KernelTable* networks_float32 = NULL
+cdef const KernelTable* networks_float64 = NULL
 cdef str active_isa = None
 
 
 cdef const KernelTable* kernels(Py_ssize_t itemsize) noexcept nogil:
     return active_float32 if itemsize == 4 else active_float64
+
+
+cdef const KernelTable* kernels_of_networks(Py_ssize_t itemsize) noexcept nogil:
+    return networks_float32 if itemsize == 4 else networks_float64
 
 
 def cpu_isas():
@@ -108,24 +114,28 @@ def get_isa():
 
 
 cdef int first_missing(const KernelTable* table) noexcept:
-    """Which of the functions is not there; -1 if all are."""
+    """Which of the functions is not there; -1 if all are that a table with its lanes has."""
     cdef void* const* functions = <void* const*> &table.activate
-    cdef int i, n = <int> ((<const char*> (table + 1) - <const char*> functions) // sizeof(void*))
+    cdef const void* end = table + 1
+    if table.lanes > 1:
+        end = &table.sigmoid_backward
+    cdef int i, n = <int> ((<const char*> end - <const char*> functions) // sizeof(void*))
     for i in range(n):
         if functions[i] == NULL:
             return i
     return -1
 
 
-cdef const KernelTable* load_table(str isa, str dtype) except NULL:
+cdef const KernelTable* load_table(str isa, str dtype, str name) except NULL:
     cdef const KernelTable* table
     module = importlib.import_module(f"fastbp._kernels.{isa}_{dtype}")
-    table = <const KernelTable*> PyCapsule_GetPointer(module.table, "fastbp.KernelTable")
+    table = <const KernelTable*> PyCapsule_GetPointer(getattr(module, name), "fastbp.KernelTable")
     if (table.version != TABLE_VERSION or table.size != sizeof(KernelTable)
             or first_missing(table) >= 0):
         raise ImportError(f"{module.__file__} was compiled for another version of the kernels' "
                           "table, or lacks a kernel; reinstall with `pip install .`")
-    if table.isa.decode() != isa or table.itemsize != (4 if dtype == "float32" else 8):
+    if (table.isa.decode() != isa
+            or table.itemsize != table.lanes * (4 if dtype == "float32" else 8)):
         raise ImportError(f"{module.__file__} was compiled for {table.isa.decode()}; "
                           "reinstall with `pip install .`")
     return table
@@ -137,14 +147,16 @@ def set_isa(str isa):
     Meant for tests and benchmarks, which compare the variants within one process; users
     set FASTBP_ISA.  Raises `ValueError` for a name that `available_isas()` lacks.
     """
-    global active_float32, active_float64, active_isa
+    global active_float32, active_float64, networks_float32, networks_float64, active_isa
     available = available_isas()
     if isa not in available:
         raise ValueError(
             f"isa is {isa!r}; this CPU and this build of fastbp have {', '.join(available)}")
-    cdef const KernelTable* single = load_table(isa, "float32")
-    active_float64 = load_table(isa, "float64")
-    active_float32 = single
+    cdef const KernelTable* single = load_table(isa, "float32", "table")
+    cdef const KernelTable* double_ = load_table(isa, "float64", "table")
+    cdef const KernelTable* singles = load_table(isa, "float32", "networks")
+    networks_float64 = load_table(isa, "float64", "networks")
+    networks_float32, active_float64, active_float32 = singles, double_, single
     active_isa = isa
 
 

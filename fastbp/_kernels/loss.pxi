@@ -118,9 +118,12 @@ cdef inline vec of_columns(const real* values, Py_ssize_t i, Py_ssize_t lanes,
 
 cdef inline void each_output(Kind kind, memory losses, memory delta, source z, source y,
                              source sample_weight, const Target* target, Py_ssize_t n,
-                             Py_ssize_t n_outputs) noexcept nogil:
-    """E2 of each output, not weighted, into losses, E3 into delta, both (n, n_outputs)."""
-    cdef Py_ssize_t size = n * n_outputs, block, i, lanes
+                             Py_ssize_t n_outputs, bint networks) noexcept nogil:
+    """E2 of each output, not weighted, into losses, E3 into delta, both (n, n_outputs).
+
+    With `networks` as lanes a vector is one output of them all.
+    """
+    cdef Py_ssize_t size = n * n_outputs * (VL if networks else 1), block, i, lanes
     cdef vec x, t, w, scale = splat(<real> target.scale), shift = splat(<real> target.shift)
     cdef vec seen = splat(0)
     cdef Terms out
@@ -130,8 +133,9 @@ cdef inline void each_output(Kind kind, memory losses, memory delta, source z, s
         x = load_lanes(<const real*> z + i, lanes)
         t = fma(scale, load_lanes(<const real*> y + i, lanes), shift)
         if kind == BCE and target.pos_weight != NULL:
-            out = weighted_bce_terms(
-                x, t, of_columns(<const real*> target.pos_weight, i, lanes, n_outputs))
+            w = (splat((<const real*> target.pos_weight)[block % n_outputs]) if networks else
+                 of_columns(<const real*> target.pos_weight, i, lanes, n_outputs))
+            out = weighted_bce_terms(x, t, w)
         else:
             out = terms_of(kind, x, t)
         store_lanes(<real*> losses + i, out.loss, lanes)
@@ -139,7 +143,8 @@ cdef inline void each_output(Kind kind, memory losses, memory delta, source z, s
         if delta == NULL:
             continue
         if sample_weight != NULL:
-            w = of_rows(<const real*> sample_weight, i, lanes, n_outputs)
+            w = (load(<const real*> sample_weight + block // n_outputs * VL) if networks else
+                 of_rows(<const real*> sample_weight, i, lanes, n_outputs))
             out.delta = w * out.delta if kind == BCE else counted(out.delta, w)
         store_lanes(<real*> delta + i, out.delta, lanes)
     if kind != SQUARED_ERROR and any_nan(seen):
@@ -149,28 +154,29 @@ cdef inline void each_output(Kind kind, memory losses, memory delta, source z, s
 cdef void bce_with_logits(memory losses, memory delta, source z, source y,
                           source sample_weight, const Target* target, Py_ssize_t n,
                           Py_ssize_t n_outputs) noexcept nogil:
-    each_output(BCE, losses, delta, z, y, sample_weight, target, n, n_outputs)
+    each_output(BCE, losses, delta, z, y, sample_weight, target, n, n_outputs, False)
 
 
 cdef void squared_error(memory losses, memory delta, source z, source y,
                         source sample_weight, const Target* target, Py_ssize_t n,
                         Py_ssize_t n_outputs) noexcept nogil:
-    each_output(SQUARED_ERROR, losses, delta, z, y, sample_weight, target, n, n_outputs)
+    each_output(SQUARED_ERROR, losses, delta, z, y, sample_weight, target, n, n_outputs, False)
 
 
 cdef void poisson_with_logits(memory losses, memory delta, source z, source y,
                               source sample_weight, const Target* target, Py_ssize_t n,
                               Py_ssize_t n_outputs) noexcept nogil:
-    each_output(POISSON, losses, delta, z, y, sample_weight, target, n, n_outputs)
+    each_output(POISSON, losses, delta, z, y, sample_weight, target, n, n_outputs, False)
 
 
 # ---- sums and ranges -------------------------------------------------------------------
 
-cdef void add_losses(double* sums, source losses, source sample_weight, Py_ssize_t n,
+cdef void add_losses(Totals* totals, source losses, source sample_weight, Py_ssize_t n,
                      Py_ssize_t n_outputs) noexcept nogil:
     """E2: the weighted losses, element i into partial sum i mod 8 (N3); 0 times infinity is 0."""
     cdef const real* loss = <const real*> losses
     cdef const real* w = <const real*> sample_weight
+    cdef double* sums = totals.losses
     cdef Py_ssize_t i
     cdef double x
     if w == NULL:
@@ -181,6 +187,11 @@ cdef void add_losses(double* sums, source losses, source sample_weight, Py_ssize
             x = <double> w[i // n_outputs] * <double> loss[i]
             if x == x or loss[i] != loss[i]:
                 sums[i & 7] += x
+
+
+cdef void add_weights(Totals* totals, source sample_weight, Py_ssize_t n) noexcept nogil:
+    """What the weights add up to, into totals.weight."""
+    totals.weight += total(sample_weight, n)
 
 
 cdef Py_ssize_t first_outside(source y, double most, bint integral,

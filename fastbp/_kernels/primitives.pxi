@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from fastbp._kernels.table cimport (
     EXPONENTIAL, IDENTITY, RELU, SIGMOID, SOFTMAX, TABLE_VERSION, TANH, Activation, KernelTable,
-    Target,
+    Rule, Target, Totals,
 )
 
 cdef extern from "simd.h" nogil:
@@ -20,7 +20,7 @@ cdef extern from "simd.h" nogil:
     enum: MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
     enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
     enum: STRIP_BYTES, TURNING, MOST_TURNED, CARRYING, FAR_BYTES
-    enum: THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
+    enum: NETWORK_ROWS, THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
     enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
 
     vec load(const real* p) noexcept

@@ -148,28 +148,38 @@ cdef void column_sums(real* out, const real* delta, Py_ssize_t n, Py_ssize_t col
             j += VL
 
 
-cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssize_t n,
-                      Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, bint accumulate,
-                      Py_ssize_t first, Py_ssize_t count, memory scratch) noexcept nogil:
-    """E6: dW = h_prev^T delta, `count` rows of it from `first` on; db = sum_i delta_i.
+cdef inline Product layer_gradient(memory dW, source h_prev, source delta, Py_ssize_t n,
+                                   Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                                   bint accumulate) noexcept nogil:
+    """dW = h_prev^T delta.
 
     dW^T = delta^T h_prev is the same product with its sides swapped, element for element:
     it serves the (fan_out, fan_in) layout, and a single output, whose dW is a row in memory.
     """
     cdef Product p
     cdef bint swap = transposed or fan_out == 1
-    cdef Py_ssize_t i
-    p.K, p.M, p.N = n, count, fan_in if swap else fan_out
+    p.K, p.M, p.N = n, fan_out if swap else fan_in, fan_in if swap else fan_out
     p.ldb = p.ldc = p.N
-    choose_columns(&p, 0, p.N)
-    p.rsa, p.csa, p.transposed = 1, fan_out if swap else fan_in, False
+    p.rsa, p.csa, p.transposed = 1, p.M, False
     p.A, p.B = (<const real*> delta, <const real*> h_prev) if swap else (
         <const real*> h_prev, <const real*> delta)
-    p.A += first
-    p.C = <real*> dW + first * p.N
+    p.C = <real*> dW
     p.accumulate, p.magnitudes, p.in_scratch = accumulate, False, False
     p.bias, p.factor, p.activation, p.derivative = NULL, NULL, IDENTITY, NULL
     p.thin = is_thin(fan_in * fan_out, n)
+    return p
+
+
+cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssize_t n,
+                      Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, bint accumulate,
+                      Py_ssize_t first, Py_ssize_t count, memory scratch) noexcept nogil:
+    """E6: dW = h_prev^T delta, `count` rows of it from `first` on; db = sum_i delta_i."""
+    cdef Product p = layer_gradient(dW, h_prev, delta, n, fan_in, fan_out, transposed, accumulate)
+    cdef Py_ssize_t i
+    choose_columns(&p, 0, p.N)
+    p.A += first
+    p.C += first * p.N
+    p.M = count
     decide(&p)
     multiply_matrices(&p, <real*> scratch)
     if first > 0 or db == NULL:

@@ -3,6 +3,10 @@
 # `itemsize` says how far to step.  Outputs come before inputs before sizes; n counts
 # samples; a matrix is row-major and dense.  No function here allocates, fails or touches
 # Python; each carries the equation it computes (docs/derivation.md).
+#
+# There are two tables.  In that of one network `lanes` is 1.  In that of many networks at once
+# (population.pxi) a number is a vector, with the same number of `lanes` networks in its lanes:
+# `itemsize` is that of the vector, sizes count vectors, and the functions behind `adam` are NULL.
 
 ctypedef enum Activation:
     IDENTITY        # h = z; no derivative is stored
@@ -24,14 +28,47 @@ ctypedef void (*Criterion)(void* losses, void* delta, const void* z, const void*
                            const void* sample_weight, const Target* target, Py_ssize_t n,
                            Py_ssize_t n_outputs) noexcept nogil
 
+ctypedef struct Totals:     # of one network in a pass: float64 numbers beside the samples
+    double l2               # IN
+    double divisor          # IN  of loss and gradient; 0 for the sum of the weights, then that sum
+    double losses[8]        # element i of the batch in partial sum i mod 8 (N3)
+    double weight           # of the samples
+    double squares[8]       # of W, for the penalty
+    double loss             # OUT over its divisor and with its penalty
+
+ctypedef struct KernelTable
+
+ctypedef struct Rule:       # an optimiser without Python: what a step reads and changes
+    void (*advance)(Rule* rule) noexcept nogil
+    # p <- its step by `grad`, some numbers; with networks as lanes a rule for each follows this one
+    void (*apply)(const Rule* rule, const KernelTable* k, char* p, const char* grad,
+                  Py_ssize_t first, Py_ssize_t count) noexcept nogil
+    long long t             # steps taken
+    double lr
+    double weight_decay
+    double momentum         # SGD
+    bint nesterov
+    double beta1            # Adam
+    double beta2
+    double eps
+    bint eps_hat
+    double power1           # beta1^t, beta2^t
+    double power2
+    double rate             # of this step, with its bias corrections
+    double scale
+    char* m
+    char* v
+    bint rests              # makes no step now
+
 cdef enum:
     CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
-    TABLE_VERSION = 4       # of this struct: another one has another meaning, or another order
+    TABLE_VERSION = 5       # of this struct: another one has another meaning, or another order
 
 ctypedef struct KernelTable:
     int version             # TABLE_VERSION and sizeof(KernelTable) when it was compiled
     Py_ssize_t size
     const char* isa
+    Py_ssize_t lanes        # networks
     Py_ssize_t itemsize
     Py_ssize_t vector_bytes
 
@@ -40,11 +77,6 @@ ctypedef struct KernelTable:
     # E1, E4 h, dh <- act(z), act'(z), any shape, flat; dh may be NULL, h may be z
     void (*activate)(void* h, void* dh, const void* z, Activation activation,
                      Py_ssize_t size) noexcept nogil
-    # E4 out = grad * h * (1 - h), flat
-    void (*sigmoid_backward)(void* out, const void* grad, const void* h,
-                             Py_ssize_t size) noexcept nogil
-    # out = a * b, flat: E5 at the output when dL/dh_L is given
-    void (*multiply)(void* out, const void* a, const void* b, Py_ssize_t size) noexcept nogil
 
     # bytes of scratch that the three products of a layer need for at most n samples
     Py_ssize_t (*scratch_bytes)(Py_ssize_t n, Py_ssize_t fan_in,
@@ -73,11 +105,39 @@ ctypedef struct KernelTable:
     Criterion criteria[CRITERIA]
     # E1 h <- softmax of every row of z; h may be z
     void (*softmax)(void* h, const void* z, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
-    # E2 weight losses (n, n_outputs), element i into the float64 partial sum i mod 8 (N3);
-    #    sample_weight may be NULL
-    void (*add_losses)(double* sums, const void* losses, const void* sample_weight,
+    # E2 weight losses (n, n_outputs) into totals.losses; sample_weight may be NULL
+    void (*add_losses)(Totals* totals, const void* losses, const void* sample_weight,
                        Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil
+    # totals.weight += the sum of the weights, itself in float64, ascending
+    void (*add_weights)(Totals* totals, const void* sample_weight, Py_ssize_t n) noexcept nogil
+    # out[i] = X[order[i]], rows of `width`; those of lane k lie offsets[2 k] bytes behind X, and
+    #    their order offsets[2 k + 1] bytes behind `order`. Of one network, offsets may be NULL
+    void (*gather)(void* out, const void* X, const Py_ssize_t* order, const Py_ssize_t* offsets,
+                   Py_ssize_t n, Py_ssize_t width) noexcept nogil
+    # out <- x, whose lane k goes offsets[2 k] bytes behind `out`; of the first `networks` lanes
+    void (*scatter)(void* out, const Py_ssize_t* offsets, const void* x, Py_ssize_t networks,
+                    Py_ssize_t size) noexcept nogil
+    # grad <- grad + l2 p
+    void (*penalise)(void* grad, const Totals* totals, const void* p,
+                     Py_ssize_t size) noexcept nogil
+    # the squares of p into totals.squares, from element 0 or a multiple of 8 on (N3)
+    void (*add_weight_squares)(Totals* totals, const void* p, Py_ssize_t size) noexcept nogil
+    # grad <- grad / divisor
+    void (*divide)(void* grad, const Totals* totals, Py_ssize_t size) noexcept nogil
+    # p, v <- SGD with momentum; v may be NULL without momentum
+    void (*sgd)(void* p, void* v, const void* grad, Py_ssize_t size,
+                const Rule* rules) noexcept nogil
+    # p, m, v <- Adam: p - rate m / (scale sqrt(v) + eps) after p (1 - lr weight_decay)
+    void (*adam)(void* p, void* m, void* v, const void* grad, Py_ssize_t size,
+                 const Rule* rules) noexcept nogil
 
+    # From here on there are those of one network alone.
+
+    # E4 out = grad * h * (1 - h), flat
+    void (*sigmoid_backward)(void* out, const void* grad, const void* h,
+                             Py_ssize_t size) noexcept nogil
+    # out = a * b, flat: E5 at the output when dL/dh_L is given
+    void (*multiply)(void* out, const void* a, const void* b, Py_ssize_t size) noexcept nogil
     # index of the first element outside [0, most] (NaN is), or not integral where asked, or -1
     Py_ssize_t (*first_outside)(const void* y, double most, bint integral,
                                 Py_ssize_t size) noexcept nogil
@@ -86,27 +146,11 @@ ctypedef struct KernelTable:
                                      Py_ssize_t n_outputs) noexcept nogil
     # the sum in float64, ascending
     double (*total)(const void* weights, Py_ssize_t size) noexcept nogil
-
-    # out[i] = X[order[i]], rows of `width`
-    void (*gather)(void* out, const void* X, const Py_ssize_t* order, Py_ssize_t n,
-                   Py_ssize_t width) noexcept nogil
-    # grad <- grad + l2 p; eight interleaved float64 partial sums of p^2 go on in `sums`;
-    #    either may be NULL
-    void (*penalise)(void* grad, double* sums, const void* p, double l2,
-                     Py_ssize_t size) noexcept nogil
-    # the same sums of elements [first, first + count) of W (fan_in, fan_out) that lies transposed
-    void (*add_transposed_squares)(double* sums, const void* W, Py_ssize_t first, Py_ssize_t count,
-                                   Py_ssize_t fan_in, Py_ssize_t fan_out,
+    # totals.squares as above, from elements [first, first + count) of a W (fan_in, fan_out) that
+    #    lies transposed
+    void (*add_transposed_squares)(Totals* totals, const void* W, Py_ssize_t first,
+                                   Py_ssize_t count, Py_ssize_t fan_in, Py_ssize_t fan_out,
                                    void* scratch) noexcept nogil
-    # grad <- grad / divisor
-    void (*divide)(void* grad, double divisor, Py_ssize_t size) noexcept nogil
-    # p, v <- SGD with momentum; v may be NULL without momentum
-    void (*sgd)(void* p, void* v, const void* grad, Py_ssize_t size, double lr,
-                double momentum, bint nesterov, double weight_decay) noexcept nogil
-    # p, m, v <- Adam: p - rate m / (scale sqrt(v) + eps) after p (1 - lr weight_decay)
-    void (*adam)(void* p, void* m, void* v, const void* grad, Py_ssize_t size, double rate,
-                 double beta1, double beta2, double scale, double eps,
-                 double decay) noexcept nogil
     # a register-only loop of `rounds` fused multiply-adds on independent accumulators;
     # returns the floating-point operations done
     double (*fma_peak)(double* sink, Py_ssize_t rounds) noexcept nogil

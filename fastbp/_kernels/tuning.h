@@ -21,6 +21,11 @@
 #define ROWS_4 BY_REGISTERS(6, 3)
 #endif
 
+/* Rows of the tile of networks as lanes, which is 4 numbers wide; at most 4. */
+#ifndef NETWORK_ROWS
+#define NETWORK_ROWS BY_REGISTERS(4, 2)
+#endif
+
 /* Rows of A packed at a time: with KC columns, a quarter of the second-level cache in float32. */
 #ifndef MC
 #define MC 256

@@ -6,8 +6,8 @@
 # `rate` and `scale` carry Adam's bias corrections (_optim.pyx); decoupled weight decay
 # multiplies p by `decay` first, SGD's adds weight_decay p to g.
 
-cdef void gather(memory out, source X, const Py_ssize_t* order, Py_ssize_t n,
-                 Py_ssize_t width) noexcept nogil:
+cdef void gather(memory out, source X, const Py_ssize_t* order, const Py_ssize_t* offsets,
+                 Py_ssize_t n, Py_ssize_t width) noexcept nogil:
     """out[i] = X[order[i]]; no CPU foresees the next row of many vectors: it is asked for."""
     cdef Py_ssize_t i, j, block, lanes
     cdef real* to = <real*> out
@@ -39,23 +39,34 @@ cdef inline void gather_short(real* out, const real* X, const Py_ssize_t* order,
             store_tail(out + i * width, load_tail(X + order[i] * width, width), width)
 
 
-cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t size) noexcept nogil:
-    """grad += l2 p; the sum of p^2 in float64, element i in partial sum i mod 8 (N3)."""
-    cdef Py_ssize_t i
-    cdef real* g = <real*> grad
+cdef void scatter(memory out, const Py_ssize_t* offsets, source x, Py_ssize_t networks,
+                  Py_ssize_t size) noexcept nogil:
+    """Of one network: out = x."""
+    memcpy(out, x, size * sizeof(real))
+
+
+cdef void penalise(memory grad, const Totals* totals, source p, Py_ssize_t size) noexcept nogil:
+    """grad += l2 p."""
+    cdef vec l2 = splat(<real> totals.l2)
+    add_multiple(<real*> grad, l2, <const real*> p, size)
+
+
+cdef inline void add_multiple(real* grad, vec l2, const real* p, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i, block, lanes
+    for block in range((size + VL - 1) // VL):
+        i = block * VL
+        lanes = min(<Py_ssize_t> VL, size - i)
+        store_lanes(grad + i, fma(l2, load_lanes(p + i, lanes), load_lanes(grad + i, lanes)),
+                    lanes)
+
+
+cdef void add_weight_squares(Totals* totals, source p, Py_ssize_t size) noexcept nogil:
+    """The sum of p^2 in float64, element i in partial sum i mod 8 (N3)."""
     cdef const real* w = <const real*> p
+    cdef double* sums = totals.squares
     cdef double part[8]         # in registers, which `sums` cannot be
-    cdef vec decay = splat(<real> l2)
-    cdef Py_ssize_t block, lanes
+    cdef Py_ssize_t i, block
     cdef int j
-    if g != NULL:
-        for block in range((size + VL - 1) // VL):
-            i = block * VL
-            lanes = min(<Py_ssize_t> VL, size - i)
-            store_lanes(g + i, fma(decay, load_lanes(w + i, lanes), load_lanes(g + i, lanes)),
-                        lanes)
-    if sums == NULL:
-        return
     for j in range(8):
         part[j] = sums[j]
     for block in range(size // 8):
@@ -67,10 +78,10 @@ cdef void penalise(memory grad, double* sums, source p, double l2, Py_ssize_t si
         sums[j] = part[j]
 
 
-cdef void add_transposed_squares(double* sums, source W, Py_ssize_t first, Py_ssize_t count,
+cdef void add_transposed_squares(Totals* totals, source W, Py_ssize_t first, Py_ssize_t count,
                                  Py_ssize_t fan_in, Py_ssize_t fan_out,
                                  memory scratch) noexcept nogil:
-    """The sums of `penalise` in its order, that of (fan_in, fan_out), of a W (fan_out, fan_in).
+    """The sums of `add_weight_squares` in its order, of a W that lies (fan_out, fan_in).
 
     FEW_ROWS lines, for which scratch has room, are turned at a time. Where each was read by itself,
     a line of the cache for each number, 1024 x 1024 of float32 took 7.7 ms.
@@ -88,20 +99,20 @@ cdef void add_transposed_squares(double* sums, source W, Py_ssize_t first, Py_ss
                 turned[r * row + c] = w[r]
         for r in range(rows):
             size = min(fan_out - j, end - k)
-            add_squares_from(sums, turned + r * row + j, k, size)
+            add_squares_from(totals, turned + r * row + j, k, size)
             k, j = k + size, 0
 
 
-cdef inline void add_squares_from(double* sums, const real* w, Py_ssize_t k,
+cdef inline void add_squares_from(Totals* totals, const real* w, Py_ssize_t k,
                                   Py_ssize_t size) noexcept nogil:
     """The squares of the elements k, k + 1, ..."""
     cdef Py_ssize_t head = min(size, -k & 7), j
     for j in range(head):
-        sums[(k + j) & 7] += <double> w[j] * <double> w[j]
-    penalise(NULL, sums, w + head, 0, size - head)
+        totals.squares[(k + j) & 7] += <double> w[j] * <double> w[j]
+    add_weight_squares(totals, w + head, size - head)
 
 
-cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:
+cdef void divide(memory grad, const Totals* totals, Py_ssize_t size) noexcept nogil:
     """grad /= divisor, the one division of reduction="mean", rounded once.
 
     A float32 quotient by way of float64 has the bits of the float32 division (53 bits are
@@ -110,6 +121,7 @@ cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:
     """
     cdef Py_ssize_t i, block, lanes
     cdef real* g = <real*> grad
+    cdef double divisor = totals.divisor
     cdef vec by = splat(<real> divisor)
     cdef int exponent
     if divisor == 1:
@@ -131,44 +143,118 @@ cdef void divide(memory grad, double divisor, Py_ssize_t size) noexcept nogil:
         store_lanes(g + i, load_lanes(g + i, lanes) / by, lanes)
 
 
-cdef void sgd(memory p, memory v, source grad, Py_ssize_t size, double lr, double momentum,
-              bint nesterov, double weight_decay) noexcept nogil:
+ctypedef struct Velocity:       # the numbers of SGD, for each lane
+    vec rate                    # -lr
+    vec mu
+    vec decay
+    vec rests                   # above 0 where a network makes no step
+    bint decays
+    bint nesterov
+
+
+cdef inline Velocity velocity_of(const Rule* rules, bint networks) noexcept nogil:
+    """Of one rule for all lanes, or of one for each."""
+    cdef Velocity c
+    cdef real x[4][VL]
+    cdef const Rule* rule = rules
+    cdef int lane
+    for lane in range(VL if networks else 1):
+        x[0][lane], x[1][lane] = -<real> rule.lr, <real> rule.momentum
+        x[2][lane], x[3][lane] = <real> rule.weight_decay, <real> rule.rests
+        rule += 1
+    c.rate, c.mu = of_lanes(x[0], networks), of_lanes(x[1], networks)
+    c.decay, c.rests = of_lanes(x[2], networks), of_lanes(x[3], networks)
+    c.decays, c.nesterov = rules.weight_decay != 0, rules.nesterov
+    return c
+
+
+cdef inline vec of_lanes(const real* x, bint networks) noexcept nogil:
+    return load(x) if networks else splat(x[0])
+
+
+cdef inline void move_by_velocity(memory p, memory v, source grad, Py_ssize_t size,
+                                  const Velocity* c, bint some_rest) noexcept nogil:
     cdef Py_ssize_t i, block, lanes
-    cdef vec rate = splat(-<real> lr), mu = splat(<real> momentum), wd = splat(<real> weight_decay)
-    cdef vec g, x, velocity
+    cdef truth rests = less(splat(0), c.rests)
+    cdef vec g, x, velocity, before
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         x = load_lanes(<real*> p + i, lanes)
         g = load_lanes(<const real*> grad + i, lanes)
-        if weight_decay != 0:
-            g = fma(wd, x, g)
+        if c.decays:
+            g = fma(c.decay, x, g)
         if v != NULL:
-            velocity = fma(mu, load_lanes(<real*> v + i, lanes), g)
-            store_lanes(<real*> v + i, velocity, lanes)
-            g = fma(mu, velocity, g) if nesterov else velocity
-        store_lanes(<real*> p + i, fma(rate, g, x), lanes)
+            before = load_lanes(<real*> v + i, lanes)
+            velocity = fma(c.mu, before, g)
+            store_lanes(<real*> v + i, choose(rests, before, velocity) if some_rest else velocity,
+                        lanes)
+            g = fma(c.mu, velocity, g) if c.nesterov else velocity
+        g = fma(c.rate, g, x)
+        store_lanes(<real*> p + i, choose(rests, x, g) if some_rest else g, lanes)
 
 
-cdef void adam(memory p, memory m, memory v, source grad, Py_ssize_t size, double rate,
-               double beta1, double beta2, double scale, double eps, double decay) noexcept nogil:
+cdef void sgd(memory p, memory v, source grad, Py_ssize_t size, const Rule* rule) noexcept nogil:
+    cdef Velocity c = velocity_of(rule, False)
+    move_by_velocity(p, v, grad, size, &c, False)
+
+
+ctypedef struct Moments:        # the numbers of Adam, for each lane
+    vec b1
+    vec c1                      # 1 - b1
+    vec b2
+    vec c2
+    vec rate                    # negative
+    vec scale
+    vec eps
+    vec shrink
+    vec rests                   # above 0 where a network makes no step
+
+
+cdef inline Moments moments_of(const Rule* rule, bint networks) noexcept nogil:
+    """Of one rule for all lanes, or of one for each."""
+    cdef Moments c
+    cdef real x[9][VL]
+    cdef int lane
+    for lane in range(VL if networks else 1):
+        x[0][lane], x[1][lane] = <real> rule.beta1, <real> (1 - rule.beta1)
+        x[2][lane], x[3][lane] = <real> rule.beta2, <real> (1 - rule.beta2)
+        x[4][lane], x[5][lane] = -<real> rule.rate, <real> rule.scale
+        x[6][lane], x[7][lane] = <real> rule.eps, <real> (1 - rule.lr * rule.weight_decay)
+        x[8][lane] = <real> rule.rests
+        rule += 1
+    c.b1, c.c1 = of_lanes(x[0], networks), of_lanes(x[1], networks)
+    c.b2, c.c2 = of_lanes(x[2], networks), of_lanes(x[3], networks)
+    c.rate, c.scale = of_lanes(x[4], networks), of_lanes(x[5], networks)
+    c.eps, c.shrink = of_lanes(x[6], networks), of_lanes(x[7], networks)
+    c.rests = of_lanes(x[8], networks)
+    return c
+
+
+cdef inline void move_by_moments(memory p, memory m, memory v, source grad, Py_ssize_t size,
+                                 const Moments* c, bint some_rest) noexcept nogil:
     cdef Py_ssize_t i, block, lanes
-    cdef vec b1 = splat(<real> beta1), c1 = splat(<real> (1 - beta1))
-    cdef vec b2 = splat(<real> beta2), c2 = splat(<real> (1 - beta2))
-    cdef vec step = splat(-<real> rate), root_scale = splat(<real> scale)
-    cdef vec floor = splat(<real> eps), shrink = splat(<real> decay)
-    cdef vec g, x, first, second
+    cdef truth rests = less(splat(0), c.rests)
+    cdef vec g, x, first, second, before
     for block in range((size + VL - 1) // VL):
         i = block * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         g = load_lanes(<const real*> grad + i, lanes)
-        first = fma(b1, load_lanes(<real*> m + i, lanes), c1 * g)
-        second = fma(b2, load_lanes(<real*> v + i, lanes), (c2 * g) * g)
-        store_lanes(<real*> m + i, first, lanes)
-        store_lanes(<real*> v + i, second, lanes)
-        x = load_lanes(<real*> p + i, lanes) * shrink
-        x = fma(step, first / fma(root_scale, root(second), floor), x)
-        store_lanes(<real*> p + i, x, lanes)
+        before = load_lanes(<real*> m + i, lanes)
+        first = fma(c.b1, before, c.c1 * g)
+        store_lanes(<real*> m + i, choose(rests, before, first) if some_rest else first, lanes)
+        before = load_lanes(<real*> v + i, lanes)
+        second = fma(c.b2, before, (c.c2 * g) * g)
+        store_lanes(<real*> v + i, choose(rests, before, second) if some_rest else second, lanes)
+        before = load_lanes(<real*> p + i, lanes)
+        x = fma(c.rate, first / fma(c.scale, root(second), c.eps), before * c.shrink)
+        store_lanes(<real*> p + i, choose(rests, before, x) if some_rest else x, lanes)
+
+
+cdef void adam(memory p, memory m, memory v, source grad, Py_ssize_t size,
+               const Rule* rule) noexcept nogil:
+    cdef Moments c = moments_of(rule, False)
+    move_by_moments(p, m, v, grad, size, &c, False)
 
 
 cdef double fma_peak(double* sink, Py_ssize_t rounds) noexcept nogil:

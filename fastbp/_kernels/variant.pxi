@@ -13,11 +13,13 @@ include "bound.pxi"
 include "norms.pxi"
 include "noise.pxi"
 include "tangent.pxi"
+include "population.pxi"
 
 cdef KernelTable TABLE
 
 TABLE.version, TABLE.size = TABLE_VERSION, sizeof(KernelTable)
 TABLE.isa = ISA
+TABLE.lanes = 1
 TABLE.itemsize = sizeof(real)
 TABLE.vector_bytes = sizeof(vec)
 TABLE.activate = activate
@@ -30,11 +32,14 @@ TABLE.weight_grad = weight_grad
 TABLE.criteria = [bce_with_logits, softmax_with_logits, squared_error, poisson_with_logits]
 TABLE.softmax = softmax
 TABLE.add_losses = add_losses
+TABLE.add_weights = add_weights
 TABLE.first_outside = first_outside
 TABLE.first_unnormalised = first_unnormalised
 TABLE.total = total
 TABLE.gather = gather
+TABLE.scatter = scatter
 TABLE.penalise = penalise
+TABLE.add_weight_squares = add_weight_squares
 TABLE.add_transposed_squares = add_transposed_squares
 TABLE.divide = divide
 TABLE.sgd = sgd
@@ -56,4 +61,29 @@ TABLE.take_roots = take_roots
 TABLE.clip_rows = clip_rows
 TABLE.add_noise = add_noise
 
+cdef KernelTable NETWORKS      # the same, of VL networks at once
+
+NETWORKS.version, NETWORKS.size = TABLE_VERSION, sizeof(KernelTable)
+NETWORKS.isa = ISA
+NETWORKS.lanes = VL
+NETWORKS.itemsize = NETWORKS.vector_bytes = sizeof(vec)
+NETWORKS.activate = activate_networks
+NETWORKS.scratch_bytes = scratch_bytes_of_networks
+NETWORKS.forward = forward_networks
+NETWORKS.delta_step = delta_step_networks
+NETWORKS.weight_grad = weight_grad_networks
+NETWORKS.criteria = [bce_of_networks, softmax_loss_of_networks, squared_error_of_networks,
+                     poisson_of_networks]
+NETWORKS.softmax = softmax_of_networks
+NETWORKS.add_losses = add_losses_of_networks
+NETWORKS.add_weights = add_weights_of_networks
+NETWORKS.gather = gather_networks
+NETWORKS.scatter = scatter_networks
+NETWORKS.penalise = penalise_networks
+NETWORKS.add_weight_squares = add_weight_squares_of_networks
+NETWORKS.divide = divide_networks
+NETWORKS.sgd = sgd_of_networks
+NETWORKS.adam = adam_of_networks
+
 table = PyCapsule_New(&TABLE, "fastbp.KernelTable", NULL)
+networks = PyCapsule_New(&NETWORKS, "fastbp.KernelTable", NULL)

@@ -10,13 +10,14 @@ import pytest
 from errors import TWINS, half, refused
 
 import fastbp
-from fastbp import MLP, SGD, Adam, Layers, datasets, io, reference
+from fastbp import MLP, SGD, Adam, Layers, Population, datasets, io, reference
 from fastbp._command.main import main
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 from tests.api.test_signatures import SIGNATURES, public
 
 net = MLP([2, 1], seed=0)
-OBJECTS = {"MLP": net, "Layers": Layers([2, 1], ["tanh"]), "SGD": SGD(), "Adam": Adam()}
+OBJECTS = {"MLP": net, "Population": Population(2, [2, 1], seeds=0),
+           "Layers": Layers([2, 1], ["tanh"]), "SGD": SGD(), "Adam": Adam()}
 
 
 def calls():

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 import fastbp
-from fastbp import MLP, SGD, Adam, Layers, reference
+from fastbp import MLP, SGD, Adam, Layers, Population, reference
 from fastbp.io import load_model, save_model
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 from tests.api.test_signatures import SIGNATURES, public
@@ -80,6 +80,19 @@ def with_rate(kind, lr):
     return stepped(optimizer), optimizer.lr
 
 
+def population(sizes=(3, 2, 1), **options):
+    return Population(2, sizes, dtype="float64", **{"seeds": 0, **options})
+
+
+def gradients(members, **options):
+    return members.backprop(X, y, **options), members.grad
+
+
+def trained_together(**options):
+    members = population()
+    return members.train_epoch(X, y, [Adam(), Adam()], **options), members.params
+
+
 def threads(n):
     try:
         fastbp.set_num_threads(n)
@@ -117,6 +130,19 @@ CASES = {
     ("MLP.train_epoch", "l2"): (lambda v: trained(l2=v, shuffle=False), 0.3),
     ("MLP.train_epoch", "max_grad_norm"): (lambda v: private(max_grad_norm=v), 0.3),
     ("MLP.train_epoch", "noise_multiplier"): (lambda v: private(noise_multiplier=v), 0.3),
+    ("Population", "n_networks"): (lambda v: Population(v, [3, 2], seeds=0).params, 3),
+    ("Population", "layer_sizes"): (lambda v: population((v, v, 1)).params, 3),
+    ("Population", "seeds"): (lambda v: population(seeds=v).params, 3),
+    ("Population", "n_threads"): (lambda v: population(n_threads=v).n_threads, 2),
+    ("Population", "pos_weight"): (lambda v: gradients(population(pos_weight=v)), 2.5),
+    ("Population", "class_weight"): (lambda v: gradients(population(class_weight={1: v})), 2.5),
+    ("Population", "label_smoothing"): (lambda v: gradients(population(label_smoothing=v)), 0.1),
+    ("Population.member", "k"): (lambda v: population().member(v).params, 1),
+    ("Population.backprop", "l2"): (lambda v: gradients(population(), l2=v), 0.3),
+    ("Population.train_epoch", "batch_size"): (
+        lambda v: trained_together(batch_size=v, shuffle=False), 3),
+    ("Population.train_epoch", "rng"): (lambda v: trained_together(rng=v, batch_size=1), 3),
+    ("Population.train_epoch", "l2"): (lambda v: trained_together(l2=v, shuffle=False), 0.3),
     ("poisson_order", "n"): (lambda v: fastbp.poisson_order(v, 0.5, 2, 1), 3),
     ("poisson_order", "rate"): (lambda v: fastbp.poisson_order(9, v, 2, 1), 0.3),
     ("poisson_order", "steps"): (lambda v: fastbp.poisson_order(9, 0.5, v, 1), 3),
@@ -156,6 +182,10 @@ CASES = {
 }
 MORE = {        # attributes, whole numbers among real ones, and the twins
     "MLP.n_threads": (lambda v: setattr(network(), "n_threads", v), 2),
+    "Population.n_threads": (lambda v: setattr(population(), "n_threads", v), 2),
+    "l2 of each network": (lambda v: gradients(population(), l2=[v, 0]), 0.3),
+    "seeds of each network": (lambda v: population(seeds=[v, 0]).params, 3),
+    "rng of each network": (lambda v: trained_together(rng=[v, 0]), 3),
     "SGD.lr": (lambda v: with_rate(SGD, v), 0.3), "Adam.lr": (lambda v: with_rate(Adam, v), 0.3),
     "load_state_dict, t": (lambda v: loaded(SGD, t=v), 3),
     "lr of 2": (lambda v: (stepped(SGD(v)), type(SGD(v).lr)), 2),

@@ -45,6 +45,16 @@ SIGNATURES = {
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
                        "rng=None, sample_weight=None, l2=0.0, batch_losses=None, "
                        "max_grad_norm=None, noise_multiplier=0.0)",
+    "Population": "(n_networks, layer_sizes, *, activation='sigmoid', loss='bce', "
+                  f"dtype='float32', seeds=None, n_threads=None, {OPTIONS})",
+    "Population.from_networks": "(networks)",
+    "Population.member": "(self, k)",
+    "Population.forward": "(self, X, out=None)",
+    "Population.logits": "(self, X, out=None)",
+    "Population.loss_value": f"(self, {LOSS})",
+    "Population.backprop": f"(self, {LOSS}, l2=0.0)",
+    "Population.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, rng=None, "
+                              "rows=None, sample_weight=None, l2=0.0)",
     "poisson_order": "(n, rate, steps, rng=None)",
     "Layers": "(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)",
     "Layers.forward": "(self, weights, biases, X, *, keep=True)",
@@ -71,6 +81,9 @@ ATTRIBUTES = {
     "MLP": {"layer_sizes", "activation", "loss", "loss_options", "dtype", "n_threads", "n_params",
             "workspace_bytes", "params", "grad", "weights", "biases", "weight_grads",
             "bias_grads"},
+    "Population": {"n_networks", "layer_sizes", "activation", "loss", "loss_options", "dtype",
+                   "n_threads", "n_params", "workspace_bytes", "params", "grad", "weights",
+                   "biases", "weight_grads", "bias_grads"},
     "Layers": {"layer_sizes", "activations", "dtype", "layout", "n_threads", "workspace_bytes"},
     "SGD": {"lr", "momentum", "nesterov", "weight_decay", "t"},
     "Adam": {"lr", "betas", "eps", "weight_decay", "eps_hat", "t"},

@@ -14,7 +14,7 @@ PAGES = figures.pages()
 
 
 def test_every_page_of_an_integration_has_figures():
-    assert {"scipy.md", "sklearn.md", "torch.md"} <= {page.name for page in PAGES}
+    assert {"population.md", "scipy.md", "sklearn.md", "torch.md"} <= {page.name for page in PAGES}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

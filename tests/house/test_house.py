@@ -103,8 +103,8 @@ def imports(path):
 # What each part of the house may import of fastbp, by prefixes of names; "" is the public API.
 # A compiled face may import what is below it:
 BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
-         "_problem", "_arrays", "_optim", "_layers", "_logit_losses", "_network", "_per_sample",
-         "_second_order", "_input_grads", "_training")
+         "_problem", "_arrays", "_optimizer", "_optim", "_layers", "_logit_losses", "_network",
+         "_per_sample", "_second_order", "_input_grads", "_training")
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
@@ -113,6 +113,9 @@ MAY_IMPORT = {
     "_arguments": ("_arguments",),
     "_twin": ("_twin", "_arguments", "_random"),
     "reference": ("_twin", "_arguments"),
+    "_members": (*BELOW, "_mlp"),
+    "_crew": (*BELOW, "_members"),
+    "_population": (*BELOW, "_mlp", "_members", "_crew"),
     "_command": ("", "_command", "_arguments", "_files", "_random", "_kernels.dispatch", "io",
                  "datasets", "sklearn", *TWINS),
     "sklearn": ("", "sklearn", "_arguments"),
@@ -126,7 +129,7 @@ MAY_IMPORT = {
     "capi": (), "_cgroup": (), "_files": (), "_refusal": (), "_operators": (), "_version": (),
     "data": (),
     "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_logit_losses",
-                 "_mlp", "_optim", "_random", "_kernels.dispatch", "reference"),
+                 "_mlp", "_optim", "_population", "_random", "_kernels.dispatch", "reference"),
     "__main__": ("_command.main",),
 }
 

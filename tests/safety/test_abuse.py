@@ -11,7 +11,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, SGD, Adam, Layers, reference
-from fastbp._optim import Optimizer
+from fastbp._optimizer import Optimizer
 
 
 def samples(n, features=2):

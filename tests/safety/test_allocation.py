@@ -15,7 +15,7 @@ from every_call import arguments, calls, one_of_each
 
 import fastbp
 from fastbp._engine import team
-from fastbp._optim import Optimizer
+from fastbp._optimizer import Optimizer
 
 needs_malloc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc" or bool(sysconfig.get_config_var("Py_GIL_DISABLED")),

@@ -20,7 +20,7 @@ new_capsule.restype = ctypes.py_object
 new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 
 WORD = ctypes.sizeof(ctypes.c_void_p)
-VERSION, SIZE, FIRST_FUNCTION = 0, WORD, 5 * WORD       # places in the struct
+VERSION, SIZE, FIRST_FUNCTION = 0, WORD, 6 * WORD       # places in the struct
 
 
 def changed(place=None, value=0):
@@ -37,8 +37,8 @@ def changed(place=None, value=0):
                                           (FIRST_FUNCTION, 0), (-WORD, 0)])
 def test_another_table_is_refused(place, value, monkeypatch):
     table, memory = changed(place, value)
-    module = types.SimpleNamespace(table=table, __file__="generic_float32.so",
-                                   __spec__=generic_float32.__spec__)
+    module = types.SimpleNamespace(table=table, networks=generic_float32.networks,
+                                   __file__="generic_float32.so", __spec__=generic_float32.__spec__)
     monkeypatch.setitem(sys.modules, "fastbp._kernels.generic_float32", module)
     isa = dispatch.get_isa()
     with pytest.raises(ImportError, match="generic_float32.so was compiled for another version"):
@@ -49,8 +49,8 @@ def test_another_table_is_refused(place, value, monkeypatch):
 def test_a_table_as_it_was_compiled_is_taken(monkeypatch):
     """Else the test above would pass for any table."""
     table, memory = changed()
-    module = types.SimpleNamespace(table=table, __file__="generic_float32.so",
-                                   __spec__=generic_float32.__spec__)
+    module = types.SimpleNamespace(table=table, networks=generic_float32.networks,
+                                   __file__="generic_float32.so", __spec__=generic_float32.__spec__)
     monkeypatch.setitem(sys.modules, "fastbp._kernels.generic_float32", module)
     isa = dispatch.get_isa()
     try:

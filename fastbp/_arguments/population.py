@@ -1,0 +1,163 @@
+"""What a population takes for all of its networks, or for each of them."""
+
+from itertools import repeat
+
+import numpy as np
+
+from .arrays import real_array, require_shape, shown
+from .batches import _indices, _is_step
+from .networks import _SIZE_MAX
+from .numbers import bit_generator, count, counted, integer, sequence
+
+
+def n_networks(value, n_params):
+    """An integer of at least 1, of networks whose parameters can be addressed."""
+    number = count("n_networks", value)
+    if 8 * number * n_params > _SIZE_MAX:
+        raise ValueError(f"n_networks is {number}; the parameters of all networks should fit in "
+                         f"{_SIZE_MAX} bytes")
+    return number
+
+
+def member(name, k, n_networks):
+    """An index of a network, as those of a sequence are."""
+    number = integer(k)
+    if number is None:
+        raise TypeError(f"{name} is {k!r}; it should be an integer")
+    if not -n_networks <= number < n_networks:
+        raise IndexError(f"{name} is {number}; it should be in [{-n_networks}, {n_networks})")
+    return number
+
+
+def seeds(value, n_networks):
+    """What `MLP` takes as ``seed``, for each network; an int s stands for s, s + 1, …"""
+    if value is None:
+        return repeat(None, n_networks)
+    first = integer(value)
+    if first is not None:
+        if first < 0:
+            raise ValueError(f"seeds is {first}; a seed should be at least 0")
+        return range(first, first + n_networks)
+    return [bit_generator(seed, f"seeds[{k}]") for k, seed in enumerate(
+        each("seeds", value, n_networks, "an int, None, or "))]
+
+
+def each(name, value, n_networks, alternative=""):
+    """A list of as many entries as there are networks; the ``alternative`` is in the message."""
+    try:
+        entries = None if isinstance(value, (str, bytes)) else sequence(name, value)
+    except TypeError:
+        entries = None
+    if entries is None:
+        raise TypeError(f"{name} is of type {type(value).__name__}; it should be "
+                        f"{alternative}a sequence of {n_networks}, one for each network")
+    if len(entries) != n_networks:
+        raise ValueError(f"{name} has {counted(len(entries), 'entry', 'entries')}; it should have "
+                         f"{n_networks}, one for each network")
+    return entries
+
+
+def each_number(name, value, n_networks, check):
+    """``(n_networks,)`` float64 of one number for all, or one for each; ``check(name, number)``."""
+    if getattr(value, "ndim", None) == 0 or not hasattr(value, "__len__"):
+        return np.full(n_networks, check(name, value), np.float64)
+    return np.array([check(f"{name}[{k}]", number)
+                     for k, number in enumerate(each(name, value, n_networks, "a number, or "))])
+
+
+def each_rng(value, n_networks):
+    """One bit generator for all networks, or a list of one for each."""
+    if value is None or integer(value) is not None or isinstance(
+            value, (np.random.Generator, np.random.BitGenerator)):
+        return bit_generator(value)
+    sources = each("rng", value, n_networks, "an int, a generator, None, or ")
+    return [bit_generator(rng, f"rng[{k}]") for k, rng in enumerate(sources)]
+
+
+def each_rows(value, n_networks, n_samples):
+    """The indices that each network takes, a list of intp arrays; the same one where all share it.
+
+    One array of indices is for all networks; a list, tuple or matrix has those of each.
+    """
+    if value is None:
+        return [np.arange(n_samples, dtype=np.intp)] * n_networks
+    several = isinstance(value, (list, tuple)) and any(map(_is_step, value))
+    if not several and getattr(value, "ndim", 1) != 2:
+        rows = [_indices("rows", value, ("n_rows",), n_samples)] * n_networks
+    else:
+        lists = each("rows", value, n_networks, "an array of integers, or ")
+        rows = [_indices(f"rows[{k}]", indices, ("n_rows",), n_samples)
+                for k, indices in enumerate(lists)]
+    for k, indices in enumerate(rows):
+        if indices.size == 0:
+            raise ValueError(f"rows[{k}] is empty; it should have at least one index")
+    return rows
+
+
+def inputs(X, dtype, n_networks, n_features):
+    """X of all networks, (n, n_features), or of each, (n_networks, n, n_features)."""
+    array, one = real_array("X", X, dtype), ("n_samples", n_features)
+    if array.ndim == 3:
+        require_shape("X", array, (n_networks, *one))
+    else:
+        require_shape("X", array, one, f" or {shown((n_networks, *one))}")
+    return array
+
+
+def has_each(name, value, n_samples, n_networks, widths):
+    """Whether an array has a part for each network: its shape is that of one, or (n_networks, …).
+
+    ``widths`` are the shapes that one sample may have there. A shape that fits both is one for all.
+    """
+    shape = np.shape(value)
+    fitting = [(n_samples, *width) for width in widths]
+    if shape in fitting:
+        return False
+    if shape in [(n_networks, *one) for one in fitting]:
+        return True
+    wanted = [*fitting, *((n_networks, *one) for one in fitting)]
+    raise ValueError(f"{name} has shape {shape}; it should have one of the shapes "
+                     f"{', '.join(map(str, wanted))}")
+
+
+def networks(value, kind):
+    """A list of networks of one shape, activation, loss and dtype."""
+    entries = sequence("networks", value)
+    if not entries:
+        raise ValueError("networks is empty; it should have at least one network")
+    for k, net in enumerate(entries):
+        if not isinstance(net, kind):
+            raise TypeError(f"networks[{k}] is of type {type(net).__name__}; "
+                            f"it should be a fastbp.{kind.__name__}")
+        if _kind_of(net) != _kind_of(entries[0]):
+            raise ValueError(f"networks[{k}] is {net!r}; all should be alike, as networks[0] is: "
+                             f"{entries[0]!r}")
+    return entries
+
+
+def _kind_of(net):
+    """All that networks of a population share, comparable."""
+    options = {name: np.asarray(option).tolist() for name, option in net.loss_options.items()}
+    return net.layer_sizes, net.activation, net.loss, net.dtype, options
+
+
+def refuse_shared_rng(numbers):
+    """Raise where one generator would have to shuffle different numbers of rows."""
+    raise ValueError("rng is one generator, and the networks take different numbers of rows, "
+                     f"{min(numbers)} to {max(numbers)}; it should be a sequence with one for each")
+
+
+def distinct(name, entries):
+    """Raise where one object stands for two networks."""
+    seen = {}
+    for k, entry in enumerate(entries):
+        if seen.setdefault(id(entry), k) != k:
+            raise ValueError(f"{name}[{k}] is {name}[{seen[id(entry)]}]; each network should have "
+                             "its own")
+
+
+def refuse_of_network(name, k, error):
+    """Raise the error of an argument's part for network k, with that number."""
+    text = str(error)
+    named = text.removeprefix(name)
+    raise type(error)(f"{name}[{k}]{named if named != text else ': ' + text}") from None

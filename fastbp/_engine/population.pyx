@@ -1,0 +1,299 @@
+"""Many networks of one shape in one call: those of a group are the lanes of its numbers.
+
+    for every group, whichever thread takes it
+        board       parameters and optimiser's state of its networks into the lanes
+        for every mini-batch: the plan of one network, by the kernels of networks as lanes
+        land        back to the networks
+
+The steps are those of a network alone, and so is their order in each lane (N1): a network ends in
+the bits that it has by itself. Where lanes do not pay, a group is one network with the kernels of
+one, and boards without a copy. A thread takes group after group; one group is never shared.
+"""
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastbp._engine.epoch cimport add_update
+from fastbp._engine.gradient cimport activate_output, add_gradient
+from fastbp._engine.loop cimport carry_out_parts, run_in_thread
+from fastbp._engine.memory cimport aligned, new_memory, put_back
+from fastbp._engine.network cimport DIVIDED, GRADIENT, PENALISED, bind_vector
+from fastbp._engine.plan cimport Frame, Step, add_alone, add_rows, end_block, end_phase, h_of
+from fastbp._engine.recursion cimport (
+    add_completion, add_forward, add_loss, add_penalties, clear, sum_losses,
+)
+from fastbp._engine.samples cimport advance, gather, gather_inputs, gathered_bytes
+from fastbp._engine.signals cimport UNIT_WORK
+
+cdef Py_ssize_t FIRST_ROW = 0       # an order of one row
+
+
+# ---- plans ------------------------------------------------------------------------------
+
+cdef int add_epoch(Plan* plan, int key) except -1:
+    return add_update(plan, key)
+
+
+cdef int add_gradients(Plan* plan, int key) except -1:
+    if key & GRADIENT:
+        add_gradient(plan, True)
+    else:
+        add_rows(plan, gather, 0, plan.shape.sizes[0])
+        add_forward(plan)
+        add_loss(plan)
+        end_phase(plan)
+        add_alone(plan, sum_losses, 0, 1, 0)
+        end_block(plan)
+    if key & PENALISED:
+        add_penalties(plan)
+    return add_completion(plan, key & DIVIDED)
+
+
+cdef int add_all_outputs(Plan* plan, int key) except -1:
+    cdef Py_ssize_t L = plan.shape.n_layers, outputs = plan.shape.sizes[L]
+    add_rows(plan, gather_inputs, 0, plan.shape.sizes[0])
+    add_forward(plan)
+    add_rows(plan, activate_output, L - 1, 1.0 + UNIT_WORK * outputs)
+    if plan.shape.kernels.lanes > 1:
+        add_rows(plan, hand_out, L - 1, outputs)
+    end_block(plan)
+    return 0
+
+
+cdef void hand_out(const Step* step, Frame* f) noexcept nogil:
+    """h_L of some rows to the networks of the lanes."""
+    cdef const Space* space = <const Space*> f.run.more
+    cdef const Shape* s = f.run.shape
+    cdef Py_ssize_t outputs = s.sizes[s.n_layers]
+    cdef Py_ssize_t itemsize = s.itemsize // s.kernels.lanes
+    s.kernels.scatter(
+        space.group.members.output + (f.block_start + f.at) * outputs * itemsize,
+        space.output_offsets, h_of(f, step.layer), space.group.count, f.n * outputs)
+
+
+# ---- where groups are -------------------------------------------------------------------
+
+cdef class Quarters:
+    def __cinit__(self, Workspace together, Workspace alone):
+        self.together, self.alone, self.workspaces = together, alone, []
+
+    def __dealloc__(self):
+        free(self.spaces)
+        put_back(self.memory)
+
+    cdef int furnish(self, Call* call, int key, Maker add_steps, int threads) except -1:
+        cdef Py_ssize_t needed = 0, at = 0, t
+        cdef bint together = False, alone = False
+        cdef Workspace ws
+        for t in range(call.n_groups):
+            together = together or call.groups[t].together
+            alone = alone or not call.groups[t].together
+        self.make_spaces(threads)
+        call.spaces, call.threads, call.places = self.spaces, threads, self.threads
+        for t in range(2 * self.threads):
+            memset(&self.spaces[t], 0, sizeof(Space))
+            if t % self.threads < threads and (together if t < self.threads else alone):
+                ws = self.workspaces[t]
+                ws.prepare(&self.spaces[t].run, key, add_steps, call.n, call.batch_size, 1)
+                needed += self.place(NULL, &self.spaces[t], t < self.threads)
+        if needed > self.nbytes:
+            put_back(self.memory)
+            self.memory, self.nbytes = NULL, 0
+            self.memory = new_memory(needed)
+            self.nbytes = needed
+        for t in range(2 * self.threads):
+            if self.spaces[t].run.plan != NULL:
+                at += self.place(self.memory.at + at, &self.spaces[t], t < self.threads)
+        return 0
+
+    cdef int make_spaces(self, int threads) except -1:
+        """Those of networks together come first, then those of one alone; for each thread."""
+        cdef Space* spaces
+        if threads > self.threads:
+            workspaces = ([like(self.together) for _ in range(threads)]
+                          + [like(self.alone) for _ in range(threads)])
+            spaces = <Space*> calloc(2 * threads, sizeof(Space))
+            if spaces == NULL:
+                raise MemoryError
+            free(self.spaces)
+            self.workspaces, self.spaces, self.threads = workspaces, spaces, threads
+        return 0
+
+    cdef Py_ssize_t bytes_held(self):
+        """Of what `furnish` made so far."""
+        cdef Workspace ws
+        cdef Py_ssize_t nbytes = self.nbytes
+        for ws in self.workspaces:
+            nbytes += ws.nbytes
+        return nbytes
+
+    cdef Py_ssize_t place(self, char* memory, Space* space, bint together) noexcept:
+        """Point a space into `memory`, unless it is NULL; returns the bytes that it needs."""
+        cdef const Shape* s = space.run.shape
+        cdef Py_ssize_t vector = aligned(s.n_params * s.itemsize) if together else 0
+        cdef Py_ssize_t gathered = aligned(gathered_bytes(s, space.run.plan.rows))
+        if memory != NULL:
+            space.run.batch.gathered = memory + 4 * vector
+            if together:
+                space.params, space.grad = memory, memory + vector
+                space.m, space.v = memory + 2 * vector, memory + 3 * vector
+        return 4 * vector + gathered
+
+
+cdef Workspace like(Workspace ws):
+    return Workspace(ws.architecture, ws.backward)
+
+
+# ---- boarding and landing ---------------------------------------------------------------
+
+cdef inline void find(Py_ssize_t* offsets, const char* first, const char* at,
+                      const char* first_order, const char* order) noexcept nogil:
+    """How far behind those of the first network the arrays of another lie."""
+    offsets[0] = <Py_ssize_t> at - <Py_ssize_t> first
+    offsets[1] = <Py_ssize_t> order - <Py_ssize_t> first_order
+
+
+cdef void board(const Call* call, Space* space, Group* group) noexcept nogil:
+    cdef Member* first = group.members
+    cdef Pass* run = &space.run
+    cdef char* gathered = run.batch.gathered
+    space.group = group
+    run.batch = call.batch
+    run.batch.X, run.batch.y, run.batch.sample_weight = first.X, first.y, first.sample_weight
+    run.batch.order, run.batch.gathered = first.order, gathered
+    run.batch.criterion = run.shape.kernels.criteria[call.criterion]
+    run.output_activation = call.output_activation
+    run.more = &space.epoch if first.rule != NULL else <void*> space
+    run.meeting.parts, run.meeting.end = 1, 1LL << 62
+    run.totals = space.totals
+    if group.together:
+        board_lanes(space, group)
+        return
+    space.totals[0].l2, space.totals[0].divisor = first.l2, first.divisor
+    clear(space.totals)
+    space.epoch = Epoch(first.rule, &first.course, 0, 0, -1, 0)
+    run.output = first.output
+    bind_vector(run.layers, run.shape, first.params, first.grad)
+
+
+cdef void board_lanes(Space* space, Group* group) noexcept nogil:
+    """Lanes without a network of their own have the first one's once more."""
+    cdef const Shape* s = space.run.shape
+    cdef Member* first = group.members
+    cdef Member* member
+    cdef const char* order = <const char*> first.order
+    cdef Py_ssize_t k
+    for k in range(s.kernels.lanes):
+        member = first + k if k < group.count else first
+        find(space.offsets + 2 * k, first.params, member.params, NULL, NULL)
+        find(space.X_offsets + 2 * k, first.X, member.X, order, <const char*> member.order)
+        find(space.y_offsets + 2 * k, first.y, member.y, order, <const char*> member.order)
+        find(space.weight_offsets + 2 * k, first.sample_weight, member.sample_weight, order,
+             <const char*> member.order)
+        find(space.output_offsets + 2 * k, first.output, member.output, NULL, NULL)
+        space.totals[k].l2, space.totals[k].divisor = member.l2, member.divisor
+        clear(&space.totals[k])
+        space.courses[k] = member.course
+        if member.rule != NULL:
+            space.rules[k] = member.rule[0]
+    space.run.batch.X_offsets, space.run.batch.y_offsets = space.X_offsets, space.y_offsets
+    space.run.batch.weight_offsets = space.weight_offsets
+    space.epoch = Epoch(&space.rules[0], &space.courses[0], 0, 0, -1, 0)
+    bind_vector(space.run.layers, s, space.params, space.grad)
+    s.kernels.gather(space.params, first.params, &FIRST_ROW, space.offsets, 1, s.n_params)
+    if first.rule != NULL:
+        space.rules[0].m = take_state(space, group, space.m, True)
+        space.rules[0].v = take_state(space, group, space.v, False)
+
+
+cdef inline char* state_of(const Member* member, bint m) noexcept nogil:
+    return member.rule.m if m else member.rule.v
+
+
+cdef char* take_state(Space* space, const Group* group, char* vector, bint m) noexcept nogil:
+    """A vector of the optimiser's state into the lanes; NULL where it has none."""
+    cdef Py_ssize_t[2 * MOST_LANES] offsets
+    if state_of(group.members, m) == NULL:
+        return NULL
+    find_state(offsets, group, space.run.shape.kernels.lanes, m)
+    space.run.shape.kernels.gather(vector, state_of(group.members, m), &FIRST_ROW, offsets, 1,
+                                   space.run.shape.n_params)
+    return vector
+
+
+cdef void find_state(Py_ssize_t* offsets, const Group* group, Py_ssize_t lanes,
+                     bint m) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(lanes):
+        find(offsets + 2 * k, state_of(group.members, m),
+             state_of(group.members + (k if k < group.count else 0), m), NULL, NULL)
+
+
+cdef void land(Space* space) noexcept nogil:
+    """Nothing of a group is in the space any more."""
+    cdef Group* group = space.group
+    cdef Member* first = group.members
+    cdef const Shape* s = space.run.shape
+    cdef Py_ssize_t k
+    for k in range(group.count):
+        first[k].loss = space.totals[k].loss
+    space.group = NULL
+    if not group.together:
+        return
+    if first.rule != NULL:
+        give_state(space, group, space.rules[0].m, True)
+        give_state(space, group, space.rules[0].v, False)
+        s.kernels.scatter(first.params, space.offsets, space.params, group.count, s.n_params)
+        for k in range(group.count):
+            first[k].course = space.courses[k]
+            space.rules[k].m, space.rules[k].v = first[k].rule.m, first[k].rule.v
+            first[k].rule[0] = space.rules[k]
+    if first.grad != NULL:
+        for k in range(group.count):
+            find(space.offsets + 2 * k, first.grad, first[k].grad, NULL, NULL)
+        s.kernels.scatter(first.grad, space.offsets, space.grad, group.count, s.n_params)
+
+
+cdef void give_state(const Space* space, const Group* group, const char* vector,
+                     bint m) noexcept nogil:
+    cdef Py_ssize_t[2 * MOST_LANES] offsets
+    if vector != NULL:
+        find_state(offsets, group, group.count, m)
+        space.run.shape.kernels.scatter(state_of(group.members, m), offsets, vector, group.count,
+                                        space.run.shape.n_params)
+
+
+# ---- a call -----------------------------------------------------------------------------
+
+cdef void run_group(const Step* step, Frame* f) noexcept nogil:
+    """Some mini-batches of a group, after those before."""
+    cdef Call* call = <Call*> f.run.more
+    cdef Group* group = &call.groups[f.part]
+    cdef Space* space = &call.spaces[f.thread if group.together else call.places + f.thread]
+    cdef Py_ssize_t chunk = f.first - f.part * call.chunks, done = chunk * call.chunk
+    if chunk == 0:
+        board(call, space, group)
+    space.run.n = min(call.chunk, call.n - done)
+    run_in_thread(&space.run, 0)
+    advance(&space.run.batch, space.run.shape, space.run.n)
+    if chunk == call.chunks - 1:
+        land(space)
+
+
+cdef int carry_out_groups(Call* call) except -1:
+    """After an exception some groups are still on their way: they land after a whole step."""
+    cdef const Pass* run = &call.spaces[0].run
+    cdef Py_ssize_t t
+    cdef double work
+    if run.plan == NULL:
+        run = &call.spaces[call.places].run
+    work = (run.plan.row_work * min(call.chunk, call.n) + run.plan.batch_work
+            + run.plan.block_work) * run.shape.kernels.lanes
+    try:
+        carry_out_parts(run_group, run.shape.kernels, call, call.n_groups, call.chunks, work,
+                        call.threads)
+    finally:
+        for t in range(2 * call.places):
+            if call.spaces[t].group != NULL:
+                land(&call.spaces[t])
+    return 0

@@ -1,0 +1,113 @@
+"""Promise: a call of a population whose memory is refused leaves all as it was, and no call keeps a
+block, as test_allocation.py and test_leaks.py have it for all other calls.
+"""
+
+import itertools
+import platform
+import sysconfig
+from functools import partial
+
+import numpy as np
+import pytest
+from allocator import Allocator, in_process
+from every_call import Call
+
+from fastbp import SGD, Adam, Population
+
+SIZES = (3, 5, 1)
+WARM = 60       # calls that fill what the interpreter keeps for itself
+needs_malloc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    reason="the allocator calls glibc's; without a GIL Python's objects do not come from it")
+
+
+def samples(n, dtype):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, SIZES[0])).astype(dtype), rng.random(n).astype(dtype)
+
+
+def adams(n):
+    return [Adam() for _ in range(n)]
+
+
+def population_calls(dtype, n_threads):
+    """As in every_call: of networks that go together and one alone, on some variants.
+
+    Their optimizers are of two kinds, and one has had a step.
+    """
+    N, (X, y) = 9, samples(24, dtype)
+    w, l2 = np.ones((N, 24), dtype), np.arange(N) // 8 * 0.5
+
+    def of(method, *args, **options):
+        def prepare(**out):
+            population = Population(N, SIZES, seeds=0, dtype=dtype, n_threads=n_threads)
+            return (partial(getattr(population, method), *args, **options, **out),
+                    (population.params, population.grad))
+        return prepare
+
+    def epoch():
+        population = Population(N, SIZES, seeds=0, dtype=dtype, n_threads=n_threads)
+        optimizers = [*adams(8), SGD(momentum=0.5)]
+        optimizers[3].step(population.params[3], population.grad[3])
+        return (lambda: population.train_epoch(X, y, optimizers, batch_size=5, rng=0, l2=l2,
+                                               sample_weight=w),
+                (population.params, population.grad, *optimizers))
+
+    yield Call("population: made", {}, lambda: (
+        lambda: Population(2, SIZES, seeds=0, dtype=dtype).params, ()))
+    yield Call("population: forward", {"out": (N, 24, 1)}, of("forward", X))
+    yield Call("population: loss_value", {}, of("loss_value", X, y, sample_weight=w))
+    yield Call("population: backprop", {}, of("backprop", X, y, l2=l2, reduction="mean"))
+    yield Call("population: train_epoch", {}, epoch)
+
+
+def refuse(dtype, n_threads):
+    from tests.safety.test_allocation import Attempts
+    attempts = Attempts(dtype)
+    for call in population_calls(dtype, int(n_threads)):
+        print(call.name, attempts.all_of(call), flush=True)
+
+
+@needs_malloc
+@pytest.mark.parametrize("dtype, n_threads", [
+    ("float64", "1"), *(pytest.param(*case, marks=pytest.mark.exhaustive)
+                        for case in (("float32", "1"), ("float64", "3")))])
+def test_refused_memory(dtype, n_threads, tmp_path):
+    """Every request in turn: nothing has changed, no block is kept, and the next call is right."""
+    lines = in_process(tmp_path, refuse, dtype, n_threads)
+    assert len(lines) == 5 and not any(line.endswith(" 0") for line in lines)
+
+
+def repeat(dtype):
+    """Print the names of calls that keep blocks of memory, and how many."""
+    allocator, (X, y) = Allocator(), samples(24, dtype)
+    population = Population(20, SIZES, seeds=0, dtype=dtype)
+    held, wrong = np.zeros(2, int), Adam()
+    wrong.step(np.ones(3), np.ones(3))
+
+    def refused():
+        try:
+            population.train_epoch(X, y, [*adams(19), wrong])
+        except ValueError:
+            return
+        raise AssertionError("nothing was raised")
+
+    runs = {call.name: call.prepare(**call.arrays(np.zeros, dtype))[0]
+            for call in population_calls(dtype, 2)}
+    runs["refused"] = refused
+    runs["member"] = lambda: population.member(3).params
+    runs["copy"] = lambda: population.__reduce__()
+    for name, run in runs.items():
+        for _ in range(WARM):
+            run()
+        held[0] = allocator.settled_blocks()
+        for _ in itertools.repeat(None, 50):        # a counter would be kept, too
+            run()
+        held[1] = allocator.settled_blocks()
+        if held[1] > held[0]:
+            print(name, held[1] - held[0])
+
+
+@needs_malloc
+def test_nothing_is_kept(dtype, tmp_path):
+    assert not in_process(tmp_path, repeat, dtype)
