@@ -6,8 +6,8 @@
 
 A build is made from a copy of the tracked files in a temporary folder; what is installed stays as
 it is. Its digests, in each variant with FMA that the CPU has, are compared with those that
-tests/digests.json records for the contract (levels L3 and L4), and TESTS run, which have L0 to L2.
-`aarch64` is cross-compiled and run under QEMU, which is slow, so without the tests of `generic`;
+tests/digests.json records for the contract (levels L3 and L4), and TESTS run, which have the
+other levels. `aarch64` is cross-compiled and run under QEMU, so without the tests of `generic`;
 tools/aarch64.sh makes its Python, says what that needs, and keeps it in the folder that --arm
 names. `python tools/figures.py` puts the record into docs/reproducibility.md. Half an hour in all.
 """

@@ -66,14 +66,10 @@ def by_torch(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
     return Side(epoch, lambda _: torch_flat([leaf.detach() for leaf in leaves]))
 
 
-def by_jax(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
-    """The whole epoch, shuffle included, is one jitted function: a scan over the mini-batches.
-
-    Unrolling the scan made it slower; donating the buffers of the state made no difference.
-    """
-    jax, jnp = jax_for(X.dtype)
+def jax_epoch(jax, jnp, net, n, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
+    """epoch(state, key, X, y) -> (state, key), to be compiled: a scan over the mini-batches."""
     gradient = jax.grad(jax_loss(jax, jnp, net, jnp.mean))
-    n, whole, (beta1, beta2) = len(X), len(X) // batch * batch, BETAS
+    whole, (beta1, beta2) = n // batch * batch, BETAS
 
     def step(state, rows):
         params, m, v, t = state
@@ -86,7 +82,6 @@ def by_jax(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
                   for p, a, b in zip(params, m, v, strict=True)]
         return (params, m, v, t), None
 
-    @jax.jit
     def epoch(state, key, X, y):
         key, used = jax.random.split(key)
         if shuffle:
@@ -98,9 +93,25 @@ def by_jax(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
             state, _ = step(state, (X[whole:], y[whole:]))
         return state, key
 
-    params, X, y = jax_params(jnp, net), jnp.array(X), jnp.array(y)
+    return epoch
+
+
+def jax_state(jnp, net, t=0.0):
+    """Parameters, m, v and t before the first step; of many networks with their t each."""
+    params = jax_params(jnp, net)
     zeros = [jnp.zeros_like(a) for a in params]
-    held = [((params, zeros, zeros, jnp.zeros((), X.dtype)), jax.random.key(0))]
+    return params, zeros, zeros, jnp.array(t, net.dtype)
+
+
+def by_jax(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
+    """The whole epoch, shuffle included, is one jitted function.
+
+    Unrolling the scan made it slower; donating the buffers of the state made no difference.
+    """
+    jax, jnp = jax_for(X.dtype)
+    epoch = jax.jit(jax_epoch(jax, jnp, net, len(X), batch, shuffle=shuffle, lr=lr, eps=eps))
+    X, y = jnp.array(X), jnp.array(y)
+    held = [(jax_state(jnp, net), jax.random.key(0))]
 
     def call():
         held[0] = jax.block_until_ready(epoch(*held[0], X, y))
