@@ -4,7 +4,7 @@
                `MLP.error_bound`, of wider arithmetic
     sigma      within 1 ulp of wider arithmetic on a sample; at 0, at infinity and NaN exactly
     tanh       the same
-    L0 to L4   the same bits, and those that other machines found: `digests`
+    L0 to L5   the same bits, and those that other machines found: `digests`
 
 Each check is one line, and one that does not hold says FAILED. Networks, inputs and sample points
 come from the raw bits of PCG64, so that digests of different machines can be compared.

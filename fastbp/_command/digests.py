@@ -5,6 +5,7 @@
     L2         ... of h and dL/dX for any batch size and position in the batch
     L3         ... of every variant with fused multiply-add; `generic` has none and stays outside
     L4         ... on ARM as on x86-64
+    L5         ... of networks that are trained together, as a `Population`, and alone
 
 check_digests.json has the digests that x86-64 machines found with both of their variants: a machine
 that finds the same ones confirms L3, or L4 on ARM, with one variant alone. It is written by
@@ -25,11 +26,13 @@ from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
 
 RECORD = Path(fastbp.__file__).with_name("check_digests.json")
-LEVELS = ("L0", "L1", "L2", "L3")
+LEVELS = ("L0", "L1", "L2", "L3")       # each confirmed where those before it are; L5 beside them
 THREAD_COUNTS = (1, 2, 3)
 BATCH_SIZES = (1, 7, 64)    # rows at a time, beside the whole batch
 FUSED = tuple(isa for isa in dispatch.ISAS if isa != "generic")
 EPOCHS = 10
+TRAINED, ROWS, BATCH = (6, 19, 9, 1), 333, 48
+MEMBERS = 27                # full vectors of networks, and some left, with 4, 8 and 16 lanes
 
 
 def digest(arrays):
@@ -103,23 +106,51 @@ def _rows(networks, dtype, size=None):
 
 def _epochs(dtype, n_threads=1):
     """The digest of the parameters and losses of a shuffled training run."""
-    net, X, y = problem((6, 19, 9, 1), 333, dtype)
+    net, X, y = problem(TRAINED, ROWS, dtype)
     net.n_threads = n_threads
     optimizer = fastbp.Adam(2.0**-6)
-    losses = [net.train_epoch(X, y, optimizer, batch_size=48, rng=epoch)
+    losses = [net.train_epoch(X, y, optimizer, batch_size=BATCH, rng=epoch)
               for epoch in range(EPOCHS)]
     return digest([net.params, np.array(losses)])
 
 
+def _optimizers():
+    return [fastbp.Adam(2.0**-(5 + k % 3)) for k in range(MEMBERS)]
+
+
+def _together(dtype, n_threads):
+    """The digest of parameters, losses and outputs of a population, a row for each network."""
+    _, X, y = problem(TRAINED, ROWS, dtype)
+    population = fastbp.Population(MEMBERS, TRAINED, dtype=dtype, seeds=0, n_threads=n_threads)
+    optimizers = _optimizers()
+    losses = [population.train_epoch(X, y, optimizers, batch_size=BATCH,
+                                     rng=range(epoch, epoch + MEMBERS))
+              for epoch in range(EPOCHS)]
+    return digest([population.params, np.array(losses), population.forward(X)])
+
+
+def _alone(dtype):
+    """The same of its networks, each as an `MLP`."""
+    _, X, y = problem(TRAINED, ROWS, dtype)
+    networks = [fastbp.MLP(TRAINED, dtype=dtype, seed=k, n_threads=1) for k in range(MEMBERS)]
+    optimizers = _optimizers()
+    losses = [[net.train_epoch(X, y, optimizer, batch_size=BATCH, rng=epoch + k)
+               for k, (net, optimizer) in enumerate(zip(networks, optimizers, strict=True))]
+              for epoch in range(EPOCHS)]
+    return digest([np.stack([net.params for net in networks]), np.array(losses),
+                   np.stack([net.forward(X) for net in networks])])
+
+
 def levels(networks):
     """Yield (ok, line) for each dtype, variant and level, and last what they confirm."""
-    holds, of_variants = dict.fromkeys(LEVELS, True), {}
+    holds, of_variants = dict.fromkeys((*LEVELS, "L5"), True), {}
     for dtype in dispatch.DTYPES:
         bits = {}
         for isa in dispatch.available_isas():
             dispatch.set_isa(isa)
             bits[isa] = found(networks, dtype)
-            for level, (ok, line) in zip(LEVELS, _own(networks, dtype, bits[isa]), strict=False):
+            for level, (ok, line) in zip(("L0", "L1", "L2", "L5"),
+                                         _own(networks, dtype, bits[isa]), strict=True):
                 holds[level] &= ok
                 yield ok, f"{level}        {dtype} {isa:8} {line}"
         texts = {isa: " ".join(digests) for isa, digests in bits.items()}
@@ -138,7 +169,7 @@ def levels(networks):
 
 
 def _own(networks, dtype, first):
-    """Yield (ok, line) for L0, L1 and L2 of the variant in use."""
+    """Yield (ok, line) for L0, L1, L2 and L5 of the variant in use."""
     yield _gradients(networks, dtype) == first.gradients, f"{first.gradients} in two calls"
     threads = {(_gradients(networks, dtype, n), _epochs(dtype, n)) for n in THREAD_COUNTS}
     yield threads == {(first.gradients, first.epochs)}, (
@@ -147,6 +178,10 @@ def _own(networks, dtype, first):
     rows = {first.rows, *(_rows(networks, dtype, size) for size in BATCH_SIZES)}
     yield len(rows) == 1, (f"{' '.join(sorted(rows))} for the batch and {_list(BATCH_SIZES)} rows "
                            "at a time")
+    alone = _alone(dtype)
+    found = {alone, *(_together(dtype, n) for n in THREAD_COUNTS)}
+    yield len(found) == 1, (f"{' '.join(sorted(found))} of {MEMBERS} networks after {EPOCHS} "
+                            f"epochs, alone and together on {_list(THREAD_COUNTS)} threads")
 
 
 def _verdict(holds, of_variants):
@@ -167,7 +202,8 @@ def _verdict(holds, of_variants):
     if confirmed[-1:] == ["L3"] and platform.machine() in ("aarch64", "arm64"):
         confirmed.append("L4")
     level = confirmed[-1] if confirmed else "no level"
-    return ok, f"bits: {text}; {level} confirmed on this machine"
+    beside = ", and L5" if confirmed and holds["L5"] else ""
+    return ok, f"bits: {text}; {level} confirmed on this machine{beside}"
 
 
 def _total(of_dtypes):

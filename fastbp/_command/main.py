@@ -95,9 +95,9 @@ def _parser():
     what = "check gradients, sigma, tanh and bits on this machine; exit status 1 if any is off"
     check = commands.add_parser("check", help=what, description=(
         f"{what}. Gradients are held to their error bounds, sigma and tanh to 1 ulp, digests of "
-        "the results to levels L0 to L3 of the promise, and L4 on ARM: the same bits from call to "
-        "call, for any number of threads, for any batch around a sample, for each kernel variant "
-        "with FMA, and as recorded on x86-64."))
+        "the results to levels L0 to L3 of the promise, L4 on ARM, and L5: the same bits from call "
+        "to call, for any number of threads, for any batch around a sample, for each kernel "
+        "variant with FMA, as recorded on x86-64, and of networks together as alone."))
     check.set_defaults(run=_check)
 
     what = "time fastbp beside the peers that are installed, each verified first"

@@ -61,8 +61,10 @@ def test_all_is_well(capsys):
     assert check.run(None) == 0
     out = capsys.readouterr().out
     assert "checks passed" in out and "FAILED" not in out
+    assert "confirmed on this machine, and L5\n" in out
     for isa in fastbp.available_isas():
-        for what in ("gradient", "sigma   ", "tanh    ", "L0      ", "L1      ", "L2      "):
+        for what in ("gradient", "sigma   ", "tanh    ", "L0      ", "L1      ", "L2      ",
+                     "L5      "):
             for dtype in ("float32", "float64"):
                 assert f"ok     {what}  {dtype} {isa}" in out or "not measured here" in out
     assert dispatch.get_isa() == before
@@ -174,6 +176,34 @@ def test_other_bits_of_threads(monkeypatch, capsys):
     assert check.run(None) == 1
     lines, last = verdict(capsys)
     assert lines and all(" L1 " in line for line in lines) and "L0 confirmed" in last
+
+
+@pytest.mark.parametrize("what", ["params", "loss", "outputs", "threads"])
+def test_other_bits_of_a_population(monkeypatch, capsys, what):
+    """Of its last network, or with one number of threads."""
+    def next_one(array):
+        array[-1] = np.nextafter(array[-1], array.dtype.type(9))
+
+    class Disturbed(fastbp.Population):
+        def train_epoch(self, *args, **options):
+            losses = super().train_epoch(*args, **options)
+            if what == "loss" or (what == "threads" and self.n_threads == 2):
+                next_one(losses)
+            if what == "params":
+                next_one(self.params[-1])
+            return losses
+
+        def forward(self, X):
+            f = super().forward(X)
+            if what == "outputs":
+                next_one(f.reshape(-1))
+            return f
+
+    monkeypatch.setattr(fastbp, "Population", Disturbed)
+    assert check.run(None) == 1
+    lines, last = verdict(capsys)
+    assert len(lines) == 2 * len(fastbp.available_isas())
+    assert all(" L5 " in line for line in lines) and last.endswith(" confirmed on this machine")
 
 
 @with_fma
