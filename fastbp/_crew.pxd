@@ -31,8 +31,8 @@ cdef class Crew:
     # It reads its part of a table
     cdef void seat(self, Member* member, Table table, Py_ssize_t k)
     # All are to go through a pass of `key` over n samples, whose work is that of some products
-    cdef void plan(self, Quarters quarters, int key, Maker add_steps, Py_ssize_t n,
-                   Py_ssize_t batch_size, int products) noexcept
+    cdef int plan(self, Quarters quarters, int key, Maker add_steps, Py_ssize_t n,
+                  Py_ssize_t batch_size, int products) except -1
     cdef int prepare(self) except -1
     cdef void group(self) noexcept
 
@@ -41,7 +41,7 @@ cdef class Crew:
 cdef int prepare_all(list crews) except -1
 cdef int carry_out_all(list crews) except -1
 
-# What an epoch cannot step as, or with, is refused
+# Refuse an optimizer that an epoch cannot step as, and one for two networks
 cdef int check_all(list optimizers) except -1
 # Take all for this call, or refuse and take none; and give the first `count` of them back
 cdef int take_all(list optimizers) except -1
@@ -49,3 +49,10 @@ cdef void let_go(list optimizers, Py_ssize_t count) noexcept
 # The states of first steps, None where there was one; and from now on they are the optimizers'
 cdef list new_states(list optimizers, Network net)
 cdef int begin_all(list optimizers, list states, Network net) except -1
+# What must be alike where optimisers step together
+cdef object rule_key(Optimizer o)
+
+# Refuse rows of a network that have no weight together
+cdef int check_rows(Table table, list rows) except -1
+# The rows of each network in its permutation; with one source, in the same for all
+cdef list orders_of(list rows, source)

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from fastbp import _arguments
+from fastbp import _arguments, _random
 
 from libc.stdlib cimport calloc, free
 
 from fastbp._engine.arrays cimport data
 from fastbp._engine.plan cimport Shape, threads_worth
 from fastbp._engine.population cimport carry_out_groups
+from fastbp._engine.samples cimport permutation
+from fastbp._kernels.table cimport OUTPUTS_TOGETHER
 from fastbp._engine.team cimport acquire, release
 from fastbp._loss cimport Loss, weights_fit
 from fastbp._network cimport Network
@@ -20,7 +22,6 @@ cdef enum:
     # Networks as lanes pay while the parameters, gradient and optimiser's state of them all are in
     # the second-level cache (bench/population.py), and while half of the lanes are taken.
     TOGETHER_BYTES = 1 << 20
-    SOFTMAX_OUTPUTS = 1024      # as many as population.pxi has room for
     CHUNK_WORK = 1 << 20        # multiply-adds between two looks for signals, at least
 
 
@@ -76,10 +77,10 @@ cdef object weights_of_each(Loss loss, sample_weight, targets, Py_ssize_t N, Py_
                             bint mean):
     cdef Py_ssize_t k, size = n * loss.dtype.itemsize
     cdef bint fit = True
+    weights = None
     given = None if sample_weight is None else np.ascontiguousarray(sample_weight).reshape(N * n)
     if mean:
         _arguments.at_least_one_sample(n, "mean")
-    weights, fit = None, True
     try:
         weights = loss.weights(given, targets, N * n, False)
     except ValueError:
@@ -96,10 +97,10 @@ cdef object weights_of_each(Loss loss, sample_weight, targets, Py_ssize_t N, Py_
 
 
 cdef class Crew:
-    def __cinit__(self, Members all):
+    def __cinit__(self, Members all, Py_ssize_t most):
         self.all = all
-        self.members = <Member*> calloc(all.n_members, sizeof(Member))
-        self.groups = <Group*> calloc(all.n_members, sizeof(Group))
+        self.members = <Member*> calloc(max(most, 1), sizeof(Member))
+        self.groups = <Group*> calloc(max(most, 1), sizeof(Group))
         if self.members == NULL or self.groups == NULL:
             raise MemoryError
         self.step = all.net.n_params * all.net.dtype.itemsize
@@ -120,8 +121,8 @@ cdef class Crew:
         if table.sample_weight is not None:
             member.sample_weight = data(table.sample_weight) + k * table.weight_step
 
-    cdef void plan(self, Quarters quarters, int key, Maker add_steps, Py_ssize_t n,
-                   Py_ssize_t batch_size, int products) noexcept:
+    cdef int plan(self, Quarters quarters, int key, Maker add_steps, Py_ssize_t n,
+                  Py_ssize_t batch_size, int products) except -1:
         cdef const Shape* s = self.all.net.shape
         cdef Py_ssize_t batches = 1
         cdef double work = 3 * s.weights * max(batch_size, <Py_ssize_t> 1)
@@ -135,6 +136,7 @@ cdef class Crew:
         self.call.chunks = max((n + self.call.chunk - 1) // self.call.chunk, <Py_ssize_t> 1)
         self.threads = min(asked, self.call.n_groups) if asked > 0 else threads_worth(
             products, n, s, self.count, self.call.n_groups)
+        return 0
 
     cdef int prepare(self) except -1:
         return self.quarters.furnish(&self.call, self.key, self.add_steps, self.threads)
@@ -144,7 +146,7 @@ cdef class Crew:
         cdef const Shape* s = self.all.net.shape
         cdef Py_ssize_t lanes = self.quarters.together.shape.kernels.lanes, first = 0, count
         cdef bint fits = (4 * s.n_params * s.itemsize * lanes <= TOGETHER_BYTES
-                          and s.sizes[s.n_layers] <= SOFTMAX_OUTPUTS)
+                          and s.sizes[s.n_layers] <= OUTPUTS_TOGETHER)
         self.call.groups, self.call.n_groups = self.groups, 0
         while first < self.count:
             count = min(lanes, self.count - first)
@@ -156,9 +158,13 @@ cdef class Crew:
 
 
 cdef int prepare_all(list crews) except -1:
-    """Of the places that they share each takes what it needs, so that all fit in the end."""
+    """Each crew takes what it needs of the places they share, so that all fit in the end."""
     cdef Crew crew
+    cdef int most = 1
     for crew in crews:
+        most = max(most, crew.threads)
+    for crew in crews:
+        crew.quarters.make_spaces(most)
         crew.prepare()
     return 0
 
@@ -170,6 +176,34 @@ cdef int carry_out_all(list crews) except -1:
             crew.prepare()
         carry_out_groups(&crew.call)
     return 0
+
+
+# ---- rows ---------------------------------------------------------------------------------
+
+cdef int check_rows(Table table, list rows) except -1:
+    """Refuse rows that have no weight together."""
+    if table.sample_weight is None:
+        return 0
+    _arguments.rows_with_weight(table.sample_weight.reshape(-1, table.n), rows)
+    return 0
+
+
+cdef list orders_of(list rows, source):
+    """The rows of each network in its permutation; with one source, in the same for all."""
+    if isinstance(source, list):
+        return [indices[permuted(indices.size, rng)]
+                for indices, rng in zip(rows, source, strict=True)]
+    numbers = {indices.size for indices in rows}
+    if len(numbers) > 1:
+        _arguments.refuse_shared_rng(numbers)
+    order = permuted(rows[0].size, source)
+    taken = {id(indices): indices for indices in rows}
+    ordered = {number: indices[order] for number, indices in taken.items()}
+    return [ordered[id(indices)] for indices in rows]
+
+
+cdef object permuted(Py_ssize_t n, rng):
+    return permutation(n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
 
 
 # ---- optimizers -------------------------------------------------------------------------
@@ -223,3 +257,9 @@ cdef int begin_all(list optimizers, list states, Network net) except -1:
     for k in range(len(states)):
         (<Optimizer> optimizers[k]).begin(states[k], net.n_params, itemsize)
     return 0
+
+
+cdef object rule_key(Optimizer o):
+    """What must be alike where optimisers step together."""
+    return (<Py_ssize_t> <void*> o.rule.advance, bool(o.rule.nesterov), o.rule.momentum != 0,
+            o.rule.weight_decay != 0)

@@ -209,9 +209,6 @@ cdef class Members(Copied):
         return net
 
 
-vars(Members)["_initialise"].__qualname__ = "Population._initialise"     # its name in errors
-
-
 cdef tuple new_vectors(n_networks, Network net):
     """Zeros for the parameters and gradients of so many networks like `net`."""
     n_networks = _arguments.n_networks(n_networks, net.n_params)

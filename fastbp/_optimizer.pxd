@@ -20,11 +20,7 @@ cdef class Optimizer(Copied):
     # Raise unless an epoch, which calls `rule` alone, does what `step` does
     cdef int check_native(self) except -1
     # Create the state at the first step; refuse another size or dtype afterwards
-    # Create the state at the first step; refuse another size or dtype afterwards
     cdef int prepare(self, Py_ssize_t size, dtype) except -1
     # The same in two steps; the second asks for no memory, and None keeps the state that is there
-    cdef object new_state(self, Py_ssize_t size, dtype)
-    cdef int begin(self, state, Py_ssize_t size, Py_ssize_t itemsize) except -1
-    # The same in two steps, of which the second asks for no memory; None if there is a state
     cdef object new_state(self, Py_ssize_t size, dtype)
     cdef int begin(self, state, Py_ssize_t size, Py_ssize_t itemsize) except -1

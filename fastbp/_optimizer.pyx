@@ -84,14 +84,15 @@ cdef class Optimizer(Copied):
         return 0
 
     cdef list of_networks(self, Py_ssize_t n):
-        """The optimizers of n networks; made at the first call, and the same ones afterwards."""
+        """The optimizers of n networks: new ones until `networks` holds those of an epoch."""
         self.check_native()
+        self._check_made()
         if self.networks is None:
             _arguments.optimizer_for_networks(self.itemsize != 0, self.each, n)
             kind, options = base_of(self), self._options()
-            self.networks = [kind(**{name: of_network(value, k) for name, value in options.items()})
-                             for k in range(n)]
-        elif len(self.networks) != n:
+            return [kind(**{name: of_network(value, k) for name, value in options.items()})
+                    for k in range(n)]
+        if len(self.networks) != n:
             _arguments.refuse_number_of_networks(len(self.networks), n)
         return self.networks
 
@@ -117,8 +118,9 @@ cdef class Optimizer(Copied):
         else:
             rate = _arguments.positive("lr", value)
         self.rule.lr, self.each = rate, each
+        rates = self.lr
         for k, network in enumerate(self.networks or ()):
-            network.rule.lr = of_network(self.lr, k)
+            network.rule.lr = of_network(rates, k)
 
     cdef object number(self, name, one):
         """That of all networks, or an array of those of each."""
@@ -238,15 +240,7 @@ cdef class Optimizer(Copied):
         kind = base_of(self)
         cdef Optimizer fresh = kind()           # a subclass may want other arguments
         if isinstance(d, dict) and "networks" in d:
-            _arguments.state_dict({name: d[name] for name in d if name != "networks"},
-                                  set(fresh._options()))
-            fresh = kind(**{name: d[name] for name in fresh._options()})
-            networks = [kind() for _ in _arguments.sequence("networks", d["networks"])]
-            for network, state in zip(networks, d["networks"], strict=True):
-                network._resume(state, checked)
-            _arguments.optimizer_for_networks(False, fresh.each, len(networks))
-            fresh.networks = networks
-            return fresh
+            return self._resumed_of_networks(d, checked)
         needed = {*fresh._options(), *fresh._progress()}
         _arguments.state_dict(d, needed)
         fresh = kind(**{name: d[name] for name in fresh._options()})
@@ -264,6 +258,23 @@ cdef class Optimizer(Copied):
         fresh.state = state
         fresh._continue(t, *powers)
         fresh._point()
+        return fresh
+
+    def _resumed_of_networks(self, d, bint checked):
+        """The same for the networks of a population."""
+        kind = base_of(self)
+        cdef Optimizer fresh = kind()
+        names = fresh._options()
+        _arguments.state_of_networks(d, names)
+        fresh = kind(**{name: d[name] for name in names})
+        options, networks = fresh._options(), []
+        for k, state in enumerate(d["networks"]):
+            network = kind()
+            network._resume(state, checked)
+            networks.append(network)
+            _arguments.options_of_network(k, network._options(), {
+                name: of_network(value, k) for name, value in options.items()})
+        fresh.networks = networks
         return fresh
 
     def _progress(self):

@@ -6,13 +6,13 @@ through the same plan; what a population holds is in `_members`.
 
 import numpy as np
 
-from fastbp import _arguments, _random
+from fastbp import _arguments
 from fastbp._calls import explain
 from fastbp._mlp import MLP
 
 from fastbp._crew cimport (
-    Crew, Table, begin_all, carry_out_all, check_all, let_go, new_states, new_table, prepare_all,
-    take_all,
+    Crew, Table, begin_all, carry_out_all, check_all, check_rows, let_go, new_states, new_table,
+    orders_of, prepare_all, rule_key, take_all,
 )
 from fastbp._engine.arrays cimport data
 from fastbp._engine.epoch cimport mean_of
@@ -22,7 +22,6 @@ from fastbp._engine.network cimport (
 from fastbp._engine.population cimport (
     Member, Result, add_all_outputs, add_epoch, add_gradients,
 )
-from fastbp._engine.samples cimport permutation
 from fastbp._engine.team cimport release
 from fastbp._kernels.table cimport IDENTITY, Activation
 from fastbp._members cimport Members
@@ -119,7 +118,7 @@ cdef class Population(Members):
             _arguments.output("out", out, shape, self.dtype,
                               {"X": given, "population.params": self.params_array})
         rows = np.arange(n, dtype=np.intp)
-        cdef Crew crew = Crew(self)
+        cdef Crew crew = Crew(self, self.n_members)
         cdef Member* member
         for k in range(self.n_members):
             member = crew.add(k)
@@ -198,7 +197,7 @@ cdef class Population(Members):
             key += DIVIDED
         crews = []
         for penalised in np.unique(penalties != 0):
-            crew = Crew(self)
+            crew = Crew(self, self.n_members)
             for k in np.flatnonzero((penalties != 0) == penalised):
                 member = crew.add(k)
                 crew.seat(member, table, k)
@@ -307,21 +306,28 @@ cdef class Population(Members):
         self._check_made()
         batch_size = _arguments.count("batch_size", batch_size)
         penalties = _arguments.each_number("l2", l2, self.n_members, _arguments.non_negative)
-        optimizers = self._optimizers(optimizer)
-        check_all(optimizers)
+        cdef Optimizer shared = optimizer if isinstance(optimizer, Optimizer) else None
         cdef Table table = new_table(self, X, y, sample_weight, True)
         rows = _arguments.each_rows(rows, self.n_members, table.n)
         shuffle = _arguments.boolean("shuffle", shuffle)
         source = _arguments.each_rng(rng, self.n_members) if shuffle or rng is not None else None
+        check_rows(table, rows)
         losses = np.empty(self.n_members)
         self._enter()
         try:
-            orders = orders_of(rows, source) if shuffle else rows
-            take_all(optimizers)
+            if shared is not None:
+                take_all([shared])
             try:
-                self._epoch(table, orders, optimizers, batch_size, penalties, losses)
+                optimizers = self._optimizers(optimizer)
+                orders = orders_of(rows, source) if shuffle else rows
+                take_all(optimizers)
+                try:
+                    self._epoch(table, orders, optimizers, shared, batch_size, penalties, losses)
+                finally:
+                    let_go(optimizers, self.n_members)
             finally:
-                let_go(optimizers, self.n_members)
+                if shared is not None:
+                    release(&shared.busy)
         finally:
             release(&self.busy)
         return losses
@@ -330,11 +336,13 @@ cdef class Population(Members):
         """Those of the networks."""
         if isinstance(optimizer, Optimizer):
             return (<Optimizer> optimizer).of_networks(self.n_members)
-        return _arguments.each("optimizer", optimizer, self.n_members,
-                               "an SGD or Adam for all networks, or ")
+        optimizers = _arguments.each("optimizer", optimizer, self.n_members,
+                                     "an SGD or Adam for all networks, or ")
+        check_all(optimizers)
+        return optimizers
 
-    cdef int _epoch(self, Table table, list orders, list optimizers, batch_size, penalties,
-                    losses) except -1:
+    cdef int _epoch(self, Table table, list orders, list optimizers, Optimizer shared, batch_size,
+                    penalties, losses) except -1:
         """All that may fail comes before the first step."""
         cdef Result* results = <Result*> data(losses)
         cdef Crew crew
@@ -351,6 +359,8 @@ cdef class Population(Members):
         states = new_states(optimizers, self.net)
         prepare_all(crews)
         begin_all(optimizers, states, self.net)
+        if shared is not None:
+            shared.networks = optimizers
         carry_out_all(crews)
         for crew in crews:
             for i in range(crew.count):
@@ -359,7 +369,7 @@ cdef class Population(Members):
 
     cdef Crew _crew(self, list networks, Table table, list orders, list optimizers, penalties):
         """Those that go through the same plan."""
-        cdef Crew crew = Crew(self)
+        cdef Crew crew = Crew(self, len(networks))
         cdef Member* member
         cdef Py_ssize_t k
         for k in networks:
@@ -370,29 +380,6 @@ cdef class Population(Members):
             member.grad, member.l2 = data(self.grad_array) + k * crew.step, penalties[k]
         crew.call.batch, crew.call.criterion = table.batch, self.net.measure.number
         return crew
-
-
-cdef object rule_key(Optimizer o):
-    """What must be alike where optimisers step together."""
-    return (<Py_ssize_t> <void*> o.rule.advance, bool(o.rule.nesterov), o.rule.momentum != 0,
-            o.rule.weight_decay != 0)
-
-
-cdef list orders_of(list rows, source):
-    """The rows of each network in its permutation; with one source, in the same for all."""
-    if isinstance(source, list):
-        return [indices[permuted(indices.size, rng)]
-                for indices, rng in zip(rows, source, strict=True)]
-    numbers = {indices.size for indices in rows}
-    if len(numbers) > 1:
-        _arguments.refuse_shared_rng(numbers)
-    order = permuted(rows[0].size, source)
-    shared = {}
-    return [shared.setdefault(id(indices), indices[order]) for indices in rows]
-
-
-cdef object permuted(Py_ssize_t n, rng):
-    return permutation(n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
 
 
 explain(Population)

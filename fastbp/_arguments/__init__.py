@@ -100,6 +100,7 @@ from .optimizers import (
     optimizer_arrays,
     optimizer_for_networks,
     optimizer_state,
+    options_of_network,
     pair,
     refuse_number_of_networks,
     refuse_optimizer,
@@ -107,6 +108,7 @@ from .optimizers import (
     refuse_override,
     saved_powers,
     state_dict,
+    state_of_networks,
     state_vectors,
     steps,
     vector_in_range,
@@ -124,6 +126,7 @@ from .population import (
     networks,
     refuse_of_network,
     refuse_shared_rng,
+    rows_with_weight,
     seeds,
 )
 from .privacy import deviation, noise, privacy, raw_draws, refuse_default_size

@@ -55,6 +55,34 @@ def optimizer_for_networks(has_state, each, n_networks):
                              f"should have {n_networks}, one for each network")
 
 
+def state_of_networks(d, options):
+    """The state of an optimizer for the networks of a population: options, and a dict of each."""
+    state_dict({name: d[name] for name in d if name != "networks"}, set(options))
+    for name in d:
+        if name not in options and name != "networks":
+            raise ValueError(f"the state has {name!r}; it should have {', '.join(options)} and "
+                             "networks")
+    networks = sequence("networks", d["networks"])
+    if not networks:
+        raise ValueError("networks is empty; it should have the state of each network")
+    for k, state in enumerate(networks):
+        if not isinstance(state, dict) or "networks" in state:
+            raise ValueError(f"networks[{k}] is no state of one network; it should be one")
+    for name in options:
+        for value in d[name] if name == "betas" and is_of_networks(d[name]) else (d[name],):
+            if is_of_networks(value) and len(value) != len(networks):
+                raise ValueError(f"{name} has {counted(len(value), 'number')}; it should have "
+                                 f"{len(networks)}, one for each of networks")
+
+
+def options_of_network(k, have, wanted):
+    """Raise where the state of network ``k`` has other hyper-parameters than the optimizer."""
+    for name in wanted:
+        if have[name] != wanted[name]:
+            raise ValueError(f"networks[{k}] has {name} = {have[name]}; it should have the "
+                             f"optimizer's, {wanted[name]}")
+
+
 def refuse_number_of_networks(have, n_networks):
     raise ValueError(f"optimizer has the states of {counted(have, 'network')}; "
                      f"it should have those of {n_networks}")

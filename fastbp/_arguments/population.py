@@ -161,3 +161,15 @@ def refuse_of_network(name, k, error):
     text = str(error)
     named = text.removeprefix(name)
     raise type(error)(f"{name}[{k}]{named if named != text else ': ' + text}") from None
+
+
+def rows_with_weight(weights, rows):
+    """Raise for a network whose rows have no weight, or more than float64 holds.
+
+    ``weights`` are ``(1, n_samples)``, of all networks, or ``(n_networks, n_samples)``.
+    """
+    for k, indices in enumerate(rows):
+        total = weights[k if len(weights) > 1 else 0, indices].sum(dtype=np.float64)
+        if not 0 < total < np.inf:
+            raise ValueError(f"sample_weight sums to {total} over the rows of network {k}; "
+                             "it should sum to a finite number above 0")

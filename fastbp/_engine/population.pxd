@@ -4,10 +4,7 @@ from fastbp._engine.epoch cimport Course, Epoch
 from fastbp._engine.memory cimport Memory
 from fastbp._engine.network cimport Workspace
 from fastbp._engine.plan cimport Batch, Maker, Pass, Plan, Shape
-from fastbp._kernels.table cimport Activation, Rule, Totals
-
-cdef enum:
-    MOST_LANES = 16         # of any variant
+from fastbp._kernels.table cimport MOST_LANES, Activation, Rule, Totals
 
 ctypedef struct Member:     # one network of a call
     char* params            # IN, and OUT of an epoch

@@ -246,12 +246,18 @@ cdef void land(Space* space) noexcept nogil:
         s.kernels.scatter(first.params, space.offsets, space.params, group.count, s.n_params)
         for k in range(group.count):
             first[k].course = space.courses[k]
-            space.rules[k].m, space.rules[k].v = first[k].rule.m, first[k].rule.v
-            first[k].rule[0] = space.rules[k]
+            keep_progress(first[k].rule, &space.rules[k])
     if first.grad != NULL:
         for k in range(group.count):
             find(space.offsets + 2 * k, first.grad, first[k].grad, NULL, NULL)
         s.kernels.scatter(first.grad, space.offsets, space.grad, group.count, s.n_params)
+
+
+cdef inline void keep_progress(Rule* rule, const Rule* stepped) noexcept nogil:
+    """What steps change of a rule: somebody may have set its lr meanwhile."""
+    rule.t, rule.rests = stepped.t, stepped.rests
+    rule.power1, rule.power2 = stepped.power1, stepped.power2
+    rule.rate, rule.scale = stepped.rate, stepped.scale
 
 
 cdef void give_state(const Space* space, const Group* group, const char* vector,

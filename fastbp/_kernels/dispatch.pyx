@@ -11,7 +11,7 @@ import os
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
-from fastbp._kernels.table cimport TABLE_VERSION, KernelTable
+from fastbp._kernels.table cimport MOST_LANES, TABLE_VERSION, KernelTable
 
 cdef extern from *:
     """
@@ -131,7 +131,7 @@ cdef const KernelTable* load_table(str isa, str dtype, str name) except NULL:
     module = importlib.import_module(f"fastbp._kernels.{isa}_{dtype}")
     table = <const KernelTable*> PyCapsule_GetPointer(getattr(module, name), "fastbp.KernelTable")
     if (table.version != TABLE_VERSION or table.size != sizeof(KernelTable)
-            or first_missing(table) >= 0):
+            or table.lanes > MOST_LANES or first_missing(table) >= 0):
         raise ImportError(f"{module.__file__} was compiled for another version of the kernels' "
                           "table, or lacks a kernel; reinstall with `pip install .`")
     if (table.isa.decode() != isa

@@ -8,7 +8,6 @@
 # A lane is written, and read by nobody, where a group has fewer networks than lanes.
 
 cdef enum:
-    SOFTMAX_REALS = 1024        # of a block of rows of one network; its outputs are no more
     TOTALS = sizeof(Totals) // sizeof(double)       # from one network's sums to the next one's
 
 # ---- products --------------------------------------------------------------------------------
@@ -25,7 +24,7 @@ cdef inline void tile_of_networks(const Product* p, Py_ssize_t i, Py_ssize_t j, 
     cdef Py_ssize_t rsb = (1 if p.transposed else p.ldb) * VL
     cdef Py_ssize_t csb = (p.ldb if p.transposed else 1) * VL
     cdef real* C = p.C + (i * p.ldc + j) * VL
-    cdef const real* factor = p.factor + (i * p.ldc + j) * VL
+    cdef const real* factor = p.factor
     cdef Py_ssize_t ldc = p.ldc * VL
     cdef int r, c
     for r in range(MR):
@@ -51,6 +50,7 @@ cdef inline void tile_of_networks(const Product* p, Py_ssize_t i, Py_ssize_t j, 
             for c in range(NR):
                 acc[r][c] = acc[r][c] + b[c]
     if k0 + K == p.K and p.factor != NULL:
+        factor += (i * p.ldc + j) * VL
         for r in range(MR):
             for c in range(NR):
                 acc[r][c] = acc[r][c] * load(factor + r * ldc + c * VL)
@@ -210,13 +210,13 @@ cdef void softmax_loss_of_networks(memory losses, memory delta, source z, source
                                    source sample_weight, const Target* target, Py_ssize_t n,
                                    Py_ssize_t n_outputs) noexcept nogil:
     """Of one network after the other: the sums over its outputs are scalars of float64."""
-    cdef real[SOFTMAX_REALS] z_lane
-    cdef real[SOFTMAX_REALS] y_lane
-    cdef real[SOFTMAX_REALS] losses_lane
-    cdef real[SOFTMAX_REALS] delta_lane
-    cdef real[SOFTMAX_REALS] weight_lane
-    cdef Py_ssize_t rows = SOFTMAX_REALS // n_outputs, y_width = 1 if target.indices else n_outputs
-    cdef Py_ssize_t row = 0, lane, size
+    cdef real[OUTPUTS_TOGETHER] z_lane
+    cdef real[OUTPUTS_TOGETHER] y_lane
+    cdef real[OUTPUTS_TOGETHER] losses_lane
+    cdef real[OUTPUTS_TOGETHER] delta_lane
+    cdef real[OUTPUTS_TOGETHER] weight_lane
+    cdef Py_ssize_t rows = OUTPUTS_TOGETHER // n_outputs, row = 0, lane, size
+    cdef Py_ssize_t y_width = 1 if target.indices else n_outputs
     while row < n:
         rows = min(rows, n - row)
         size = rows * n_outputs
@@ -236,8 +236,8 @@ cdef void softmax_loss_of_networks(memory losses, memory delta, source z, source
 
 cdef void softmax_of_networks(memory h, source z, Py_ssize_t n,
                               Py_ssize_t n_outputs) noexcept nogil:
-    cdef real[SOFTMAX_REALS] z_lane
-    cdef Py_ssize_t rows = SOFTMAX_REALS // n_outputs, row = 0, lane
+    cdef real[OUTPUTS_TOGETHER] z_lane
+    cdef Py_ssize_t rows = OUTPUTS_TOGETHER // n_outputs, row = 0, lane
     while row < n:
         rows = min(rows, n - row)
         for lane in range(VL):
@@ -310,8 +310,8 @@ cdef void gather_networks(memory out, source X, const Py_ssize_t* order, const P
     for i in range(n):
         same = True
         for lane in range(VL):
-            row = (<const Py_ssize_t*> (<const char*> (order + i) + offsets[2 * lane + 1]))[0]
-            rows[lane] = <const real*> (<const char*> X + offsets[2 * lane]) + row * width
+            row = (<const Py_ssize_t*> (<Py_ssize_t> order + offsets[2 * lane + 1]))[i]
+            rows[lane] = <const real*> (<Py_ssize_t> X + offsets[2 * lane]) + row * width
             same = same and rows[lane] == rows[0]
         for j in range(width):
             if same:

@@ -61,6 +61,8 @@ ctypedef struct Rule:       # an optimiser without Python: what a step reads and
     bint rests              # makes no step now
 
 cdef enum:
+    MOST_LANES = 16         # of any table
+    OUTPUTS_TOGETHER = 1024     # of networks as lanes, at most, for `criteria` and `softmax`
     CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
     TABLE_VERSION = 5       # of this struct: another one has another meaning, or another order
 

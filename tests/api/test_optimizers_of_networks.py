@@ -95,3 +95,62 @@ def test_states_that_do_not_fit():
     state["networks"][3]["m"][0] = np.nan
     with pytest.raises(ValueError, match="m has"):
         Adam().load_state_dict(state)
+
+
+def test_a_refused_epoch_binds_nothing():
+    optimizer = Adam()
+    with pytest.raises(ValueError, match="y has shape"):
+        population().train_epoch(X, y[:3], optimizer)
+    with pytest.raises(ValueError, match="rows"):
+        population().train_epoch(X, y, optimizer, rows=[99])
+    MLP([2, 8, 1]).train_epoch(X, y, optimizer)
+    assert optimizer.t == 2
+
+
+def test_an_optimizer_in_an_epoch_is_held():
+    """Draws of an order run Python within the call."""
+    optimizer, found = Adam(), []
+    pop = population()
+    pop.train_epoch(X, y, optimizer, rng=0)
+    state = optimizer.state_dict()
+
+    class Drawing(np.random.PCG64):
+        def random_raw(self, *args, **kwargs):
+            for call in (lambda: optimizer.load_state_dict(state), optimizer.state_dict,
+                         lambda: population().train_epoch(X, y, optimizer)):
+                with pytest.raises(RuntimeError, match="optimizer is in use"):
+                    call()
+                found.append(call)
+            return super().random_raw(*args, **kwargs)
+
+    pop.train_epoch(X, y, optimizer, rng=Drawing(0))
+    assert len(found) >= 3
+    optimizer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda d: d.update(networks=[]), "networks is empty"),
+    (lambda d: d.update(more=1), "'more'"),
+    (lambda d: d["networks"].__setitem__(2, d["networks"][2] | {"lr": 0.5}),
+     r"networks\[2\] has lr = 0.5; it should have the optimizer's"),
+    (lambda d: d["networks"].__setitem__(1, dict(d)), r"networks\[1\] is no state of one network"),
+    (lambda d: d.update(lr=[0.1, 0.2]), "lr has 2 numbers; it should have 20"),
+])
+def test_saved_states_that_contradict(change, message):
+    optimizer = Adam()
+    population().train_epoch(X, y, optimizer)
+    state = optimizer.state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        Adam().load_state_dict(state)
+
+
+def test_rows_without_weight():
+    """As a network alone, to which those rows are the samples."""
+    weights = np.ones(50, "f")
+    weights[:10] = 0
+    rows = [np.arange(k, 20) for k in range(N)]
+    rows[3] = np.arange(10)
+    with pytest.raises(ValueError, match="sums to 0.0 over the rows of network 3"):
+        population().train_epoch(X, y, Adam(), rows=rows, sample_weight=weights,
+                                 rng=list(range(N)))

@@ -10,20 +10,21 @@ import pytest
 from batches import Call
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SIZES, Argument, Fault, Sealed, arrays, judged, outputs, same, scalars
+from strategies import (
+    SIZES,
+    Argument,
+    Fault,
+    Sealed,
+    arrays,
+    judged,
+    of_networks,
+    one_number,
+    outputs,
+    same,
+)
 
 import fastbp
 from fastbp import SGD, Adam, reference
-
-
-def of_networks(value):
-    """Whether the optimizer takes it for numbers of a population's networks."""
-    return isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim == 1
-
-
-def numbers(name, good, fits):
-    """`scalars`, of one network; test_optimizers_of_networks.py has those of several."""
-    return scalars(name, good, fits).filter(lambda argument: not of_networks(argument.value))
 
 
 def hyper_parameters():
@@ -34,23 +35,23 @@ def hyper_parameters():
     def fraction(x):
         return 0 <= x < 1
 
-    lr = numbers("lr", [0.1, 1e-3], positive)
-    decay = numbers("weight_decay", [0.0, 0.1], lambda x: 0 <= x < np.inf)
+    lr = one_number("lr", [0.1, 1e-3], positive)
+    decay = one_number("weight_decay", [0.0, 0.1], lambda x: 0 <= x < np.inf)
 
     def flags(name):
         return st.sampled_from([Argument(False, None), Argument(True, None),
                                 Argument(np.True_, None),
                                 Argument(1, None, (Fault(TypeError, name),))])
 
-    betas = st.tuples(numbers("betas[0]", [0.9, 0.5], fraction),
-                      numbers("betas[1]", [0.99, 0], fraction)).map(list)
+    betas = st.tuples(one_number("betas[0]", [0.9, 0.5], fraction),
+                      one_number("betas[1]", [0.99, 0], fraction)).map(list)
     wrong_betas = st.sampled_from([(TypeError, 0.9), (TypeError, None), (ValueError, (0.9,)),
                                    (TypeError, "ab"), (ValueError, [0.1] * 3)]).map(
         lambda b: Argument(b[1], None, (Fault(b[0], "betas"),)))
-    sgd = st.fixed_dictionaries({"lr": lr, "momentum": numbers("momentum", [0.0, 0.5], fraction),
+    sgd = st.fixed_dictionaries({"lr": lr, "momentum": one_number("momentum", [0.0, 0.5], fraction),
                                  "nesterov": flags("nesterov"), "weight_decay": decay})
     adam = st.fixed_dictionaries({"lr": lr, "betas": betas | betas | betas | wrong_betas,
-                                  "eps": numbers("eps", [1e-8, 0.1], positive),
+                                  "eps": one_number("eps", [1e-8, 0.1], positive),
                                   "weight_decay": decay, "eps_hat": flags("eps_hat")})
     return st.tuples(st.just("SGD"), sgd) | st.tuples(st.just("Adam"), adam)
 
@@ -71,7 +72,7 @@ def test_any_hyper_parameters(data):
         assert (type(fast), str(fast)) == (type(slow), str(slow))
     else:
         assert repr(pickle.loads(pickle.dumps(fast))) == repr(fast) == repr(copy.copy(fast))
-        lr = data.draw(numbers("lr", [0.5], lambda x: 0 < x < np.inf))
+        lr = data.draw(one_number("lr", [0.5], lambda x: 0 < x < np.inf))
         before = fast.lr
         result = judged(lambda: setattr(fast, "lr", lr.value), lr.faults)
         assert fast.lr == (before if isinstance(result, Exception) else float(lr.value))

@@ -9,7 +9,7 @@ import numpy as np
 from batches import Call, penalties
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from strategies import Argument, Fault, arrays, judged, same, scalars
+from strategies import Argument, Fault, arrays, judged, one_number, same
 
 import fastbp
 from fastbp import Layers
@@ -131,7 +131,7 @@ class Session(RuleBasedStateMachine):
         if not isinstance(result, Exception):
             setattr(self.twin, name, Call({"v": value}, self.net.dtype).plain["v"])
 
-    @rule(lr=scalars("lr", [0.25, 0.01], lambda x: 0 < x < np.inf))
+    @rule(lr=one_number("lr", [0.25, 0.01], lambda x: 0 < x < np.inf))
     def schedule(self, lr):
         result = judged(lambda: setattr(self.optimizer, "lr", lr.value), lr.faults)
         if not isinstance(result, Exception):

@@ -340,3 +340,13 @@ def same(a, b):
     assert (a.dtype, a.shape) == (b.dtype, b.shape), (a.dtype, a.shape, b.dtype, b.shape)
     np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(np.signbit(a) & ~np.isnan(a), np.signbit(b) & ~np.isnan(b))
+
+
+def of_networks(value):
+    """Whether the optimizer takes it for numbers of a population's networks."""
+    return isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim == 1
+
+
+def one_number(name, good, fits):
+    """`scalars` of an optimizer of one network."""
+    return scalars(name, good, fits).filter(lambda argument: not of_networks(argument.value))
