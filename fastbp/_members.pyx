@@ -27,14 +27,18 @@ cdef class Members(Copied):
         self._hold(net, params, grad)
 
     cdef int _hold(self, Network net, params, grad) except -1:
+        together = Architecture(net.layer_sizes, activations_of(net), net.dtype.itemsize, False,
+                                True)
+        passes = Quarters(Workspace(together, False), Workspace(net.architecture, False))
+        quarters = Quarters(Workspace(together, True), Workspace(net.architecture, True))
+        param_views, grad_views = net._views(params), net._views(grad)
+        if self.net is not None:            # by what was called meanwhile
+            raise RuntimeError("this Population is initialised already; make another")
         self.n_members = len(params)
         self.params_array, self.grad_array, self.written = params, grad, (params, grad)
         self.params_view, self.grad_view = params[:], grad[:]
-        self.param_views, self.grad_views = net._views(params), net._views(grad)
-        together = Architecture(net.layer_sizes, activations_of(net), net.dtype.itemsize, False,
-                                True)
-        self.passes = Quarters(Workspace(together, False), Workspace(net.architecture, False))
-        self.quarters = Quarters(Workspace(together, True), Workspace(net.architecture, True))
+        self.param_views, self.grad_views = param_views, grad_views
+        self.passes, self.quarters = passes, quarters
         self.net = net
         return 0
 

@@ -124,7 +124,11 @@ cdef class Optimizer(Copied):
 
     cdef object number(self, name, one):
         """That of all networks, or an array of those of each."""
-        return np.array(self.each[name]) if name in self.each else one
+        if name not in self.each:
+            return one
+        numbers = np.array(self.each[name])
+        numbers.flags.writeable = False     # to write there would set nothing
+        return numbers
 
     @property
     def weight_decay(self):
@@ -270,7 +274,10 @@ cdef class Optimizer(Copied):
         options, networks = fresh._options(), []
         for k, state in enumerate(d["networks"]):
             network = kind()
-            network._resume(state, checked)
+            try:
+                network._resume(state, checked)
+            except (TypeError, ValueError) as error:
+                _arguments.refuse_of_network("networks", k, error)
             networks.append(network)
             _arguments.options_of_network(k, network._options(), {
                 name: of_network(value, k) for name, value in options.items()})

@@ -22,7 +22,7 @@ from fastbp._engine.network cimport (
 from fastbp._engine.population cimport (
     Member, Result, add_all_outputs, add_epoch, add_gradients,
 )
-from fastbp._engine.team cimport release
+from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.table cimport IDENTITY, Activation
 from fastbp._members cimport Members
 from fastbp._optimizer cimport Optimizer
@@ -227,7 +227,8 @@ cdef class Population(Members):
         ----------
         X : (n, n_features) or (n_networks, n, n_features) array
         y : array
-            As in `MLP.loss_value`, for all networks; or (n_networks, ...) with those of each.
+            As in `MLP.loss_value`, for all networks; or (n_networks, ...) with those of each. A
+            shape that fits both, of n_networks samples, is for all.
         reduction : {"sum", "mean"}
             "mean" divides by the sum of the weights.
         sample_weight : (n,) or (n_networks, n) array, optional
@@ -315,11 +316,13 @@ cdef class Population(Members):
         losses = np.empty(self.n_members)
         self._enter()
         try:
-            if shared is not None:
-                take_all([shared])
+            if shared is not None and acquire(&shared.busy):
+                raise RuntimeError(_arguments.IN_USE.format("optimizer"))
             try:
                 optimizers = self._optimizers(optimizer)
                 orders = orders_of(rows, source) if shuffle else rows
+                if shared is not None:      # draws run Python, which may have set another lr
+                    optimizers = self._optimizers(optimizer)
                 take_all(optimizers)
                 try:
                     self._epoch(table, orders, optimizers, shared, batch_size, penalties, losses)

@@ -78,7 +78,7 @@ def state_of_networks(d, options):
 def options_of_network(k, have, wanted):
     """Raise where the state of network ``k`` has other hyper-parameters than the optimizer."""
     for name in wanted:
-        if have[name] != wanted[name]:
+        if not np.array_equal(have[name], wanted[name]):
             raise ValueError(f"networks[{k}] has {name} = {have[name]}; it should have the "
                              f"optimizer's, {wanted[name]}")
 

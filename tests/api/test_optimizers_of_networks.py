@@ -93,7 +93,7 @@ def test_states_that_do_not_fit():
         used.lr = [1, 2]
     state = used.state_dict()
     state["networks"][3]["m"][0] = np.nan
-    with pytest.raises(ValueError, match="m has"):
+    with pytest.raises(ValueError, match=r"networks\[3\].*m has"):
         Adam().load_state_dict(state)
 
 
@@ -143,6 +143,27 @@ def test_saved_states_that_contradict(change, message):
     change(state)
     with pytest.raises(ValueError, match=message):
         Adam().load_state_dict(state)
+
+
+def test_a_rate_that_is_set_within_the_first_call():
+    """As a handler of signals may, too."""
+    class Drawing(np.random.PCG64):
+        def random_raw(self, *args, **kwargs):
+            optimizer.lr = 0.5
+            return super().random_raw(*args, **kwargs)
+
+    pop, optimizer, net = population(), SGD(), networks()[2]
+    pop.train_epoch(X, y, optimizer, rng=Drawing(0))
+    net.train_epoch(X, y, SGD(lr=0.5), rng=np.random.PCG64(0))
+    np.testing.assert_array_equal(pop.params[2], net.params)
+    assert pickle.loads(pickle.dumps(optimizer)).lr == 0.5
+
+
+def test_numbers_are_read_only():
+    optimizer = Adam(lr=RATES, betas=(0.9, SECOND))
+    for numbers in (optimizer.lr, optimizer.betas[1]):
+        with pytest.raises(ValueError, match="read-only"):
+            numbers[0] = 5
 
 
 def test_rows_without_weight():
