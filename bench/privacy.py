@@ -156,7 +156,7 @@ def ghost(net, X, y, limit):
 
 
 def bounds(net, X, y, limit, added=0.0):
-    """Of norms and clipped sum, as any library may compute them from its gradients of samples.
+    """Bounds of norms and clipped sum that a library computes from its gradients of samples.
 
     A norm is the root of a sum of all squares, in any order, each of them rounded. What a library
     has added to it in a factor, limit / (norm + added), lowers that by at most added / limit.

@@ -22,7 +22,7 @@ cnp.import_array()
 
 
 cdef object new_locked(Py_ssize_t size, dtype):
-    """A vector to be filled by its address: nobody else can write to a bytes object."""
+    """A vector that its maker fills by address; users cannot write to it, since it is bytes."""
     return np.frombuffer(PyBytes_FromStringAndSize(NULL, size * dtype.itemsize), dtype)
 
 

@@ -34,7 +34,7 @@ cdef int check_optimizer(optimizer) except -1:
 
 
 cdef Batches batches_of(Py_ssize_t n, Py_ssize_t size, lengths) except *:
-    """Of so many samples each, or of as many as `lengths`, which the caller keeps, says."""
+    """Each takes `size` samples, or as many as `lengths` says, which the caller keeps."""
     if lengths is None:
         return Batches(n, size, lengths=NULL, count=0)
     return Batches(lengths.sum(), max(lengths.max(), 1), <const Py_ssize_t*> data(lengths),

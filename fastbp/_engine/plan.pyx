@@ -173,7 +173,7 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
 
 cdef int threads_worth(int products, Py_ssize_t n, const Shape* s, double times,
                        int most) except -1:
-    """Of so many passes over n rows."""
+    """How many threads are worth waking for `times` passes over n rows."""
     cdef double work = (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
                         + <double> n * UNIT_WORK * s.units)
     cdef int threads = <int> min(<double> most, times * work * s.itemsize / THREAD_WORK)

@@ -120,7 +120,7 @@ cdef class Quarters:
         return 0
 
     cdef Py_ssize_t bytes_held(self):
-        """Of what `furnish` made so far."""
+        """The memory that `furnish` has taken so far."""
         cdef Workspace ws
         cdef Py_ssize_t nbytes = self.nbytes
         for ws in self.workspaces:

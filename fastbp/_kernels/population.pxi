@@ -209,7 +209,7 @@ cdef inline void put_lane(memory out, const real* x, Py_ssize_t lane,
 cdef void softmax_loss_of_networks(memory losses, memory delta, source z, source y,
                                    source sample_weight, const Target* target, Py_ssize_t n,
                                    Py_ssize_t n_outputs) noexcept nogil:
-    """Of one network after the other: the sums over its outputs are scalars of float64."""
+    """Each network by itself, since the sums over its outputs are scalars of float64."""
     cdef real[OUTPUTS_TOGETHER] z_lane
     cdef real[OUTPUTS_TOGETHER] y_lane
     cdef real[OUTPUTS_TOGETHER] losses_lane

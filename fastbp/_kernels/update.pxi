@@ -41,7 +41,7 @@ cdef inline void gather_short(real* out, const real* X, const Py_ssize_t* order,
 
 cdef void scatter(memory out, const Py_ssize_t* offsets, source x, Py_ssize_t networks,
                   Py_ssize_t size) noexcept nogil:
-    """Of one network: out = x."""
+    """out = x, where there is one network."""
     memcpy(out, x, size * sizeof(real))
 
 
@@ -153,7 +153,7 @@ ctypedef struct Velocity:       # the numbers of SGD, for each lane
 
 
 cdef inline Velocity velocity_of(const Rule* rules, bint networks) noexcept nogil:
-    """Of one rule for all lanes, or of one for each."""
+    """All lanes have the numbers of one rule, or with `networks` each has those of its own."""
     cdef Velocity c
     cdef real x[4][VL]
     cdef const Rule* rule = rules
@@ -212,7 +212,7 @@ ctypedef struct Moments:        # the numbers of Adam, for each lane
 
 
 cdef inline Moments moments_of(const Rule* rule, bint networks) noexcept nogil:
-    """Of one rule for all lanes, or of one for each."""
+    """All lanes have the numbers of one rule, or with `networks` each has those of its own."""
     cdef Moments c
     cdef real x[9][VL]
     cdef int lane

@@ -257,10 +257,10 @@ def test_no_samples():
         assert not pop.loss_value(empty, Y[:0]).any() and not pop.backprop(empty, Y[:0]).any()
         assert not pop.grad.any()
         optimizers = [Adam() for _ in range(N)]
-        for call in (lambda: pop.backprop(empty, Y[:0], reduction="mean"),  # noqa: B023
-                     lambda: pop.train_epoch(empty, Y[:0], optimizers)):    # noqa: B023
-            with pytest.raises(ValueError, match="X has no samples"):
-                call()
+        with pytest.raises(ValueError, match="X has no samples"):
+            pop.backprop(empty, Y[:0], reduction="mean")
+        with pytest.raises(ValueError, match="X has no samples"):
+            pop.train_epoch(empty, Y[:0], optimizers)
         assert not any(optimizer.t for optimizer in optimizers)
 
 

@@ -32,7 +32,7 @@ def name_of(value):
 
 
 def weights(n_networks, n, dtype):
-    """Of each network; some have none in the first rows, so that mini-batches make no step."""
+    """Each network's weights; some are 0 in the first rows, so that a mini-batch makes no step."""
     w = np.random.default_rng(1).integers(0, 4, (n_networks, n)).astype(dtype)
     w[::3, :n - 3] = 0
     w[:, -1] = 1
