@@ -16,6 +16,9 @@ cdef class Members(Copied):
     cdef Flag busy
 
     cdef int _check_made(self) except -1
+    # the row of network k
+    cdef char* params_of(self, Py_ssize_t k) noexcept
+    cdef char* grad_of(self, Py_ssize_t k) noexcept
     # the network like all of them, or refuse a population that was not made
     cdef Network _made(self)
     # from now on it is made

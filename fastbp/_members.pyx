@@ -4,7 +4,8 @@ from fastbp import _arguments, _random
 from fastbp._mlp import MLP
 from fastbp._network import aligned_zeros
 
-from fastbp._engine.network cimport Architecture, Workspace
+from fastbp._crew cimport new_quarters
+from fastbp._engine.arrays cimport data
 from fastbp._engine.team cimport acquire
 
 
@@ -27,10 +28,7 @@ cdef class Members(Copied):
         self._hold(net, params, grad)
 
     cdef int _hold(self, Network net, params, grad) except -1:
-        together = Architecture(net.layer_sizes, activations_of(net), net.dtype.itemsize, False,
-                                True)
-        passes = Quarters(Workspace(together, False), Workspace(net.architecture, False))
-        quarters = Quarters(Workspace(together, True), Workspace(net.architecture, True))
+        passes, quarters = new_quarters(net, False), new_quarters(net, True)
         param_views, grad_views = net._views(params), net._views(grad)
         if self.net is not None:            # by what was called meanwhile
             raise RuntimeError("this Population is initialised already; make another")
@@ -62,6 +60,12 @@ cdef class Members(Copied):
         for vector, values in zip(vectors, given):
             vector[:] = values
         return 0 if made else self._hold(net, params, grad)
+
+    cdef char* params_of(self, Py_ssize_t k) noexcept:
+        return data(self.params_array) + k * self.net.n_params * self.net.shape.itemsize
+
+    cdef char* grad_of(self, Py_ssize_t k) noexcept:
+        return data(self.grad_array) + k * self.net.n_params * self.net.shape.itemsize
 
     cdef Network _made(self):
         self._check_made()
@@ -219,10 +223,6 @@ cdef tuple new_vectors(n_networks, Network net):
     shape = n_networks, net.n_params
     return tuple([aligned_zeros(n_networks * net.n_params, net.dtype).reshape(shape)
                   for _ in range(2)])
-
-
-cdef object activations_of(Network net):
-    return [net.shape.activations[l] for l in range(net.shape.n_layers)]
 
 
 vars(Members)["_initialise"].__qualname__ = "Population._initialise"    # its name in errors

@@ -114,8 +114,11 @@ from .optimizers import (
     vector_in_range,
 )
 from .population import (
+    active,
     distinct,
     each,
+    each_batch_losses,
+    each_count,
     each_number,
     each_rng,
     each_rows,

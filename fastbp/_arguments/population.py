@@ -1,10 +1,10 @@
 """What a population takes for all of its networks, or for each of them."""
 
-from itertools import repeat
+from itertools import pairwise, repeat
 
 import numpy as np
 
-from .arrays import real_array, require_shape, shown
+from .arrays import output, real_array, require_shape, shown
 from .batches import _indices, _is_step
 from .networks import _SIZE_MAX
 from .numbers import bit_generator, count, counted, integer, sequence
@@ -63,6 +63,49 @@ def each_number(name, value, n_networks, check):
         return np.full(n_networks, check(name, value), np.float64)
     return np.array([check(f"{name}[{k}]", number)
                      for k, number in enumerate(each(name, value, n_networks, "a number, or "))])
+
+
+def each_count(name, value, n_networks):
+    """A list of integers of at least 1: one for all networks, or that of each."""
+    if integer(value) is not None or not hasattr(value, "__len__"):
+        return [count(name, value)] * n_networks
+    return [count(f"{name}[{k}]", number)
+            for k, number in enumerate(each(name, value, n_networks, "an integer, or "))]
+
+
+def active(value, n_networks):
+    """``(n_networks,)`` bool: which networks take part."""
+    if value is None:
+        return np.ones(n_networks, bool)
+    try:
+        mask = np.array(value)
+    except ValueError:              # entries of different lengths
+        mask = np.array(None)
+    if mask.dtype != bool or mask.shape != (n_networks,):
+        raise (ValueError if mask.dtype == bool else TypeError)(
+            f"active has shape {mask.shape} and dtype {mask.dtype}; it should have shape "
+            f"{(n_networks,)} and dtype bool")
+    return mask
+
+
+def each_batch_losses(value, n_batches, others):
+    """``None``, or the arrays that take the losses of each network's mini-batches."""
+    if value is None:
+        return None
+    arrays = each("batch_losses", value, len(n_batches), "None, or ")
+    for k, (array, number) in enumerate(zip(arrays, n_batches, strict=True)):
+        output(f"batch_losses[{k}]", array, (number, 2), float, others, required=True)
+    _apart("batch_losses", arrays)
+    return arrays
+
+
+def _apart(name, arrays):
+    """Raise where two of these C-contiguous arrays share memory."""
+    starts = sorted((array.ctypes.data, array.nbytes, k) for k, array in enumerate(arrays))
+    for (start, n_bytes, j), (following, _, k) in pairwise(starts):
+        if following < start + n_bytes:
+            raise ValueError(f"{name}[{max(j, k)}] overlaps {name}[{min(j, k)}]; each should have "
+                             "memory of its own")
 
 
 def each_rng(value, n_networks):

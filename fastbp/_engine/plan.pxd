@@ -182,8 +182,10 @@ cdef double per_weight(Py_ssize_t n) noexcept nogil
 cdef int most_threads(const Shape* s, Py_ssize_t n) noexcept nogil
 # How many it should have, each row going through so many products
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
-# How many are worth waking for so many passes over n rows, at most `most`
-cdef int threads_worth(int products, Py_ssize_t n, const Shape* s, double times, int most) except -1
+# What each of so many products costs n rows, by the bytes of a number: of few, W comes from memory
+cdef double work_of_rows(int products, Py_ssize_t n, const Shape* s) noexcept nogil
+# How many threads are worth waking for work like that, at most `most`
+cdef int threads_worth(double work, int most) except -1
 # n_threads as passes take it: 0 for None, which leaves the number to the work
 cdef int asked_threads(object n_threads) except -1
 

@@ -168,15 +168,16 @@ cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) exce
     threads = most_threads(s, n)
     if asked > 0:
         return min(threads, asked)
-    return threads_worth(products, n, s, 1, threads)
+    return threads_worth(work_of_rows(products, n, s), threads)
 
 
-cdef int threads_worth(int products, Py_ssize_t n, const Shape* s, double times,
-                       int most) except -1:
-    """How many threads are worth waking for `times` passes over n rows."""
-    cdef double work = (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
-                        + <double> n * UNIT_WORK * s.units)
-    cdef int threads = <int> min(<double> most, times * work * s.itemsize / THREAD_WORK)
+cdef double work_of_rows(int products, Py_ssize_t n, const Shape* s) noexcept nogil:
+    return s.itemsize * (<double> products * max(n, <Py_ssize_t> READING_ROWS) * s.weights
+                         + <double> n * UNIT_WORK * s.units)
+
+
+cdef int threads_worth(double work, int most) except -1:
+    cdef int threads = <int> min(<double> most, work / THREAD_WORK)
     if threads < 2:
         return 1
     return min(threads, asked_threads(get_limit()))

@@ -15,6 +15,8 @@ ctypedef struct Member:     # one network of a call
     const Py_ssize_t* order
     char* output            # OUT (n, n_outputs) of a forward pass
     Py_ssize_t number       # of the network
+    Py_ssize_t n            # rows that it takes,
+    Py_ssize_t batch_size   # so many in a mini-batch
     double l2
     double divisor          # of a loss: 1, or 0 for the sum of the weights
     double loss             # OUT of a loss
@@ -25,9 +27,18 @@ ctypedef struct Result:     # of a network, as NumPy has it
     double loss
 
 ctypedef struct Group:      # networks that go through a pass together, or one that goes alone
+    Call* call
     Member* members
     Py_ssize_t count
     bint together
+    bint penalised
+    Py_ssize_t first        # of the rows that each has still to take, up to its `end`
+    Py_ssize_t end
+    Py_ssize_t batch_size
+    Py_ssize_t chunk        # rows between two looks for signals: whole mini-batches
+    int rests               # groups behind this one in memory that go after it: what is left of its
+    int turn                # networks, one by one; and which of them all is under way, or their end
+    double work             # of all of them, in multiply-adds
 
 ctypedef struct Space:      # where a group is during a pass: the memory of one thread
     Group* group            # or NULL: none
@@ -46,18 +57,12 @@ ctypedef struct Space:      # where a group is during a pass: the memory of one 
     Epoch epoch
     Pass run
 
-ctypedef struct Call:       # the same for all groups of one
-    Group* groups
-    int n_groups
-    Space* spaces           # of each thread: for networks together, then for one alone
-    int places              # in each half of the spaces,
-    int threads             # of which this call has so many
+ctypedef struct Call:       # what the groups of one shape and loss have in common
+    const Shape* shape      # of networks together
+    Space* spaces           # by PENALISED or not, then together or alone, then the thread
+    int places              # for so many threads
     Batch batch             # with the y_width and the target of every network
     int criterion           # its number in a table
-    Py_ssize_t n            # samples of each
-    Py_ssize_t batch_size
-    Py_ssize_t chunk        # samples between two looks for signals: whole mini-batches
-    Py_ssize_t chunks
     Activation output_activation
 
 
@@ -73,13 +78,18 @@ cdef class Quarters:
     cdef int make_spaces(self, int threads) except -1
     cdef Py_ssize_t place(self, char* memory, Space* space, bint together) noexcept
     cdef Py_ssize_t bytes_held(self)
-    # Places for so many threads, each with a pass of `key` over n samples in mini-batches
-    cdef int furnish(self, Call* call, int key, Maker add_steps, int threads) except -1
+    # Places for so many threads, with passes of `key` in mini-batches of at most so many rows, for
+    # each kind of group there is
+    cdef int furnish(self, Call* call, const Group* groups, Py_ssize_t n_groups, int key,
+                     Maker add_steps, Py_ssize_t rows, int threads) except -1
 
 
 # What an epoch, a gradient or a loss, and a forward pass do, as `furnish` takes it
 cdef int add_epoch(Plan* plan, int key) except -1
 cdef int add_gradients(Plan* plan, int key) except -1
 cdef int add_all_outputs(Plan* plan, int key) except -1
-# Every group through its pass; what a group has done is with its members, also after an exception
-cdef int carry_out_groups(Call* call) except -1
+# Every group through its pass, each followed by its rests: from places that `furnish` made for so
+# many threads
+cdef int carry_out_groups(Group** groups, int n_groups, int threads) except -1
+# After an exception: what a group has done is with its members, after a whole step
+cdef void land_all(Call* call) noexcept

@@ -10,7 +10,7 @@ the bits that it has by itself. Where lanes do not pay, a group is one network w
 one, and boards without a copy. A thread takes group after group; one group is never shared.
 """
 
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, qsort
 from libc.string cimport memset
 
 from fastbp._engine.epoch cimport add_update
@@ -73,6 +73,18 @@ cdef void hand_out(const Step* step, Frame* f) noexcept nogil:
 
 # ---- where groups are -------------------------------------------------------------------
 
+cdef enum:
+    KINDS = 4               # of groups: together or alone, without a penalty or with one
+
+
+cdef inline int kind_of(const Group* group) noexcept nogil:
+    return 2 * group.penalised + (not group.together)
+
+
+cdef inline Space* space_of(const Call* call, int kind, int thread) noexcept nogil:
+    return &call.spaces[kind * call.places + thread]
+
+
 cdef class Quarters:
     def __cinit__(self, Workspace together, Workspace alone):
         self.together, self.alone, self.workspaces = together, alone, []
@@ -81,38 +93,50 @@ cdef class Quarters:
         free(self.spaces)
         put_back(self.memory)
 
-    cdef int furnish(self, Call* call, int key, Maker add_steps, int threads) except -1:
-        cdef Py_ssize_t needed = 0, at = 0, t
-        cdef bint together = False, alone = False
+    cdef int furnish(self, Call* call, const Group* groups, Py_ssize_t n_groups, int key,
+                     Maker add_steps, Py_ssize_t rows, int threads) except -1:
+        cdef bint[KINDS] found = [False, False, False, False]
+        cdef Py_ssize_t g, needed = 0, most, at
+        cdef int kind, place
+        cdef Space* space
         cdef Workspace ws
-        for t in range(call.n_groups):
-            together = together or call.groups[t].together
-            alone = alone or not call.groups[t].together
+        for g in range(n_groups):
+            found[kind_of(&groups[g])] = True
         self.make_spaces(threads)
-        call.spaces, call.threads, call.places = self.spaces, threads, self.threads
-        for t in range(2 * self.threads):
-            memset(&self.spaces[t], 0, sizeof(Space))
-            if t % self.threads < threads and (together if t < self.threads else alone):
-                ws = self.workspaces[t]
-                ws.prepare(&self.spaces[t].run, key, add_steps, call.n, call.batch_size, 1)
-                needed += self.place(NULL, &self.spaces[t], t < self.threads)
+        call.spaces, call.places, call.shape = self.spaces, self.threads, self.together.shape
+        memset(self.spaces, 0, KINDS * self.threads * sizeof(Space))
+        for place in range(2 * self.threads):
+            most = 0
+            for kind in range(place // self.threads, KINDS, 2):
+                if found[kind] and place % self.threads < threads:
+                    space = space_of(call, kind, place % self.threads)
+                    ws = self.workspaces[place]
+                    ws.prepare(&space.run, key + (PENALISED if kind >= 2 else 0), add_steps, rows,
+                               rows, 1)
+                    most = max(most, self.place(NULL, space, kind % 2 == 0))
+            needed += most
         if needed > self.nbytes:
             put_back(self.memory)
             self.memory, self.nbytes = NULL, 0
             self.memory = new_memory(needed)
             self.nbytes = needed
-        for t in range(2 * self.threads):
-            if self.spaces[t].run.plan != NULL:
-                at += self.place(self.memory.at + at, &self.spaces[t], t < self.threads)
+        at = 0
+        for place in range(2 * self.threads):
+            most = 0
+            for kind in range(place // self.threads, KINDS, 2):
+                space = space_of(call, kind, place % self.threads)
+                if space.run.plan != NULL:
+                    most = max(most, self.place(self.memory.at + at, space, kind % 2 == 0))
+            at += most
         return 0
 
     cdef int make_spaces(self, int threads) except -1:
-        """Those of networks together come first, then those of one alone; for each thread."""
+        """Workspaces of networks together come first, then those of one alone; for each thread."""
         cdef Space* spaces
         if threads > self.threads:
             workspaces = ([like(self.together) for _ in range(threads)]
                           + [like(self.alone) for _ in range(threads)])
-            spaces = <Space*> calloc(2 * threads, sizeof(Space))
+            spaces = <Space*> calloc(KINDS * threads, sizeof(Space))
             if spaces == NULL:
                 raise MemoryError
             free(self.spaces)
@@ -153,14 +177,16 @@ cdef inline void find(Py_ssize_t* offsets, const char* first, const char* at,
     offsets[1] = <Py_ssize_t> order - <Py_ssize_t> first_order
 
 
-cdef void board(const Call* call, Space* space, Group* group) noexcept nogil:
+cdef void board(Space* space, Group* group) noexcept nogil:
+    cdef const Call* call = group.call
     cdef Member* first = group.members
     cdef Pass* run = &space.run
     cdef char* gathered = run.batch.gathered
     space.group = group
     run.batch = call.batch
     run.batch.X, run.batch.y, run.batch.sample_weight = first.X, first.y, first.sample_weight
-    run.batch.order, run.batch.gathered = first.order, gathered
+    run.batch.order, run.batch.gathered = first.order + group.first, gathered
+    run.batch_size = group.batch_size
     run.batch.criterion = run.shape.kernels.criteria[call.criterion]
     run.output_activation = call.output_activation
     run.more = &space.epoch if first.rule != NULL else <void*> space
@@ -271,35 +297,62 @@ cdef void give_state(const Space* space, const Group* group, const char* vector,
 
 # ---- a call -----------------------------------------------------------------------------
 
-cdef void run_group(const Step* step, Frame* f) noexcept nogil:
-    """Some mini-batches of a group, after those before."""
-    cdef Call* call = <Call*> f.run.more
-    cdef Group* group = &call.groups[f.part]
-    cdef Space* space = &call.spaces[f.thread if group.together else call.places + f.thread]
-    cdef Py_ssize_t chunk = f.first - f.part * call.chunks, done = chunk * call.chunk
-    if chunk == 0:
-        board(call, space, group)
-    space.run.n = min(call.chunk, call.n - done)
+ctypedef struct Tour:       # every group, before its rests
+    Group** groups
+
+
+cdef void run_chunk(const Step* step, Frame* f) noexcept nogil:
+    """Some mini-batches of a group, after those before; its last group has no more than others."""
+    cdef Tour* tour = <Tour*> f.run.more
+    cdef Group* leader = tour.groups[f.part]
+    cdef Group* group = leader + leader.turn
+    cdef Space* space
+    if leader.turn > leader.rests:
+        return
+    space = space_of(group.call, kind_of(group), f.thread)
+    if space.group == NULL:
+        board(space, group)
+    space.run.n = min(group.chunk, group.end - group.first)
     run_in_thread(&space.run, 0)
     advance(&space.run.batch, space.run.shape, space.run.n)
-    if chunk == call.chunks - 1:
+    group.first += space.run.n
+    if group.first == group.end:
         land(space)
+        leader.turn += 1
 
 
-cdef int carry_out_groups(Call* call) except -1:
-    """After an exception some groups are still on their way: they land after a whole step."""
-    cdef const Pass* run = &call.spaces[0].run
-    cdef Py_ssize_t t
-    cdef double work
-    if run.plan == NULL:
-        run = &call.spaces[call.places].run
-    work = (run.plan.row_work * min(call.chunk, call.n) + run.plan.batch_work
-            + run.plan.block_work) * run.shape.kernels.lanes
-    try:
-        carry_out_parts(run_group, run.shape.kernels, call, call.n_groups, call.chunks, work,
-                        call.threads)
-    finally:
-        for t in range(2 * call.places):
-            if call.spaces[t].group != NULL:
-                land(&call.spaces[t])
-    return 0
+cdef Py_ssize_t chunks_of(const Group* leader) noexcept nogil:
+    cdef Py_ssize_t chunks = 0
+    cdef const Group* group
+    cdef int turn
+    for turn in range(leader.rests + 1):
+        group = leader + turn
+        chunks += max((group.end - group.first + group.chunk - 1) // group.chunk,
+                      <Py_ssize_t> 1)
+    return chunks
+
+
+cdef int carry_out_groups(Group** groups, int n_groups, int threads) except -1:
+    """The leaders with the most work begin, so that threads end at about the same time."""
+    cdef Tour tour = Tour(groups)
+    cdef Py_ssize_t chunks = 1
+    cdef double work = 0
+    cdef int g
+    qsort(groups, n_groups, sizeof(Group*), more_work)
+    for g in range(n_groups):
+        chunks = max(chunks, chunks_of(groups[g]))
+        work += groups[g].work
+    return carry_out_parts(run_chunk, groups[0].call.shape.kernels, &tour, n_groups, chunks,
+                           work / n_groups / chunks, threads)
+
+
+cdef int more_work(const void* one, const void* other) noexcept nogil:
+    cdef double a = (<const Group* const*> one)[0].work, b = (<const Group* const*> other)[0].work
+    return (a < b) - (a > b)
+
+
+cdef void land_all(Call* call) noexcept:
+    cdef int i
+    for i in range(KINDS * call.places):
+        if call.spaces[i].group != NULL:
+            land(&call.spaces[i])

@@ -47,7 +47,7 @@ def test_signatures_are_those_of_a_network():
         ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (Population, MLP))
         assert str(ours) == str(theirs)
     ours, theirs = (inspect.signature(kind.train_epoch).parameters for kind in (Population, MLP))
-    assert set(ours) - set(theirs) == {"rows"}
+    assert set(ours) - set(theirs) == {"rows", "active"}
     assert all(ours[name].default == theirs[name].default for name in set(ours) & set(theirs))
 
 

@@ -202,12 +202,39 @@ def test_any_number_of_threads(isa, dtype, n_threads):
         beside.epochs(X, y, count=1, batch_size=8)
 
 
-def test_many_kinds_of_rows():
-    """More of them than plans are kept."""
-    beside = Beside(40, (3, 5, 1), rule="of both kinds")
-    X, y = samples(30, 3, 1, "float32")
-    rows = [np.arange(1 + k % 9) for k in range(40)]
-    beside.epochs(X, y, count=3, rows=rows, l2=np.arange(40) % 2 * 0.1, batch_size=20)
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("lengths", [
+    [1 + k % 9 for k in range(40)],             # all below the size of a mini-batch
+    [5 + 3 * k % 41 for k in range(40)],        # some below it, many of their own
+    [64 - k % 2 for k in range(40)],            # whole mini-batches, and one less
+], ids=["few", "mixed", "whole"])
+def test_different_numbers_of_rows(isa, dtype, lengths, n_threads):
+    """Lanes take whole mini-batches together, and each network what is left of its own."""
+    beside = Beside(40, (3, 5, 1), rule="of both kinds", dtype=dtype, n_threads=n_threads)
+    X, y = samples(70, 3, 1, dtype)
+    rows = [np.random.default_rng(k).permutation(70)[:n] for k, n in enumerate(lengths)]
+    beside.epochs(X, y, rows=rows, w=np.linspace(0.5, 2, 70).astype(dtype),
+                  l2=np.arange(40) % 2 * 0.1, batch_size=16)
+
+
+def test_sizes_of_mini_batches_and_losses_of_each(isa, dtype):
+    """A size for each network; those that are not active stay as they are."""
+    n_networks, sizes = 2 * lanes(dtype) + 3, [1, 4, 7]
+    beside = Beside(n_networks, (3, 6, 1), dtype=dtype)
+    X, y = samples(20, 3, 1, dtype)
+    batch_size = [sizes[k % 3] for k in range(n_networks)]
+    active = np.arange(n_networks) % 5 != 2
+    found, expected = ([np.zeros((-(-20 // size), 2)) for size in batch_size] for _ in range(2))
+    losses = beside.population.train_epoch(
+        X, y, beside.optimizers, batch_size=batch_size, active=active, batch_losses=found,
+        rng=range(n_networks))
+    for k, net in enumerate(beside.alone):
+        alone = np.nan if not active[k] else net.train_epoch(
+            X, y, beside.alone_optimizers[k], batch_size=batch_size[k], rng=k,
+            batch_losses=expected[k])
+        np.testing.assert_array_equal(losses[k], alone)
+    beside.same(found, expected)
+    beside.same_state()
 
 
 def test_sgd_without_a_state():

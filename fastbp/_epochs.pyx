@@ -1,0 +1,77 @@
+"""An epoch of many networks, each with its own optimizer: all that may fail comes first."""
+
+from fastbp import _arguments
+
+from fastbp._engine.arrays cimport data
+from fastbp._engine.epoch cimport mean_of
+from fastbp._engine.population cimport Result
+from fastbp._engine.team cimport acquire, release
+from fastbp._crew cimport Crew, Journey
+from fastbp._network cimport Network
+from fastbp._optimizer cimport Optimizer
+from fastbp._training cimport check_optimizer
+
+
+cdef int check_all(list optimizers) except -1:
+    cdef Py_ssize_t k = 0
+    try:
+        for optimizer in optimizers:
+            check_optimizer(optimizer)
+            (<Optimizer> optimizer)._check_made()
+            k += 1
+    except (TypeError, RuntimeError) as error:
+        _arguments.refuse_of_network("optimizer", k, error)
+    _arguments.distinct("optimizer", optimizers)
+    return 0
+
+
+cdef int take_all(list optimizers) except -1:
+    cdef Py_ssize_t taken = 0
+    cdef Optimizer optimizer
+    for optimizer in optimizers:
+        if acquire(&optimizer.busy):
+            let_go(optimizers, taken)
+            _arguments.refuse_of_network("optimizer", taken, RuntimeError(
+                _arguments.IN_USE.format("optimizer")))
+        taken += 1
+    return 0
+
+
+cdef void let_go(list optimizers, Py_ssize_t count) noexcept:
+    cdef Py_ssize_t k
+    for k in range(count):
+        release(&(<Optimizer> optimizers[k]).busy)
+
+
+cdef int run_epochs(list crews, list networks, list optimizers, Optimizer shared, numbers,
+                    int asked, losses) except -1:
+    cdef Result* results = <Result*> data(losses)
+    cdef Py_ssize_t k, i
+    cdef Network net
+    cdef Crew crew
+    states = new_states(networks, optimizers, numbers)
+    cdef Journey journey = Journey(crews, asked)
+    for k in numbers:
+        net = networks[k]
+        (<Optimizer> optimizers[k]).begin(states[k], net.n_params, net.dtype.itemsize)
+    if shared is not None:
+        shared.networks = optimizers
+    journey.carry_out()
+    for crew in crews:
+        for i in range(crew.count):
+            results[crew.members[i].number].loss = mean_of(&crew.members[i].course)
+    return 0
+
+
+cdef dict new_states(list networks, list optimizers, numbers):
+    """The states of first steps, None where there was one."""
+    cdef Network net
+    cdef Py_ssize_t k = 0
+    states = {}
+    try:
+        for k in numbers:
+            net = networks[k]
+            states[k] = (<Optimizer> optimizers[k]).new_state(net.n_params, net.dtype)
+    except ValueError as error:
+        _arguments.refuse_of_network("optimizer", k, error)
+    return states

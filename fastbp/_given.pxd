@@ -1,0 +1,19 @@
+from fastbp._engine.plan cimport Batch
+from fastbp._network cimport Network
+
+
+cdef class Given:
+    """What the networks of a population read: arrays for all of them, or a part for each."""
+    cdef object X, y, sample_weight
+    cdef Py_ssize_t n, X_step, y_step, weight_step      # bytes from one network's to the next one's
+    cdef Batch batch
+
+# For N networks like `net` that will write the arrays `written`. Checked in this order: X, y,
+# sample_weight
+cdef Given new_given(Network net, Py_ssize_t N, tuple written, X, y, sample_weight, bint mean)
+
+# Refuse rows of a network that have no weight together
+cdef int check_rows(Given given, list rows) except -1
+# The rows of the networks with these numbers, each in its permutation, or with one source in the
+# same; None for the others
+cdef list orders_of(list rows, source, list numbers)
