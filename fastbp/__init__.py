@@ -25,6 +25,7 @@ from fastbp._logit_losses import (
     softmax_with_logits,
     squared_error,
 )
+from fastbp._many import train_many
 from fastbp._mlp import MLP
 from fastbp._optim import SGD, Adam
 from fastbp._population import Population
@@ -55,5 +56,6 @@ __all__ = [
     "sigmoid_backward",
     "softmax_with_logits",
     "squared_error",
+    "train_many",
     "weight_grad",
 ]

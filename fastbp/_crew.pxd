@@ -17,7 +17,6 @@ cdef class Crew:
     cdef int n_leaders, key
     cdef double work
     cdef Maker add_steps
-    cdef list kept                  # what its members read
 
     # Network `number` is one of them, with these parameters and room for a gradient, which may be
     # NULL, and takes n rows

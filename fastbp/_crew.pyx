@@ -22,7 +22,7 @@ cdef enum:
 
 cdef class Crew:
     def __cinit__(self, Network net, Quarters quarters, Py_ssize_t most):
-        self.net, self.quarters, self.most, self.kept = net, quarters, most, []
+        self.net, self.quarters, self.most = net, quarters, most
         self.members = <Member*> calloc(max(most, 1), sizeof(Member))
         self.groups = <Group*> calloc(2 * max(most, 1), sizeof(Group))      # each may have a rest
         self.leaders = <Group**> calloc(max(most, 1), sizeof(Group*))

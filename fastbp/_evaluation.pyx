@@ -90,28 +90,31 @@ cdef class Evaluation(Members):
 
     # ---- loss and gradient
 
-    cdef object _losses(self, X, y, reduction, sample_weight, l2, bint gradient, active=None):
+    cdef object _loss(self, X, y, reduction, sample_weight, l2, bint gradient):
         self._check_made()
         cdef double divisor = divisor_of(reduction)
         penalties = _arguments.each_number("l2", l2, self.n_members, _arguments.non_negative)
         cdef Given given = new_given(self.net, self.n_members, self.written, X, y, sample_weight,
                                      divisor == 0)
-        rows = np.arange(given.n, dtype=np.intp)
+        rows = [np.arange(given.n, dtype=np.intp)] * self.n_members
+        return self._losses(given, rows, divisor, penalties, gradient, range(self.n_members))
+
+    cdef object _losses(self, Given given, list rows, double divisor, penalties, bint gradient,
+                        numbers):
         losses = np.full(self.n_members, np.nan)
         cdef Result* results = <Result*> data(losses)
         cdef int key = GRADIENT if gradient else LOSS
         cdef Py_ssize_t k, i
-        cdef Crew crew = Crew(self.net, self.quarters, self.n_members)
+        cdef Crew crew = Crew(self.net, self.quarters, len(numbers))
         cdef Member* member
         if divisor != 1 and gradient:
             key += DIVIDED
-        for k in range(self.n_members):
-            if active is None or active[k]:
-                member = crew.add(k, self.params_of(k), self.grad_of(k) if gradient else NULL,
-                                  given.n, given.n)
-                crew.read(member, given, k)
-                member.order = <const Py_ssize_t*> data(rows)
-                member.l2, member.divisor = penalties[k], divisor
+        for k in numbers:
+            member = crew.add(k, self.params_of(k), self.grad_of(k) if gradient else NULL,
+                              rows[k].size, rows[k].size)
+            crew.read(member, given, k)
+            member.order = <const Py_ssize_t*> data(rows[k])
+            member.l2, member.divisor = penalties[k], divisor
         crew.call.batch, crew.call.criterion = given.batch, self.net.measure.number
         crew.plan(key, add_gradients, 3 if gradient else 1)
         self._carry_out(crew)
@@ -151,7 +154,7 @@ cdef class Evaluation(Members):
         ValueError, TypeError, MemoryError, RuntimeError
             As `forward`; for targets out of range, and weights that sum to 0 under "mean".
         """
-        return self._losses(X, y, reduction, sample_weight, 0.0, False)
+        return self._loss(X, y, reduction, sample_weight, 0.0, False)
 
     def backprop(self, X, y, *, sample_weight=None, reduction="sum", l2=0.0):
         """E1 to E6: the loss of every network, and its gradient into `grad`.
@@ -173,4 +176,4 @@ cdef class Evaluation(Members):
         ValueError, TypeError, MemoryError, RuntimeError
             As `loss_value`.
         """
-        return self._losses(X, y, reduction, sample_weight, l2, True)
+        return self._loss(X, y, reduction, sample_weight, l2, True)

@@ -6,7 +6,7 @@ it is made and trained.
 
 import numpy as np
 
-from fastbp import _arguments
+from fastbp import _arguments, _fit
 from fastbp._calls import explain
 from fastbp._mlp import MLP
 
@@ -136,6 +136,86 @@ cdef class Population(Evaluation):
         KeyboardInterrupt
             On Ctrl-C; every network has made a whole number of steps.
         """
+        sizes, penalties, given, rows, source = self._checked(
+            X, y, batch_size, shuffle, rng, rows, sample_weight, l2)
+        active = _arguments.active(active, self.n_members)
+        outs = _arguments.each_batch_losses(batch_losses, [
+            -(-indices.size // size) for indices, size in zip(rows, sizes, strict=True)], {
+            "X": X, "y": y, "sample_weight": sample_weight,
+            "population.params": self.params_array, "population.grad": self.grad_array})
+        return self._epoch(given, rows, source, optimizer, sizes, penalties, active, outs)
+
+    def train(self, X, y, optimizer, *, epochs, batch_size=32, shuffle=True, rng=None, rows=None,
+              sample_weight=None, l2=0.0, validation=None, validation_rows=None, patience=None,
+              min_delta=0.0, schedule=None, callback=None, progress=False):
+        """Many epochs, each network until it has learned.
+
+        A network ends in the bits of a loop over `MLP.train_epoch` and `MLP.loss_value`. One that
+        stops early costs nothing from then on, and the others go on.
+
+        Parameters
+        ----------
+        X, y, optimizer, batch_size, shuffle, rows, sample_weight, l2
+            As in `train_epoch`.
+        epochs : int
+            The most that a network makes.
+        rng
+            As in `train_epoch`, but the epochs draw from it in turn: an int makes one generator.
+        validation : (X, y) or (X, y, sample_weight), optional
+            Held-out samples, for all networks or for each. After every epoch the networks are
+            judged by their mean loss, without the penalty; in the end, also after Ctrl-C, each has
+            the parameters of its best epoch.
+        validation_rows : (n_rows,) array of int, or a sequence of them, optional
+            In place of `validation`: rows of X and y, the left-out part of a fold.
+        patience : int, optional
+            A network stops after so many epochs in a row that were not better than its best one:
+            by its validation loss, or without validation by the loss of its training.
+        min_delta : float
+            How much lower a loss has to be to be better; at least 0.
+        schedule : callable, or sequence with an entry for each epoch, optional
+            The learning rates: ``schedule(epoch)`` or ``schedule[epoch]``, from epoch 0, is a
+            number, or an array with that of each network.
+        callback : callable, optional
+            ``callback(epoch, losses, validation_losses)`` after each epoch, with an array of
+            (n_networks,) each; without validation both are the losses. True ends the training.
+        progress : bool
+            Say on stderr how many networks are done, the best loss, and the time left at most.
+
+        Returns
+        -------
+        History
+            Named tuple of `losses` and `validation_losses`, (n_epochs, n_networks), and `n_epochs`
+            and `best_epoch`, (n_networks,).
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError
+            As `train_epoch`; for a validation without weight, and rates that are not above 0.
+        KeyboardInterrupt
+            On Ctrl-C; every network has made a whole number of steps.
+        """
+        sizes, penalties, given, rows, source = self._checked(
+            X, y, batch_size, shuffle, rng, rows, sample_weight, l2)
+        options = _fit.options(epochs, patience, min_delta, callback, progress)
+        schedule = _arguments.schedule(schedule, options.epochs, self.n_members)
+        held_out, held_rows = self._held_out(given, validation, validation_rows)
+        unpenalised = np.zeros(self.n_members)
+        if not isinstance(optimizer, Optimizer):
+            optimizer = self._optimizers(optimizer)
+
+        def run_epoch(epoch, active):
+            if schedule is not None:
+                _fit.set_rates(optimizer, schedule(epoch))
+            return self._epoch(given, rows, source, optimizer, sizes, penalties, active, None)
+
+        def validate(active):
+            return self._losses(held_out, held_rows, 0, unpenalised, False, np.flatnonzero(active))
+
+        return _fit.fit(run_epoch, None if held_out is None else validate, self.params_array,
+                        options)
+
+    cdef tuple _checked(self, X, y, batch_size, shuffle, rng, rows, sample_weight, l2):
+        """What is the same in every epoch; no source where the rows are not shuffled."""
         self._check_made()
         sizes = _arguments.each_count("batch_size", batch_size, self.n_members)
         penalties = _arguments.each_number("l2", l2, self.n_members, _arguments.non_negative)
@@ -145,13 +225,23 @@ cdef class Population(Evaluation):
         shuffle = _arguments.boolean("shuffle", shuffle)
         source = _arguments.each_rng(rng, self.n_members) if shuffle or rng is not None else None
         check_rows(given, rows)
-        active = _arguments.active(active, self.n_members)
-        outs = _arguments.each_batch_losses(batch_losses, [
-            -(-indices.size // size) for indices, size in zip(rows, sizes, strict=True)], {
-            "X": X, "y": y, "sample_weight": sample_weight,
-            "population.params": self.params_array, "population.grad": self.grad_array})
-        return self._epoch(given, rows, source if shuffle else None, optimizer, sizes, penalties,
-                           active, outs)
+        return sizes, penalties, given, rows, source if shuffle else None
+
+    cdef tuple _held_out(self, Given given, validation, rows):
+        """The samples and rows that judge each network, or two times None."""
+        if validation is None and rows is None:
+            return None, None
+        if validation is not None:
+            if rows is not None:
+                _arguments.refuse_both("validation", "validation_rows")
+            X, y, sample_weight = _arguments.validation(validation)
+            try:
+                given = new_given(self.net, self.n_members, self.written, X, y, sample_weight, True)
+            except (TypeError, ValueError) as error:
+                _arguments.refuse_of_validation(error)
+        rows = _arguments.each_rows(rows, self.n_members, given.n, "validation_rows")
+        check_rows(given, rows)
+        return given, rows
 
     cdef object _epoch(self, Given given, list rows, source, optimizer, list sizes, penalties,
                        active, outs):

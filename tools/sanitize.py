@@ -91,7 +91,10 @@ SANITIZERS = {
         prefix=("setarch", "-R"),       # GCC 12's runtime wants addresses where they used to be
         # all variants have the same threads, and the slowest adds half an hour
         tests=("tests/safety/test_threads.py", "tests/safety/test_concurrency.py",
-               "tests/bits/test_l1_threads.py", "-k", "not generic"),
+               "tests/bits/test_l1_threads.py",
+               "tests/bits/test_l5_population.py::test_any_number_of_threads",
+               "tests/bits/test_l5_population.py::test_different_numbers_of_rows",
+               "-k", "not generic"),
         excluded={
             "tests/safety/test_concurrency.py::test_a_second_gradient_is_refused":
                 "looks at the parameters of a network while an epoch changes them, as it may",

@@ -115,6 +115,7 @@ from .optimizers import (
 )
 from .population import (
     active,
+    all_or_each,
     distinct,
     each,
     each_batch_losses,
@@ -127,10 +128,17 @@ from .population import (
     member,
     n_networks,
     networks,
+    networks_of_any_kind,
+    refuse_both,
+    refuse_losses_of_epochs,
     refuse_of_network,
+    refuse_of_validation,
     refuse_shared_rng,
+    row_weights,
     rows_with_weight,
+    schedule,
     seeds,
+    validation,
 )
 from .privacy import deviation, noise, privacy, raw_draws, refuse_default_size
 from .states import attributes_of_state, refuse_state, settable

@@ -7,7 +7,7 @@ import numpy as np
 from .arrays import output, real_array, require_shape, shown
 from .batches import _indices, _is_step
 from .networks import _SIZE_MAX
-from .numbers import bit_generator, count, counted, integer, sequence
+from .numbers import bit_generator, count, counted, integer, positive, sequence
 
 
 def n_networks(value, n_params):
@@ -117,23 +117,26 @@ def each_rng(value, n_networks):
     return [bit_generator(rng, f"rng[{k}]") for k, rng in enumerate(sources)]
 
 
-def each_rows(value, n_networks, n_samples):
+def each_rows(value, n_networks, n_samples, name="rows"):
     """The indices that each network takes, a list of intp arrays; the same one where all share it.
 
     One array of indices is for all networks; a list, tuple or matrix has those of each.
+    ``n_samples`` is the number of samples that all may take, or a list of those of each.
     """
+    numbers = n_samples if isinstance(n_samples, list) else [n_samples] * n_networks
     if value is None:
-        return [np.arange(n_samples, dtype=np.intp)] * n_networks
+        whole = {n: np.arange(n, dtype=np.intp) for n in set(numbers)}
+        return [whole[n] for n in numbers]
     several = isinstance(value, (list, tuple)) and any(map(_is_step, value))
     if not several and getattr(value, "ndim", 1) != 2:
-        rows = [_indices("rows", value, ("n_rows",), n_samples)] * n_networks
+        rows = [_indices(name, value, ("n_rows",), min(numbers))] * n_networks
     else:
-        lists = each("rows", value, n_networks, "an array of integers, or ")
-        rows = [_indices(f"rows[{k}]", indices, ("n_rows",), n_samples)
+        lists = each(name, value, n_networks, "an array of integers, or ")
+        rows = [_indices(f"{name}[{k}]", indices, ("n_rows",), numbers[k])
                 for k, indices in enumerate(lists)]
     for k, indices in enumerate(rows):
         if indices.size == 0:
-            raise ValueError(f"rows[{k}] is empty; it should have at least one index")
+            raise ValueError(f"{name}[{k}] is empty; it should have at least one index")
     return rows
 
 
@@ -163,8 +166,8 @@ def has_each(name, value, n_samples, n_networks, widths):
                      f"{', '.join(map(str, wanted))}")
 
 
-def networks(value, kind):
-    """A list of networks of one shape, activation, loss and dtype."""
+def networks_of_any_kind(value, kind):
+    """A list of networks that share no parameters."""
     entries = sequence("networks", value)
     if not entries:
         raise ValueError("networks is empty; it should have at least one network")
@@ -172,6 +175,13 @@ def networks(value, kind):
         if not isinstance(net, kind):
             raise TypeError(f"networks[{k}] is of type {type(net).__name__}; "
                             f"it should be a fastbp.{kind.__name__}")
+    return entries
+
+
+def networks(value, kind):
+    """A list of networks of one shape, activation, loss and dtype."""
+    entries = networks_of_any_kind(value, kind)
+    for k, net in enumerate(entries):
         if _kind_of(net) != _kind_of(entries[0]):
             raise ValueError(f"networks[{k}] is {net!r}; all should be alike, as networks[0] is: "
                              f"{entries[0]!r}")
@@ -190,12 +200,53 @@ def refuse_shared_rng(numbers):
                      f"{min(numbers)} to {max(numbers)}; it should be a sequence with one for each")
 
 
-def distinct(name, entries):
-    """Raise where one object stands for two networks."""
+def schedule(value, epochs, n_networks):
+    """``None``, or a function from the epoch to the learning rate of all networks or of each."""
+    if value is None:
+        return None
+    if callable(value):
+        return lambda epoch: _rates(f"schedule({epoch})", value(epoch), n_networks)
+    entries = sequence("schedule", value)
+    if len(entries) < epochs:
+        raise ValueError(f"schedule has {counted(len(entries), 'entry', 'entries')}; it should "
+                         f"have {epochs}, one for each epoch, or be a function of the epoch")
+    rates = [_rates(f"schedule[{epoch}]", entry, n_networks) for epoch, entry in enumerate(entries)]
+    return rates.__getitem__
+
+
+def _rates(name, value, n_networks):
+    if np.ndim(value) == 0:
+        return positive(name, value)
+    return each_number(name, value, n_networks, positive)
+
+
+def validation(value):
+    """X, y and weights or None, of ``(X, y)`` or ``(X, y, sample_weight)``."""
+    parts = value if isinstance(value, (tuple, list)) else ()
+    if len(parts) not in (2, 3):
+        raise TypeError(f"validation is of type {type(value).__name__}"
+                        f"{f' with {len(parts)} entries' if parts else ''}; "
+                        "it should be (X, y) or (X, y, sample_weight)")
+    return (*parts, None)[:3]
+
+
+def refuse_both(name, other):
+    """Raise where two arguments are given that exclude each other."""
+    raise ValueError(f"{name} and {other} are both given; one of them should be None")
+
+
+def refuse_of_validation(error):
+    """Raise the error of a part of ``validation``."""
+    raise type(error)(f"validation: {error}") from None
+
+
+def distinct(name, entries, places=None):
+    """Raise where one object stands for two networks, or two have one of the ``places``."""
     seen = {}
-    for k, entry in enumerate(entries):
-        if seen.setdefault(id(entry), k) != k:
-            raise ValueError(f"{name}[{k}] is {name}[{seen[id(entry)]}]; each network should have "
+    for k, place in enumerate(map(id, entries) if places is None else places):
+        if seen.setdefault(place, k) != k:
+            same = "is" if entries[k] is entries[seen[place]] else "has the parameters of"
+            raise ValueError(f"{name}[{k}] {same} {name}[{seen[place]}]; each network should have "
                              "its own")
 
 
@@ -212,7 +263,22 @@ def rows_with_weight(weights, rows):
     ``weights`` are ``(1, n_samples)``, of all networks, or ``(n_networks, n_samples)``.
     """
     for k, indices in enumerate(rows):
-        total = weights[k if len(weights) > 1 else 0, indices].sum(dtype=np.float64)
-        if not 0 < total < np.inf:
-            raise ValueError(f"sample_weight sums to {total} over the rows of network {k}; "
-                             "it should sum to a finite number above 0")
+        row_weights(weights[k if len(weights) > 1 else 0], indices, k)
+
+
+def row_weights(weights, indices, k):
+    """Raise where the rows of network k have no weight, or more than float64 holds."""
+    total = weights[indices].sum(dtype=np.float64)
+    if not 0 < total < np.inf:
+        raise ValueError(f"sample_weight sums to {total} over the rows of network {k}; "
+                         "it should sum to a finite number above 0")
+
+
+def all_or_each(name, value, n_networks):
+    """The entries of a list or tuple, one for each network; ``None`` for what is for all."""
+    return each(name, value, n_networks) if isinstance(value, (list, tuple)) else None
+
+
+def refuse_losses_of_epochs(epochs):
+    """Raise where the losses of mini-batches are asked for in more than one epoch."""
+    raise ValueError(f"batch_losses is given and epochs is {epochs}; epochs should be 1")

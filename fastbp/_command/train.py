@@ -10,7 +10,6 @@ import math
 import os
 import sys
 import time
-from contextlib import contextmanager
 from io import BytesIO
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ import fastbp
 from fastbp import _arguments, _files, _random, io
 from fastbp._command.exits import INTERRUPTED
 from fastbp._command.figures import import_figure
+from fastbp._progress import progress
 from fastbp.datasets import load_breast_cancer, read_table
 
 LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
@@ -155,7 +155,7 @@ def _fit(net, optimizer, train, test, args):
     n_epochs, seconds, losses, interrupted = 0, 0.0, [], False
     caption = "loss with penalty" if args.l2 else "loss"
     try:
-        with _progress(args.epochs, caption) as show:
+        with progress("epoch", args.epochs) as show:
             for epoch in range(1, args.epochs + 1):
                 start = time.perf_counter()
                 loss = net.train_epoch(
@@ -167,46 +167,11 @@ def _fit(net, optimizer, train, test, args):
                 n_epochs = epoch
                 if args.plot:
                     losses.append([net.loss_value(*part, reduction="mean") for part in parts])
-                show(epoch, loss)
+                show(epoch, f"{caption} {loss:.4f}")
     except KeyboardInterrupt:
         interrupted = True
         print(f"fastbp: interrupted after {n_epochs} of {args.epochs} epochs", file=sys.stderr)
     return Fit(n_epochs, seconds, losses, interrupted)
-
-
-@contextmanager
-def _progress(n_epochs, caption):
-    """Yield show(epoch, loss): a bar on a terminal if rich is there, else about ten lines."""
-    bar = _bar(caption)
-    if bar is None:
-        yield lambda epoch, loss: _show_line(epoch, n_epochs, f"{caption} {loss:.4f}")
-        return
-    with bar:
-        task = bar.add_task("", total=n_epochs, loss="")
-        yield lambda epoch, loss: bar.update(task, completed=epoch, loss=f"{loss:.4f}")
-
-
-def _bar(caption):
-    """Return a progress bar on stderr, or None without a terminal or without rich."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return None
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    except ImportError:
-        return None
-    return Progress(
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn(caption + " {task.fields[loss]}"),
-        console=Console(stderr=True),
-    )
-
-
-def _show_line(epoch, n_epochs, text):
-    if epoch == 1 or 10 * epoch // n_epochs > 10 * (epoch - 1) // n_epochs:
-        print(f"epoch {epoch:>{len(str(n_epochs))}}/{n_epochs}  {text}", file=sys.stderr)
 
 
 def _print_task(args, data, net, lr, n_train, n_test):

@@ -54,7 +54,16 @@ SIGNATURES = {
     "Population.loss_value": f"(self, {LOSS})",
     "Population.backprop": f"(self, {LOSS}, l2=0.0)",
     "Population.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, rng=None, "
-                              "rows=None, sample_weight=None, l2=0.0)",
+                              "rows=None, sample_weight=None, l2=0.0, active=None, "
+                              "batch_losses=None)",
+    "Population.train": "(self, X, y, optimizer, *, epochs, batch_size=32, shuffle=True, "
+                        "rng=None, rows=None, sample_weight=None, l2=0.0, validation=None, "
+                        "validation_rows=None, patience=None, min_delta=0.0, schedule=None, "
+                        "callback=None, progress=False)",
+    "train_many": "(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=True, "
+                  "rng=None, rows=None, sample_weight=None, l2=0.0, batch_losses=None, "
+                  "validation=None, patience=None, min_delta=0.0, schedule=None, callback=None, "
+                  "progress=False, n_threads=None)",
     "poisson_order": "(n, rate, steps, rng=None)",
     "Layers": "(layer_sizes, activations, *, dtype='float32', layout='io', n_threads=None)",
     "Layers.forward": "(self, weights, biases, X, *, keep=True)",

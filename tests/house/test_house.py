@@ -117,9 +117,11 @@ MAY_IMPORT = {
     "_crew": (*BELOW, "_given"),
     "_evaluation": (*BELOW, "_members", "_crew", "_given"),
     "_epochs": (*BELOW, "_crew"),
-    "_population": (*BELOW, "_mlp", "_evaluation", "_epochs", "_crew", "_given"),
-    "_command": ("", "_command", "_arguments", "_files", "_random", "_kernels.dispatch", "io",
-                 "datasets", "sklearn", *TWINS),
+    "_fit": ("_arguments", "_progress"),
+    "_population": (*BELOW, "_mlp", "_evaluation", "_epochs", "_crew", "_given", "_fit"),
+    "_many": (*BELOW, "_mlp", "_epochs", "_crew", "_given", "_fit"),
+    "_command": ("", "_command", "_arguments", "_files", "_progress", "_random",
+                 "_kernels.dispatch", "io", "datasets", "sklearn", *TWINS),
     "sklearn": ("", "sklearn", "_arguments"),
     "torch": ("torch", "_unchecked", *BELOW),
     "io": ("", "_arguments", "_files"),
@@ -128,10 +130,11 @@ MAY_IMPORT = {
     "_random": ("_arguments",),
     "_capi": ("capi", "_capi_problem", *BELOW),
     "_capi_problem": ("capi", *BELOW),
-    "capi": (), "_cgroup": (), "_files": (), "_refusal": (), "_operators": (), "_version": (),
-    "data": (),
+    "capi": (), "_cgroup": (), "_progress": (), "_files": (), "_refusal": (), "_operators": (),
+    "_version": (), "data": (),
     "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_logit_losses",
-                 "_mlp", "_optim", "_population", "_random", "_kernels.dispatch", "reference"),
+                 "_many", "_mlp", "_optim", "_population", "_random", "_kernels.dispatch",
+                 "reference"),
     "__main__": ("_command.main",),
 }
 
@@ -285,13 +288,13 @@ def test_the_command_imports_downwards():
 
 
 def test_the_command_knows_a_third_party_where_it_says():
-    """Each in the function that needs it: peers in two modules, rich in two, the others in one."""
+    """Each in the function that needs it: peers in two modules, the others in one."""
     found = {path.stem: path for path in (PACKAGE / "_command").rglob("*.py")}
     parties = {name: third_parties(path) for name, path in found.items()}
     assert {name: packages for name, packages in parties.items() if packages} == {
         "gradients": {"torch", "jax", "sklearn"}, "epochs": {"torch", "sklearn"},
         "fits": {"sklearn"},
-        "machine": {"threadpoolctl"}, "tables": {"rich"}, "train": {"rich"},
+        "machine": {"threadpoolctl"}, "tables": {"rich"},
         "figures": {"matplotlib"}}
     for name in found:
         tree = ast.parse(found[name].read_text())

@@ -37,9 +37,11 @@ PUBLIC = [name for name in dir(Population) if not name.startswith("_") and name 
 def test_a_population_that_was_not_made(name):
     X, y = samples(5)
     arguments = {"forward": (X,), "logits": (X,), "loss_value": (X, y), "backprop": (X, y),
-                 "train_epoch": (X, y, adams(4)), "member": (0,)}.get(name, ())
+                 "train_epoch": (X, y, adams(4)), "train": (X, y, adams(4)),
+                 "member": (0,)}.get(name, ())
+    options = {"epochs": 1} if name == "train" else {}
     with pytest.raises(RuntimeError, match=r"Population\.__init__ was not called"):
-        getattr(Population.__new__(Population), name)(*arguments)
+        getattr(Population.__new__(Population), name)(*arguments, **options)
 
 
 @pytest.mark.parametrize("name", ["params", "grad", "n_threads"])

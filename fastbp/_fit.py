@@ -1,0 +1,155 @@
+"""Epochs of many networks until each has learned: rates, validation, early stopping.
+
+A network that stops costs nothing from then on. With validation each has the parameters of its best
+epoch in the end, whatever ended it.
+"""
+
+import time
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp import _arguments
+
+
+class History(NamedTuple):
+    """What happened in the epochs of a fit; NaN where a network had stopped.
+
+    Attributes
+    ----------
+    losses : (n_epochs, n_networks) ndarray of float64
+        What each epoch returned: the mean loss, with the penalty, while it was trained.
+    validation_losses : (n_epochs, n_networks) ndarray of float64, or None
+        The mean loss after each epoch, without the penalty.
+    n_epochs : (n_networks,) ndarray of int
+        Epochs that each network made.
+    best_epoch : (n_networks,) ndarray of int
+        The epoch whose loss was the best, from 0: with validation that of the parameters that the
+        network has now. -1 where no loss was a number.
+    """
+
+    losses: np.ndarray
+    validation_losses: np.ndarray | None
+    n_epochs: np.ndarray
+    best_epoch: np.ndarray
+
+
+class Judge:
+    """Which networks go on, and the best parameters of each."""
+
+    def __init__(self, vectors, patience, min_delta, keeps):
+        n = len(vectors)
+        self.vectors, self.patience, self.min_delta = vectors, patience, min_delta
+        self.active, self.least = np.ones(n, bool), np.full(n, np.inf)
+        self.waited, self.best_epoch = np.zeros(n, int), np.full(n, -1)
+        self.n_epochs = np.zeros(n, int)
+        self.kept = [None] * n if keeps else None
+
+    def after_epoch(self, epoch, losses):
+        """Judge the epoch by its losses; those that are NaN are not better."""
+        better = self.active & (losses < self.least - self.min_delta)
+        self.n_epochs[self.active] += 1
+        self.least[better], self.best_epoch[better] = losses[better], epoch
+        self.waited = np.where(better, 0, self.waited + 1)
+        if self.kept is not None:
+            for k in np.flatnonzero(better):
+                if self.kept[k] is None:
+                    self.kept[k] = self.vectors[k].copy()
+                else:
+                    self.kept[k][:] = self.vectors[k]
+        if self.patience is not None:
+            self.active &= self.waited < self.patience
+
+    def restore(self):
+        """The best parameters of each, where there is validation."""
+        for k, best in enumerate(self.kept or ()):
+            if best is not None:
+                self.vectors[k][:] = best
+
+
+def fit(run_epoch, validate, vectors, options):
+    """Epochs until all networks have stopped.
+
+    Parameters
+    ----------
+    run_epoch : callable
+        ``run_epoch(epoch, active)`` returns the loss of each network, NaN where it is not active.
+    validate : callable or None
+        ``validate(active)``, the same.
+    vectors : sequence of (n_params,) ndarrays
+        The parameters of each.
+    options : Options
+
+    Returns
+    -------
+    History
+    """
+    judge = Judge(vectors, options.patience, options.min_delta, validate is not None)
+    losses, validation_losses = [], []
+    try:
+        with _shown(options, len(vectors)) as show:
+            for epoch in range(options.epochs):
+                losses.append(run_epoch(epoch, judge.active))
+                judged = losses[-1] if validate is None else validate(judge.active)
+                validation_losses.append(judged)
+                judge.after_epoch(epoch, judged)
+                show(epoch + 1, judge)
+                if options.callback is not None and options.callback(epoch, losses[-1].copy(),
+                                                                     judged.copy()):
+                    break
+                if not judge.active.any():
+                    break
+    finally:
+        judge.restore()
+    return History(np.array(losses), None if validate is None else np.array(validation_losses),
+                   judge.n_epochs, judge.best_epoch)
+
+
+class Options(NamedTuple):
+    """Checked."""
+
+    epochs: int
+    patience: int | None
+    min_delta: float
+    callback: object
+    progress: bool
+
+
+def options(epochs, patience, min_delta, callback, progress):
+    """The options of a fit that do not depend on its networks."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is of type {type(callback).__name__}; it should be a function")
+    return Options(
+        _arguments.count("epochs", epochs),
+        None if patience is None else _arguments.count("patience", patience),
+        _arguments.non_negative("min_delta", min_delta),
+        callback, _arguments.boolean("progress", progress))
+
+
+@contextmanager
+def _shown(given, n_networks):
+    """Yield ``show(n_epochs, judge)``, which says how far the fit has come if that is wished."""
+    if not given.progress:
+        yield lambda n_epochs, judge: None
+        return
+    from fastbp._progress import progress
+    start = time.monotonic()
+
+    def text(n_epochs, judge):
+        left = (time.monotonic() - start) / n_epochs * (given.epochs - n_epochs)
+        done = n_networks if n_epochs == given.epochs else n_networks - judge.active.sum()
+        return (f"{done} of {_arguments.counted(n_networks, 'network')} done, "
+                f"best loss {judge.least.min():.4g}, {left:.0f} s left")
+
+    with progress("epoch", given.epochs) as show:
+        yield lambda n_epochs, judge: show(n_epochs, text(n_epochs, judge))
+
+
+def set_rates(optimizer, rates):
+    """A learning rate for all networks, or an array with that of each."""
+    if isinstance(optimizer, list):
+        for k, one in enumerate(optimizer):
+            one.lr = rates if np.ndim(rates) == 0 else rates[k]
+    else:
+        optimizer.lr = rates
