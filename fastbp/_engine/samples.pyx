@@ -5,6 +5,8 @@ import numpy as np
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from numpy.random cimport bitgen_t
 
 from fastbp._engine.arrays cimport data
 
@@ -66,23 +68,47 @@ cdef void gather(const Step* step, Frame* f) noexcept nogil:
 
 # ---- an order ---------------------------------------------------------------------------
 
+# Bit generators whose raw output is 64 bits of the C function that their capsule names.
+cdef frozenset OF_64_BITS = frozenset({
+    np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64})
+
+
 cdef object permutation(Py_ssize_t n, draw, source, Py_ssize_t most):
     """N6: `_random.permutation` is the specification."""
     order = np.arange(n, dtype=np.intp)
     cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
-    cdef const unsigned long long* bits
-    cdef Py_ssize_t i = n - 1, j, drawn, count
+    cdef Py_ssize_t i = n - 1, count
+    cdef bitgen_t* generator = NULL
+    if type(source) in OF_64_BITS:
+        generator = <bitgen_t*> PyCapsule_GetPointer(source.capsule, "BitGenerator")
     while i > 0:
         count = min(most, i)
-        raw = draw(source, count)
-        bits = <const unsigned long long*> data(raw)
-        with nogil:
-            for drawn in range(count):
-                j = <Py_ssize_t> multiply_high(bits[drawn], i + 1)
-                a[i], a[j] = a[j], a[i]
-                i -= 1
+        if generator == NULL:
+            raw = draw(source, count)
+            swap_by(<const unsigned long long*> data(raw), a, i, count)
+        else:
+            with source.lock, nogil:
+                swap(generator, a, i, count)
+        i -= count
         PyErr_CheckSignals()
     return order
+
+
+cdef void swap_by(const unsigned long long* raw, Py_ssize_t* a, Py_ssize_t i,
+                  Py_ssize_t count) noexcept nogil:
+    """Entries i, i - 1, ... change places with earlier ones that some draws choose."""
+    cdef Py_ssize_t drawn, j
+    for drawn in range(count):
+        j = <Py_ssize_t> multiply_high(raw[drawn], i + 1 - drawn)
+        a[i - drawn], a[j] = a[j], a[i - drawn]
+
+
+cdef void swap(bitgen_t* generator, Py_ssize_t* a, Py_ssize_t i, Py_ssize_t count) noexcept nogil:
+    cdef unsigned long long raw
+    cdef Py_ssize_t drawn
+    for drawn in range(count):
+        raw = generator.next_raw(generator.state)
+        swap_by(&raw, a, i - drawn, 1)
 
 
 cdef inline unsigned long long multiply_high(unsigned long long a,
