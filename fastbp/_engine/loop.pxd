@@ -1,6 +1,6 @@
 # The one loop that runs a plan.
 
-from fastbp._engine.plan cimport Action, Pass, Sharing
+from fastbp._engine.plan cimport Action, Frame, Pass, Sharing
 from fastbp._kernels.table cimport KernelTable
 
 # Every mini-batch of the pass; -1 with an exception set when it was called off
@@ -8,8 +8,9 @@ cdef int carry_out(Pass* run) except -1
 # The same without the GIL, from any thread, which leaves signals to others; of the threads of the
 # plan, at most so many
 cdef void carry_out_alone(Pass* run, int threads) noexcept nogil
-# The same of a pass which is part of a step of another, in the thread of that step
-cdef void run_in_thread(void* run, int thread) noexcept nogil
+# The same of a pass that is a part of a step of another, in the thread of that step: nonzero when
+# both are called off. Thread 0 looks for signals in either
+cdef bint run_within(Frame* f, Pass* run) noexcept nogil
 # A pass of one step with so many parts, each of so many items; a thread takes one part after the
 # other, and signals are looked for between two items
 cdef int carry_out_parts(Action action, const KernelTable* kernels, void* more, int parts,

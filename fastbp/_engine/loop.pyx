@@ -135,6 +135,20 @@ cdef int carry_out_parts(Action action, const KernelTable* kernels, void* more, 
     return carry_out_in(&lone.run, parts)
 
 
+cdef bint run_within(Frame* f, Pass* run) noexcept nogil:
+    """One thread has the clock of both passes: the thread that looks for signals, in either."""
+    run.within = &f.run.meeting
+    run.meeting.parts, run.meeting.end = 1, NEVER
+    if f.thread == 0:
+        run.clock = f.run.clock
+    run_in_thread(run, 0)
+    if f.thread == 0:
+        f.run.clock = run.clock
+        if called_off(run) and not called_off(f.run):
+            set_count(&f.run.meeting.end, f.phase + 1, RELEASE)
+    return called_off(run)
+
+
 # ---- the loop ---------------------------------------------------------------------------
 
 cdef void run_in_thread(void* task, int thread) noexcept nogil:
@@ -326,8 +340,12 @@ cdef void look_meanwhile(Frame* f) noexcept nogil:
 
 cdef void look_around(Frame* f) noexcept nogil:
     cdef Pass* run = f.run
-    cdef int found = look(&run.clock)
-    if found > 0 and run.meeting.deserted:
+    cdef int found
+    if run.within != NULL and get_count(&run.within.end, ACQUIRE) != NEVER:
+        set_count(&run.meeting.end, f.phase + 1, RELEASE)
+        return
+    found = look(&run.clock)
+    if found > 0 and (run.meeting.deserted or run.within != NULL and run.within.deserted):
         take_gil(&run.clock)
         set_error(RUNTIME_ERROR, FORKED)
         release_gil(&run.clock)

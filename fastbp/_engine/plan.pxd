@@ -111,6 +111,7 @@ ctypedef struct Pass:
     char* scratch           # of part 0; the others' follow
     Py_ssize_t scratch_bytes
     Meeting meeting
+    Meeting* within         # of the pass that this one is a part of, or NULL
     Clock clock             # of thread 0
     Batch batch
     Py_ssize_t n            # samples

@@ -15,7 +15,7 @@ from libc.string cimport memset
 
 from fastbp._engine.epoch cimport add_update
 from fastbp._engine.gradient cimport activate_output, add_gradient
-from fastbp._engine.loop cimport carry_out_parts, run_in_thread
+from fastbp._engine.loop cimport carry_out_parts, run_within
 from fastbp._engine.memory cimport aligned, new_memory, put_back
 from fastbp._engine.network cimport DIVIDED, GRADIENT, PENALISED, bind_vector
 from fastbp._engine.plan cimport Frame, Step, add_alone, add_rows, end_block, end_phase, h_of
@@ -190,7 +190,6 @@ cdef void board(Space* space, Group* group) noexcept nogil:
     run.batch.criterion = run.shape.kernels.criteria[call.criterion]
     run.output_activation = call.output_activation
     run.more = &space.epoch if first.rule != NULL else <void*> space
-    run.meeting.parts, run.meeting.end = 1, 1LL << 62
     run.totals = space.totals
     if group.together:
         board_lanes(space, group)
@@ -313,7 +312,8 @@ cdef void run_chunk(const Step* step, Frame* f) noexcept nogil:
     if space.group == NULL:
         board(space, group)
     space.run.n = min(group.chunk, group.end - group.first)
-    run_in_thread(&space.run, 0)
+    if run_within(f, &space.run):
+        return
     advance(&space.run.batch, space.run.shape, space.run.n)
     group.first += space.run.n
     if group.first == group.end:

@@ -116,17 +116,19 @@ def test_an_epoch_is_interrupted_between_two_steps(n_networks, n_threads):
 
 
 @takes_signals
+@pytest.mark.parametrize("n, n_networks, sizes, n_threads", [
+    (1000, 1000, WIDE, 1), (10**6, 16, (4, 8, 1), 1), (10**6, 32, (4, 8, 1), 2)])
 @pytest.mark.parametrize("method", ["forward", "loss_value", "backprop"])
-def test_a_long_call_is_interrupted(method):
-    """Its groups are the parts between which signals are looked for."""
-    X, y = samples(1000, 4)
-    population = Population(1000, WIDE, seeds=0, n_threads=1)
-    out = np.empty((1000, 1000, 1), "f")
+def test_a_long_call_is_interrupted(method, n, n_networks, sizes, n_threads):
+    """Between its groups, and within one of many rows; on one thread, and on several."""
+    X, y = samples(n, 4)
+    population = Population(n_networks, sizes, seeds=0, n_threads=n_threads)
+    out = np.empty((n_networks, n, 1), "f")
     call = {"forward": lambda: population.forward(X, out=out)}.get(
         method, lambda: getattr(population, method)(X, y))
-    ends_in_time(call)
+    ends_in_time(call, n_threads=n_threads)
     few = population.loss_value(X[:9], y[:9])
-    assert few[7] == MLP(WIDE, seed=7).loss_value(X[:9], y[:9])
+    assert few[7] == MLP(sizes, seed=7).loss_value(X[:9], y[:9])
 
 
 # ---- threads
