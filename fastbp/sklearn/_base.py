@@ -28,6 +28,7 @@ from fastbp.sklearn._callbacks import Task
 from fastbp.sklearn._parameters import Number, at_least_one, hidden_sizes, positive
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
+from fastbp.sklearn._together import alone
 from fastbp.sklearn._weights import name_of, of_samples, require
 from fastbp.sklearn._whole import fit_whole
 
@@ -231,18 +232,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             finite.
         """
         task = Task(self, X, y, sample_weight)
-        self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), False, task)
+        alone(self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), False, task))
         task.close()
         return self
 
-    @_arguments.quiet
-    def _fit(self, X, y, sample_weight, held_out, incremental, task):
+    def _fit(self, X, y, sample_weight, held_out, incremental, task, read=None):
+        """Yields `Epoch`s; returns whether Ctrl-C ended them.
+
+        `read` has what `_read` returns, and which rows of X are the samples.
+        """
         given = self._given()
         hidden = hidden_sizes(self.hidden_layer_sizes)
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         net = None if fresh else self._network_to_train(hidden, incremental)
-        X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)
-        sample_weight = self._checked(sample_weight, X)
+        if read is None:
+            X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)
+            sample_weight, places = self._checked(sample_weight, X), None
+        else:
+            X, y, sample_weight, places = read
         self._describe(y, sample_weight, fresh, incremental)
         of_class = self._weight_of_class(y)
         weight = of_samples(sample_weight, of_class, X.dtype)
@@ -255,20 +262,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self.n_layers_, self.t_ = len(sizes), 0
         self._bind(net)
         held_out = self._read_held_out(held_out, X.dtype)
+        interrupted = False
         if self.solver in STOCHASTIC:
             if fresh or not hasattr(self, "loss_curve_"):
                 begin(self)
-            data, held_out = hold_out(self, given, (X, y, weight), held_out, random_state,
-                                      incremental, weight_name)
-            fit_stochastic(self, given, net, self._samples(*data),
-                           held_out and self._samples(*held_out), random_state, incremental, task)
+            samples, held_out = hold_out(self, given, (X, y, weight, places), held_out,
+                                         random_state, incremental, weight_name)
+            interrupted = yield from fit_stochastic(self, given, net, samples, held_out,
+                                                    random_state, incremental, task)
         else:
-            fit_whole(self, given, net, self._samples(X, y, weight), task)
+            fit_whole(self, given, net, self._samples(X, y, weight, places), task)
         if not np.isfinite(net.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed.")
-        return self
+        return interrupted
 
     def _dtypes(self):
         """The dtypes of a new network: that of X if it is among them, else the first."""

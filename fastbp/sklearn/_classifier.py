@@ -12,6 +12,7 @@ from fastbp import _arguments
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples, slopes
+from fastbp.sklearn._together import alone
 from fastbp.sklearn._weights import check_class_weight, of_classes
 
 
@@ -108,7 +109,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask())
+        alone(self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask()))
+        return self
 
     @_arguments.public
     def predict(self, X):
@@ -244,11 +246,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return self.class_weight_[self._class_indices(y)]
         return compute_sample_weight(self.class_weight, y)
 
-    def _samples(self, X, y, weight):
+    def _samples(self, X, y, weight, places=None):
         if self.out_activation_ == "softmax":
-            return Samples(X, self._class_indices(y), weight)
+            return Samples(X, self._class_indices(y), weight, places)
         known = self._class_indices(y) if y.ndim == 1 else self._label_binarizer.transform(y) != 0
-        return Samples(X, known.astype(X.dtype), weight)
+        return Samples(X, known.astype(X.dtype), weight, places)
 
     def _strata(self, y):
         """Two classes are split in proportion, as scikit-learn does; several are not."""

@@ -12,6 +12,7 @@ from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp.sklearn._base import LOSSES, BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples, slopes
+from fastbp.sklearn._together import alone
 
 # `out_activation_` by the parameter `loss`: the losses whose targets are not labels.
 OUTPUTS = {name: output for output, name in LOSSES.items()
@@ -95,7 +96,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As `fit`.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask())
+        alone(self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask()))
+        return self
 
     @_arguments.public
     def predict(self, X):
@@ -155,11 +157,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(f"y has {outputs}; it should have {self.n_outputs_}, as at the first "
                              "fit")
 
-    def _samples(self, X, y, weight):
+    def _samples(self, X, y, weight, places=None):
         poisson = self.out_activation_ == "exp"
         offset = (xlogy(y, y) - y).reshape(len(y), -1).sum(axis=1) if poisson else None
         y = np.ascontiguousarray(y, X.dtype)
-        return Samples(X, y, weight, 1 if poisson else self.n_outputs_, offset)
+        return Samples(X, y, weight, places, 1 if poisson else self.n_outputs_, offset)
 
     def _strata(self, y):
         return None

@@ -20,28 +20,52 @@ class Samples:
 
     Parameters
     ----------
-    X : (n, n_features) ndarray or CSR matrix
+    X : (n_rows, n_features) ndarray or CSR matrix
         C-contiguous, in the network's dtype.
     y : (n,) or (n, n_outputs) ndarray
         As `fastbp.MLP` takes it.
     weight : (n,) ndarray or None
+    places : (n,) ndarray of int or None
+        The row of X of each sample, so that many can share one X; samples of one row have its y and
+        weight. None: each row is one sample.
     divisor : int
         What scikit-learn divides the loss by, besides the sum of the weights.
     offset : (n,) ndarray or None
         What scikit-learn adds to the loss of each sample.
     """
 
-    def __init__(self, X, y, weight, divisor=1, offset=None):
+    def __init__(self, X, y, weight, places=None, divisor=1, offset=None):
         self.X, self.y, self.weight, self.divisor, self.offset = X, y, weight, divisor, offset
-        self.n = X.shape[0]
+        self.places, self.n = places, len(y)
         self.total_weight = float(self.n if weight is None else weight.sum(dtype=np.float64))
+        self._beside = None
 
     def rows(self, which):
-        """X dense, y and the weights of an index array or a slice of rows."""
-        return dense(self.X[which]), self.y[which], which_of(self.weight, which)
+        """X dense, y and the weights of an index array or a slice of samples."""
+        X = dense(self.X[which if self.places is None else self.places[which]])
+        return X, self.y[which], which_of(self.weight, which)
+
+    def rows_of_X(self, order):
+        """The rows of X that hold the samples of an index array, or all if it is None."""
+        return order if self.places is None else self.places if order is None else (
+            self.places[order])
+
+    def beside_X(self):
+        """y and the weights, a row for each of X; of a row without a sample both are 0."""
+        if self.places is None:
+            return self.y, self.weight
+        if self._beside is None:
+            self._beside = tuple(None if each is None else self._scattered(each)
+                                 for each in (self.y, self.weight))
+        return self._beside
+
+    def _scattered(self, of_samples):
+        out = np.zeros((self.X.shape[0], *of_samples.shape[1:]), of_samples.dtype)
+        out[self.places] = of_samples
+        return out
 
     def blocks(self, multiple=1):
-        return row_blocks(self.X, multiple)
+        return row_blocks(self.X, multiple, self.n)
 
     def mean_loss(self, net):
         """The loss of all samples as scikit-learn has it, without the penalty."""
@@ -81,15 +105,15 @@ def dense(X):
     return X.toarray() if issparse(X) else X
 
 
-def row_blocks(X, multiple=1):
-    """Slices that cover the rows: one of a dense X, of a sparse one what `BLOCK_BYTES` hold.
+def row_blocks(X, multiple=1, n=None):
+    """Slices that cover `n` rows: one of a dense X, of a sparse one what `BLOCK_BYTES` hold.
 
-    Each but the last has a multiple of `multiple` rows.
+    Each but the last has a multiple of `multiple` rows. None: all rows of X.
     """
-    n, n_features = X.shape
+    n = X.shape[0] if n is None else n
     size = max(n, 1)
     if issparse(X):
-        size = max(BLOCK_BYTES // (multiple * n_features * X.dtype.itemsize), 1) * multiple
+        size = max(BLOCK_BYTES // (multiple * X.shape[1] * X.dtype.itemsize), 1) * multiple
     return [slice(start, start + size) for start in range(0, n, size)]
 
 

@@ -1,7 +1,7 @@
 """The solvers "adam" and "sgd": epochs, what is held out, when to stop.
 
-An epoch is one `train_epoch` over the order that scikit-learn draws from its `RandomState`; of a
-sparse X, one for each block of mini-batches.
+A fit is a generator that yields each `Epoch` for others to carry out: one over the order that
+scikit-learn draws from its `RandomState`; of a sparse X, one for each block of mini-batches.
 """
 
 import warnings
@@ -13,11 +13,13 @@ from sklearn.model_selection import train_test_split
 
 from fastbp import _arguments
 from fastbp.sklearn._optimizers import Optimizer
-from fastbp.sklearn._samples import outputs
+from fastbp.sklearn._samples import outputs, which_of
+from fastbp.sklearn._together import Epoch
 from fastbp.sklearn._weights import require_both
 
-# Warnings name the caller of fit: above are fit, _fit, three decorators of theirs, fit_stochastic.
-CALLER_OF_FIT = 7
+# Warnings name the caller of fit: above are fit_stochastic, _fit, what runs the fit, fit, and three
+# decorators of theirs.
+CALLER_OF_FIT = 8
 
 
 def begin(model):
@@ -30,34 +32,38 @@ def begin(model):
 
 
 def hold_out(model, given, data, held_out, random_state, incremental, weight_name):
-    """(X, y, weight) to train on, and the same to validate on or None."""
+    """`Samples` to train on, and the same to validate on or None.
+
+    `data` and `held_out` are what `model._samples` takes. What is held out of `data` is copied; the
+    rest stays where it is.
+    """
     if held_out is not None or not given.early_stopping:
-        return data, held_out
+        return model._samples(*data), held_out and model._samples(*held_out)
     if incremental:
         raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
-    present = [array for array in data if array is not None]
+    X, y, weight, places = data
     try:
-        parts = train_test_split(*present, random_state=random_state,
-                                 test_size=given.validation_fraction,
-                                 stratify=model._strata(data[1]))
+        train, held = train_test_split(np.arange(len(y)), random_state=random_state,
+                                       test_size=given.validation_fraction,
+                                       stratify=model._strata(y))
     except ValueError as error:         # which names test_size
         raise ValueError(f"validation_fraction is {given.validation_fraction!r}, which does not "
-                         f"split {_arguments.counted(data[0].shape[0], 'sample')}: "
-                         f"{error}") from error
-    if parts[1].shape[0] < 2:
+                         f"split {_arguments.counted(len(y), 'sample')}: {error}") from error
+    if len(held) < 2:
         raise ValueError("The validation set is too small: it should have two samples or more. "
                          "Increase validation_fraction, or give X_val and y_val")
-    if data[2] is None:
-        return (*parts[::2], None), (*parts[1::2], None)
-    require_both(*parts[4:], weight_name)
-    return parts[::2], parts[1::2]
+    if weight is not None:
+        require_both(weight[train], weight[held], weight_name)
+    of_train, of_held = (which if places is None else places[which] for which in (train, held))
+    return (model._samples(X, y[train], which_of(weight, train), of_train),
+            model._samples(X[of_held], y[held], which_of(weight, held)))
 
 
 def fit_stochastic(model, given, net, samples, held_out, random_state, incremental, task):
     """Train `net` until a criterion of `model` is met, one epoch if `incremental`.
 
     `given` has the parameters of `model`; `samples` and `held_out` are `Samples`, the latter or
-    None; `task` has the callbacks.
+    None; `task` has the callbacks. Yields `Epoch`s; returns whether Ctrl-C ended it.
     """
     if not (incremental and hasattr(model, "_optimizer") and model._optimizer.fits(net)):
         model._optimizer = Optimizer(given)
@@ -71,14 +77,15 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
     batch_size = size_of_batches(given.batch_size, samples.n)
     order = np.arange(samples.n)
     n_epochs = 1 if incremental else given.max_iter
-    model.n_iter_, model.stopped_, called_off = 0, False, False
+    model.n_iter_, model.stopped_, called_off, interrupted = 0, False, False, False
     try:
         while model.n_iter_ < n_epochs and not (model.stopped_ or called_off):
             task.begin()
             if given.shuffle:
                 order = order[permutation(samples.n, random_state)]
-            model.loss_ = train_epoch(net, samples, model._optimizer.rule,
-                                      order if given.shuffle else None, batch_size, given.alpha)
+            model.loss_ = yield from epochs(net, samples, model._optimizer.rule,
+                                            order if given.shuffle else None, batch_size,
+                                            given.alpha)
             model.n_iter_ += 1
             model.t_ += samples.n
             model.loss_curve_.append(model.loss_)
@@ -89,9 +96,11 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
                           "and the optimization hasn't converged yet.", ConvergenceWarning,
                           stacklevel=CALLER_OF_FIT)
     except KeyboardInterrupt:
+        interrupted = True
         warnings.warn("Training interrupted by user.", stacklevel=CALLER_OF_FIT)
     if best and given.early_stopping:
         best.keep(incremental and not model.stopped_)
+    return interrupted
 
 
 def size_of_batches(batch_size, n):
@@ -110,20 +119,22 @@ def permutation(n, random_state):
     return order
 
 
-def train_epoch(net, samples, rule, order, batch_size, alpha):
-    """One pass over the samples, in their order if `order` is None; scikit-learn's loss of it."""
+def epochs(net, samples, rule, order, batch_size, alpha):
+    """Yield one pass over the samples, as an `Epoch` or several; return scikit-learn's loss of it.
+
+    In their order if `order` is None.
+    """
     losses = np.zeros((-(-samples.n // batch_size), 2))
-    options = {"batch_size": batch_size, "shuffle": False, "l2": alpha}
     if not issparse(samples.X):
-        net.train_epoch(samples.X, samples.y, rule, order=order, sample_weight=samples.weight,
-                        batch_losses=losses, **options)
+        yield Epoch(net, samples.X, *samples.beside_X(), rule, samples.rows_of_X(order),
+                    batch_size, alpha, losses)
     else:
         for block in samples.blocks(batch_size):
             X, y, weight = samples.rows(block if order is None else order[block])
             if weight is None or weight.any():
                 first = block.start // batch_size
                 part = losses[first:first - (-len(y) // batch_size)]
-                net.train_epoch(X, y, rule, sample_weight=weight, batch_losses=part, **options)
+                yield Epoch(net, X, y, weight, rule, None, batch_size, alpha, part)
     return samples.epoch_loss(losses, slice(None) if order is None else order, batch_size)
 
 

@@ -1,0 +1,102 @@
+"""Fits in lockstep: an epoch of each network that is still trained, then the next of each.
+
+A fit is a generator. It yields an `Epoch` when it wants one, and goes on when that has been carried
+out; an error of the epoch is raised where it was yielded. `alone` runs one fit, `together` many.
+All epochs of all fits pass through `train_epochs`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import fastbp
+from fastbp import _arguments
+
+
+class Epoch(NamedTuple):
+    """One pass of `net` over samples: the arguments of its `train_epoch`."""
+
+    net: fastbp.MLP
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    rule: fastbp.SGD | fastbp.Adam
+    order: np.ndarray | None    # rows of X, of any number; None: each, as they come
+    batch_size: int
+    l2: float
+    losses: np.ndarray          # receives `batch_losses`
+
+    def carry_out(self):
+        order = self.order
+        if order is not None and len(order) != len(self.X):
+            starts = range(0, len(order), self.batch_size)
+            order = [order[start:start + self.batch_size] for start in starts]
+        self.net.train_epoch(self.X, self.y, self.rule, batch_size=self.batch_size, shuffle=False,
+                             order=order, sample_weight=self.weight, l2=self.l2,
+                             batch_losses=self.losses)
+
+
+def train_epochs(epochs):
+    """Carry out epochs of different networks, {key: Epoch}; {key: Exception} of those that fail."""
+    errors = {}
+    for key, epoch in epochs.items():
+        try:
+            epoch.carry_out()
+        except Exception as error:
+            errors[key] = error
+    return errors
+
+
+@_arguments.quiet
+def alone(fit):
+    """Run one fit. It may catch the exceptions of its epochs, a KeyboardInterrupt too."""
+    error = None
+    while True:
+        try:
+            epoch = next(fit) if error is None else fit.throw(error)
+            while True:     # inside `try`: a signal is looked at when a loop jumps back
+                epoch.carry_out()
+                epoch = next(fit)
+        except StopIteration:
+            return
+        except BaseException as raised:
+            if fit.gi_frame is None:        # the fit raised it, and has ended
+                raise
+            error = raised
+
+
+@_arguments.quiet
+def together(fits):
+    """Run fits in lockstep until each has ended; one that fails does not stop the others.
+
+    Ctrl-C is for all of them: each gets the KeyboardInterrupt where it waits for its epoch.
+
+    Parameters
+    ----------
+    fits : dict of generator
+        Of `Epoch`s, of different networks; they return whether Ctrl-C ended them.
+
+    Returns
+    -------
+    dict of Exception
+        Of those that failed.
+    bool
+        Whether Ctrl-C ended one.
+    """
+    failed, errors, running, interrupted = {}, {}, list(fits), False
+    while running:
+        epochs = {}
+        for key in running:
+            error = KeyboardInterrupt() if interrupted else errors.get(key)
+            try:
+                epochs[key] = next(fits[key]) if error is None else fits[key].throw(error)
+            except StopIteration as end:
+                interrupted |= bool(end.value)
+            except Exception as raised:
+                failed[key] = raised
+        running = list(epochs)
+        try:
+            errors = {} if interrupted else train_epochs(epochs)
+        except KeyboardInterrupt:
+            interrupted = True
+    return failed, interrupted
