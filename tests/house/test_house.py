@@ -196,8 +196,8 @@ def exists(name):
 
 
 def test_scripts_and_tests_import_what_there_is():
-    """In bench/, tools/ and tests/, parts of which run only now and then."""
-    for folder in ("bench", "tools", "tests"):
+    """In bench/, examples/, tools/ and tests/, parts of which run only now and then."""
+    for folder in ("bench", "examples", "tools", "tests"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             missing = [name for name in imports(path)
                        if name.startswith("fastbp.") and not exists(name)]
