@@ -205,39 +205,42 @@ import sys
 import torch
 import torch.distributed as dist
 from torch import nn
-from fastbp.torch import fuse
-from modules import batch, sequential
-from tests.torch.test_losses import targets
+from tests.torch.test_losses import WRAPPED, train
 
-rank, world, file, options = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], eval(sys.argv[4])
+rank, world, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
-model = nn.parallel.DistributedDataParallel(fuse(sequential((3, 5, 1), seed=rank)), **options)
-optimizer = torch.optim.Adam(model.parameters(), lr=0.1, eps=0.1)
-X, y = batch(40)[0], targets("unit", 40, 1)
-for step in range(10):
-    optimizer.zero_grad()
-    rows = slice(rank, None, world)
-    nn.functional.binary_cross_entropy_with_logits(model(X[rows]), y[rows]).backward()
-    optimizer.step()
+results = [train(lambda fused: nn.parallel.DistributedDataParallel(fused, **options), rank, world)
+           for options in WRAPPED]
 if rank == 0:
-    torch.save([p.detach() for p in model.parameters()], sys.argv[5])
+    torch.save(results, sys.argv[4])
 dist.barrier()
 os._exit(0)     # threads of the group may still run, and PyTorch's end then aborts now and then
 """
+WRAPPED = ({}, {"gradient_as_bucket_view": True})      # options of DistributedDataParallel
 
 
-@pytest.mark.parametrize("options", [{}, {"gradient_as_bucket_view": True}], ids=str)
-def test_two_processes_train_as_one(options, tmp_path):
+def train(wrap, rank, world):
+    """The parameters after ten steps on every `world`-th row from that of the rank on."""
+    model = wrap(fuse(sequential((3, 5, 1), seed=rank)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, eps=0.1)
+    X, y = batch(40)[0], targets("unit", 40, 1)
+    for _ in range(10):
+        optimizer.zero_grad()
+        rows = slice(rank, None, world)
+        nn.functional.binary_cross_entropy_with_logits(model(X[rows]), y[rows]).backward()
+        optimizer.step()
+    return [p.detach() for p in model.parameters()]
+
+
+def test_two_processes_train_as_one(tmp_path):
     """Each on half of every batch; all start from the parameters of the first."""
-    results = []
-    code = f"import sys\nsys.path[:0] = {IMPORTED}\n{WORKER}"
-    for world in (1, 2):
-        out = tmp_path / f"{world}.pt"
-        running = [subprocess.Popen([sys.executable, "-c", code, str(rank), str(world),
-                                     str(tmp_path / f"store{world}"), repr(options), str(out)],
-                                    stderr=subprocess.PIPE, text=True) for rank in range(world)]
-        for process in running:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
-        results.append(torch.load(out))
-    close(*results)
+    code, out = f"import sys\nsys.path[:0] = {IMPORTED}\n{WORKER}", tmp_path / "params.pt"
+    running = [subprocess.Popen([sys.executable, "-c", code, str(rank), "2",
+                                 str(tmp_path / "store"), str(out)],
+                                stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    for process in running:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    alone = train(lambda fused: fused, 0, 1)
+    for together in torch.load(out):
+        close(together, alone)
