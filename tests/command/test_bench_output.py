@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from measuring import ALL_PEERS, SMALL, arguments, measured
+from measuring import ALL_PEERS, MORE_QUICKLY, SMALL, arguments, measured
 
 import fastbp
 from fastbp._command.bench import command, measure, plots, startup, tables
@@ -77,7 +77,7 @@ def test_results_are_printed_and_drawn_from_a_file(tmp_path, capsys, monkeypatch
 
     def run(task, **options):
         if task == "measure":
-            return measured(SMALL, epochs=SMALL[:1], with_startup=True)
+            return measured(SMALL, epochs=(((2, 3, 1), 100),), with_startup=True, **MORE_QUICKLY)
         return list(measure.measure_threads(SMALL, ("float32",), 0.0))
 
     assert command.run(arguments(quick=False, json=path), run) == 0

@@ -6,6 +6,7 @@ from fastbp._command.bench import command, measure, peers
 
 SMALL = (((2, 3, 1), 5), ((4, 6, 2), 3))
 QUICKLY = {"without": ["torch.compile"]}    # it needs seconds for each network
+MORE_QUICKLY = {"without": ["torch.compile", "JAX"]}    # JAX a third of one for each function
 ALL_PEERS = [peer.name for peer in peers.PEERS[1:]]
 ROUNDED = 8 * 2.0**-53      # at most eight products and quotients on either side
 
