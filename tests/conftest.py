@@ -1,5 +1,6 @@
 """Every test that takes `isa` runs on each kernel variant this CPU has; `dtype` on both."""
 
+import gc
 import os
 
 # Threads of NumPy's BLAS, in this process and in those it starts, spin while they wait for work.
@@ -18,6 +19,15 @@ settings.register_profile("exhaustive", settings.get_profile("default"), max_exa
                           stateful_step_count=60, derandomize=False, database=None,
                           print_blob=True)
 settings.load_profile("default")
+
+
+gc.disable()        # until all tests are collected: they make much that stays, and no garbage
+
+
+def pytest_collection_finish():
+    """From here on garbage is looked for among what the tests make, not in all tests there are."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(params=dispatch.available_isas())
