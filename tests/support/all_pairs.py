@@ -7,6 +7,8 @@ runs by default on a few cases of the product of all axes: a fault that one valu
 that meet, is in one of them. The others are exhaustive.
 """
 
+from collections import Counter
+from functools import cache
 from itertools import combinations, product
 
 import pytest
@@ -16,23 +18,22 @@ from fastbp._kernels import dispatch
 FIXTURES = {"isa": dispatch.available_isas(), "dtype": ("float32", "float64")}  # of conftest.py
 
 
+@cache
 def covering(*lengths):
     """Cases, a value's place on each axis, with every pair; of as good ones the least used."""
-    cases = set(product(*map(range, lengths)))
     axes = list(combinations(range(len(lengths)), 2))
-
-    def pairs(case):
-        return {(i, j, case[i], case[j]) for i, j in axes}
-
-    missing, used, chosen = set().union(*map(pairs, cases)), {}, []
+    pairs = {case: frozenset((i, j, case[i], case[j]) for i, j in axes)
+             for case in product(*map(range, lengths))}
+    missing, used, chosen = set().union(*pairs.values()), Counter(), []
     while missing:
-        best = max(sorted(cases), key=lambda case: (
-            len(pairs(case) & missing), -sum(used.get(place, 0) for place in enumerate(case))))
-        missing -= pairs(best)
-        used |= {place: used.get(place, 0) + 1 for place in enumerate(best)}
+        new = {case: len(missing & held) for case, held in pairs.items()}
+        most = max(new.values())
+        best = min((case for case, n in new.items() if n == most),
+                   key=lambda case: sum(used[place] for place in enumerate(case)))
+        missing -= pairs.pop(best)
+        used.update(enumerate(best))
         chosen.append(best)
-        cases.remove(best)
-    return set(chosen)
+    return frozenset(chosen)
 
 
 def all_pairs(*fixtures, ids=None, **axes):
