@@ -48,19 +48,19 @@ def test_training_with_threads(isa, dtype):
         assert training_digests(dtype, threads) == expected, threads
 
 
-@all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
-def test_number_of_threads_of_every_kind(isa, dtype, kind):
+@all_pairs("isa", "dtype", kind=EVERY_KIND, threads=THREADS,
+           ids=lambda value: str(value) if isinstance(value, int) else name_of(value))
+def test_number_of_threads_of_every_kind(isa, dtype, kind, threads):
     expected = everything(kind, dtype)
     try:
         fastbp.set_num_threads(max(THREADS))
-        for threads in THREADS:
-            assert all(map(same_bits, everything(kind, dtype, threads), expected)), threads
+        assert all(map(same_bits, everything(kind, dtype, threads), expected))
     finally:
         fastbp.set_num_threads(None)
 
 
-@all_pairs("isa", "dtype", network=NETWORKS)
-def test_gradient(isa, dtype, network):
+@all_pairs("isa", "dtype", network=NETWORKS, threads=MORE)
+def test_gradient(isa, dtype, network, threads):
     sizes, n = network
     X, y, w = samples(sizes, n, dtype)
 
@@ -74,13 +74,11 @@ def test_gradient(isa, dtype, network):
                 net.input_grad(X, y, sample_weight=w), net.jacobian(X[:70], wrt="input"),
                 net.jacobian(X[:2]), point.hvp(net.params[::-1]), point.gnvp(net.params[::-1]))
 
-    expected = results(1)
-    for threads in MORE:
-        assert all(map(same_bits, results(threads), expected)), threads
+    assert all(map(same_bits, results(threads), results(1)))
 
 
-@all_pairs("isa", "dtype", network=NETWORKS, layout=["io", "oi"])
-def test_layers(isa, dtype, network, layout):
+@all_pairs("isa", "dtype", network=NETWORKS, layout=["io", "oi"], threads=MORE)
+def test_layers(isa, dtype, network, layout, threads):
     sizes, n = network
     X, y, _ = samples(sizes, n, dtype)
     net = MLP(sizes, dtype=dtype, seed=0)
@@ -95,9 +93,7 @@ def test_layers(isa, dtype, network, layout):
         layers.backward(y - h, grads[:count], grads[count:-1], grads[-1])
         return h, *grads
 
-    expected = results(1)
-    for threads in MORE:
-        assert all(map(same_bits, results(threads), expected)), threads
+    assert all(map(same_bits, results(threads), results(1)))
 
 
 def test_layers_whose_threads_change_between_forward_and_backward(dtype):
