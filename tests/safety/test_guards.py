@@ -10,6 +10,7 @@ import mmap
 import os
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ SHAPES = [
     (255, 5, 2), (256, 2, 5), (257, 9, 12), (300, 129, 1), (4, 257, 63), (66, 67, 257),
 ]
 CANARY, MARGIN = 0xA5, 256  # bytes
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def flat(result):
@@ -114,13 +116,12 @@ def test_in_place(isa, dtype):
 
 def against_the_edge(a, at_end):
     """A copy of `a` whose last byte lies before, or whose first lies after, a forbidden page."""
-    libc = ctypes.CDLL(None, use_errno=True)
     page, nbytes = mmap.PAGESIZE, max(a.nbytes, 1)
     room = -(-nbytes // page) * page
     memory = mmap.mmap(-1, room + 2 * page)
     start = np.frombuffer(memory, np.uint8).ctypes.data
     for edge in (start, start + page + room):
-        if libc.mprotect(ctypes.c_void_p(edge), ctypes.c_size_t(page), 0):
+        if LIBC.mprotect(ctypes.c_void_p(edge), ctypes.c_size_t(page), 0):
             raise OSError(ctypes.get_errno(), "mprotect")
     offset = page + (room - a.nbytes if at_end else 0)
     view = np.frombuffer(memory, a.dtype, a.size, offset).reshape(a.shape)
@@ -129,24 +130,23 @@ def against_the_edge(a, at_end):
 
 
 def work_at_the_edge(which):
-    for isa in dispatch.available_isas():
-        dispatch.set_isa(isa)
-        for dtype in ("float32", "float64"):
-            for turn, (n, fan_in, fan_out) in enumerate(SHAPES):
-                for at_end in (False, True):
-                    def empty(shape, dtype, at_end=at_end):
-                        return against_the_edge(np.empty(shape, dtype), at_end)
+    """The inputs lie there once for all variants."""
+    for dtype, (turn, shape), at_end in product(
+            ("float32", "float64"), enumerate(SHAPES), (False, True)):
+        def empty(shape, dtype, at_end=at_end):
+            return against_the_edge(np.empty(shape, dtype), at_end)
 
-                    sizes = (fan_in, fan_out, fan_in)
-                    a = {name: against_the_edge(x, at_end)
-                         for name, x in arguments(n, sizes, dtype).items()}
-                    found = list(calls(a, sizes, dtype))
-                    if which == "some":     # every call for some shape, at both ends
-                        found = found[(turn + at_end) % 8::8]
-                    for call in found:
-                        print(isa, dtype, n, sizes, call.name, "end" if at_end else "start",
-                              flush=True)
-                        call.prepare(**call.arrays(empty, dtype))[0]()
+        n, fan_in, fan_out = shape
+        sizes = (fan_in, fan_out, fan_in)
+        a = {name: against_the_edge(x, at_end) for name, x in arguments(n, sizes, dtype).items()}
+        for isa in dispatch.available_isas():
+            dispatch.set_isa(isa)
+            found = list(calls(a, sizes, dtype))
+            if which == "some":     # every call for some shape, at both ends
+                found = found[(turn + at_end) % 8::8]
+            for call in found:
+                print(isa, dtype, n, sizes, call.name, "end" if at_end else "start", flush=True)
+                call.prepare(**call.arrays(empty, dtype))[0]()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no mprotect")
