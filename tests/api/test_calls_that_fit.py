@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import in_threads, takes_signals
+from calling import LIMIT, in_threads, takes_signals
 
 import fastbp
 from fastbp import MLP, Layers
@@ -158,7 +158,7 @@ def test_fork_within_a_call(dtype):
             child = os.fork()
             if child == 0:
                 try:
-                    signal.alarm(30)
+                    signal.alarm(LIMIT)
                     results = in_threads(3, lambda i: work() if i else net.forward(X).tobytes())
                     os.write(write, bytes([results == [long, expected, expected]]))
                 finally:

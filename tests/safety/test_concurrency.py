@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from calling import ends_in_time, in_threads, interrupted, keyboard_interrupt, takes_signals
+from calling import LIMIT, ends_in_time, in_threads, interrupted, keyboard_interrupt, takes_signals
 
 from fastbp import MLP, SGD, Adam, Layers, get_num_threads
 
@@ -385,7 +385,7 @@ def test_fork_after_use(dtype):
     child = os.fork()
     if child == 0:
         try:
-            signal.alarm(30)
+            signal.alarm(LIMIT)
             with open(write, "wb") as pipe:
                 pipe.write(work())
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bits import same_bits, samples
-from calling import ends_in_time, in_process, interrupted, takes_signals
+from calling import LIMIT, ends_in_time, in_process, interrupted, takes_signals
 
 import fastbp
 from fastbp import MLP, Adam
@@ -78,7 +78,7 @@ def test_a_wide_network_is_interrupted():
     assert net.backprop(X[:300], y[:300]) == expected
 
 
-FORKS = """
+FORKS = f"LIMIT = {LIMIT}" + """
 import os, signal, sys
 import numpy as np
 import fastbp
@@ -96,7 +96,7 @@ expected = work()
 for _ in range(3):
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(LIMIT)
         os._exit(0 if work() == expected and work() == expected else 1)
     print(os.waitpid(child, 0)[1], work() == expected)
 """
@@ -111,7 +111,7 @@ def handler(*_):
     if not children:
         children.append(os.fork())
         if children[0] == 0:
-            signal.alarm(20)
+            signal.alarm(LIMIT)
 signal.signal(signal.SIGALRM, handler)
 big = np.tile(X, (2000, 1))
 signal.setitimer(signal.ITIMER_REAL, 0.1)
@@ -150,7 +150,7 @@ def handler(*_):
     global child
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(LIMIT)
         for each in other, net:
             try:
                 calls[name](each, X)

@@ -13,6 +13,9 @@ import pytest
 
 import fastbp
 
+# Seconds, after which a child that was forked hangs: with a sanitizer on a loaded machine it may
+# need a hundred times its own, and one that ends in time waits for nothing.
+LIMIT = 120
 takes_signals = pytest.mark.thread_unsafe(reason="signals come to the main thread")
 
 
@@ -108,4 +111,4 @@ def process(script, *arguments, **variables):
     # from 3.12 on Python says so of every fork beside threads, which is what is tested here
     env["PYTHONWARNINGS"] = "ignore:This process:DeprecationWarning"
     return subprocess.run([sys.executable, *script, *arguments], env=env | variables,
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=3 * LIMIT)
