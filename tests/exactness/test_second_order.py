@@ -49,8 +49,7 @@ def test_every_kind(isa, dtype, kind):
     assert_product(net, X, y, v, sample_weight=weights_of(300), reduction="mean", l2=0.125)
 
 
-@all_pairs("isa", "dtype", shape=SHAPES)
-@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+@all_pairs("isa", "dtype", shape=SHAPES, activation=["sigmoid", "relu"])
 def test_shapes(isa, dtype, shape, activation):
     sizes, n = shape
     net, X, y = network_of(activation, "bce", {}, sizes, n, dtype)
@@ -129,8 +128,7 @@ def dot(a, b):
     return (a.astype(np.longdouble) * b.astype(np.longdouble)).sum()
 
 
-@all_pairs("isa", "dtype", kind=EVERY_KIND, ids=name_of)
-@pytest.mark.parametrize("name", ["hvp", "gnvp"])
+@all_pairs("isa", "dtype", kind=EVERY_KIND, name=["hvp", "gnvp"], ids=name_of)
 def test_symmetric_and_linear(isa, dtype, kind, name):
     net, X, y = network_of(*kind, (7, 19, 11, 5), 50, dtype)
     u, v = np.rint(4 * direction(net)), np.rint(4 * direction(net, 1))      # u + v is exact
