@@ -9,6 +9,7 @@ import warnings
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+from all_pairs import all_pairs  # noqa: E402
 from modules import batch, close, gradients, same, sequential  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
@@ -61,9 +62,7 @@ TOOLS = {
 }
 
 
-@CALLED
-@pytest.mark.parametrize("where", ["alone", "inside"])
-@pytest.mark.parametrize("tool", TOOLS)
+@all_pairs(tool=TOOLS, where=["alone", "inside"], called=[False, True])
 def test_programs(tool, where, called):
     """For rows that the tool did not see; without a word; and the module computes as before."""
     torch._dynamo.reset()
