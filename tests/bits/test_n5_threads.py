@@ -28,27 +28,28 @@ def tiny_samples(dtype, n=300):
 
 
 @functools.cache
-def made_in(mode, dtype):
+def made_in(mode):
     """What helpers compute in a process whose thread made them in this mode, or in its own."""
     script = """
 import sys
-sys.path[:0] = sys.argv[3:]
+sys.path[:0] = sys.argv[2:]
 from float_mode import MODES, caller_mode
 from tests.bits.test_n5_threads import tiny_samples
-net, X, y = tiny_samples(sys.argv[1])
-with caller_mode(MODES.get(sys.argv[2], 0)):
-    loss = net.backprop(X, y)
-for _ in range(20):                     # the same helpers, called by a thread in another mode
-    assert net.backprop(X, y) == loss
-print(loss.hex(), net.grad.tobytes().hex())
+for dtype in "float32", "float64":      # on the same helpers
+    net, X, y = tiny_samples(dtype)
+    with caller_mode(MODES.get(sys.argv[1], 0)):
+        loss = net.backprop(X, y)
+    for _ in range(20):                 # called by a thread in another mode
+        assert net.backprop(X, y) == loss
+    print(loss.hex(), net.grad.tobytes().hex())
 """
-    return in_process(script, dtype, mode, *IMPORTED)
+    return in_process(script, mode, *IMPORTED)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_helpers_that_a_thread_in_this_mode_made(dtype, mode):
+def test_helpers_that_a_thread_in_this_mode_made(mode):
     """A thread starts in the mode of the one that starts it."""
-    assert made_in(mode, dtype) == made_in("", dtype)
+    assert made_in(mode) == made_in("")
 
 
 def test_threads_in_modes_of_their_own(dtype):

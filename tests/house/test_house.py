@@ -1,6 +1,7 @@
 """The rules of the house that no linter knows: which part may name, import or contain what."""
 
 import ast
+import functools
 import io
 import re
 import subprocess
@@ -22,6 +23,7 @@ def name_of(path):
     return str(path.relative_to(ROOT))
 
 
+@functools.cache
 def code(path):
     """The code of a Python or Cython file, without comments and docstrings."""
     kept = [""]

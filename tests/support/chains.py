@@ -4,6 +4,8 @@ MPFR rounds to as many bits as a significand has, so that an element can be had 
 must stay away from overflow and underflow, of which MPFR has none there.
 """
 
+from functools import cache
+
 import gmpy2
 import numpy as np
 
@@ -12,6 +14,12 @@ KC = 256        # of the contract
 
 def chain(a, b, dtype, block=KC, bias=0):
     """Σ_k a_k b_k: k ascending from +0 in blocks, which are added in ascending order; + bias."""
+    return _chain(np.float64(a).tobytes(), np.float64(b).tobytes(), dtype, block, float(bias))
+
+
+@cache      # for the variants, which all have the same operands
+def _chain(a, b, dtype, block, bias):
+    a, b = np.frombuffer(a), np.frombuffer(b)
     with gmpy2.context(precision=np.finfo(dtype).nmant + 1):
         total = gmpy2.mpfr(0)
         for start in range(0, len(a), block):
@@ -19,7 +27,7 @@ def chain(a, b, dtype, block=KC, bias=0):
             for x, y in zip(a[start:start + block], b[start:start + block], strict=True):
                 part = gmpy2.fma(gmpy2.mpfr(float(x)), gmpy2.mpfr(float(y)), part)
             total = part if start == 0 else total + part
-        return float(total + gmpy2.mpfr(float(bias)))
+        return float(total + gmpy2.mpfr(bias))
 
 
 def elements(*shape, count=12):
