@@ -12,7 +12,7 @@ from fastbp._optimizer cimport Optimizer
 from fastbp._training cimport check_optimizer
 
 
-cdef int check_all(list optimizers) except -1:
+cdef int check_all(str name, list optimizers) except -1:
     cdef Py_ssize_t k = 0
     try:
         for optimizer in optimizers:
@@ -20,18 +20,18 @@ cdef int check_all(list optimizers) except -1:
             (<Optimizer> optimizer)._check_made()
             k += 1
     except (TypeError, RuntimeError) as error:
-        _arguments.refuse_of_network("optimizer", k, error)
-    _arguments.distinct("optimizer", optimizers)
+        _arguments.refuse_of_network(name, k, error)
+    _arguments.distinct(name, optimizers)
     return 0
 
 
-cdef int take_all(list optimizers) except -1:
+cdef int take_all(str name, list optimizers) except -1:
     cdef Py_ssize_t taken = 0
     cdef Optimizer optimizer
     for optimizer in optimizers:
         if acquire(&optimizer.busy):
             let_go(optimizers, taken)
-            _arguments.refuse_of_network("optimizer", taken, RuntimeError(
+            _arguments.refuse_of_network(name, taken, RuntimeError(
                 _arguments.IN_USE.format("optimizer")))
         taken += 1
     return 0
@@ -43,17 +43,16 @@ cdef void let_go(list optimizers, Py_ssize_t count) noexcept:
         release(&(<Optimizer> optimizers[k]).busy)
 
 
-cdef int run_epochs(list crews, list networks, list optimizers, Optimizer shared, numbers,
+cdef int run_epochs(list crews, list networks, list optimizers, Optimizer shared, dict states,
                     int asked, losses) except -1:
     cdef Result* results = <Result*> data(losses)
     cdef Py_ssize_t k, i
     cdef Network net
     cdef Crew crew
-    states = new_states(networks, optimizers, numbers)
     cdef Journey journey = Journey(crews, asked)
-    for k in numbers:
+    for k, state in states.items():
         net = networks[k]
-        (<Optimizer> optimizers[k]).begin(states[k], net.n_params, net.dtype.itemsize)
+        (<Optimizer> optimizers[k]).begin(state, net.n_params, net.dtype.itemsize)
     if shared is not None:
         shared.networks = optimizers
     journey.carry_out()
@@ -63,8 +62,7 @@ cdef int run_epochs(list crews, list networks, list optimizers, Optimizer shared
     return 0
 
 
-cdef dict new_states(list networks, list optimizers, numbers):
-    """The states of first steps, None where there was one."""
+cdef dict new_states(str name, list networks, list optimizers, numbers):
     cdef Network net
     cdef Py_ssize_t k = 0
     states = {}
@@ -73,5 +71,5 @@ cdef dict new_states(list networks, list optimizers, numbers):
             net = networks[k]
             states[k] = (<Optimizer> optimizers[k]).new_state(net.n_params, net.dtype)
     except ValueError as error:
-        _arguments.refuse_of_network("optimizer", k, error)
+        _arguments.refuse_of_network(name, k, error)
     return states

@@ -17,11 +17,13 @@ from fastbp._engine.network cimport IN_ORDER, LOSS, UPDATE
 from fastbp._engine.plan cimport Maker, asked_threads
 from fastbp._engine.population cimport Member, Result, add_epoch, add_gradients
 from fastbp._engine.team cimport release
-from fastbp._epochs cimport check_all, let_go, run_epochs, take_all
+from fastbp._epochs cimport check_all, let_go, new_states, run_epochs, take_all
 from fastbp._given cimport orders_of
 from fastbp._network cimport Network
 from fastbp._optimizer cimport Optimizer
 from fastbp._problem cimport Problem, read_again
+
+NAME = "optimizers"
 
 cdef enum:
     KEPT_KINDS = 16         # of networks whose places are kept from epoch to epoch,
@@ -115,13 +117,13 @@ cdef class Many:
 
     def __init__(self, list networks, optimizers, int asked):
         self.networks, self.count, self.asked = networks, len(networks), asked
-        self.optimizers = _arguments.each("optimizers", optimizers, self.count)
+        self.optimizers = _arguments.each(NAME, optimizers, self.count)
         self.places = {}
         for net in networks:
             (<Network?> net)._check_made()
         _arguments.distinct("networks", networks, [
             <Py_ssize_t> data((<Network> net).params_array) for net in networks])
-        check_all(self.optimizers)
+        check_all(NAME, self.optimizers)
         self.kinds = [kind_of(net) for net in networks]
 
     cdef list problems_of(self, tuple samples, penalties):
@@ -159,13 +161,14 @@ cdef class Many:
                 taken += 1
             orders = (self.rows if self.source is None
                       else orders_of(self.rows, self.source, numbers))
-            take_all(self.optimizers)
+            take_all(NAME, self.optimizers)
             try:
+                states = new_states(NAME, self.networks, self.optimizers, numbers)
                 for some in self.parts(problems, numbers):
                     crews = [self.crew(ks, problems, orders, self.sizes, UPDATE + IN_ORDER,
                                        add_epoch, 3, outs) for ks in some]
                     run_epochs(crews, self.networks, self.optimizers, None,
-                               [k for ks in some for k in ks], self.asked, losses)
+                               {k: states[k] for ks in some for k in ks}, self.asked, losses)
             finally:
                 let_go(self.optimizers, self.count)
         finally:

@@ -16,7 +16,7 @@ from fastbp._engine.epoch cimport BatchLoss
 from fastbp._engine.network cimport IN_ORDER, UPDATE
 from fastbp._engine.population cimport Member, add_epoch
 from fastbp._engine.team cimport acquire, release
-from fastbp._epochs cimport check_all, let_go, run_epochs, take_all
+from fastbp._epochs cimport check_all, let_go, new_states, run_epochs, take_all
 from fastbp._evaluation cimport Evaluation
 from fastbp._given cimport Given, check_rows, new_given, orders_of
 from fastbp._optimizer cimport Optimizer
@@ -258,12 +258,12 @@ cdef class Population(Evaluation):
                 orders = rows if source is None else orders_of(rows, source, numbers)
                 if shared is not None:      # draws run Python, which may have set another lr
                     optimizers = self._optimizers(optimizer)
-                take_all(optimizers)
+                take_all("optimizer", optimizers)
                 try:
-                    run_epochs([self._crew(given, orders, optimizers, sizes, penalties, numbers,
-                                           outs)],
-                               [self.net] * self.n_members, optimizers, shared, numbers,
-                               self.net.asked, losses)
+                    crew = self._crew(given, orders, optimizers, sizes, penalties, numbers, outs)
+                    networks = [self.net] * self.n_members
+                    states = new_states("optimizer", networks, optimizers, numbers)
+                    run_epochs([crew], networks, optimizers, shared, states, self.net.asked, losses)
                 finally:
                     let_go(optimizers, self.n_members)
             finally:
@@ -279,7 +279,7 @@ cdef class Population(Evaluation):
             return (<Optimizer> optimizer).of_networks(self.n_members)
         optimizers = _arguments.each("optimizer", optimizer, self.n_members,
                                      "an SGD or Adam for all networks, or ")
-        check_all(optimizers)
+        check_all("optimizer", optimizers)
         return optimizers
 
     cdef Crew _crew(self, Given given, list orders, list optimizers, list sizes, penalties,

@@ -264,6 +264,12 @@ def test_errors_of_a_population():
         population.train(X, Y, Adam(), epochs=1, validation_rows=[[0], [50], [1]])
 
 
+def stepped():
+    optimizer = Adam()
+    optimizer.step(np.zeros(5), np.ones(5))
+    return optimizer
+
+
 NETS = [MLP(SIZES, seed=k) for k in range(3)]
 
 
@@ -273,7 +279,10 @@ NETS = [MLP(SIZES, seed=k) for k in range(3)]
     ({"networks": [NETS[0], NETS[1], NETS[0]]}, ValueError, r"networks\[2\] is networks\[0\]"),
     ({"networks": [MLP.__new__(MLP), *NETS[1:]]}, RuntimeError, "MLP.__init__ was not called"),
     ({"optimizers": Adam()}, TypeError, "optimizers is of type Adam; it should be a sequence of 3"),
-    ({"optimizers": [Adam()] * 3}, ValueError, r"optimizer\[1\] is optimizer\[0\]"),
+    ({"optimizers": [Adam()] * 3}, ValueError, r"optimizers\[1\] is optimizers\[0\]"),
+    ({"optimizers": [Adam(), Adam(), SGD.__new__(SGD)]}, RuntimeError, r"optimizers\[2\]: SGD did"),
+    ({"optimizers": [Adam(), stepped(), Adam()]}, ValueError,
+     r"optimizers\[1\]: params has 31 entries of float32; it should have 5 of float64"),
     ({"X": [X, X]}, ValueError, "X has 2 entries; it should have 3, one for each network"),
     ({"X": [X, X, X[:, :2]]}, ValueError, r"networks\[2\]: X has shape \(50, 2\)"),
     ({"y": [Y, Y + 2, Y]}, ValueError, r"networks\[1\]: y has"),
