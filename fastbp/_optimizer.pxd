@@ -16,6 +16,8 @@ cdef class Optimizer(Copied):
     cdef object option(self, name, value, check)
     cdef object number(self, name, one)
     cdef list of_networks(self, Py_ssize_t n)
+    cdef Optimizer _of_network(self, Py_ssize_t k)
+    cdef int assign(self, name, double number) except -1
     cdef int _check_made(self) except -1
     # Raise unless an epoch, which calls `rule` alone, does what `step` does
     cdef int check_native(self) except -1

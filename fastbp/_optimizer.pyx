@@ -89,12 +89,37 @@ cdef class Optimizer(Copied):
         self._check_made()
         if self.networks is None:
             _arguments.optimizer_for_networks(self.itemsize != 0, self.each, n)
-            kind, options = base_of(self), self._options()
-            return [kind(**{name: of_network(value, k) for name, value in options.items()})
-                    for k in range(n)]
+            return [self._of_network(k) for k in range(n)]
         if len(self.networks) != n:
             _arguments.refuse_number_of_networks(len(self.networks), n)
         return self.networks
+
+    cdef Optimizer _of_network(self, Py_ssize_t k):
+        """A new one with the numbers of network k, which are checked already."""
+        kind = base_of(self)
+        cdef Optimizer network = kind.__new__(kind)
+        network.rule, network.made = self.rule, True
+        for name, numbers in self.each.items():
+            network.assign(name, numbers[k])
+        return network
+
+    cdef int assign(self, name, double number) except -1:
+        """The option of that name, into `rule`."""
+        if name == "lr":
+            self.rule.lr = number
+        elif name == "weight_decay":
+            self.rule.weight_decay = number
+        elif name == "momentum":
+            self.rule.momentum = number
+        elif name == "betas[0]":
+            self.rule.beta1 = number
+        elif name == "betas[1]":
+            self.rule.beta2 = number
+        elif name == "eps":
+            self.rule.eps = number
+        else:
+            raise KeyError(name)
+        return 0
 
     def _check_dtype(self, dtype):
         """Refuse hyper-parameters that mean something else in this dtype."""
