@@ -129,7 +129,8 @@ def test_code_blocks_run(path, tmp_path):
     script.write_text(blocks(path, "python"))
     found = [str(Path(fastbp.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     run = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True,
-                         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))})
+                         env={**os.environ, "MKL_NUM_THREADS": "1",    # PyTorch's would spin
+                              "PYTHONPATH": os.pathsep.join(filter(None, found))})
     assert run.returncode == 0, f"{name_of(path)} at the lines of blocks.py:\n{run.stderr}"
     assert "Warning: " not in run.stderr, f"{name_of(path)} warns:\n{run.stderr}"
 
