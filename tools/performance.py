@@ -34,11 +34,16 @@ SECTION = re.compile(r"(?<=<!-- performance: )(\S+)( -->\n)(.*?)(?=<!-- end of p
 IMPORT_MS, WHEEL_MB = 30, 2     # what the project holds itself to
 
 
+def images():
+    """The paths of the plots."""
+    return [Path(name) for name in plots.names(STEM, ["gradients"])]
+
+
 def section(document):
     """The text between the comments."""
     gradients, epochs, threads = (document[name] for name in ("gradients", "epochs", "threads"))
     dtypes = dict.fromkeys(result["dtype"] for result in gradients)
-    speedup, roofline = (Path(name).relative_to(ROOT) for name in plots.names(STEM))
+    speedup, roofline = (name.relative_to(ROOT) for name in images())
     parts = [
         "\n".join(f"- {line}" for line in (*machine_lines(document["machine"]),
                                            f"measured {document['machine']['time'][:10]}")),
@@ -146,7 +151,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if one is stale")
     if parser.parse_args(arguments).check:
-        found = stale(README.read_text(), [Path(name).read_bytes() for name in plots.names(STEM)])
+        found = stale(README.read_text(), [path.read_bytes() for path in images()])
         for name in found:
             print(f"{name} is stale: run `python tools/performance.py`")
         return 1 if found else 0

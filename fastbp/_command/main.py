@@ -105,7 +105,7 @@ def _parser():
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
     bench.add_argument("--suite", metavar="LIST",
                        help="of all, record (the default), widths, tiny, middle, large, few-rows, "
-                            "fits, beyond, threads")
+                            "fits, beyond, population, threads")
     bench.add_argument("--dtype", choices=("float32", "float64"), help="(default: both)")
     bench.add_argument("--activation", choices=tuple(_arguments.ACTIVATIONS),
                        default=_arguments.DEFAULTS["activation"],
@@ -117,9 +117,12 @@ def _parser():
                        help="fewer networks and repetitions, without torch.compile")
     bench.add_argument("--threads", action="store_true",
                        help="only fastbp itself, on 1, 2, 4, ... threads")
+    bench.add_argument("--population", action="store_true",
+                       help="only many networks at once; the same as --suite population")
     bench.add_argument("--json", metavar="FILE", help="write the measurements here")
     bench.add_argument("--plot", metavar="STEM",
-                       help="draw STEM-speedup.png and STEM-roofline.png")
+                       help="draw STEM-speedup.png and STEM-roofline.png, of populations "
+                            "STEM-networks.png")
     bench.add_argument("--from", dest="from_file", metavar="FILE",
                        help="print and draw what --json wrote, without measuring")
     bench.set_defaults(run=_bench)

@@ -205,7 +205,8 @@ def test_command_in_a_process_of_its_own(tmp_path, capfd):
     assert command.run(arguments(networks="2-3-1@5", dtype="float64", json=str(path))) == 0
     document = json.loads(path.read_text())
     assert set(document) - {"doubts"} == {"machine", "gradients", "epochs", "fits", "widths",
-                                          "beyond", "threads", "startup"}
+                                          "beyond", "population", "outputs", "growth", "threads",
+                                          "population_threads", "startup"}
     machine = document["machine"]
     assert {"cpu", "cpus", "isa", "compiler", "flags", "numpy", "blas", "python", "version",
             "versions", "time", "load", "memory_gbytes_per_s", "left_out", "unset",
@@ -227,12 +228,13 @@ def test_environment_of_the_processes(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen(
         [sys.executable, "-c", script], **options))
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    (alone,), (free,) = (list(command.spawn(task)) for task in ("measure", "measure_threads"))
+    (alone,), *both = (list(command.spawn(task)) for task in ("measure", *command.WITH_ALL_CPUS))
     assert len(alone["affinity"]) == 1
     assert environment.ONE_THREAD.items() <= alone.items()
-    assert free["OMP_NUM_THREADS"] == "3"
-    if hasattr(os, "sched_getaffinity"):
-        assert set(free["affinity"]) == os.sched_getaffinity(0)
+    for (free,) in both:
+        assert free["OMP_NUM_THREADS"] == "3"
+        if hasattr(os, "sched_getaffinity"):
+            assert set(free["affinity"]) == os.sched_getaffinity(0)
 
 
 def test_deviation_passes_between_processes(monkeypatch):

@@ -4,7 +4,6 @@ What would slow a peer down is not in its environment; what other work disturbs 
 and then marked; peaks that cannot be are told.
 """
 
-import argparse
 import builtins
 import json
 import os
@@ -14,6 +13,7 @@ import sys
 import time
 
 import pytest
+from measuring import arguments
 
 from fastbp._command import machine
 from fastbp._command.bench import command, environment, measure, tables, timing
@@ -24,12 +24,6 @@ SIDES = ["fastbp", "NumPy", "JAX"]
 @pytest.fixture(autouse=True)
 def short_samples(monkeypatch):
     monkeypatch.setattr(timing, "SAMPLE_SECONDS", 1e-4)
-
-
-def arguments(**options):
-    return argparse.Namespace(**{"networks": None, "suite": None, "dtype": None, "quick": True,
-                                 "json": None, "plot": None, "threads": False, "from_file": None,
-                                 **command.DEFAULTS, **options})
 
 
 def gradient(network="2-3-1", dtype="float32", peak=100.0, disturbed=()):

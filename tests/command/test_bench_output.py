@@ -86,7 +86,7 @@ def test_results_are_printed_and_drawn_from_a_file(tmp_path, capsys, monkeypatch
     assert command.run(arguments(quick=False, from_file=path, plot=stem)) == 0
     assert capsys.readouterr().out == measured_text
     document = json.loads((tmp_path / "results.json").read_text())
-    for name in plots.names(stem):
+    for name in plots.names(stem, ["gradients"]):
         content = (tmp_path / name).read_bytes()
         assert content.startswith(b"\x89PNG") and plots.digest(document).encode() in content
         assert plots.digest({**document, "startup": None}).encode() not in content
@@ -101,7 +101,8 @@ def test_files_that_are_no_results(tmp_path, text):
 
 
 @pytest.mark.parametrize("option", [{"quick": True}, {"json": "a"}, {"threads": True},
-                                    {"networks": "2-1"}, {"suite": "tiny"}, {"dtype": "float32"},
+                                    {"networks": "2-1"}, {"suite": "tiny"},
+                                    {"population": True}, {"dtype": "float32"},
                                     {"loss": "poisson"}])
 def test_a_file_is_not_measured(option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

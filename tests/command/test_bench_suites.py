@@ -1,8 +1,8 @@
 """Promise: `fastbp bench --suite` measures the lists that it names, in one run."""
 
-import argparse
 import json
 
+import measuring
 import numpy as np
 import pytest
 
@@ -27,9 +27,7 @@ CASE = fits.Case("breast cancer", (4,), 200, 3, seeds=2)
 
 
 def arguments(**options):
-    return argparse.Namespace(**{"networks": None, "suite": None, "dtype": None, "quick": False,
-                                 "json": None, "plot": None, "threads": False, "from_file": None,
-                                 **command.DEFAULTS, **options})
+    return measuring.arguments(**{"quick": False, **options})
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +53,7 @@ def test_suites_that_are_named():
     assert len(both["networks"]) == 6 == len(set(both["networks"]))
     tasks = dict(command.tasks(arguments(suite="all")))
     assert list(tasks) == ["measure", "measure_fits", "measure_widths", "measure_beyond",
-                           "measure_threads"]
+                           "measure_population", "measure_threads", "measure_population_threads"]
     everything, threads = tasks["measure"], tasks["measure_threads"]["networks"]
     assert len(set(everything["networks"])) == len(everything["networks"])
     for suite in networks.SUITES.values():

@@ -44,6 +44,22 @@ def test_a_changed_figure_is_stale(page):
             assert figures.rewritten(other) == text
 
 
+def test_pictures_are_current():
+    assert ROOT / "docs" / "population-networks.png" in [path for _, path in figures.pictures()]
+    for file, path in figures.pictures():
+        assert figures.is_current(file, path), "run `python tools/figures.py`"
+        assert len(path.read_bytes()) < 60_000
+
+
+def test_a_picture_of_other_results_is_stale(tmp_path):
+    for file, path in figures.pictures():
+        document = json.loads(file.read_text())
+        document["growth"][0]["times"]["fastbp"]["least_us"] *= 2
+        (tmp_path / file.name).write_text(json.dumps(document))
+        assert not figures.is_current(tmp_path / file.name, path)
+        assert not figures.is_current(file, tmp_path / path.name)       # there is none
+
+
 def test_what_a_cell_says():
     assert figures.cell("/ NumPy", 0.5).strip().endswith("!")
     assert figures.cell("ms", 0.5) == "0.500"

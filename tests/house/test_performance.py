@@ -4,18 +4,15 @@ import copy
 import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 from places import ROOT
-
-from fastbp._command.bench import plots
 
 SPEC = importlib.util.spec_from_file_location("performance", ROOT / "tools" / "performance.py")
 performance = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(performance)
 README = performance.README.read_text()
-IMAGES = [Path(name).read_bytes() for name in plots.names(performance.STEM)]
+IMAGES = [path.read_bytes() for path in performance.images()]
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ ROUNDED = 8 * 2.0**-53      # at most eight products and quotients on either sid
 
 def arguments(**options):
     return argparse.Namespace(**{"networks": None, "suite": None, "dtype": None, "quick": True,
-                                 "json": None, "plot": None, "threads": False, "from_file": None,
-                                 **command.DEFAULTS, **options})
+                                 "json": None, "plot": None, "threads": False, "population": False,
+                                 "from_file": None, **command.DEFAULTS, **options})
 
 
 def measured(cases=SMALL, dtypes=("float32", "float64"), epochs=(), seconds=0.0, **options):

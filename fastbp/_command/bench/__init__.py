@@ -6,6 +6,8 @@
     fits         `fit` of fastbp.sklearn beside that of scikit-learn
     widths       W-W-W-1 over W: whether a width is unlucky
     beyond       what else a network computes, as multiples of a gradient
+    population   many networks at once, beside one by one and vmap
+    vmap         the latter: an epoch by JAX, outputs by PyTorch
     peers        which of them are installed, and which of those work here
     verify       what a side computes is held to what rounding explains
     bound        the least time that the work of a row could take
@@ -18,6 +20,6 @@
     tables       what is printed
     plots        what is drawn
 
-`gradients`, `epochs` and `fits` know the peers, `tables` knows rich; each imports them in the
-function that needs them.
+`gradients`, `epochs`, `fits` and `vmap` know the peers, `tables` knows rich; each imports them in
+the function that needs them.
 """

@@ -18,7 +18,7 @@ from fastbp._arguments import DEFAULTS
 from fastbp._command.bench import tables
 from fastbp._command.bench.environment import measuring, slowing
 from fastbp._command.bench.networks import NETWORKS, SUITES, Suite, merged
-from fastbp._command.bench.plots import draw, names
+from fastbp._command.bench.plots import PANELS, draw, names
 from fastbp._command.bench.timing import one_core
 from fastbp._command.bench.verify import Deviation
 from fastbp._command.figures import import_figure
@@ -30,12 +30,18 @@ DEFAULT_BATCH = 32                  # for a network that is not in the list
 
 QUICK_WIDTHS = {"widths": list(range(4, 65)), "batches": [128], "activations": ["sigmoid"],
                 "rounds": 5}
+QUICK_POPULATION = (NETWORKS[1],)
+QUICK_MANY = {"growth": [1, 10, 100], "n_answering": 1000}
 ALL = "all"                         # of the suites
 
 # In the order in which they are measured; the start and the size come after the epochs.
 SECTIONS = {"gradient": "gradients", "epoch": "epochs", "fit": "fits", "width": "widths",
-            "beyond": "beyond", "threads": "threads"}
-SINCE_SUITES = {"fits", "widths", "beyond"}   # files of before lack these
+            "beyond": "beyond", "population": "population", "outputs": "outputs",
+            "growth": "growth", "threads": "threads", "population_threads": "population_threads"}
+# Files of before lack these.
+SINCE_SUITES = {"fits", "widths", "beyond", "population", "outputs", "growth",
+                "population_threads"}
+WITH_ALL_CPUS = ("measure_threads", "measure_population_threads")
 
 
 def run(args, measure=None):
@@ -44,8 +50,8 @@ def run(args, measure=None):
     Parameters
     ----------
     args : argparse.Namespace
-        networks, suite, dtype (None for both), activation, loss, quick, threads, json, plot,
-        from_file.
+        networks, suite, dtype (None for both), activation, loss, quick, threads, population,
+        json, plot, from_file.
     measure : callable, optional
         Takes the name of a task of `measure` and its options as keywords, and gives its
         results; by default in a process of its own.
@@ -56,12 +62,15 @@ def run(args, measure=None):
         0, or 1 if fastbp and a peer computed different things.
     """
     planned = [] if args.from_file else list(tasks(args))
-    if args.plot and planned and not any(task == "measure" and options["networks"]
-                                         for task, options in planned):
-        raise ValueError("--plot draws gradients, and none are asked for")
+    drawn = ["gradients"] * any(task == "measure" and options["networks"]
+                                for task, options in planned)
+    drawn += ["growth"] * any(task == "measure_population" for task, _ in planned)
+    if args.plot and planned and not drawn:
+        raise ValueError("--plot draws gradients and populations, and none are asked for")
     if args.plot:
         import_figure()
-    for path in (*([args.json] if args.json else []), *(names(args.plot) if args.plot else [])):
+    for path in (*([args.json] if args.json else []),
+                 *(names(args.plot, drawn or PANELS) if args.plot else [])):
         _files.check_writable(path)
     try:
         if args.from_file:
@@ -100,17 +109,24 @@ def tasks(args):
         yield "measure_widths", {**common, **(QUICK_WIDTHS if args.quick else {})}
     if suite.beyond:
         yield "measure_beyond", {**timed, "networks": suite.beyond}
+    many = QUICK_POPULATION if args.quick and suite.population else suite.population
+    if many:
+        yield "measure_population", {**timed, "networks": many,
+                                     **(QUICK_MANY if args.quick else {})}
     if suite.threads:
         yield "measure_threads", {**timed, **_kind(args), "networks": suite.threads}
+    if many:
+        yield "measure_population_threads", {**timed, "networks": many}
 
 
 def chosen(args):
     """The suite that the arguments ask for."""
-    if args.suite:
+    if args.suite or args.population:
         if args.networks or args.threads or _kind(args) != DEFAULTS:
-            raise ValueError("--suite says what is timed; of the other options it takes --dtype, "
-                             "--quick, --json and --plot")
-        return merged(parse_suites(args.suite))
+            raise ValueError(f"--{'suite' if args.suite else 'population'} says what is timed; of "
+                             "the other options it takes --dtype, --quick, --json and --plot")
+        return merged([*(parse_suites(args.suite) if args.suite else []),
+                       *["population"] * args.population])
     networks = parse_networks(args.networks)
     if not (args.quick or args.threads or networks or _kind(args) != DEFAULTS):
         return SUITES["record"]
@@ -154,8 +170,8 @@ def spawn(task, **options):
     """Yield what a function of `measure` yields in a process of its own.
 
     It starts on one core, with one thread for every library and without the variables that slow one
-    down, of which the machine's dict has an entry "unset"; that of `measure_threads` with the CPUs
-    and the environment that this process has.
+    down, of which the machine's dict has an entry "unset"; that of threads with the CPUs and the
+    environment that this process has.
 
     Raises
     ------
@@ -164,7 +180,7 @@ def spawn(task, **options):
     ChildProcessError
         The process failed; it has said why on stderr.
     """
-    alone = task != "measure_threads"
+    alone = task not in WITH_ALL_CPUS
     package = os.path.dirname(fastbp.__path__[0])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     unset = slowing(os.environ) if alone else {}
@@ -201,7 +217,7 @@ def show(results):
                 for result in chain([first], group):
                     document[SECTIONS[kind]].append(result)
                     add(tables.cells(result))
-        elif document[kind] is None:    # the second process repeats the machine
+        elif document[kind] is None:    # later processes repeat the machine
             document[kind] = first
             lines = {"machine": tables.machine_lines, "startup": tables.startup_lines}[kind](first)
             print(*([""] if kind == "startup" else []), *lines, sep="\n", flush=True)
@@ -223,8 +239,8 @@ def replay(document):
 
 def read(args):
     """The document that `--json` wrote to the file that `--from` names."""
-    if (args.json or args.quick or args.threads or args.networks or args.suite or args.dtype
-            or _kind(args) != DEFAULTS):
+    if (args.json or args.quick or args.threads or args.networks or args.suite or args.population
+            or args.dtype or _kind(args) != DEFAULTS):
         raise ValueError("--from prints what was measured; of the other options it takes --plot")
     with open(args.from_file, "rb") as file:
         try:

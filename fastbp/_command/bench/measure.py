@@ -1,10 +1,12 @@
 """The measuring process: fastbp beside its peers on one core, and beside itself on several.
 
-    measure          gradients, epochs, startup; the process is pinned to one core
-    measure_fits     fits of fastbp.sklearn, of `fits`; pinned
-    measure_widths   W-W-W-1 over W, of `widths`; pinned
-    measure_beyond   what else a network computes, of `beyond`; pinned
-    measure_threads  fastbp with 1, 2, 4, ... threads; on all CPUs it was given
+    measure                     gradients, epochs, startup; the process is pinned to one core
+    measure_fits                fits of fastbp.sklearn, of `fits`; pinned
+    measure_widths              W-W-W-1 over W, of `widths`; pinned
+    measure_beyond              what else a network computes, of `beyond`; pinned
+    measure_population          many networks at once, of `population`; pinned
+    measure_threads             fastbp with 1, 2, 4, ... threads; on all CPUs it was given
+    measure_population_threads  the same of many networks
 
 All yield dicts. Run as a module this is the process of `command.spawn`: the name of one of them and
 its options as one JSON argument, results as JSON lines on stdout.
@@ -36,9 +38,11 @@ from fastbp._command.bench.gradients import OF_PEERS
 from fastbp._command.bench.limits import Loops, limits, shared_loops, throughputs
 from fastbp._command.bench.networks import n_params
 from fastbp._command.bench.peers import compiles, installed
+from fastbp._command.bench.population import measure_population, measure_population_threads
 from fastbp._command.bench.startup import startup
 from fastbp._command.bench.timing import (
     memory_bandwidth,
+    numbers_of_threads,
     summaries,
     undisturbed,
 )
@@ -46,8 +50,6 @@ from fastbp._command.bench.verify import Deviation, verify, verify_epoch
 from fastbp._command.bench.widths import measure_widths
 from fastbp._command.machine import machine
 from fastbp._command.problems import problem
-
-AUTO = "auto"           # n_threads=None
 
 
 def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False,
@@ -101,14 +103,6 @@ def measure_threads(networks, dtypes, seconds, activation="sigmoid", loss="bce")
 # ---- one network
 
 
-def _compared(sizes, batch, dtype, times):
-    """The entries of all dicts; a ratio is the median of a side over that of the first."""
-    own, *others = times
-    ratios = {name: times[name]["median_us"] / times[own]["median_us"] for name in others}
-    return {"network": networks.name(sizes), "batch": batch, "dtype": dtype, "times": times,
-            "ratios": ratios}
-
-
 def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", loss="bce"):
     """Verify and time the gradient of one network; a dict for JSON."""
     net, X, y = problem(sizes, batch, dtype, 0, activation, loss)
@@ -117,7 +111,7 @@ def time_gradient(sizes, batch, dtype, seconds, peers, activation="sigmoid", los
     loops = Loops(dtype, net.params.nbytes)
     calls = [*(side.call for side in sides.values()), *loops.calls]
     samples, attempts = undisturbed(calls, seconds, len(sides))
-    result = _compared(sizes, batch, dtype, summaries(sides, samples[:len(sides)]))
+    result = networks.compared(sizes, batch, dtype, summaries(sides, samples[:len(sides)]))
     found = loops.found(samples[len(sides):])
     flops = networks.gradient_flops(sizes, batch)
     n_bytes = networks.least_bytes(sizes, batch, dtype)
@@ -145,7 +139,7 @@ def time_epoch(sizes, batch, dtype, seconds, peers):
     times, found = summaries(sides, samples[:len(sides)], steps), loops.found(samples[len(sides):])
     bound = step_bound(sizes, batch, networks.EPOCH_ROWS, dtype,
                        limits(found, dtype, **DEFAULTS, n_outputs=sizes[-1]))
-    return {"kind": "epoch", **_compared(sizes, batch, dtype, times), "attempts": attempts,
+    return {"kind": "epoch", **networks.compared(sizes, batch, dtype, times), "attempts": attempts,
             "difference_of_bound": of_bound, "steps": steps, **found, "bound": bound,
             "fraction_of_bound": bound["us"] / times["fastbp"]["median_us"]}
 
@@ -153,16 +147,14 @@ def time_epoch(sizes, batch, dtype, seconds, peers):
 def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce"):
     """Verify that threads change no bit, and time them; a dict for JSON.
 
-    `speedups` are the median of one thread over that of each other number, and of `AUTO`.
+    `speedups` are the median of one thread over that of each other number.
     """
     cpus = fastbp.get_num_threads()
-    counts = sorted({cpus, *(2**i for i in range(cpus.bit_length()))})
     net, X, y = problem(sizes, batch, dtype, 0, activation, loss)
     call = partial(net.backprop, X, y)
     call()
-    bits, setups = net.grad.tobytes(), {}
-    for n_threads in (*counts, None):
-        setups[str(n_threads or AUTO)] = setup = partial(setattr, net, "n_threads", n_threads)
+    bits, setups = net.grad.tobytes(), numbers_of_threads(net)
+    for setup in setups.values():
         setup()
         call()
         if net.grad.tobytes() != bits:
@@ -171,7 +163,7 @@ def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce")
     calls = [call] * len(setups)        # one network: another would lie elsewhere in the caches
     samples, attempts = undisturbed(calls, seconds, len(calls), setups.values(), alone=False)
     times = summaries(setups, samples, alone=False)
-    result = _compared(sizes, batch, dtype, times)
+    result = networks.compared(sizes, batch, dtype, times)
     speedups = {name: 1 / ratio for name, ratio in result.pop("ratios").items()}
     found = shared_loops(dtype, net.params.nbytes, cpus)
     bound = gradient_bound(sizes, batch, dtype, limits(found, dtype, activation, loss, sizes[-1]),
@@ -181,7 +173,8 @@ def time_threads(sizes, batch, dtype, seconds, activation="sigmoid", loss="bce")
 
 
 TASKS = {function.__name__: function for function in
-         (measure, measure_fits, measure_widths, measure_beyond, measure_threads)}
+         (measure, measure_fits, measure_widths, measure_beyond, measure_population,
+          measure_threads, measure_population_threads)}
 
 
 def _main():

@@ -19,7 +19,6 @@ NETWORKS = (
 EPOCHS = (((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((30, 64, 64, 1), 32), ((784, 128, 64, 1), 128))
 
 
-
 class Suite(NamedTuple):
     """What is timed together: (layer sizes, batch size) pairs, and which other measurements."""
 
@@ -30,8 +29,11 @@ class Suite(NamedTuple):
     fits: bool = False      # the fits of scikit-learn's interface, `fits.FITS`
     widths: bool = False    # the curves of W-W-W-1 over W
     beyond: tuple = ()      # what is not a gradient, beside one: `beyond.QUANTITIES`
+    population: tuple = ()  # epochs of many networks at once, and what else `population` times
 
 
+POPULATION = (((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((4, 16, 1), 32), ((10, 32, 32, 1), 64),
+              ((30, 64, 64, 1), 32))
 LARGE = (((784, 512, 512, 1), 256), ((1024, 1024, 1024, 1), 512), ((2048, 2048, 2048, 1), 1024))
 SUITES = {
     "record": Suite(NETWORKS, EPOCHS, NETWORKS, startup=True),
@@ -47,6 +49,7 @@ SUITES = {
     "fits": Suite(fits=True),
     "beyond": Suite(beyond=(((2, 8, 8, 1), 1), ((2, 8, 8, 1), 32), ((10, 32, 32, 1), 64),
                             ((30, 64, 64, 1), 256), ((784, 256, 128, 1), 128))),
+    "population": Suite(population=POPULATION),
     "threads": Suite(threads=(((1024, 1024, 1024, 1), 1), *LARGE)),
 }
 
@@ -72,6 +75,14 @@ def merged(names):
 def name(sizes):
     """The sizes as a word: 30-64-64-1."""
     return "-".join(map(str, sizes))
+
+
+def compared(sizes, batch, dtype, times):
+    """The entries of all results; a ratio is the median of a side over that of the first."""
+    own, *others = times
+    ratios = {name: times[name]["median_us"] / times[own]["median_us"] for name in others}
+    return {"network": name(sizes), "batch": batch, "dtype": dtype, "times": times,
+            "ratios": ratios}
 
 
 def weight_counts(sizes):

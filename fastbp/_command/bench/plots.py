@@ -1,4 +1,8 @@
-"""The two plots of `fastbp bench --plot`: speed-up over each peer, and the roofline."""
+"""The plots of `fastbp bench --plot`.
+
+Of gradients the speed-up over each peer and the roofline, of populations the time of an epoch by
+the number of networks.
+"""
 
 import hashlib
 import json
@@ -10,11 +14,13 @@ from fastbp._command.figures import import_figure
 DPI = 80
 PEER_STYLE = {"NumPy": "o-", "PyTorch": "s-", "torch.compile": "^-", "JAX": "D-",
               "scikit-learn": "v-"}
+SIDES_OF_MANY = {"fastbp": ("Population", "o-"), "one by one": ("a loop over MLP", "s-"),
+                 "JAX": ("JAX, vmap of a scan", "D-")}
 
 
-def names(stem):
-    """The files that `draw` writes."""
-    return f"{stem}-speedup.png", f"{stem}-roofline.png"
+def names(stem, sections):
+    """The files that `draw` writes for a document with these sections."""
+    return [f"{stem}-{name}.png" for section in sections for name in PANELS[section]]
 
 
 def digest(document):
@@ -23,26 +29,29 @@ def digest(document):
 
 
 def draw(document, stem):
-    """Write `names(stem)` for a document of `fastbp bench --json`.
+    """Write `names` for a document of `fastbp bench --json`.
 
-    Raises `ValueError` for one without gradients.
+    Raises `ValueError` for one that has none of these sections.
     """
     Figure = import_figure()
-    dtypes = list(dict.fromkeys(result["dtype"] for result in document["gradients"]))
-    if not dtypes:
-        raise ValueError("--plot draws gradients, and these results have none")
-    for name, panel in zip(names(stem), (_speedup, _roofline), strict=True):
-        figure = Figure(figsize=(5.5 * len(dtypes) + 1.5, 5), dpi=DPI, layout="constrained")
-        for axes, dtype in zip(figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0],
-                               dtypes, strict=True):
-            lines = panel(axes, [r for r in document["gradients"] if r["dtype"] == dtype],
-                          document["machine"]["memory_gbytes_per_s"])
-            axes.set_title(f"{dtype}, one core of {document['machine']['cpu']}", fontsize="medium")
-            axes.grid(alpha=0.3)
-        figure.legend(handles=lines, loc="outside right upper", fontsize="small")
-        content = BytesIO()
-        figure.savefig(content, format="png", metadata={"Comment": digest(document)})
-        _files.write_file(name, content.getvalue())
+    drawn = {section: PANELS[section] for section in PANELS if document.get(section)}
+    if not drawn:
+        raise ValueError("--plot draws gradients and populations, and these results have none")
+    for section, panels in drawn.items():
+        dtypes = list(dict.fromkeys(result["dtype"] for result in document[section]))
+        for name, panel in zip(names(stem, [section]), panels.values(), strict=True):
+            figure = Figure(figsize=(5.5 * len(dtypes) + 1.5, 5), dpi=DPI, layout="constrained")
+            for axes, dtype in zip(figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0],
+                                   dtypes, strict=True):
+                lines = panel(axes, [r for r in document[section] if r["dtype"] == dtype],
+                              document["machine"].get("memory_gbytes_per_s"))
+                axes.set_title(f"{dtype}, one core of {document['machine']['cpu']}",
+                               fontsize="medium")
+                axes.grid(alpha=0.3)
+            figure.legend(handles=lines, loc="outside right upper", fontsize="small")
+            content = BytesIO()
+            figure.savefig(content, format="png", metadata={"Comment": digest(document)})
+            _files.write_file(name, content.getvalue())
 
 
 def _speedup(axes, results, memory):
@@ -80,3 +89,23 @@ def _roofline(axes, results, memory):
     axes.set(xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
     axes.legend(handles=limits, loc="lower right", fontsize="small")
     return points
+
+
+def _networks(axes, results, memory):
+    """Time of an epoch of all networks over their number; returns the lines of the legend."""
+    def milliseconds(result, side):
+        return 1e-3 * result["times"][side]["median_us"] * result["steps"] * result["n_networks"]
+
+    results = sorted(results, key=lambda result: result["n_networks"])
+    lines = [axes.loglog([r["n_networks"] for r in results],
+                         [milliseconds(r, side) for r in results], style, markersize=4,
+                         linewidth=1, label=label)[0]
+             for side, (label, style) in SIDES_OF_MANY.items() if side in results[0]["times"]]
+    axes.set(xlabel=f"networks {results[0]['network']}",
+             ylabel=f"ms for {results[0]['steps']} steps of {results[0]['batch']} rows of each")
+    return lines
+
+
+# By the sections of a document: what the end of a file's name is, and what draws it.
+PANELS = {"gradients": {"speedup": _speedup, "roofline": _roofline},
+          "growth": {"networks": _networks}}

@@ -35,6 +35,16 @@ TITLES = {
     "beyond": "µs per gradient; what else a network computes, as multiples of it "
               f"({DISTURBED} where other work\ndisturbed it); half the distance of the quartiles; "
               "`kept` are the products at a linearized\npoint, `+norms` is the gradient with them",
+    "population": "many networks at once, µs per network and training step with Adam; the time of "
+                  f"a loop over MLP,\nand of vmap, over it ({SLOWER} where the other is faster, "
+                  f"{DISTURBED} where other work disturbed it); the\nrows in an order of each "
+                  "network's own, or in one; below each time half the distance of its\nquartiles",
+    "outputs": "outputs of one row by many networks, µs per network: the same columns",
+    "growth": "one network many times, µs per network and training step: the same columns",
+    "population_threads": "many networks at once, µs per network and training step on one thread; "
+                          "speed-up over one\nthread for each number of threads "
+                          f"({SLOWER} below 1, {DISTURBED} disturbed); half the distance of the\n"
+                          "quartiles",
     "threads": "µs per gradient on one thread; `bound` is that of all threads, below it its share "
                "of their time;\nspeed-up over one thread for each number of threads "
                f"({SLOWER} below 1, {DISTURBED} disturbed); half the distance\nof the quartiles",
@@ -89,9 +99,10 @@ def columns(result):
     least = 6 if result["kind"] == "beyond" else 7
     peers = [(heading, max(len(heading), least)) for heading in headings]
     bound = [("bound", 6)] if "bound" in result else []     # older files have none
+    many = [("nets", 5)] * ("n_networks" in result) + [("order", 5)] * ("order" in result)
     last = {"gradient": [("least", 5), ("GFLOP/s", 7), ("peak", 4)],
             "epoch": [("least", 5)]}.get(result["kind"], [])
-    return [("network", 16), ("batch", 5), ("fp", 3), ("µs", 7), *bound, *peers, *last]
+    return [("network", 16), ("batch", 5), ("fp", 3), *many, ("µs", 7), *bound, *peers, *last]
 
 
 def cells(result):
@@ -102,6 +113,7 @@ def cells(result):
     own, *_ = times
     found = [(result["network"], ""), (str(result["batch"]), ""),
              (short_dtype(result["dtype"]), ""),
+             *((str(result[name]), "") for name in ("n_networks", "order") if name in result),
              (time_cell(times[own]), _spread_cell(times[own])), *_bound_cells(result),
              *((ratio_cell(ratios[name], times[name], result["kind"] != "beyond"),
                 _spread_cell(times[name])) for name in ratios)]
@@ -138,7 +150,7 @@ def _spread_cell(times):
 
 
 def _compared(result):
-    return result["speedups" if result["kind"] == "threads" else "ratios"]
+    return result["speedups" if "speedups" in result else "ratios"]
 
 
 def disturbed(times):
@@ -152,8 +164,8 @@ def warnings(document):
     if unset:
         yield (f"{', '.join(unset)} would slow a peer down and was left out; what else you start "
                "from here has it")
-    results = [result for name in ("gradients", "epochs", "fits", "beyond", "threads")
-               for result in document.get(name, ())]
+    results = [result for results in document.values() if isinstance(results, list)
+               for result in results if "times" in result]
     n_disturbed = sum(disturbed(times) for result in results for times in result["times"].values())
     if n_disturbed:
         yield (f"{n_disturbed} of the medians ({DISTURBED}) were disturbed: they have more than "

@@ -13,9 +13,13 @@ import statistics
 import time
 import timeit
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
+import fastbp
+
+AUTO = "auto"           # n_threads=None
 ATTEMPTS = 3            # at a measurement that other work disturbs
 LARGEST_SPREAD = 10     # of a median, in percent
 LEAST_SHARE = 0.9       # of the core's time, for a process that is alone on it
@@ -114,6 +118,14 @@ def _calls_per_sample(timer):
             count *= 10
         else:
             count = int(1.2 * count * SAMPLE_SECONDS / elapsed) + 1
+
+
+def numbers_of_threads(owner):
+    """Calls that set `owner.n_threads`: 1, 2, 4, ..., all CPUs, and None, of the name `AUTO`."""
+    cpus = fastbp.get_num_threads()
+    counts = sorted({cpus, *(2**i for i in range(cpus.bit_length()))})
+    return {str(count or AUTO): partial(setattr, owner, "n_threads", count)
+            for count in (*counts, None)}
 
 
 def summary(samples, unit=1e6, suffix="us"):
