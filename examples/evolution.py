@@ -8,8 +8,8 @@ The task is CartPole-v1: a point for each step in which the pole stands, 500 at 
 push with the larger score is made.
 
 The candidates of a generation are one `Population`, and each of them has observations of its own. A
-genetic algorithm writes `params`: the best of a generation stay, and the
-others are copies of these with noise on every parameter. No gradient is computed.
+genetic algorithm writes `params`: the best of a generation stay, and the others are copies of these
+with noise on every parameter. No gradient is computed.
 """
 
 import argparse
