@@ -1,11 +1,14 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import BaseCrossValidator
+from sklearn.model_selection._search import BaseSearchCV
 
 _Activation: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
+_Loss: TypeAlias = Literal["squared_error", "poisson"]
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Rows: TypeAlias = Any  # array-like, or a sparse matrix or array of SciPy
 
@@ -89,7 +92,7 @@ class MLPClassifier(ClassifierMixin, _Fitted):
 class MLPRegressor(RegressorMixin, _Fitted):
     def __init__(
         self,
-        loss: Literal["squared_error", "poisson"] = "squared_error",
+        loss: _Loss = "squared_error",
         hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
         activation: _Activation | Sequence[_Activation] = "relu",
         *,
@@ -139,3 +142,36 @@ class MLPRegressor(RegressorMixin, _Fitted):
     ) -> Self: ...
     def predict(self, X: _Rows) -> _Floats: ...
     def input_gradient(self, X: _Rows) -> _Floats: ...
+
+_Grid: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+_Scoring: TypeAlias = (
+    str | Callable[..., Any] | Sequence[str] | Mapping[str, str | Callable[..., float]]
+)
+
+class MLPSearchCV(BaseSearchCV):
+    cv_results_: dict[str, Any]
+    best_estimator_: Any
+    best_params_: dict[str, Any]
+    best_score_: float
+    best_index_: int
+    refit_time_: float
+    scorer_: Any
+    n_splits_: int
+    multimetric_: bool
+    def __init__(
+        self,
+        estimator: BaseEstimator,
+        param_grid: _Grid | None = None,
+        *,
+        param_distributions: _Grid | None = None,
+        n_iter: int = 10,
+        scoring: _Scoring | None = None,
+        n_jobs: int | None = None,
+        refit: bool | str | Callable[[dict[str, Any]], int] = True,
+        cv: int | BaseCrossValidator | Any = None,
+        verbose: int = 0,
+        pre_dispatch: int | str = "2*n_jobs",
+        random_state: int | np.random.RandomState | None = None,
+        error_score: float | Literal["raise"] = ...,
+        return_train_score: bool = False,
+    ) -> None: ...

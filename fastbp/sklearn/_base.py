@@ -8,24 +8,19 @@ The solvers are `_stochastic` and `_whole`; what y is and what is predicted, the
 """
 
 from numbers import Real
-from types import SimpleNamespace
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, is_regressor
+from sklearn.base import _fit_context, is_regressor
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
-from sklearn.utils._param_validation import (
-    Options,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import fastbp
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp.sklearn._callbacks import Task
-from fastbp.sklearn._parameters import Number, at_least_one, hidden_sizes, positive
+from fastbp.sklearn._parameters import Number, Parameters, at_least_one, hidden_sizes, positive
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
 from fastbp.sklearn._together import alone
@@ -48,7 +43,7 @@ def known(name, value):
     return tables.widened(value) if isinstance(value, np.ndarray) else value
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator):
+class BaseMLP(CallbackSupportMixin, Parameters):
     """The estimator without its targets; not for use by itself."""
 
     _parameter_constraints = {
@@ -78,20 +73,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "n_threads": [at_least_one(), None],
         "dtype": [StrOptions({"float32", "float64"}), None],
     }
-
-    def _store(self, given):
-        """Set the parameters from the locals of `__init__`."""
-        for name in self._get_param_names():
-            setattr(self, name, given[name])
-
-    def _given(self):
-        """The parameters, those that are numbers of any kind as Python's."""
-        return SimpleNamespace(**{name: _arguments.as_number(value)
-                                  for name, value in self.get_params(deep=False).items()})
-
-    def _validate_params(self):
-        validate_parameter_constraints(self._parameter_constraints, vars(self._given()),
-                                       caller_name=type(self).__name__)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -239,17 +220,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight, held_out, incremental, task, read=None):
         """Yields `Epoch`s; returns whether Ctrl-C ended them.
 
-        `read` has what `_read` returns, and which rows of X are the samples.
+        `read` returns X and y for this estimator and dtype, in place of those given, and the row of
+        X that each sample is, or None.
         """
         given = self._given()
         hidden = hidden_sizes(self.hidden_layer_sizes)
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         net = None if fresh else self._network_to_train(hidden, incremental)
-        if read is None:
-            X, y = self._read(X, y, self._dtypes() if fresh else net.dtype, fresh)
-            sample_weight, places = self._checked(sample_weight, X), None
-        else:
-            X, y, sample_weight, places = read
+        dtype = self._dtypes() if fresh else net.dtype
+        X, y, places = read(self, dtype) if read else (*self._read(X, y, dtype, fresh), None)
+        sample_weight = self._checked(sample_weight, y, X.dtype)
         self._describe(y, sample_weight, fresh, incremental)
         of_class = self._weight_of_class(y)
         weight = of_samples(sample_weight, of_class, X.dtype)
@@ -306,7 +286,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         try:
             X, y = self._read(X, y, dtype, False)
             self._check_like(y)
-            sample_weight = self._checked(sample_weight, X)
+            sample_weight = self._checked(sample_weight, y, dtype)
         except (TypeError, ValueError) as error:    # scikit-learn's, which names X and y
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"X_val, y_val or sample_weight_val does not fit: {error}") from error
@@ -315,10 +295,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         require(weight, name_of(sample_weight, of_class, name), " of X_val")
         return X, y, weight
 
-    def _checked(self, sample_weight, X):
+    def _checked(self, sample_weight, y, dtype):
         if sample_weight is None:
             return None
-        return _check_sample_weight(known("sample_weight", sample_weight), X, dtype=X.dtype)
+        return _check_sample_weight(known("sample_weight", sample_weight), y, dtype=dtype)
 
     def _weight_of_class(self, y):
         """The weight of each sample by its class, (n,), or None."""

@@ -151,8 +151,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ------
         sklearn.exceptions.NotFittedError
         """
-        h = self._outputs(X)
-        return np.hstack([1 - h, h]) if self.n_outputs_ == 1 else h
+        return self._predicted(self._outputs(X))
 
     @_arguments.public
     def predict_log_proba(self, X):
@@ -203,6 +202,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.concatenate([-rows, rows], axis=1) if self.n_outputs_ == 1 else rows
 
     # ---- what BaseMLP asks for
+
+    def _predicted(self, h):
+        """`predict_proba` from the outputs."""
+        return np.hstack([1 - h, h]) if self.n_outputs_ == 1 else h
 
     def _describe(self, y, sample_weight, fresh, incremental):
         """Learn the classes, or check those of y; and the weights of classes."""

@@ -1,10 +1,12 @@
-"""Constraints of an estimator's parameters, beyond those that scikit-learn has."""
+"""An estimator's parameters, and constraints of them beyond those that scikit-learn has."""
 
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
+from types import SimpleNamespace
 
-from sklearn.utils._param_validation import Interval
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 from fastbp import _arguments
 
@@ -33,3 +35,21 @@ def hidden_sizes(value):
     if isinstance(value, Iterable) and getattr(value, "ndim", 1):
         return [_arguments.count(f"hidden_layer_sizes[{i}]", size) for i, size in enumerate(value)]
     return [_arguments.count("hidden_layer_sizes", value)]
+
+
+class Parameters(BaseEstimator):
+    """An estimator whose numbers may be of any kind."""
+
+    def _store(self, given):
+        """Set the parameters from the locals of `__init__`."""
+        for name in self._get_param_names():
+            setattr(self, name, given[name])
+
+    def _given(self):
+        """The parameters, those that are numbers of any kind as Python's."""
+        return SimpleNamespace(**{name: _arguments.as_number(value)
+                                  for name, value in self.get_params(deep=False).items()})
+
+    def _validate_params(self):
+        validate_parameter_constraints(self._parameter_constraints, vars(self._given()),
+                                       caller_name=type(self).__name__)

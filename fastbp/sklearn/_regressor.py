@@ -116,7 +116,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ------
         sklearn.exceptions.NotFittedError
         """
-        return self._flat(self._outputs(X))
+        return self._predicted(self._outputs(X))
 
     @_arguments.public
     def input_gradient(self, X):
@@ -166,11 +166,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _strata(self, y):
         return None
 
-    def _flat(self, predicted):
-        return predicted.ravel() if self.n_outputs_ == 1 else predicted
+    def _predicted(self, h):
+        """`predict` from the outputs."""
+        return h.ravel() if self.n_outputs_ == 1 else h
 
     def _score(self, predicted, y, weight):
         """R^2, or NaN for what is not finite."""
         if not np.isfinite(predicted).all():
             return np.nan
-        return r2_score(y, self._flat(predicted), sample_weight=weight)
+        return r2_score(y, self._predicted(predicted), sample_weight=weight)

@@ -12,6 +12,8 @@ import numpy as np
 import fastbp
 from fastbp import _arguments
 
+OF_X = ("n_features_in_", "feature_names_in_")      # what `_read` learns
+
 
 class Epoch(NamedTuple):
     """One pass of `net` over samples: the arguments of its `train_epoch`."""
@@ -66,8 +68,8 @@ def alone(fit):
 
 
 @_arguments.quiet
-def together(fits):
-    """Run fits in lockstep until each has ended; one that fails does not stop the others.
+def together(fits, on_error):
+    """Run fits in lockstep until each has ended.
 
     Ctrl-C is for all of them: each gets the KeyboardInterrupt where it waits for its epoch.
 
@@ -75,15 +77,16 @@ def together(fits):
     ----------
     fits : dict of generator
         Of `Epoch`s, of different networks; they return whether Ctrl-C ended them.
+    on_error : callable
+        Is called with the key and the Exception of a fit that fails, and may raise it. If it does
+        not the others go on.
 
     Returns
     -------
-    dict of Exception
-        Of those that failed.
     bool
-        Whether Ctrl-C ended one.
+        Whether Ctrl-C ended a fit.
     """
-    failed, errors, running, interrupted = {}, {}, list(fits), False
+    errors, running, interrupted = {}, list(fits), False
     while running:
         epochs = {}
         for key in running:
@@ -93,10 +96,35 @@ def together(fits):
             except StopIteration as end:
                 interrupted |= bool(end.value)
             except Exception as raised:
-                failed[key] = raised
+                on_error(key, raised)
         running = list(epochs)
         try:
-            errors = {} if interrupted else train_epochs(epochs)
+            errors = train_epochs(epochs) if running and not interrupted else {}
         except KeyboardInterrupt:
             interrupted = True
-    return failed, interrupted
+    return interrupted
+
+
+class Data:
+    """X and y that several estimators are fitted to, read by the first of each kind for all."""
+
+    def __init__(self, X, y):
+        self.X, self.y, self.read = X, y, {}
+
+    def __call__(self, model, dtype):
+        """X and y as `model._read` returns them, and None: each row is a sample."""
+        key = type(model), dtype
+        if key not in self.read:
+            X, y = model._read(self.X, self.y, dtype, True)
+            seen = {name: vars(model)[name] for name in OF_X if name in vars(model)}
+            self.read[key] = X, y, seen
+        X, y, seen = self.read[key]
+        vars(model).update(seen)
+        return X, y, None
+
+    def resampled(self, places):
+        """The same for estimators that are fitted to these rows."""
+        def read(model, dtype):
+            X, y, _ = self(model, dtype)
+            return X, y[places], places
+        return read

@@ -47,10 +47,11 @@ def parameters(node):
 
 
 def runtime_parameters(call):
-    """The same of a function, or of the constructor of a class."""
+    """The same of a function, or of the constructor of a class; NaN, no literal, as `...`."""
     if inspect.isclass(call):   # a compiled one hands its arguments over
         call = getattr(call, "_initialise", call.__init__)
-    return {p.name: (p.kind is p.KEYWORD_ONLY, None if p.default is p.empty else repr(p.default))
+    return {p.name: (p.kind is p.KEYWORD_ONLY, None if p.default is p.empty else
+                     repr(p.default).replace("nan", "Ellipsis"))
             for p in inspect.signature(call).parameters.values()}
 
 

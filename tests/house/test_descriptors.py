@@ -79,7 +79,7 @@ def test_stubs_list_the_names():
     stub = PACKAGE / "sklearn" / "__init__.pyi"
     assert literals(stub, "_Activation") == [
         {each.sklearn for each in ACTIVATIONS.values() if each.sklearn}]
-    assert literals(stub, "loss") == [{name for name, loss in LOSSES.items()
+    assert literals(stub, "_Loss") == [{name for name, loss in LOSSES.items()
                                        if loss.sklearn and loss.targets is not UNIT_INTERVAL}]
 
 

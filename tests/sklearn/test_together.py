@@ -53,6 +53,10 @@ def fit_of(model, X, y, weight=None):
     return model._fit(X, y, weight, (None, None, None), False, NoTask())
 
 
+def refuse(key, error):
+    raise error
+
+
 def state(model):
     """The parameters and curves of a fitted estimator, in bytes."""
     curves = [getattr(model, name, None) for name in (
@@ -65,7 +69,7 @@ def test_each_ends_as_alone():
     models = [copy_of(model).set_params(random_state=3) for model, *_ in CASES]
     fits = {k: fit_of(model, *data) for k, (model, (_, *data))
             in enumerate(zip(models, CASES, strict=True))}
-    assert together(fits) == ({}, False)
+    assert together(fits, refuse) is False
     for model, (_, *data) in zip(models, CASES, strict=True):
         assert state(model) == state(copy_of(model).fit(*data))
     assert len({model.n_iter_ for model in models}) > 3
@@ -79,8 +83,8 @@ def test_an_epoch_of_each_in_turn(monkeypatch):
                         lambda epochs: calls.append(list(epochs)) or carry_out(epochs))
     models = {key: copy_of(MODELS[0]).set_params(max_iter=n)
               for key, n in (("long", 4), ("short", 2))}
-    together({key: fit_of(model, X, TWO) for key, model in models.items()})
-    assert calls == [["long", "short"]] * 2 + [["long"]] * 2 + [[]]
+    together({key: fit_of(model, X, TWO) for key, model in models.items()}, refuse)
+    assert calls == [["long", "short"]] * 2 + [["long"]] * 2
 
 
 def test_one_that_fails_does_not_stop_the_others():
@@ -89,8 +93,10 @@ def test_one_that_fails_does_not_stop_the_others():
     models = [copy_of(MODELS[0]), failing, MLPClassifier(**QUICK, validation_fraction=0.01,
                                                          early_stopping=True)]
     targets = TWO, REAL - 10, TWO
-    failed, interrupted = together({k: fit_of(models[k], X, targets[k]) for k in range(3)})
-    assert list(failed) == [2, 1] and not interrupted
+    failed = {}
+    fits = {k: fit_of(models[k], X, targets[k]) for k in range(3)}
+    assert together(fits, failed.__setitem__) is False
+    assert list(failed) == [2, 1]
     for key in failed:
         with pytest.raises(ValueError) as expected:
             copy_of(models[key]).fit(X, targets[key])
@@ -121,8 +127,9 @@ def test_ctrl_c_ends_all(monkeypatch, where):
         monkeypatch.setattr(MLPClassifier, "_score", interrupted_score)
         models = [model.set_params(early_stopping=True) for model in models]
     with pytest.warns(UserWarning, match="interrupted"):
-        failed, interrupted = together({k: fit_of(model, X, TWO) for k, model in enumerate(models)})
-    assert interrupted and not failed and len(epochs) == 3
+        fits = {k: fit_of(model, X, TWO) for k, model in enumerate(models)}
+        assert together(fits, refuse) is True
+    assert len(epochs) == 3
     assert all(2 <= model.n_iter_ <= 3 for model in models)
     assert all(np.isfinite(model.predict_proba(X)).all() for model in models)
 
@@ -134,7 +141,7 @@ def test_ctrl_c_before_all_have_begun():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        together({0: fit_of(copy_of(MODELS[0]), X, TWO), 1: fit_of(Interrupted(), X, TWO)})
+        together({0: fit_of(copy_of(MODELS[0]), X, TWO), 1: fit_of(Interrupted(), X, TWO)}, refuse)
 
 
 def test_ctrl_c_in_an_epoch_of_one_fit(monkeypatch):

@@ -1,0 +1,223 @@
+"""The fits of a search: every candidate on every split, in lockstep, before any is scored.
+
+scikit-learn's search clones the estimator for each candidate and split, calls its `fit`, and scores
+it. Here that `fit` hands over what was fitted before. What is trained in epochs, an estimator of
+fastbp or a Pipeline that ends in one, was; of another solver in a Pipeline the steps before the
+estimator were. Everything else fits when it is called.
+"""
+
+import time
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from numbers import Number
+
+import numpy as np
+from sklearn import config_context, get_config
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params
+
+from fastbp.sklearn._base import STOCHASTIC
+from fastbp.sklearn._callbacks import NoTask
+from fastbp.sklearn._classifier import MLPClassifier
+from fastbp.sklearn._regressor import MLPRegressor
+from fastbp.sklearn._together import Data, together
+
+OF_VALIDATION = ("X_val", "y_val", "sample_weight_val")
+
+
+def last_step(model):
+    """The estimator that a Pipeline ends in, and what the names of its parameters begin with."""
+    prefix = ""
+    while type(model) is Pipeline:
+        name, model = model.steps[-1]
+        prefix += f"{name}__"
+    return model, prefix
+
+
+def key_of(value):
+    """Equal for values that are the same: plain ones by what they are, others by identity."""
+    plain = value is None or isinstance(value, (Number, str, bytes))
+    return (type(value), value) if plain else id(value)
+
+
+class Steps:
+    """The steps before an estimator, fitted to one split, and what they pass on to its `fit`."""
+
+    def __init__(self, model, X, y, params):
+        self.model, self.error, self.n_fits = model, None, 0
+        start = time.perf_counter()
+        estimator, _ = last_step(model)
+        if estimator is model:
+            self._record(X, y, **params)
+        else:
+            estimator.fit = self._record        # in the place of the method
+            try:
+                model.fit(X, y, **params)
+            except Exception as error:
+                self.error = error
+            finally:
+                del estimator.fit
+        self.seconds = time.perf_counter() - start
+
+    def _record(self, X, y=None, **params):
+        self.y, self.params, self.data = y, params, Data(X, y)
+
+    def share_with(self, model):
+        """Put these into a Pipeline of the same steps."""
+        theirs = self.model
+        while model is not theirs and type(model) is Pipeline:
+            model.steps[:-1] = theirs.steps[:-1]
+            model, theirs = model.steps[-1][1], theirs.steps[-1][1]
+
+    def epochs_of(self, estimator):
+        """The fit of an estimator to what the steps pass on, a generator; None if it has no epochs.
+
+        Nor has one whose arguments do not fit, which its own `fit` says.
+        """
+        known = set(self.params) <= {"sample_weight", *OF_VALIDATION}
+        if self.y is None or not known or estimator.solver not in STOCHASTIC:
+            return None
+        held_out = tuple(map(self.params.get, OF_VALIDATION))
+        return estimator._fit(None, None, self.params.get("sample_weight"), held_out, False,
+                              NoTask(), self.data)
+
+
+class Fitted:
+    """The fit of one candidate on one split, until the search asks for it."""
+
+    def __init__(self, model, steps):
+        self.model, self.steps, self.error, self.seconds = model, steps, None, 0.0
+
+    def fail(self, error):
+        self.error, self.traceback = error, error.__traceback__
+
+    def hand_over(self, estimator, *args, **params):
+        """In the place of `estimator.fit`, whose arguments are those that were recorded."""
+        del estimator.fit
+        if self.error is not None:
+            raise self.error.with_traceback(self.traceback)
+        vars(estimator).update(vars(self.model))
+        if self.steps is not None:      # the last one is still to be fitted
+            data = self.steps.data
+            last_step(estimator)[0].fit(data.X, data.y, **self.steps.params)
+        self.model = self.steps = None
+        return estimator
+
+
+class Handover:
+    """The callback context of one evaluation, which sees the estimator before its `fit`."""
+
+    def __init__(self, context, fitted):
+        self.context, self.fitted = context, fitted
+        self.call_on_fit_task_begin = context.call_on_fit_task_begin
+        self.call_on_fit_task_end = context.call_on_fit_task_end
+
+    @contextmanager
+    def propagate_callback_context(self, estimator):
+        with self.context.propagate_callback_context(estimator):
+            estimator.fit = partial(self.fitted.hand_over, estimator)
+            yield
+
+
+class Candidates:
+    """Trains the candidates of a search on its splits, and hands them over as it asks for them.
+
+    Stands for two things that a search is given with its candidates: the splitter, from which come
+    X, y and the rows, and the callback context, which gets each estimator before its `fit`.
+    """
+
+    def __init__(self, estimator, params, splitter, fit_params, context, error_score):
+        self.estimator, self.params, self.splitter = estimator, params, splitter
+        self.fit_params, self.context, self.error_score = fit_params, context, error_score
+        self.fitted = None
+
+    def split(self, X, y=None, **params):
+        self.X, self.y, self.splits = X, y, list(self.splitter.split(X, y, **params))
+        return self.splits
+
+    def subcontext(self, *, task_id, **names):
+        if self.fitted is None:
+            self.fitted = self._fit_all()
+        context = self.context.subcontext(task_id=task_id, **names)
+        return Handover(context, self.fitted[task_id]) if task_id in self.fitted else context
+
+    def seconds(self):
+        """What each fit took before it was handed over, in the order of the search."""
+        return [self.fitted[k].seconds if k in self.fitted else 0.0 for k, _ in self._pairs()]
+
+    def _pairs(self):
+        """(parameters, (split, (train, test))), counted as the search does."""
+        return enumerate(product(self.params, enumerate(self.splits)))
+
+    def _fit_all(self):
+        fitted, fits, by_steps, fitted_steps = {}, {}, [], {}
+        for k, (params, (split, (train, _))) in self._pairs():
+            model = clone(self.estimator).set_params(**clone(params, safe=False))
+            estimator, prefix = last_step(model)
+            if type(estimator) not in (MLPClassifier, MLPRegressor):
+                continue
+            steps = self._steps(fitted_steps, model, prefix, params, split, train)
+            fit = None if steps.error else steps.epochs_of(estimator)
+            if fit is None and estimator is model:
+                continue
+            steps.n_fits += 1
+            fitted[k] = Fitted(model, None if fit else steps)
+            by_steps.append((fitted[k], steps))
+            error = steps.error or (fit and invalid(estimator))
+            if error:
+                self._fail(fitted, k, error)
+            elif fit:
+                fits[k] = fit
+        for one, steps in by_steps:
+            one.seconds = steps.seconds / steps.n_fits
+        start = time.perf_counter()
+        with config_context(skip_parameter_validation=True):    # as in each `fit`
+            if together(fits, partial(self._fail, fitted)):
+                raise KeyboardInterrupt
+        share_out(time.perf_counter() - start, [fitted[k] for k in fits])
+        return fitted
+
+    def _steps(self, fitted, model, prefix, params, split, train):
+        """Those of `model` fitted to a split, once for each setting of theirs; it gets them."""
+        of_steps = ((name, key_of(value)) for name, value in params.items()
+                    if not name.startswith(prefix))
+        key = split, *sorted(of_steps)
+        if key not in fitted:
+            X, y = _safe_split(model, self.X, self.y, np.asarray(train))
+            fitted[key] = Steps(model, X, y, _check_method_params(self.X, self.fit_params, train))
+        fitted[key].share_with(model)
+        return fitted[key]
+
+    def _fail(self, fitted, k, error):
+        if self.error_score == "raise":
+            candidate, split = divmod(k, len(self.splits))
+            error.add_note(f"in the fit of candidate {candidate}, {self.params[candidate]}, to "
+                           f"split {split}")
+            raise error
+        fitted[k].fail(error)
+
+
+def invalid(estimator):
+    """The exception for parameters that do not fit, as `fit` raises it; or None."""
+    try:
+        if not get_config()["skip_parameter_validation"]:
+            estimator._validate_params()
+    except Exception as error:
+        return error
+
+
+def share_out(seconds, fits):
+    """Give each fit its part of the time that all took, by the work that its epochs were."""
+    work = [work_of(fit.model) for fit in fits]
+    for fit, own in zip(fits, work, strict=True):
+        fit.seconds += seconds * own / max(sum(work), 1)
+
+
+def work_of(model):
+    """Samples seen times parameters; 0 if there was no epoch."""
+    estimator, _ = last_step(model)
+    net = getattr(estimator, "_net", None)
+    return 0 if net is None else getattr(estimator, "t_", 0) * net.n_params

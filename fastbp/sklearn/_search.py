@@ -1,0 +1,137 @@
+"""MLPSearchCV: a grid search or a random one, whose networks are trained in lockstep.
+
+It is scikit-learn's search but for one thing, where the estimators of its candidates are fitted:
+`_candidates` has that.
+"""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils._param_validation import Interval
+
+from fastbp import _arguments
+from fastbp.sklearn._candidates import Candidates
+
+
+class MLPSearchCV(BaseSearchCV):
+    """Cross-validated search of parameters, all candidates and splits trained at once.
+
+    With `param_grid` it is scikit-learn's `GridSearchCV`, with `param_distributions` its
+    `RandomizedSearchCV`: the same candidates, splits, scores, `cv_results_` and best estimator, for
+    every `random_state` of the estimator but None.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
+        Those of `fastbp.sklearn`. The steps before one are fitted once for each split and setting
+        of theirs. Solvers "adam" and "sgd" are trained together; fits of other solvers, and of
+        other estimators, which are taken as well, run as in scikit-learn, `n_jobs` at a time. So do
+        all of them under callbacks.
+    param_grid : dict or list of dicts, optional
+        Every combination of these values is a candidate.
+    param_distributions : dict or list of dicts, optional
+        In place of a grid: `n_iter` candidates are drawn from these lists and distributions.
+    n_iter, random_state
+        Those of `RandomizedSearchCV`; no effect with `param_grid`.
+    scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
+        Those of `GridSearchCV`. `n_jobs` is for the scores, and what is not trained together.
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarrays
+        `mean_fit_time` and `std_fit_time`, in seconds, are of parts of the time that all took
+        together: an estimator's is in proportion to the samples it has seen times its parameters,
+        and steps are divided equally among the fits that share them.
+    best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, \
+multimetric_, classes_, n_features_in_, feature_names_in_
+        Those of `GridSearchCV`.
+
+    Raises
+    ------
+    ValueError
+        From `fit`, for parameters and arguments that do not fit; under `error_score="raise"` from a
+        fit or score that fails, with a note that names candidate and split.
+    KeyboardInterrupt
+        From `fit`: an interrupted search has no result.
+    """
+
+    _parameter_constraints = {
+        **BaseSearchCV._parameter_constraints,
+        "param_grid": [dict, list, None],
+        "param_distributions": [dict, list, None],
+        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    @_arguments.explained
+    def __init__(self, estimator, param_grid=None, *, param_distributions=None, n_iter=10,
+                 scoring=None, n_jobs=None, refit=True, cv=None, verbose=0,
+                 pre_dispatch="2*n_jobs", random_state=None, error_score=np.nan,
+                 return_train_score=False):
+        super().__init__(estimator, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv,
+                         verbose=verbose, pre_dispatch=pre_dispatch, error_score=error_score,
+                         return_train_score=return_train_score)
+        self.param_grid, self.param_distributions = param_grid, param_distributions
+        self.n_iter, self.random_state = n_iter, random_state
+
+    def fit(self, X, y=None, **params):
+        """Train and score every candidate on every split, then `refit` the best on all of X.
+
+        Parameters
+        ----------
+        X, y, **params
+            As in `GridSearchCV.fit`: what `fit` of the estimator takes, such as `sample_weight`,
+            and `groups` for the splitter; by metadata routing where it is enabled.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, KeyboardInterrupt
+            As the class says.
+        """
+        if (self.param_grid is None) == (self.param_distributions is None):
+            given = "neither is" if self.param_grid is None else "both are"
+            raise ValueError(f"of param_grid and param_distributions {given} given; there should "
+                             "be exactly one of them")
+        try:
+            return super().fit(X, y, **params)
+        finally:
+            for name in ("_fit_params", "_candidates"):
+                vars(self).pop(name, None)
+
+    # ---- what BaseSearchCV asks for
+
+    def _get_routed_params_for_fit(self, params):
+        routed = super()._get_routed_params_for_fit(params)
+        self._fit_params = routed.estimator.fit
+        return routed
+
+    def _run_search(self, evaluate_candidates, *, callback_ctx=None):
+        search = GridSearchCV if self.param_distributions is None else RandomizedSearchCV
+        if self._has_callbacks():
+            search._run_search(self, evaluate_candidates, callback_ctx=callback_ctx)
+            return
+
+        def evaluate(candidates, *, callback_ctx):
+            self._candidates = Candidates(self.estimator, list(candidates), self._checked_cv_orig,
+                                          self._fit_params, callback_ctx, self.error_score)
+            return evaluate_candidates(self._candidates.params, cv=self._candidates,
+                                       callback_ctx=self._candidates)
+
+        search._run_search(self, evaluate, callback_ctx=callback_ctx)
+
+    def _has_callbacks(self):
+        inside = self.estimator.get_params().values()
+        return any(hasattr(each, "_skl_callbacks") for each in (self, self.estimator, *inside))
+
+    def _format_results(self, candidate_params, n_splits, out, more_results=None):
+        """With the time of each fit before it was handed over."""
+        if hasattr(self, "_candidates"):
+            for result, seconds in zip(out, self._candidates.seconds(), strict=True):
+                result["fit_time"] += seconds
+        return super()._format_results(candidate_params, n_splits, out, more_results)
