@@ -7,6 +7,7 @@ docs/sklearn.md says what there is beyond scikit-learn, and where the two differ
 
 try:
     from fastbp.sklearn._classifier import MLPClassifier
+    from fastbp.sklearn._ensemble import MLPEnsembleClassifier, MLPEnsembleRegressor
     from fastbp.sklearn._regressor import MLPRegressor
     from fastbp.sklearn._search import MLPSearchCV
 except ImportError as error:
@@ -19,4 +20,5 @@ except ImportError as error:
     raise ImportError(f"fastbp.sklearn needs scikit-learn 1.9 or later, and {here}: "
                       "pip install 'fastbp[sklearn]'") from error
 
-__all__ = ["MLPClassifier", "MLPRegressor", "MLPSearchCV"]
+__all__ = ["MLPClassifier", "MLPEnsembleClassifier", "MLPEnsembleRegressor", "MLPRegressor",
+           "MLPSearchCV"]

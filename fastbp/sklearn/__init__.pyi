@@ -1,5 +1,5 @@
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self, SupportsIndex, TypeAlias
+from typing import Any, Literal, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -142,6 +142,113 @@ class MLPRegressor(RegressorMixin, _Fitted):
     ) -> Self: ...
     def predict(self, X: _Rows) -> _Floats: ...
     def input_gradient(self, X: _Rows) -> _Floats: ...
+
+class _Ensemble(BaseEstimator):
+    estimators_samples_: list[NDArray[np.intp]] | None
+    n_iter_: NDArray[np.intp]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+class MLPEnsembleClassifier(ClassifierMixin, _Ensemble):
+    estimators_: list[MLPClassifier]
+    classes_: Any
+    def __init__(
+        self,
+        n_estimators: int = 20,
+        *,
+        bootstrap: bool = False,
+        max_samples: float | None = None,
+        hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
+        activation: _Activation | Sequence[_Activation] = "relu",
+        solver: Literal["lbfgs", "newton-cg", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: SupportsIndex | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        class_weight: dict[Any, float] | list[dict[Any, float]] | str | None = None,
+        n_threads: SupportsIndex | None = None,
+        dtype: Literal["float32", "float64"] | None = None,
+    ) -> None: ...
+    def fit(
+        self,
+        X: _Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self: ...
+    @overload
+    def predict(self, X: _Rows, return_std: Literal[False] = False) -> NDArray[Any]: ...
+    @overload
+    def predict(self, X: _Rows, return_std: Literal[True]) -> tuple[NDArray[Any], _Floats]: ...
+    def predict_proba(self, X: _Rows) -> _Floats: ...
+    def predict_log_proba(self, X: _Rows) -> _Floats: ...
+
+class MLPEnsembleRegressor(RegressorMixin, _Ensemble):
+    estimators_: list[MLPRegressor]
+    def __init__(
+        self,
+        n_estimators: int = 20,
+        *,
+        bootstrap: bool = False,
+        max_samples: float | None = None,
+        loss: _Loss = "squared_error",
+        hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
+        activation: _Activation | Sequence[_Activation] = "relu",
+        solver: Literal["lbfgs", "newton-cg", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: SupportsIndex | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: SupportsIndex | None = None,
+        dtype: Literal["float32", "float64"] | None = None,
+    ) -> None: ...
+    def fit(
+        self,
+        X: _Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self: ...
+    @overload
+    def predict(self, X: _Rows, return_std: Literal[False] = False) -> _Floats: ...
+    @overload
+    def predict(self, X: _Rows, return_std: Literal[True]) -> tuple[_Floats, _Floats]: ...
 
 _Grid: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _Scoring: TypeAlias = (
