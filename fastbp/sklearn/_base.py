@@ -23,7 +23,7 @@ from fastbp.sklearn._callbacks import Task
 from fastbp.sklearn._parameters import Number, Parameters, at_least_one, hidden_sizes, positive
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
-from fastbp.sklearn._together import alone
+from fastbp.sklearn._together import Data, alone
 from fastbp.sklearn._weights import name_of, of_samples, require
 from fastbp.sklearn._whole import fit_whole
 
@@ -213,24 +213,20 @@ class BaseMLP(CallbackSupportMixin, Parameters):
             finite.
         """
         task = Task(self, X, y, sample_weight)
-        alone(self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), False, task))
+        held_out = X_val, y_val, sample_weight_val
+        alone(self._fit(Data(X, y), sample_weight, held_out, False, task))
         task.close()
         return self
 
-    def _fit(self, X, y, sample_weight, held_out, incremental, task, read=None):
-        """Yields `Epoch`s; returns whether Ctrl-C ended them.
-
-        `read` returns X and y for this estimator and dtype, in place of those given, and the row of
-        X that each sample is, or None.
-        """
+    def _fit(self, data, sample_weight, held_out, incremental, task):
+        """Fit to `Data` or `Resampled`: yields `Epoch`s; returns whether Ctrl-C ended them."""
         given = self._given()
         hidden = hidden_sizes(self.hidden_layer_sizes)
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         net = None if fresh else self._network_to_train(hidden, incremental)
-        dtype = self._dtypes() if fresh else net.dtype
-        X, y, places = read(self, dtype) if read else (*self._read(X, y, dtype, fresh), None)
+        X, y, places = data(self, self._dtypes() if fresh else net.dtype, fresh)
         sample_weight = self._checked(sample_weight, y, X.dtype)
-        self._describe(y, sample_weight, fresh, incremental)
+        self._describe(y, sample_weight, fresh, incremental, data.once)
         of_class = self._weight_of_class(y)
         weight = of_samples(sample_weight, of_class, X.dtype)
         weight_name = name_of(sample_weight, of_class)
@@ -246,7 +242,7 @@ class BaseMLP(CallbackSupportMixin, Parameters):
         if self.solver in STOCHASTIC:
             if fresh or not hasattr(self, "loss_curve_"):
                 begin(self)
-            samples, held_out = hold_out(self, given, (X, y, weight, places), held_out,
+            samples, held_out = hold_out(self, given, (X, y, weight, places, data.once), held_out,
                                          random_state, incremental, weight_name)
             interrupted = yield from fit_stochastic(self, given, net, samples, held_out,
                                                     random_state, incremental, task)

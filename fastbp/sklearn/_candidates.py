@@ -81,8 +81,8 @@ class Steps:
         if self.y is None or not known or estimator.solver not in STOCHASTIC:
             return None
         held_out = tuple(map(self.params.get, OF_VALIDATION))
-        return estimator._fit(None, None, self.params.get("sample_weight"), held_out, False,
-                              NoTask(), self.data)
+        weight = self.params.get("sample_weight")
+        return estimator._fit(self.data, weight, held_out, False, NoTask())
 
 
 class Fitted:

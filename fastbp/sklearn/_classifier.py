@@ -12,7 +12,7 @@ from fastbp import _arguments
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples, slopes
-from fastbp.sklearn._together import alone
+from fastbp.sklearn._together import Data, alone, now
 from fastbp.sklearn._weights import check_class_weight, of_classes
 
 
@@ -109,7 +109,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        alone(self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask()))
+        held_out = X_val, y_val, sample_weight_val
+        alone(self._fit(Data(X, y), sample_weight, held_out, True, NoTask()))
         return self
 
     @_arguments.public
@@ -207,11 +208,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """`predict_proba` from the outputs."""
         return np.hstack([1 - h, h]) if self.n_outputs_ == 1 else h
 
-    def _describe(self, y, sample_weight, fresh, incremental):
+    def _describe(self, y, sample_weight, fresh, incremental, once):
         """Learn the classes, or check those of y; and the weights of classes."""
         check_class_weight(self.class_weight)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = once(LabelBinarizer().fit, y, "classes")
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_shape(y)
@@ -249,11 +250,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return self.class_weight_[self._class_indices(y)]
         return compute_sample_weight(self.class_weight, y)
 
-    def _samples(self, X, y, weight, places=None):
-        if self.out_activation_ == "softmax":
-            return Samples(X, self._class_indices(y), weight, places)
-        known = self._class_indices(y) if y.ndim == 1 else self._label_binarizer.transform(y) != 0
-        return Samples(X, known.astype(X.dtype), weight, places)
+    def _samples(self, X, y, weight, places=None, once=now):
+        def targets(y):
+            if self.out_activation_ == "softmax":
+                return self._class_indices(y)
+            known = (self._class_indices(y) if y.ndim == 1 else
+                     self._label_binarizer.transform(y) != 0)
+            return known.astype(X.dtype)
+
+        return Samples(X, once(targets, y, self.out_activation_, X.dtype), weight, places)
 
     def _strata(self, y):
         """Two classes are split in proportion, as scikit-learn does; several are not."""

@@ -18,8 +18,8 @@ from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._classifier import MLPClassifier
 from fastbp.sklearn._parameters import Number, Parameters, at_least_one
 from fastbp.sklearn._regressor import MLPRegressor
-from fastbp.sklearn._samples import outputs
-from fastbp.sklearn._together import Data, together
+from fastbp.sklearn._samples import outputs, which_of
+from fastbp.sklearn._together import Data, Resampled, together
 
 MAX_SEED = np.iinfo(np.int32).max       # exclusive
 OWN = ("n_estimators", "bootstrap", "max_samples", "random_state")      # not of each member
@@ -67,18 +67,18 @@ class Ensemble(Parameters):
                   if name not in OWN}
         members = [self._member(**shared, random_state=seed) for seed in seeds]
         data = Data(X, y)
-        X, y, _ = data(members[0], members[0]._dtypes())
+        X, y, _ = data(members[0], members[0]._dtypes(), True)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(known("sample_weight", sample_weight), y,
                                                  dtype=X.dtype)
         self.estimators_samples_ = self._drawn(len(y), random_state)
         held_out, fits = (X_val, y_val, sample_weight_val), {}
         for k, member in enumerate(members):
-            read, weight = data, sample_weight
+            own, weight = data, sample_weight
             if self.bootstrap:
                 rows = self.estimators_samples_[k]
-                read, weight = data.resampled(rows), None if weight is None else weight[rows]
-            fits[k] = member._fit(None, None, weight, held_out, False, NoTask(), read)
+                own, weight = Resampled(data, rows), which_of(weight, rows)
+            fits[k] = member._fit(own, weight, held_out, False, NoTask())
 
         def name_member(k, error):
             error.add_note(f"in the fit of estimators_[{k}], with random_state={seeds[k]}")

@@ -1,5 +1,6 @@
 """An estimator's parameters, and constraints of them beyond those that scikit-learn has."""
 
+import functools
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -39,6 +40,11 @@ def hidden_sizes(value):
 
 class Parameters(BaseEstimator):
     """An estimator whose numbers may be of any kind."""
+
+    @classmethod
+    @functools.cache        # it reads the signature, and is asked several times for each fit
+    def _get_param_names(cls):
+        return super()._get_param_names()
 
     def _store(self, given):
         """Set the parameters from the locals of `__init__`."""

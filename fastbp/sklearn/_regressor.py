@@ -1,5 +1,7 @@
 """MLPRegressor: real targets, squared error or Poisson loss."""
 
+from functools import partial
+
 import numpy as np
 from scipy.special import xlogy
 from sklearn.base import RegressorMixin, _fit_context
@@ -12,7 +14,7 @@ from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp.sklearn._base import LOSSES, BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import Samples, slopes
-from fastbp.sklearn._together import alone
+from fastbp.sklearn._together import Data, alone, now
 
 # `out_activation_` by the parameter `loss`: the losses whose targets are not labels.
 OUTPUTS = {name: output for output, name in LOSSES.items()
@@ -96,7 +98,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As `fit`.
         """
-        alone(self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), True, NoTask()))
+        held_out = X_val, y_val, sample_weight_val
+        alone(self._fit(Data(X, y), sample_weight, held_out, True, NoTask()))
         return self
 
     @_arguments.public
@@ -144,7 +147,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     # ---- what BaseMLP asks for
 
-    def _describe(self, y, sample_weight, fresh, incremental):
+    def _describe(self, y, sample_weight, fresh, incremental, once):
         if fresh:
             self.out_activation_ = OUTPUTS[self.loss]
             self.n_outputs_ = n_columns(y)
@@ -157,10 +160,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(f"y has {outputs}; it should have {self.n_outputs_}, as at the first "
                              "fit")
 
-    def _samples(self, X, y, weight, places=None):
+    def _samples(self, X, y, weight, places=None, once=now):
         poisson = self.out_activation_ == "exp"
         offset = (xlogy(y, y) - y).reshape(len(y), -1).sum(axis=1) if poisson else None
-        y = np.ascontiguousarray(y, X.dtype)
+        y = once(partial(np.ascontiguousarray, dtype=X.dtype), y, X.dtype)
         return Samples(X, y, weight, places, 1 if poisson else self.n_outputs_, offset)
 
     def _strata(self, y):

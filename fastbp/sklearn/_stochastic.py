@@ -41,7 +41,7 @@ def hold_out(model, given, data, held_out, random_state, incremental, weight_nam
         return model._samples(*data), held_out and model._samples(*held_out)
     if incremental:
         raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
-    X, y, weight, places = data
+    X, y, weight, places, _ = data
     try:
         train, held = train_test_split(np.arange(len(y)), random_state=random_state,
                                        test_size=given.validation_fraction,

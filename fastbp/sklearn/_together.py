@@ -105,26 +105,46 @@ def together(fits, on_error):
     return interrupted
 
 
+def now(make, y, *key):
+    """`make(y)`, for an estimator that shares nothing: `Data.once` of others."""
+    return make(y)
+
+
 class Data:
-    """X and y that several estimators are fitted to, read by the first of each kind for all."""
+    """X and y that estimators are fitted to, and what all of one kind make of them."""
 
     def __init__(self, X, y):
-        self.X, self.y, self.read = X, y, {}
+        self.X, self.y, self.read, self.made = X, y, {}, {}
 
-    def __call__(self, model, dtype):
+    def __call__(self, model, dtype, reset):
         """X and y as `model._read` returns them, and None: each row is a sample."""
         key = type(model), dtype
         if key not in self.read:
-            X, y = model._read(self.X, self.y, dtype, True)
-            seen = {name: vars(model)[name] for name in OF_X if name in vars(model)}
-            self.read[key] = X, y, seen
+            X, y = model._read(self.X, self.y, dtype, reset)
+            self.read[key] = X, y, {name: vars(model)[name] for name in OF_X if name in vars(model)}
         X, y, seen = self.read[key]
         vars(model).update(seen)
         return X, y, None
 
-    def resampled(self, places):
-        """The same for estimators that are fitted to these rows."""
-        def read(model, dtype):
-            X, y, _ = self(model, dtype)
-            return X, y[places], places
-        return read
+    def once(self, make, y, *key):
+        """`make(y)`; of a y that was read, the same for all who ask with the same key."""
+        key = id(y), *key
+        if key in self.made:
+            return self.made[key]
+        made = make(y)
+        if any(y is each for _, each, _ in self.read.values()):     # which keeps its id
+            self.made[key] = made
+        return made
+
+
+class Resampled:
+    """Some rows of `Data`, each as often as it is in an index set."""
+
+    once = staticmethod(now)
+
+    def __init__(self, data, places):
+        self.data, self.places = data, places
+
+    def __call__(self, model, dtype, reset):
+        X, y, _ = self.data(model, dtype, reset)
+        return X, y[self.places], self.places

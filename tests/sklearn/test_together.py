@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastbp.sklearn import MLPClassifier, MLPRegressor, _together
 from fastbp.sklearn._callbacks import NoTask
-from fastbp.sklearn._together import together
+from fastbp.sklearn._together import Data, together
 
 N = 70
 rng = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def copy_of(model):
 
 
 def fit_of(model, X, y, weight=None):
-    return model._fit(X, y, weight, (None, None, None), False, NoTask())
+    return model._fit(Data(X, y), weight, (None, None, None), False, NoTask())
 
 
 def refuse(key, error):
