@@ -13,16 +13,21 @@ cdef enum:
 # ---- products --------------------------------------------------------------------------------
 
 cdef inline void tile_of_networks(const Product* p, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k0,
-                                  Py_ssize_t K, int MR, int NR) noexcept nogil:
-    """MR x NR numbers of C, a block of their chains: one chain in each accumulator (N1)."""
+                                  Py_ssize_t K, bint columns, bint transposed, int MR,
+                                  int NR) noexcept nogil:
+    """MR x NR numbers of C, a block of their chains: one chain in each accumulator (N1).
+
+    `columns`, where A's rows lie 1 apart, and `transposed` of B are literals, too: one of the two
+    strides of each is then known, and fewer addresses are kept.
+    """
     cdef vec acc[4][4]
     cdef vec b[4]
     cdef vec a
     cdef const real* A = p.A + (i * p.rsa + k0 * p.csa) * VL
-    cdef const real* B = p.B + (j * p.ldb + k0 if p.transposed else k0 * p.ldb + j) * VL
-    cdef Py_ssize_t rsa = p.rsa * VL, csa = p.csa * VL, k
-    cdef Py_ssize_t rsb = (1 if p.transposed else p.ldb) * VL
-    cdef Py_ssize_t csb = (p.ldb if p.transposed else 1) * VL
+    cdef const real* B = p.B + (j * p.ldb + k0 if transposed else k0 * p.ldb + j) * VL
+    cdef Py_ssize_t rsa = (1 if columns else p.rsa) * VL, csa = (p.csa if columns else 1) * VL
+    cdef Py_ssize_t rsb = (1 if transposed else p.ldb) * VL, k
+    cdef Py_ssize_t csb = (p.ldb if transposed else 1) * VL
     cdef real* C = p.C + (i * p.ldc + j) * VL
     cdef const real* factor = p.factor
     cdef Py_ssize_t ldc = p.ldc * VL
@@ -59,40 +64,53 @@ cdef inline void tile_of_networks(const Product* p, Py_ssize_t i, Py_ssize_t j, 
             store(C + r * ldc + c * VL, acc[r][c])
 
 
-cdef inline void rows_of_networks(const Product* p, Py_ssize_t i, Py_ssize_t j, Py_ssize_t columns,
-                                  Py_ssize_t k0, Py_ssize_t K, int MR) noexcept nogil:
-    if columns == 4:
-        tile_of_networks(p, i, j, k0, K, MR, 4)
-    elif columns == 3:
-        tile_of_networks(p, i, j, k0, K, MR, 3)
-    elif columns == 2:
-        tile_of_networks(p, i, j, k0, K, MR, 2)
+cdef inline void columns_of_networks(const Product* p, Py_ssize_t i, Py_ssize_t j,
+                                     Py_ssize_t count, Py_ssize_t k0, Py_ssize_t K, bint columns,
+                                     bint transposed, int MR) noexcept nogil:
+    """At most 4 columns of C, MR rows."""
+    if count == 4:
+        tile_of_networks(p, i, j, k0, K, columns, transposed, MR, 4)
+    elif count == 3:
+        tile_of_networks(p, i, j, k0, K, columns, transposed, MR, 3)
+    elif count == 2:
+        tile_of_networks(p, i, j, k0, K, columns, transposed, MR, 2)
     else:
-        tile_of_networks(p, i, j, k0, K, MR, 1)
+        tile_of_networks(p, i, j, k0, K, columns, transposed, MR, 1)
+
+
+cdef inline void multiply_as(const Product* p, Py_ssize_t first, Py_ssize_t end, Py_ssize_t k0,
+                             Py_ssize_t K, bint columns, bint transposed) noexcept nogil:
+    """A block of the chains of columns [first, end), which go with a few rows at a time."""
+    cdef Py_ssize_t i = 0, j, rows, count
+    while i < p.M:
+        rows = min(<Py_ssize_t> NETWORK_ROWS, p.M - i)
+        j = first
+        while j < end:
+            count = min(<Py_ssize_t> 4, end - j)
+            if rows == 4:
+                columns_of_networks(p, i, j, count, k0, K, columns, transposed, 4)
+            elif rows == 3:
+                columns_of_networks(p, i, j, count, k0, K, columns, transposed, 3)
+            elif rows == 2:
+                columns_of_networks(p, i, j, count, k0, K, columns, transposed, 2)
+            else:
+                columns_of_networks(p, i, j, count, k0, K, columns, transposed, 1)
+            j += count
+        i += rows
 
 
 cdef void multiply_networks(const Product* p, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-    """Columns [first, end) of C, which go with a few rows at a time."""
-    cdef Py_ssize_t block, k0, K, i, j, rows, columns
+    """Columns [first, end) of C."""
+    cdef Py_ssize_t block, k0, K
     for block in range(max(<Py_ssize_t> 1, (p.K + KC - 1) // KC)):
         k0 = block * KC
         K = min(<Py_ssize_t> KC, p.K - k0)
-        i = 0
-        while i < p.M:
-            rows = min(<Py_ssize_t> NETWORK_ROWS, p.M - i)
-            j = first
-            while j < end:
-                columns = min(<Py_ssize_t> 4, end - j)
-                if rows == 4:
-                    rows_of_networks(p, i, j, columns, k0, K, 4)
-                elif rows == 3:
-                    rows_of_networks(p, i, j, columns, k0, K, 3)
-                elif rows == 2:
-                    rows_of_networks(p, i, j, columns, k0, K, 2)
-                else:
-                    rows_of_networks(p, i, j, columns, k0, K, 1)
-                j += columns
-            i += rows
+        if p.csa != 1:
+            multiply_as(p, first, end, k0, K, True, False)
+        elif p.transposed:
+            multiply_as(p, first, end, k0, K, False, True)
+        else:
+            multiply_as(p, first, end, k0, K, False, False)
 
 
 cdef void forward_networks(memory h, memory dh, source h_prev, source W, source b, Py_ssize_t n,
@@ -146,22 +164,7 @@ cdef void weight_grad_networks(memory dW, memory db, source h_prev, source delta
     p.M = count
     multiply_networks(&p, 0, p.N)
     if first == 0 and db != NULL:
-        column_sums_of_networks(<real*> db, <const real*> delta, n, fan_out, accumulate)
-
-
-cdef void column_sums_of_networks(real* db, const real* delta, Py_ssize_t n, Py_ssize_t columns,
-                                  bint accumulate) noexcept nogil:
-    """E6: db = sum_i delta_i, the chain of N1 with h = 1."""
-    cdef Py_ssize_t block, i, j
-    cdef vec sum
-    for block in range(max(<Py_ssize_t> 1, (n + KC - 1) // KC)):
-        for j in range(columns):
-            sum = splat(0)
-            for i in range(block * KC, min(n, (block + 1) * KC)):
-                sum = sum + load(delta + (i * columns + j) * VL)
-            if block > 0 or accumulate:
-                sum = load(db + j * VL) + sum
-            store(db + j * VL, sum)
+        column_sums(<real*> db, <const real*> delta, n, fan_out * VL, accumulate)
 
 
 cdef Py_ssize_t scratch_bytes_of_networks(Py_ssize_t n, Py_ssize_t fan_in,
@@ -191,19 +194,6 @@ cdef void poisson_of_networks(memory losses, memory delta, source z, source y,
                               source sample_weight, const Target* target, Py_ssize_t n,
                               Py_ssize_t n_outputs) noexcept nogil:
     each_output(POISSON, losses, delta, z, y, sample_weight, target, n, n_outputs, True)
-
-
-cdef inline void take_lane(real* out, source x, Py_ssize_t lane, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(size):
-        out[i] = (<const real*> x)[i * VL + lane]
-
-
-cdef inline void put_lane(memory out, const real* x, Py_ssize_t lane,
-                          Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(size):
-        (<real*> out)[i * VL + lane] = x[i]
 
 
 cdef void softmax_loss_of_networks(memory losses, memory delta, source z, source y,
@@ -299,36 +289,6 @@ cdef void add_weights_of_networks(Totals* totals, source sample_weight,
 
 
 # ---- passes over the parameters ---------------------------------------------------------
-
-cdef void gather_networks(memory out, source X, const Py_ssize_t* order, const Py_ssize_t* offsets,
-                          Py_ssize_t n, Py_ssize_t width) noexcept nogil:
-    """The rows of each network, turned: number j of a row is lane `lane` of vector j."""
-    cdef const real* rows[VL]
-    cdef real* to = <real*> out
-    cdef Py_ssize_t i, j, lane, row
-    cdef bint same
-    for i in range(n):
-        same = True
-        for lane in range(VL):
-            row = (<const Py_ssize_t*> (<Py_ssize_t> order + offsets[2 * lane + 1]))[i]
-            rows[lane] = <const real*> (<Py_ssize_t> X + offsets[2 * lane]) + row * width
-            same = same and rows[lane] == rows[0]
-        for j in range(width):
-            if same:
-                store(to + j * VL, splat(rows[0][j]))
-                continue
-            for lane in range(VL):
-                to[j * VL + lane] = rows[lane][j]
-        to += width * VL
-
-
-cdef void scatter_networks(memory out, const Py_ssize_t* offsets, source x, Py_ssize_t networks,
-                           Py_ssize_t size) noexcept nogil:
-    """Lane k of every number to the memory of network k."""
-    cdef Py_ssize_t lane
-    for lane in range(networks):
-        take_lane(<real*> (<char*> out + offsets[2 * lane]), x, lane, size)
-
 
 cdef void penalise_networks(memory grad, const Totals* totals, source p,
                             Py_ssize_t size) noexcept nogil:

@@ -48,6 +48,8 @@ cdef extern from "simd.h" nogil:
     vec scale2(vec x, vec sum) noexcept
     bint any_nan(vec x) noexcept
     vec load_parts(const real* p, Py_ssize_t step, Py_ssize_t n) noexcept
+    vec load_parts_of(const real** rows, Py_ssize_t j) noexcept
+    void store_parts_of(real** rows, Py_ssize_t j, vec x) noexcept
     vec zip_lo(vec a, vec b) noexcept
     vec zip_hi(vec a, vec b) noexcept
     four fours(double x) noexcept

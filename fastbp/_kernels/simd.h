@@ -20,6 +20,7 @@
  *   scale2                            x * 2^n, one rounding, for integral n
  *   load_parts                        n parts of 16 bytes, PART reals, that lie `step` reals apart,
  *                                     and zeros
+ *   load_parts_of, store_parts_of     a part from, or to, element j of every PARTth of some rows
  *   zip_lo, zip_hi                    interleave two vectors, part by part: lower and upper halves
  *   fours load_four load_four_tail    four numbers as float64: of one, of memory, of its first n
  *   store_four fma_four root_four     the same of four
@@ -345,21 +346,29 @@ PRIMITIVE four root_four(four x) { return (four){sqrt(x[0]), sqrt(x[1]), sqrt(x[
 
 /* ---- shuffles ------------------------------------------------------------------------ */
 static const real NO_PART[PART] __attribute__((unused)) = {0};
-#define LOAD_PART(j) _mm_loadu_ps((const float *)((j) < n ? p + (j) * step : NO_PART))
 #if defined(FASTBP_AVX512)
-PRIMITIVE vec load_parts(const real *p, Py_ssize_t step, Py_ssize_t n) {
-    __m512 x = _mm512_castps128_ps512(LOAD_PART(0));
-    x = _mm512_insertf32x4(x, LOAD_PART(1), 1);
-    x = _mm512_insertf32x4(x, LOAD_PART(2), 2);
-    return (vec)_mm512_insertf32x4(x, LOAD_PART(3), 3);
-}
+#define PART_AT(p) _mm_loadu_ps((const float *)(p))
+#define PUT_PART(p, x, i) _mm_storeu_ps((float *)(p), _mm512_extractf32x4_ps((__m512)(x), i))
+#define EACH_PART(act) act(0), act(1), act(2), act(3)
+#define JOIN_TWO(part) _mm512_insertf32x4(_mm512_castps128_ps512(part(0)), part(1), 1)
+#define JOIN(part) ((vec)_mm512_insertf32x4(_mm512_insertf32x4(JOIN_TWO(part), part(2), 2), part(3), 3))
 #elif defined(FASTBP_AVX2)
-PRIMITIVE vec load_parts(const real *p, Py_ssize_t step, Py_ssize_t n) {
-    return (vec)_mm256_insertf128_ps(_mm256_castps128_ps256(LOAD_PART(0)), LOAD_PART(1), 1);
-}
+#define PART_AT(p) _mm_loadu_ps((const float *)(p))
+#define PUT_PART(p, x, i) _mm_storeu_ps((float *)(p), _mm256_extractf128_ps((__m256)(x), i))
+#define EACH_PART(act) act(0), act(1)
+#define JOIN(part) ((vec)_mm256_insertf128_ps(_mm256_castps128_ps256(part(0)), part(1), 1))
 #else
-PRIMITIVE vec load_parts(const real *p, Py_ssize_t step, Py_ssize_t n) { return load(n > 0 ? p : NO_PART); }
+#define PART_AT(p) load(p)
+#define PUT_PART(p, x, i) store(p, x)
+#define EACH_PART(act) act(0)
+#define JOIN(part) part(0)
 #endif
+#define PART_OF(j) PART_AT((j) < n ? p + (j) * step : NO_PART)
+PRIMITIVE vec load_parts(const real *p, Py_ssize_t step, Py_ssize_t n) { return JOIN(PART_OF); }
+#define PART_OF_ROW(i) PART_AT(rows[(i) * PART] + j)
+#define PUT_INTO_ROW(i) PUT_PART(rows[(i) * PART] + j, x, i)
+PRIMITIVE vec load_parts_of(const real *const *rows, Py_ssize_t j) { return JOIN(PART_OF_ROW); }
+PRIMITIVE void store_parts_of(real *const *rows, Py_ssize_t j, vec x) { EACH_PART(PUT_INTO_ROW); }
 
 #if VL == 16
 #define zip_lo(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)

@@ -13,6 +13,7 @@ include "bound.pxi"
 include "norms.pxi"
 include "noise.pxi"
 include "tangent.pxi"
+include "lanes.pxi"
 include "population.pxi"
 
 cdef KernelTable TABLE
