@@ -70,8 +70,11 @@ cdef class SGD(Optimizer):
         self.rule.v = data(self.state["v"]) if self.state else NULL
 
 
-cdef void advance_sgd(Rule* rule) noexcept nogil:
-    rule.t += 1
+cdef void advance_sgd(Rule* rules, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(count):
+        if not rules[k].rests:
+            rules[k].t += 1
 
 
 cdef void apply_sgd(const Rule* rule, const KernelTable* k, char* p, const char* grad,
@@ -169,19 +172,30 @@ cdef class Adam(Optimizer):
         self.rule.t, self.rule.power1, self.rule.power2 = t, power1, power2
 
 
-cdef void advance_adam(Rule* rule) noexcept nogil:
-    """The bias corrections of the next step, into `rate` and `scale`."""
-    cdef double correction
-    rule.t += 1
-    rule.power1 *= rule.beta1
-    rule.power2 *= rule.beta2
-    correction = sqrt(1 - rule.power2)
-    rule.rate = rule.lr / (1 - rule.power1)
-    rule.scale = 1
-    if rule.eps_hat:
-        rule.rate *= correction
-    else:
-        rule.scale = 1 / correction
+cdef void advance_adam(Rule* rules, Py_ssize_t count) noexcept nogil:
+    """The bias corrections of the next step, into `rate` and `scale`.
+
+    The root and its inverse take longest; rules one after the other with the same beta2^t share
+    them.
+    """
+    cdef double power2 = -1, correction = 0, inverse = 0
+    cdef Rule* rule
+    cdef Py_ssize_t k
+    for k in range(count):
+        rule = rules + k
+        if rule.rests:
+            continue
+        rule.t += 1
+        rule.power1 *= rule.beta1
+        rule.power2 *= rule.beta2
+        if rule.power2 != power2:
+            power2 = rule.power2
+            correction = sqrt(1 - power2)
+            inverse = 1 / correction
+        rule.rate = rule.lr / (1 - rule.power1)
+        rule.scale = 1 if rule.eps_hat else inverse
+        if rule.eps_hat:
+            rule.rate *= correction
 
 
 cdef void apply_adam(const Rule* rule, const KernelTable* k, char* p, const char* grad,

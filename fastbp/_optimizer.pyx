@@ -204,7 +204,8 @@ cdef class Optimizer(Copied):
             k, p, g = kernels(self.itemsize), data(params), data(grad)
             with nogil:
                 mode = enter_float_mode()
-                self.rule.advance(&self.rule)
+                self.rule.rests = False
+                self.rule.advance(&self.rule, 1)
                 self.rule.apply(&self.rule, k, p, g, 0, self.size)
                 leave_float_mode(mode)
         finally:

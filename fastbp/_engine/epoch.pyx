@@ -129,13 +129,12 @@ cdef void settle(const Step* step, Frame* f) noexcept nogil:
     for k in range(f.run.shape.kernels.lanes):
         totals, rule, course = &f.run.totals[k], &e.rules[k], &e.courses[k]
         rule.rests = not totals.divisor > 0
-        if not rule.rests:
-            if totals.weight > 0:
-                add_to_loss(course, totals)
-            rule.advance(rule)
+        if not rule.rests and totals.weight > 0:
+            add_to_loss(course, totals)
         if course.batch_loss != NULL:
             course.batch_loss += 1
         clear(totals)
+    e.rules.advance(e.rules, f.run.shape.kernels.lanes)
     e.seen += f.batch_rows
 
 

@@ -16,9 +16,17 @@ cdef int add_weight_grads(Plan* plan) except -1
 cdef void forward_rows(const Step* step, Frame* f) noexcept nogil
 cdef void delta_rows(const Step* step, Frame* f) noexcept nogil
 
-cdef void clear(Totals* totals) noexcept nogil
+cdef inline void clear(Totals* totals) noexcept nogil:
+    cdef int i
+    for i in range(8):
+        totals.losses[i] = totals.squares[i] = 0
+    totals.weight = 0
+
+
 # The eight partial sums of N3, added as a fixed tree
-cdef double tree(const double* sums) noexcept nogil
+cdef inline double tree(const double* sums) noexcept nogil:
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
+
 
 # Steps of part 0: the weights of a block's samples; its losses, and the weights
 cdef void sum_weights(const Step* step, Frame* f) noexcept nogil

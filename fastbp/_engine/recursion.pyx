@@ -104,17 +104,6 @@ cdef void weight_grad_lines(const Step* step, Frame* f) noexcept nogil:
 #
 # Scalars are summed in float64 in a fixed order, whatever the blocks (N3); "mean" divides once.
 
-cdef double tree(const double* sums) noexcept nogil:
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
-
-
-cdef void clear(Totals* totals) noexcept nogil:
-    cdef int i
-    for i in range(8):
-        totals.losses[i] = totals.squares[i] = 0
-    totals.weight = 0
-
-
 cdef void sum_weights(const Step* step, Frame* f) noexcept nogil:
     """Add up 256 rows, then these sums, whatever the block; without weights a sample counts 1."""
     cdef const Shape* s = f.run.shape

@@ -39,7 +39,8 @@ ctypedef struct Totals:     # of one network in a pass: float64 numbers beside t
 ctypedef struct KernelTable
 
 ctypedef struct Rule:       # an optimiser without Python: what a step reads and changes
-    void (*advance)(Rule* rule) noexcept nogil
+    # t <- t + 1 and what comes with it, of so many rules, this one first, but for those that rest
+    void (*advance)(Rule* rules, Py_ssize_t count) noexcept nogil
     # p <- its step by `grad`, some numbers; with networks as lanes a rule for each follows this one
     void (*apply)(const Rule* rule, const KernelTable* k, char* p, const char* grad,
                   Py_ssize_t first, Py_ssize_t count) noexcept nogil
