@@ -39,7 +39,16 @@ class Epoch(NamedTuple):
 
 
 def train_epochs(epochs):
-    """Carry out epochs of different networks, {key: Epoch}; {key: Exception} of those that fail."""
+    """Carry out epochs of different networks, {key: Epoch}; {key: Exception} of those that fail.
+
+    In one call, which refuses all where one would fail, before the first step: then one by one.
+    """
+    if len(epochs) > 1:
+        try:
+            train_many([*epochs.values()])
+            return {}
+        except (TypeError, ValueError, RuntimeError):
+            pass
     errors = {}
     for key, epoch in epochs.items():
         try:
@@ -47,6 +56,16 @@ def train_epochs(epochs):
         except Exception as error:
             errors[key] = error
     return errors
+
+
+def train_many(epochs):
+    nets, Xs, ys, weights, rules, orders, batch_sizes, penalties, losses = zip(*epochs, strict=True)
+    rows = [np.arange(len(X)) if order is None else order
+            for X, order in zip(Xs, orders, strict=True)]
+    numbers = [net.n_threads for net in nets]
+    fastbp.train_many(nets, Xs, ys, rules, batch_size=batch_sizes, shuffle=False, rows=rows,
+                      sample_weight=weights, l2=penalties, batch_losses=losses,
+                      n_threads=None if None in numbers else max(numbers))
 
 
 @_arguments.quiet
