@@ -60,9 +60,8 @@ def seasons():
 def networks(X, y, rows, epochs, seed):
     """A network for each group: its outputs for each day, (n_groups, 365)."""
     population = Population(len(rows), **NETWORK, seeds=seed)
-    optimizer, orders = Adam(lr=RATE), [np.random.default_rng(seed + k) for k in range(len(rows))]
-    for _ in range(epochs):
-        population.train_epoch(X, y, optimizer, rows=rows, rng=orders, **TRAINING)
+    population.train(X, y, Adam(lr=RATE), epochs=epochs, rows=rows,
+                     rng=range(seed, seed + len(rows)), **TRAINING)
     return population.forward(seasons())[..., 0]
 
 
