@@ -262,7 +262,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _strata(self, y):
         """Two classes are split in proportion, as scikit-learn does; several are not."""
-        return self._class_indices(y).astype(bool)[:, None] if self.n_outputs_ == 1 else None
+        return self._class_indices(y).astype(bool) if self.n_outputs_ == 1 else None
 
     def _score(self, h, y, weight):
         """The share of samples whose labels are all right."""
@@ -270,4 +270,4 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             right = h.argmax(axis=1) == y
         else:
             right = ((h > 0.5) == y.reshape(h.shape)).all(axis=1)
-        return float(np.average(right, weights=weight))
+        return float(right.mean() if weight is None else np.average(right, weights=weight))

@@ -38,7 +38,7 @@ class Samples:
         self.X, self.y, self.weight, self.divisor, self.offset = X, y, weight, divisor, offset
         self.places, self.n = places, len(y)
         self.total_weight = float(self.n if weight is None else weight.sum(dtype=np.float64))
-        self._beside = None
+        self._beside = self._counts = None
 
     def rows(self, which):
         """X dense, y and the weights of an index array or a slice of samples."""
@@ -85,8 +85,10 @@ class Samples:
 
         `losses` has a row (loss, penalty) for each mini-batch, per unit of its weight.
         """
-        counts = np.full(len(losses), batch_size)
-        counts[-1] = self.n - batch_size * (len(losses) - 1)
+        if self._counts is None or len(self._counts) != len(losses):
+            self._counts = np.full(len(losses), float(batch_size))
+            self._counts[-1] = self.n - batch_size * (len(losses) - 1)
+        counts = self._counts
         means = losses[:, 0] / self.divisor + losses[:, 1]
         if self.offset is not None:
             starts = np.arange(0, self.n, batch_size)
@@ -119,6 +121,8 @@ def row_blocks(X, multiple=1, n=None):
 
 def outputs(net, X):
     """The outputs h_L of rows of X, (n, n_outputs) in the network's dtype."""
+    if not issparse(X):
+        return net.forward(X)
     out = np.empty((X.shape[0], net.layer_sizes[-1]), net.dtype)
     for block in row_blocks(X):
         net.forward(dense(X[block]), out=out[block])

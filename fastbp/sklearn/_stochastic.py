@@ -82,7 +82,7 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
         while model.n_iter_ < n_epochs and not (model.stopped_ or called_off):
             task.begin()
             if given.shuffle:
-                order = order[permutation(samples.n, random_state)]
+                random_state.shuffle(order)     # draws like those of sklearn.utils.shuffle
             model.loss_ = yield from epochs(net, samples, model._optimizer.rule,
                                             order if given.shuffle else None, batch_size,
                                             given.alpha)
@@ -110,13 +110,6 @@ def size_of_batches(batch_size, n):
         warnings.warn(f"batch_size is {batch_size} and X has {_arguments.counted(n, 'sample')}: "
                       "a mini-batch is clipped to all of them", stacklevel=CALLER_OF_FIT + 1)
     return min(batch_size, n)
-
-
-def permutation(n, random_state):
-    """Draws like those of sklearn.utils.shuffle."""
-    order = np.arange(n)
-    random_state.shuffle(order)
-    return order
 
 
 def epochs(net, samples, rule, order, batch_size, alpha):
