@@ -89,7 +89,9 @@ class Fitted:
     """The fit of one candidate on one split, until the search asks for it."""
 
     def __init__(self, model, steps):
-        self.model, self.steps, self.error, self.seconds = model, steps, None, 0.0
+        self.model, self.error = model, None
+        self.steps = steps      # None: the last one is fitted, too
+        steps.n_fits += 1
 
     def fail(self, error):
         self.error, self.traceback = error, error.__traceback__
@@ -100,7 +102,7 @@ class Fitted:
         if self.error is not None:
             raise self.error.with_traceback(self.traceback)
         vars(estimator).update(vars(self.model))
-        if self.steps is not None:      # the last one is still to be fitted
+        if self.steps is not None:
             data = self.steps.data
             last_step(estimator)[0].fit(data.X, data.y, **self.steps.params)
         self.model = self.steps = None
@@ -153,7 +155,7 @@ class Candidates:
         return enumerate(product(self.params, enumerate(self.splits)))
 
     def _fit_all(self):
-        fitted, fits, by_steps, fitted_steps = {}, {}, [], {}
+        fitted, fits, fitted_steps = {}, {}, {}
         for k, (params, (split, (train, _))) in self._pairs():
             model = clone(self.estimator).set_params(**clone(params, safe=False))
             estimator, prefix = last_step(model)
@@ -163,16 +165,16 @@ class Candidates:
             fit = None if steps.error else steps.epochs_of(estimator)
             if fit is None and estimator is model:
                 continue
-            steps.n_fits += 1
-            fitted[k] = Fitted(model, None if fit else steps)
-            by_steps.append((fitted[k], steps))
+            fitted[k] = Fitted(model, steps)
             error = steps.error or (fit and invalid(estimator))
             if error:
                 self._fail(fitted, k, error)
             elif fit:
                 fits[k] = fit
-        for one, steps in by_steps:
-            one.seconds = steps.seconds / steps.n_fits
+        for k, one in fitted.items():
+            one.seconds = one.steps.seconds / one.steps.n_fits
+            if k in fits:
+                one.steps = None
         start = time.perf_counter()
         with config_context(skip_parameter_validation=True):    # as in each `fit`
             if together(fits, partial(self._fail, fitted)):
@@ -207,6 +209,7 @@ def invalid(estimator):
             estimator._validate_params()
     except Exception as error:
         return error
+    return None
 
 
 def share_out(seconds, fits):

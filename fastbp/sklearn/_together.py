@@ -16,7 +16,7 @@ OF_X = ("n_features_in_", "feature_names_in_")      # what `_read` learns
 
 
 class Epoch(NamedTuple):
-    """One pass of `net` over samples: the arguments of its `train_epoch`."""
+    """One pass of `net` over samples: the arguments of its `train_epoch`, until that is done."""
 
     net: fastbp.MLP
     X: np.ndarray

@@ -181,6 +181,22 @@ def test_all_candidates_and_splits_are_trained_in_lockstep(calls):
     assert calls == [12] * 2 + [6] * 3
 
 
+@pytest.mark.parametrize("estimator", [classifier, steps], ids=["alone", "in a Pipeline"])
+def test_the_rows_of_a_split_are_there_once(monkeypatch, estimator):
+    """And its targets: the same arrays for all candidates, also where X is converted."""
+    seen, carry_out = [], _together.train_epochs
+
+    def watch(epochs):
+        seen.append([(id(epoch.X), id(epoch.y)) for epoch in epochs.values()])
+        return carry_out(epochs)
+
+    monkeypatch.setattr(_together, "train_epochs", watch)
+    prefix = "mlp__" if estimator is steps else ""
+    grid = {f"{prefix}{name}": values for name, values in GRID.items()}
+    MLPSearchCV(estimator, grid, cv=3, refit=False).fit(X.tolist(), THREE)
+    assert len(seen[0]) == 12 and len(set(seen[0])) == 3
+
+
 class Counted(TransformerMixin, BaseEstimator):
     """Counts its fits; fails with `scale` 0."""
 
