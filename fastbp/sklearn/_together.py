@@ -105,22 +105,26 @@ def together(fits, on_error):
     bool
         Whether Ctrl-C ended a fit.
     """
-    errors, running, interrupted = {}, list(fits), False
+    running, epochs, errors, interrupted = dict(fits), {}, {}, False
     while running:
-        epochs = {}
-        for key in running:
-            error = KeyboardInterrupt() if interrupted else errors.get(key)
-            try:
-                epochs[key] = next(fits[key]) if error is None else fits[key].throw(error)
-            except StopIteration as end:
-                interrupted |= bool(end.value)
-            except Exception as raised:
-                on_error(key, raised)
-        running = list(epochs)
-        try:
-            errors = train_epochs(epochs) if running and not interrupted else {}
+        try:        # around all: a signal may come anywhere
+            for key, fit in list(running.items()):
+                error = KeyboardInterrupt() if interrupted else errors.get(key)
+                try:
+                    epochs[key] = next(fit) if error is None else fit.throw(error)
+                except StopIteration as end:
+                    del running[key]
+                    if end.value and not interrupted:
+                        raise KeyboardInterrupt from None
+                except Exception as raised:
+                    del running[key]
+                    on_error(key, raised)
+            errors = train_epochs(epochs) if epochs else {}
         except KeyboardInterrupt:
+            if interrupted:     # by a second one, or before a fit has begun
+                raise
             interrupted = True
+        epochs = {}
     return interrupted
 
 
