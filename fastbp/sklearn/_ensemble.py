@@ -116,10 +116,9 @@ class Ensemble(Parameters):
                          for member, net in zip(self.estimators_, networks, strict=True)])
 
 
-def mean_and_std(stacked):
-    """Over the members, computed in float64, in their dtype."""
-    return (stacked.mean(axis=0, dtype=np.float64).astype(stacked.dtype),
-            stacked.std(axis=0, dtype=np.float64).astype(stacked.dtype))
+def over_members(statistic, stacked):
+    """A mean or standard deviation, computed in float64, in the dtype of the members."""
+    return statistic(stacked, axis=0, dtype=np.float64).astype(stacked.dtype)
 
 
 class MLPEnsembleClassifier(ClassifierMixin, Ensemble):
@@ -197,10 +196,11 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):
         ------
         sklearn.exceptions.NotFittedError
         """
-        mean, std = mean_and_std(self._all_outputs(X))
+        stacked = self._all_outputs(X)
+        mean = over_members(np.mean, stacked)
         binary = self._label_binarizer.y_type_ == "binary"
         labels = self._label_binarizer.inverse_transform(mean[:, 1] if binary else mean)
-        return (labels, std) if return_std else labels
+        return (labels, over_members(np.std, stacked)) if return_std else labels
 
     @_arguments.public
     def predict_proba(self, X):
@@ -219,7 +219,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):
         ------
         sklearn.exceptions.NotFittedError
         """
-        return mean_and_std(self._all_outputs(X))[0]
+        return over_members(np.mean, self._all_outputs(X))
 
     @_arguments.public
     def predict_log_proba(self, X):
@@ -314,8 +314,9 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):
         ------
         sklearn.exceptions.NotFittedError
         """
-        mean, std = mean_and_std(self._all_outputs(X))
-        return (mean, std) if return_std else mean
+        stacked = self._all_outputs(X)
+        mean = over_members(np.mean, stacked)
+        return (mean, over_members(np.std, stacked)) if return_std else mean
 
     score = _arguments.quiet(RegressorMixin.score)
 
