@@ -5,7 +5,7 @@ import numpy as np
 from fastbp import _arguments, _random
 
 from fastbp._engine.arrays cimport data
-from fastbp._engine.samples cimport permutation
+from fastbp._engine.samples cimport fisher_yates
 from fastbp._loss cimport Loss, weights_fit
 from fastbp._problem cimport apart_from
 
@@ -94,12 +94,12 @@ cdef list orders_of(list rows, source, list numbers):
     orders = [None] * len(rows)
     if isinstance(source, list):
         for k in numbers:
-            orders[k] = rows[k][permuted(rows[k].size, source[k])]
+            orders[k] = drawn(rows[k].copy(), source[k])
         return orders
     sizes = {rows[k].size for k in numbers}
     if len(sizes) > 1:
         _arguments.refuse_shared_rng(sizes)
-    order = permuted(max(sizes, default=0), source)
+    order = drawn(np.arange(max(sizes, default=0), dtype=np.intp), source)
     taken = {id(rows[k]): rows[k] for k in numbers}
     ordered = {number: indices[order] for number, indices in taken.items()}
     for k in numbers:
@@ -107,5 +107,5 @@ cdef list orders_of(list rows, source, list numbers):
     return orders
 
 
-cdef object permuted(Py_ssize_t n, rng):
-    return permutation(n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
+cdef object drawn(order, source):
+    return fisher_yates(order, _random.raw_bits, source, _random.DRAWS_BETWEEN_SIGNALS)

@@ -13,7 +13,7 @@ from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.per_sample cimport blank_samples, deviation_of
 from fastbp._engine.plan cimport Batch, Pass
-from fastbp._engine.samples cimport permutation
+from fastbp._engine.samples cimport fisher_yates
 from fastbp._engine.team cimport acquire, release
 
 cnp.import_array()
@@ -138,7 +138,8 @@ cdef class Training(InputGradients):
         self._enter()
         try:
             if shuffled:
-                order = permutation(p.n, _random.raw_bits, rng, _random.DRAWS_BETWEEN_SIGNALS)
+                order = fisher_yates(np.arange(p.n, dtype=np.intp), _random.raw_bits, rng,
+                                     _random.DRAWS_BETWEEN_SIGNALS)
             filled(loss, self._epoch(p, order, optimizer, &batches, &epoch,
                                      &samples if clipped else NULL, source))
         finally:

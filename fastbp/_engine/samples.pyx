@@ -73,11 +73,10 @@ cdef frozenset OF_64_BITS = frozenset({
     np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64})
 
 
-cdef object permutation(Py_ssize_t n, draw, source, Py_ssize_t most):
-    """N6: `_random.permutation` is the specification."""
-    order = np.arange(n, dtype=np.intp)
+cdef object fisher_yates(order, draw, source, Py_ssize_t most):
+    """N6: what `_random.permutation` is of 0, 1, 2, ..."""
     cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
-    cdef Py_ssize_t i = n - 1, count
+    cdef Py_ssize_t i = cnp.PyArray_DIM(order, 0) - 1, count
     cdef bitgen_t* generator = NULL
     if type(source) in OF_64_BITS:
         generator = <bitgen_t*> PyCapsule_GetPointer(source.capsule, "BitGenerator")
