@@ -1,3 +1,4 @@
+from fastbp._engine.memory cimport Memory
 from fastbp._engine.network cimport Workspace
 from fastbp._engine.plan cimport Maker
 from fastbp._engine.population cimport Call, Group, Member, Quarters
@@ -9,6 +10,7 @@ cdef class Crew:
     """Networks of one shape and loss, which one call takes through passes of one kind."""
     cdef Network net                # one like all of them
     cdef Quarters quarters
+    cdef Memory* memory
     cdef Member* members
     cdef Group* groups
     cdef Group** leaders            # those groups that are not the rests of another
@@ -26,6 +28,7 @@ cdef class Crew:
     cdef void read(self, Member* member, Given given, Py_ssize_t k)
     # All members are there: their groups, for passes of `key`, which cost so many products
     cdef int plan(self, int key, Maker add_steps, int products) except -1
+    cdef double work_of_members(self, int products) noexcept
     cdef void group_alike(self, Py_ssize_t first, Py_ssize_t end) noexcept
     cdef void add_group(self, Py_ssize_t first, Py_ssize_t count, bint together,
                         Py_ssize_t end) noexcept

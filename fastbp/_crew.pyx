@@ -6,8 +6,10 @@ the one with the fewest has in whole mini-batches; what is left of the others th
 """
 
 from libc.stdlib cimport calloc, free, qsort
+from libc.string cimport memset
 
 from fastbp._engine.arrays cimport data
+from fastbp._engine.memory cimport aligned, borrow, put_back
 from fastbp._engine.network cimport Architecture
 from fastbp._engine.plan cimport Shape, threads_worth, work_of_rows
 from fastbp._engine.population cimport carry_out_groups, land_all
@@ -22,17 +24,18 @@ cdef enum:
 
 cdef class Crew:
     def __cinit__(self, Network net, Quarters quarters, Py_ssize_t most):
+        cdef Py_ssize_t room = max(most, <Py_ssize_t> 1)
+        cdef Py_ssize_t members = aligned(room * sizeof(Member))
+        cdef Py_ssize_t groups = aligned(2 * room * sizeof(Group))      # each may have a rest
         self.net, self.quarters, self.most = net, quarters, most
-        self.members = <Member*> calloc(max(most, 1), sizeof(Member))
-        self.groups = <Group*> calloc(2 * max(most, 1), sizeof(Group))      # each may have a rest
-        self.leaders = <Group**> calloc(max(most, 1), sizeof(Group*))
-        if self.members == NULL or self.groups == NULL or self.leaders == NULL:
-            raise MemoryError
+        self.memory = borrow(members + groups + room * sizeof(Group*))
+        self.members = <Member*> self.memory.at
+        self.groups = <Group*> (self.memory.at + members)
+        self.leaders = <Group**> (self.memory.at + members + groups)
 
     def __dealloc__(self):
-        free(self.members)
-        free(self.groups)
-        free(self.leaders)
+        if self.memory != NULL:
+            put_back(self.memory)
 
     cdef Member* add(self, Py_ssize_t number, char* params, char* grad, Py_ssize_t n,
                      Py_ssize_t batch_size) except NULL:
@@ -40,6 +43,7 @@ cdef class Crew:
         if self.count == self.most:
             raise IndexError("more members than were said")
         self.count += 1
+        memset(member, 0, sizeof(Member))
         member.number, member.params, member.grad = number, params, grad
         member.n, member.batch_size = n, batch_size
         return member
@@ -55,16 +59,26 @@ cdef class Crew:
         cdef Py_ssize_t first = 0, end
         self.key, self.add_steps = key, add_steps
         self.n_groups = self.n_leaders = 0
-        self.work = 0
-        qsort(self.members, self.count, sizeof(Member), in_order)
+        if not sorted_already(self.members, self.count):
+            qsort(self.members, self.count, sizeof(Member), in_order)
         while first < self.count:
-            end = first
-            while end < self.count and unlike(&self.members[first], &self.members[end]) == 0:
-                self.work += work_of_rows(products, self.members[end].n, self.net.shape)
-                end += 1
+            end = self.count
+            while unlike(&self.members[first], &self.members[end - 1]) != 0:
+                end -= 1
             self.group_alike(first, end)
             first = end
+        self.work = self.work_of_members(products)
         return 0
+
+    cdef double work_of_members(self, int products) noexcept:
+        cdef Py_ssize_t k, n = -1
+        cdef double work = 0, each = 0
+        for k in range(self.count):
+            if self.members[k].n != n:
+                n = self.members[k].n
+                each = work_of_rows(products, n, self.net.shape)
+            work += each
+        return work
 
     cdef void group_alike(self, Py_ssize_t first, Py_ssize_t end) noexcept:
         """Lanes full of networks, and those that are left one by one unless they are many."""
@@ -138,6 +152,15 @@ cdef int in_order(const void* one, const void* other) noexcept nogil:
                                - (a.batch_size > b.batch_size))
     differ = order_of(differ, (a.n < b.n) - (a.n > b.n))
     return order_of(differ, (a.number > b.number) - (a.number < b.number))
+
+
+cdef bint sorted_already(const Member* members, Py_ssize_t count) noexcept nogil:
+    """As most are: alike in all but their numbers."""
+    cdef Py_ssize_t k
+    for k in range(1, count):
+        if in_order(&members[k - 1], &members[k]) > 0:
+            return False
+    return True
 
 
 # ---- all crews of a call ----------------------------------------------------------------
