@@ -261,8 +261,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return Samples(X, once(targets, y, self.out_activation_, X.dtype), weight, places)
 
     def _strata(self, y):
-        """Two classes are split in proportion, as scikit-learn does; several are not."""
-        return self._class_indices(y).astype(bool) if self.n_outputs_ == 1 else None
+        """Two classes are split in proportion, as scikit-learn does, and named so; several not."""
+        return self._class_indices(y).astype(bool).astype(str) if self.n_outputs_ == 1 else None
 
     def _score(self, h, y, weight):
         """The share of samples whose labels are all right."""
