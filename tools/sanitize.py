@@ -66,6 +66,7 @@ SANITIZERS = {
         excluded={
             "tests/safety/test_allocation.py": MALLOC,
             "tests/safety/test_leaks.py::test_nothing_is_kept": MALLOC,
+            "tests/safety/test_population_memory.py": MALLOC,
             "tests/safety/test_threads.py::test_no_threads_to_be_had":
                 "limits memory, of which the sanitizer needs more",
             "tests/safety/test_memory.py::test_peak_of_a_million_rows":
