@@ -93,6 +93,19 @@ def trained_together(**options):
     return members.train_epoch(X, y, [Adam(), Adam()], **options), members.params
 
 
+def many_epochs(**options):
+    members = population()
+    options = {"epochs": 3, "shuffle": False, **options}
+    return members.train(X, y, Adam(), **options).losses, members.params
+
+
+def separate(**options):
+    nets = [network() for _ in range(2)]
+    options = {"epochs": 3, "shuffle": False, **options}
+    history = fastbp.train_many(nets, X, y, [Adam(), Adam()], **options)
+    return history.losses, [net.params for net in nets]
+
+
 def threads(n):
     try:
         fastbp.set_num_threads(n)
@@ -143,6 +156,13 @@ CASES = {
         lambda v: trained_together(batch_size=v, shuffle=False), 3),
     ("Population.train_epoch", "rng"): (lambda v: trained_together(rng=v, batch_size=1), 3),
     ("Population.train_epoch", "l2"): (lambda v: trained_together(l2=v, shuffle=False), 0.3),
+    **{(name, option): (lambda v, call=call, option=option: call(**{option: v}), number)
+       for name, call in (("Population.train", many_epochs), ("train_many", separate))
+       for option, number in (("epochs", 2), ("batch_size", 2), ("l2", 0.3), ("patience", 1),
+                              ("min_delta", 0.5))},
+    **{(name, "rng"): (lambda v, call=call: call(rng=v, shuffle=True, batch_size=1), 3)
+       for name, call in (("Population.train", many_epochs), ("train_many", separate))},
+    ("train_many", "n_threads"): (lambda v: separate(n_threads=v), 2),
     ("poisson_order", "n"): (lambda v: fastbp.poisson_order(v, 0.5, 2, 1), 3),
     ("poisson_order", "rate"): (lambda v: fastbp.poisson_order(9, v, 2, 1), 0.3),
     ("poisson_order", "steps"): (lambda v: fastbp.poisson_order(9, 0.5, v, 1), 3),
