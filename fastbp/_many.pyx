@@ -211,12 +211,15 @@ cdef class Many:
         """Lists of the networks of each kind, not too many of them at a time."""
         alike = {}
         for k in numbers:
-            classes = bool((<Problem> problems[k]).batch.target.indices)
-            alike.setdefault((self.kinds[k], classes), []).append(k)
+            alike.setdefault(self.kind(problems[k], k), []).append(k)
         if len(alike) > KEPT_KINDS:
             self.places.clear()
         kinds = list(alike.values())
         return [kinds[first:first + MOST_CREWS] for first in range(0, len(kinds), MOST_CREWS)]
+
+    cdef tuple kind(self, Problem problem, Py_ssize_t k):
+        """That of a crew: also whether y has classes or the probability of each."""
+        return self.kinds[k], bool(problem.batch.target.indices)
 
     cdef Crew crew(self, list numbers, list problems, list orders, list sizes, int key,
                    Maker add_steps, int products, outs):
@@ -224,9 +227,10 @@ cdef class Many:
         cdef Problem p
         cdef Member* member
         cdef Py_ssize_t k
-        place = self.places.get(self.kinds[numbers[0]])
+        kind = self.kind(problems[numbers[0]], numbers[0])
+        place = self.places.get(kind)       # of one crew alone: they are all under way at once
         if place is None:
-            place = self.places[self.kinds[numbers[0]]] = new_quarters(net, True)
+            place = self.places[kind] = new_quarters(net, True)
         cdef Crew crew = Crew(net, place, len(numbers))
         for k in numbers:
             net, p = self.networks[k], problems[k]

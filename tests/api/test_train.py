@@ -137,6 +137,21 @@ def test_networks_of_different_kinds():
             np.testing.assert_array_equal(nets[k].grad, net.grad)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_classes_and_probabilities(n_threads):
+    """Two crews of one kind of network: what y has is all that they differ in."""
+    classes = np.arange(len(X), dtype="float32") % 3
+    ys = [classes if k % 2 else np.eye(3, dtype="float32")[classes.astype(int)] for k in range(N)]
+    nets, expected = ([MLP((3, 6, 3), seed=k, loss="softmax") for k in range(N)] for _ in range(2))
+    train_many(nets, X, ys, [Adam() for _ in nets], epochs=2, rng=range(N), n_threads=n_threads,
+               validation=(X, ys))
+    for k, net in enumerate(expected):
+        source, optimizer = np.random.PCG64(k), Adam()
+        for _ in range(2):
+            net.train_epoch(X, ys[k], optimizer, rng=source)
+        np.testing.assert_array_equal(nets[k].params, net.params)
+
+
 def test_more_kinds_than_are_kept():
     """And one source for all, so that each epoch has one order."""
     nets, expected = ([MLP((2, 1 + k, 1), seed=k) for k in range(70)] for _ in range(2))
