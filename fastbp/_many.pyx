@@ -165,6 +165,7 @@ cdef class Many:
             try:
                 states = new_states(NAME, self.networks, self.optimizers, numbers)
                 for some in self.parts(problems, numbers):
+                    self.leave_places()
                     crews = [self.crew(ks, problems, orders, self.sizes, UPDATE + IN_ORDER,
                                        add_epoch, 3, outs) for ks in some]
                     run_epochs(crews, self.networks, self.optimizers, None,
@@ -189,6 +190,7 @@ cdef class Many:
                 self.enter(k)
                 taken += 1
             for some in self.parts(problems, numbers):
+                self.leave_places()
                 crews = [self.crew(ks, problems, orders, sizes, LOSS, add_gradients, 1, None)
                          for ks in some]
                 Journey(crews, self.asked).carry_out()
@@ -212,10 +214,14 @@ cdef class Many:
         alike = {}
         for k in numbers:
             alike.setdefault(self.kind(problems[k], k), []).append(k)
-        if len(alike) > KEPT_KINDS:
-            self.places.clear()
         kinds = list(alike.values())
         return [kinds[first:first + MOST_CREWS] for first in range(0, len(kinds), MOST_CREWS)]
+
+    cdef int leave_places(self) except -1:
+        """Before the crews of a part: those of many kinds are not kept for the next epoch."""
+        if len(self.places) > KEPT_KINDS:
+            self.places.clear()
+        return 0
 
     cdef tuple kind(self, Problem problem, Py_ssize_t k):
         """That of a crew: also whether y has classes or the probability of each."""
