@@ -68,7 +68,7 @@ def train_many(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=T
     ValueError, TypeError, MemoryError, RuntimeError
         As `Population.train`; the message names the network.
     KeyboardInterrupt
-        On Ctrl-C; every network has made a whole number of steps.
+        On Ctrl-C; every network has made a whole number of steps, as after a MemoryError.
     """
     networks = _arguments.networks_of_any_kind(networks, MLP)
     options = _fit.options(epochs, patience, min_delta, callback, progress)

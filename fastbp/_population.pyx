@@ -192,7 +192,7 @@ cdef class Population(Evaluation):
         ValueError, TypeError, MemoryError, RuntimeError
             As `train_epoch`; for a validation without weight, and rates that are not above 0.
         KeyboardInterrupt
-            On Ctrl-C; every network has made a whole number of steps.
+            On Ctrl-C; every network has made a whole number of steps, as after a MemoryError.
         """
         sizes, penalties, given, rows, source = self._checked(
             X, y, batch_size, shuffle, rng, rows, sample_weight, l2)

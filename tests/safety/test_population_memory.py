@@ -12,7 +12,7 @@ import pytest
 from allocator import Allocator, in_process
 from every_call import Call
 
-from fastbp import SGD, Adam, Population
+from fastbp import MLP, SGD, Adam, Population, train_many
 
 SIZES = (3, 5, 1)
 WARM = 60       # calls that fill what the interpreter keeps for itself
@@ -94,6 +94,10 @@ def repeat(dtype):
 
     runs = {call.name: call.prepare(**call.arrays(np.zeros, dtype))[0]
             for call in population_calls(dtype, 2)}
+    nets = [MLP((3, 2 + k % 2, 1), seed=k, dtype=dtype) for k in range(20)]
+    runs["train_many"] = partial(train_many, nets, X, y, adams(20), epochs=2, rng=0,
+                                 validation=(X, y), patience=1)
+    runs["train"] = partial(population.train, X, y, Adam(), epochs=2, rng=0, validation_rows=[0])
     runs["refused"] = refused
     runs["member"] = lambda: population.member(3).params
     runs["copy"] = lambda: population.__reduce__()
