@@ -32,7 +32,7 @@ from fastbp._engine.plan cimport (
     BLOCK_ROWS, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
     delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
 )
-from fastbp._engine.signals cimport UNIT_WORK
+from fastbp._engine.signals cimport UNIT_WORK, between_looks
 from fastbp._engine.recursion cimport sum_weights
 from fastbp._kernels.table cimport IDENTITY, SOFTMAX, Totals
 
@@ -160,6 +160,9 @@ cdef class Certificate:
 cdef int add_certificate(Plan* plan, int key) except -1:
     cdef const Shape* s = plan.shape
     cdef Py_ssize_t l, L = s.n_layers
+    # The loss and its bound take longer than the product of a layer of few inputs.
+    plan.rows_at_once = min(plan.rows_at_once, between_looks(
+        BLOCK_ROWS, 2.0 * UNIT_WORK * s.sizes[L], 1, s.kernels))
     add_alone(plan, sum_weights, 0, 1, 0)
     end_phase(plan)
     add_rows(plan, take_magnitudes, 0, s.sizes[0])
@@ -168,7 +171,9 @@ cdef int add_certificate(Plan* plan, int key) except -1:
         add_product(plan, forward_within, l, s.sizes[l + 1], 2 * s.sizes[l])
         if s.activations[l] != IDENTITY:
             add_rows(plan, activate_within, l, <double> UNIT_WORK * s.sizes[l + 1])
-    add_rows(plan, delta_of_loss, L - 1, 2.0 * UNIT_WORK * s.sizes[L])
+    add_rows(plan, delta_of_loss, L - 1, 1.0 * UNIT_WORK * s.sizes[L])
+    add_rows(plan, activate_outputs, L - 1, 0.5 * UNIT_WORK * s.sizes[L])
+    add_rows(plan, loss_within, L - 1, 0.5 * UNIT_WORK * s.sizes[L])
     for l in range(L - 1, 0, -1):
         add_rows(plan, spread_delta_next, l, s.sizes[l + 1])
         add_product(plan, descend_within, l, s.sizes[l], 2 * s.sizes[l + 1])
@@ -270,21 +275,29 @@ cdef void activate_within(const Step* step, Frame* f) noexcept nogil:
 
 
 cdef void delta_of_loss(const Step* step, Frame* f) noexcept nogil:
-    """E3 and e_deltaL."""
+    """E3."""
+    cdef Py_ssize_t l = step.layer, outputs = f.run.layers[l].fan_out
+    f.batch.criterion(f.run.losses + offset(f, outputs), delta_of(f, l), h_of(f, l), y_of(f),
+                      weight_of(f), &f.batch.target, f.n, outputs)
+
+
+cdef void activate_outputs(const Step* step, Frame* f) noexcept nogil:
+    """h_L, beside z_L, which stays."""
+    cdef Py_ssize_t l = step.layer, outputs = f.run.layers[l].fan_out
+    cdef char* h = bound_of(f).outputs + offset(f, outputs)
+    if f.run.output_activation == SOFTMAX:
+        f.run.shape.kernels.softmax(h, h_of(f, l), f.n, outputs)
+    else:
+        f.run.shape.kernels.activate(h, NULL, h_of(f, l), f.run.output_activation, f.n * outputs)
+
+
+cdef void loss_within(const Step* step, Frame* f) noexcept nogil:
+    """e_deltaL."""
     cdef Py_ssize_t l = step.layer, outputs = f.run.layers[l].fan_out, o = offset(f, outputs)
     cdef const Layer* e = &bound_of(f).errors[l]
-    cdef const char* z = h_of(f, l)
-    cdef const char* y = y_of(f)
-    cdef const char* weight = weight_of(f)
-    cdef char* delta = delta_of(f, l)
-    cdef char* h = bound_of(f).outputs + o
-    f.batch.criterion(f.run.losses + o, delta, z, y, weight, &f.batch.target, f.n, outputs)
-    if f.run.output_activation == SOFTMAX:
-        f.run.shape.kernels.softmax(h, z, f.n, outputs)
-    else:
-        f.run.shape.kernels.activate(h, NULL, z, f.run.output_activation, f.n * outputs)
-    f.run.shape.kernels.delta_within(e.delta + o, delta, h, z, e.h + o, y, weight, &f.batch.target,
-                                     f.run.output_activation, f.n, outputs)
+    f.run.shape.kernels.delta_within(
+        e.delta + o, delta_of(f, l), bound_of(f).outputs + o, h_of(f, l), e.h + o, y_of(f),
+        weight_of(f), &f.batch.target, f.run.output_activation, f.n, outputs)
 
 
 cdef void spread_delta_next(const Step* step, Frame* f) noexcept nogil:
