@@ -15,18 +15,18 @@ cdef class Crew:
     cdef Group* groups
     cdef Group** leaders            # those groups that are not the rests of another
     cdef Call call
-    cdef Py_ssize_t most, count, n_groups
+    cdef Py_ssize_t most, count, n_groups       # `count` members of at most `most`
     cdef int n_leaders, key
     cdef double work
     cdef Maker add_steps
 
-    # Network `number` is one of them, with these parameters and room for a gradient, which may be
-    # NULL, and takes n rows
+    # Add network `number`, which takes n rows: its parameters, and room for its gradient or NULL
     cdef Member* add(self, Py_ssize_t number, char* params, char* grad, Py_ssize_t n,
                      Py_ssize_t batch_size) except NULL
-    # It reads part k of what is given
+    # Let a member read part k of the given samples
     cdef void read(self, Member* member, Given given, Py_ssize_t k)
-    # All members are there: their groups, for passes of `key`, which cost so many products
+    # Once all members are there: their groups, for passes of `key` that take each row through so
+    # many products
     cdef int plan(self, int key, Maker add_steps, int products) except -1
     cdef double work_of_members(self, int products) noexcept
     cdef void group_alike(self, Py_ssize_t first, Py_ssize_t end) noexcept
@@ -36,18 +36,17 @@ cdef class Crew:
                            Py_ssize_t first, Py_ssize_t end) noexcept
 
 
-# Places for networks like that one, by themselves and as lanes: with room for a way back, or for
-# outputs alone
+# Workspaces for networks like that one, alone and as lanes; without `backward` for outputs only
 cdef Quarters new_quarters(Network net, bint backward)
 
 cdef class Journey:
-    """Crews that go in one call. What is made has all memory that `carry_out` needs.
+    """Crews that go in one call. Once made it has all memory that `carry_out` needs.
 
-    The number of threads is what is asked for, or 0: what is worth waking.
+    `asked` is the number of threads, or 0 for as many as the work is worth.
     """
     cdef list crews
     cdef Group** leaders        # of all crews
     cdef int n_leaders, threads
 
-    # Every member through its passes; also after an exception each has what it has done
+    # Take every member through its passes; after an exception each has what was done for it
     cdef int carry_out(self) except -1

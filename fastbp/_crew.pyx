@@ -17,7 +17,7 @@ from fastbp._kernels.table cimport OUTPUTS_TOGETHER
 
 cdef enum:
     # Networks as lanes pay while the parameters, gradient and optimiser's state of them all are in
-    # the second-level cache (`fastbp bench --population`), and while half of the lanes are taken.
+    # the second-level cache (`fastbp bench --population`), and more than half of the lanes taken.
     TOGETHER_BYTES = 1 << 20
     CHUNK_WORK = 1 << 20        # multiply-adds between two looks for signals, at least
 
@@ -81,7 +81,7 @@ cdef class Crew:
         return work
 
     cdef void group_alike(self, Py_ssize_t first, Py_ssize_t end) noexcept:
-        """Lanes full of networks, and those that are left one by one unless they are many."""
+        """Groups as large as there are lanes; a last one too if it takes more than half of them."""
         cdef const Shape* s = self.net.shape
         cdef Py_ssize_t lanes = self.quarters.together.shape.kernels.lanes, count, rows
         cdef Member* last
@@ -89,19 +89,20 @@ cdef class Crew:
                           and s.sizes[s.n_layers] <= OUTPUTS_TOGETHER)
         while first < end:
             count = min(lanes, end - first)
+            while self.members[first + count - 1].batch_size != self.members[first].batch_size:
+                count -= 1
             last = &self.members[first + count - 1]
             rows = last.n
             if self.members[first].n != last.n:
                 rows -= rows % max(last.batch_size, <Py_ssize_t> 1)
-            if not (fits and 2 * count > lanes and last.batch_size == self.members[first].batch_size
-                    and (rows > 0 or last.n == 0)):
+            if not (fits and 2 * count > lanes):
                 count, rows = 1, self.members[first].n
             self.add_group(first, count, count > 1, rows)
             first += count
 
     cdef void add_group(self, Py_ssize_t first, Py_ssize_t count, bint together,
                         Py_ssize_t end) noexcept:
-        """Those that go together up to row `end`, followed by the rests of each."""
+        """A group for the rows up to `end`, and behind it one for what is left of each network."""
         cdef Member* member
         cdef Group* leader = self.next_group(&self.members[first], count, together, 0, end)
         cdef Py_ssize_t k
@@ -129,7 +130,10 @@ cdef class Crew:
 
 
 cdef int unlike(const Member* a, const Member* b) noexcept nogil:
-    """0 where both can be lanes of one group, or else which of them comes first."""
+    """0 if both can be lanes of one group, else below or above 0, as `qsort` takes it.
+
+    The members of a crew all have a rule, or none has.
+    """
     cdef int differ = order_of((a.l2 != 0) - (b.l2 != 0),
                                (a.sample_weight != NULL) - (b.sample_weight != NULL))
     if differ == 0 and a.rule != NULL:
@@ -145,7 +149,7 @@ cdef inline int order_of(int first, int second) noexcept nogil:
 
 
 cdef int in_order(const void* one, const void* other) noexcept nogil:
-    """Those alike side by side, with the largest mini-batches and the most rows first."""
+    """For `qsort`: those alike side by side, the largest mini-batches and the most rows first."""
     cdef const Member* a = <const Member*> one
     cdef const Member* b = <const Member*> other
     cdef int differ = order_of(unlike(a, b), (a.batch_size < b.batch_size)

@@ -107,7 +107,7 @@ def fit(run_epoch, validate, vectors, options):
 
 
 class Options(NamedTuple):
-    """Checked."""
+    """The options of a fit, checked."""
 
     epochs: int
     patience: int | None
@@ -147,7 +147,7 @@ def _shown(given, n_networks):
 
 
 def set_rates(optimizer, rates):
-    """A learning rate for all networks, or an array with that of each."""
+    """Set the learning rate of all networks, or of each from an array."""
     if isinstance(optimizer, list):
         for k, one in enumerate(optimizer):
             one.lr = rates if np.ndim(rates) == 0 else rates[k]

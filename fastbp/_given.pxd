@@ -8,11 +8,11 @@ cdef class Given:
     cdef Py_ssize_t n, X_step, y_step, weight_step      # bytes from one network's to the next one's
     cdef Batch batch
 
-# For N networks like `net` that will write the arrays `written`. Checked in this order: X, y,
-# sample_weight
+# For N networks like `net`, which will write the arrays `written`: what overlaps these is copied.
+# Checked in this order: X, y, sample_weight
 cdef Given new_given(Network net, Py_ssize_t N, tuple written, X, y, sample_weight, bint mean)
 
-# Refuse rows of a network that have no weight together
+# Refuse rows of a network whose weights sum to 0, or to infinity
 cdef int check_rows(Given given, list rows) except -1
 # The rows of the networks with these numbers, each in its permutation, or with one source in the
 # same; None for the others

@@ -82,7 +82,6 @@ cdef object weights_of_each(Loss loss, sample_weight, targets, Py_ssize_t N, Py_
 # ---- rows ---------------------------------------------------------------------------------
 
 cdef int check_rows(Given given, list rows) except -1:
-    """Refuse rows that have no weight together."""
     if given.sample_weight is None:
         return 0
     _arguments.rows_with_weight(given.sample_weight.reshape(-1, given.n), rows)

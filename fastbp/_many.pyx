@@ -93,7 +93,8 @@ def train_many(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=T
     if batch_losses is not None and options.epochs > 1:
         _arguments.refuse_losses_of_epochs(options.epochs)
     outs = _arguments.each_batch_losses(batch_losses, [
-        -(-indices.size // size) for indices, size in zip(many.rows, many.sizes, strict=True)], {})
+        -(-indices.size // size) for indices, size in zip(many.rows, many.sizes, strict=True)],
+        {} if batch_losses is None else many.memory_of(X, y, sample_weight))
 
     def run_epoch(epoch, active):
         if schedule is not None:
@@ -144,6 +145,19 @@ cdef class Many:
             except (TypeError, ValueError) as error:
                 _arguments.refuse_of_network("networks", k, error)
         return problems
+
+    cdef dict memory_of(self, X, y, sample_weight):
+        """Arrays that the call reads or writes, by their names."""
+        found = {}
+        for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            if isinstance(value, (list, tuple)):
+                found.update({f"{name}[{k}]": part for k, part in enumerate(value)})
+            elif value is not None:
+                found[name] = value
+        for k in range(self.count):
+            found[f"networks[{k}].params"] = self.networks[k].params
+            found[f"networks[{k}].grad"] = self.networks[k].grad
+        return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
     cdef int check_weights(self, list problems) except -1:
         cdef Py_ssize_t k

@@ -11,8 +11,8 @@ cdef class Members(Copied):
     cdef object params_array, grad_array, params_view, grad_view
     cdef tuple written
     cdef tuple param_views, grad_views      # (W, b) of each layer
-    cdef Quarters passes            # of outputs
-    cdef Quarters quarters          # of losses, gradients and epochs
+    cdef Quarters passes            # for outputs
+    cdef Quarters quarters          # for losses, gradients and epochs
     cdef Flag busy
 
     cdef int _check_made(self) except -1

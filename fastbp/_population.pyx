@@ -174,7 +174,7 @@ cdef class Population(Evaluation):
             How much lower a loss has to be to be better; at least 0.
         schedule : callable, or sequence with an entry for each epoch, optional
             The learning rates: ``schedule(epoch)`` or ``schedule[epoch]``, from epoch 0, is a
-            number, or an array with that of each network.
+            number, or an array with that of each network. The optimizer keeps the last.
         callback : callable, optional
             ``callback(epoch, losses, validation_losses)`` after each epoch, with an array of
             (n_networks,) each; without validation both are the losses. True ends the training.
@@ -245,7 +245,7 @@ cdef class Population(Evaluation):
 
     cdef object _epoch(self, Given given, list rows, source, optimizer, list sizes, penalties,
                        active, outs):
-        """Of checked arguments; without a source the rows are taken in their order."""
+        """An epoch, the arguments checked; without a source each takes its rows in their order."""
         cdef Optimizer shared = optimizer if isinstance(optimizer, Optimizer) else None
         numbers = np.flatnonzero(active).tolist()
         losses = np.full(self.n_members, np.nan)
@@ -274,7 +274,7 @@ cdef class Population(Evaluation):
         return losses
 
     cdef list _optimizers(self, optimizer):
-        """Those of the networks."""
+        """The optimizer of each network."""
         if isinstance(optimizer, Optimizer):
             return (<Optimizer> optimizer).of_networks(self.n_members)
         optimizers = _arguments.each("optimizer", optimizer, self.n_members,

@@ -36,9 +36,9 @@ ctypedef struct Group:      # networks that go through a pass together, or one t
     Py_ssize_t end
     Py_ssize_t batch_size
     Py_ssize_t chunk        # rows between two looks for signals: whole mini-batches
-    int rests               # groups behind this one in memory that go after it: what is left of its
-    int turn                # networks, one by one; and which of them all is under way, or their end
-    double work             # of all of them, in multiply-adds
+    int rests               # groups behind this one in memory: what is left of its networks' rows
+    int turn                # which is under way: 0 is this group, then its rests; past them the end
+    double work             # of the group and its rests, in multiply-adds
 
 ctypedef struct Space:      # where a group is during a pass: the memory of one thread
     Group* group            # or NULL: none
@@ -88,8 +88,8 @@ cdef class Quarters:
 cdef int add_epoch(Plan* plan, int key) except -1
 cdef int add_gradients(Plan* plan, int key) except -1
 cdef int add_all_outputs(Plan* plan, int key) except -1
-# Every group through its pass, each followed by its rests: from places that `furnish` made for so
+# Every group through its pass, each followed by its rests, in spaces that `furnish` made for as
 # many threads
 cdef int carry_out_groups(Group** groups, int n_groups, int threads) except -1
-# After an exception: what a group has done is with its members, after a whole step
+# After an exception: give to the members what groups under way have done, in whole steps
 cdef void land_all(Call* call) noexcept

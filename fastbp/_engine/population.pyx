@@ -255,7 +255,7 @@ cdef void find_state(Py_ssize_t* offsets, const Group* group, Py_ssize_t lanes,
 
 
 cdef void land(Space* space) noexcept nogil:
-    """Nothing of a group is in the space any more."""
+    """What the group has computed goes to its networks, and the space is empty."""
     cdef Group* group = space.group
     cdef Member* first = group.members
     cdef const Shape* s = space.run.shape
@@ -296,12 +296,15 @@ cdef void give_state(const Space* space, const Group* group, const char* vector,
 
 # ---- a call -----------------------------------------------------------------------------
 
-ctypedef struct Tour:       # every group, before its rests
+ctypedef struct Tour:       # the groups of a call that are no rests
     Group** groups
 
 
 cdef void run_chunk(const Step* step, Frame* f) noexcept nogil:
-    """Some mini-batches of a group, after those before; its last group has no more than others."""
+    """The next mini-batches of a group or its rests; nothing once these have ended.
+
+    Every group counts as many chunks as the one that has most.
+    """
     cdef Tour* tour = <Tour*> f.run.more
     cdef Group* leader = tour.groups[f.part]
     cdef Group* group = leader + leader.turn
@@ -333,7 +336,7 @@ cdef Py_ssize_t chunks_of(const Group* leader) noexcept nogil:
 
 
 cdef int carry_out_groups(Group** groups, int n_groups, int threads) except -1:
-    """The leaders with the most work begin, so that threads end at about the same time."""
+    """Groups with the most work come first, so that threads end at about the same time."""
     cdef Tour tour = Tour(groups)
     cdef Py_ssize_t chunks = 1
     cdef double work = 0

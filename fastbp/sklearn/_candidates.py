@@ -75,7 +75,7 @@ class Steps:
     def epochs_of(self, estimator):
         """The fit of an estimator to what the steps pass on, a generator; None if it has no epochs.
 
-        Nor has one whose arguments do not fit, which its own `fit` says.
+        None too for arguments that `fit` refuses, so that its own call says so.
         """
         known = set(self.params) <= {"sample_weight", *OF_VALIDATION}
         if self.y is None or not known or estimator.solver not in STOCHASTIC:

@@ -26,7 +26,7 @@ OWN = ("n_estimators", "bootstrap", "max_samples", "random_state")      # not of
 
 
 def constraints(member):
-    """Of the parameters of an ensemble of such members."""
+    """The constraints of the parameters of an ensemble of such members."""
     theirs = {name: each for name, each in member._parameter_constraints.items()
               if name != "warm_start"}
     return {**theirs, "n_estimators": [at_least_one()], "bootstrap": ["boolean"],

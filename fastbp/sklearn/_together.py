@@ -44,11 +44,13 @@ def train_epochs(epochs):
     In one call, which refuses all where one would fail, before the first step: then one by one.
     """
     if len(epochs) > 1:
+        steps = [epoch.rule.t for epoch in epochs.values()]
         try:
             train_many([*epochs.values()])
             return {}
         except (TypeError, ValueError, RuntimeError):
-            pass
+            if steps != [epoch.rule.t for epoch in epochs.values()]:
+                raise           # no refusal: a handler of signals raised it
     errors = {}
     for key, epoch in epochs.items():
         try:
@@ -129,7 +131,7 @@ def together(fits, on_error):
 
 
 def now(make, y, *key):
-    """`make(y)`, for an estimator that shares nothing: `Data.once` of others."""
+    """In the place of `Data.once`, where no other estimator has the same y: `make(y)`."""
     return make(y)
 
 

@@ -285,6 +285,7 @@ def stepped():
     return optimizer
 
 
+OVER_X = np.zeros(150)
 NETS = [MLP(SIZES, seed=k) for k in range(3)]
 
 
@@ -305,6 +306,8 @@ NETS = [MLP(SIZES, seed=k) for k in range(3)]
     ({"rows": [[0], [0], [50]]}, ValueError, r"rows\[2\] has 50 at position 0"),
     ({"batch_losses": [np.zeros((2, 2)) for _ in range(3)], "epochs": 2}, ValueError,
      "batch_losses is given and epochs is 2; epochs should be 1"),
+    ({"batch_losses": [np.zeros((2, 2)), OVER_X[:4].reshape(2, 2), np.zeros((2, 2))],
+      "X": OVER_X[:150].reshape(50, 3)}, ValueError, r"batch_losses\[1\] overlaps X"),
     ({"n_threads": 0}, ValueError, "n_threads is 0")])
 def test_errors_of_many(changed, error, words):
     given = {"networks": NETS, "X": X, "y": Y, "optimizers": [Adam() for _ in NETS], **changed}
