@@ -1,6 +1,6 @@
 """Balance a pole by evolution: 10,000 policies play at once, in one call of `forward` a step.
 
-    pip install 'fastbp[dev]'       # which has gymnasium
+    pip install '.[dev]'       # which has gymnasium
     python examples/evolution.py [--candidates N] [--generations N] [--episodes N] [--seed N]
 
 The task is CartPole-v1: a point for each step in which the pole stands, 500 at most. A policy is a

