@@ -130,17 +130,26 @@ def output(name, out, shape, dtype, inputs, in_place=(), required=False):
         raise TypeError(f"{name} has dtype {out.dtype}; it should have dtype {dtype}")
     require_shape(name, out, shape)
     require_writable(name, out)
-    for other, value in inputs.items():
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError):
-            continue            # not an array in memory; its own conversion reports the error
-        if _overlap(out, array) and not (other in in_place and same_memory(out, array)):
-            raise ValueError(f"{name} overlaps {other}; it should have memory of its own")
+    for other, array in in_memory(inputs):
+        if overlap(out, array) and not (other in in_place and same_memory(out, array)):
+            refuse_overlap(name, other)
     return out
 
 
-def _overlap(a, b):
+def in_memory(inputs):
+    """The names and arrays of those arguments that are arrays in memory."""
+    for name, value in inputs.items():
+        try:
+            yield name, np.asarray(value)
+        except (TypeError, ValueError):
+            continue            # its own conversion reports the error
+
+
+def refuse_overlap(name, other):
+    raise ValueError(f"{name} overlaps {other}; it should have memory of its own")
+
+
+def overlap(a, b):
     """Whether the arrays share an element; most pairs are decided by their first and last bytes."""
     return np.may_share_memory(a, b) and np.may_share_memory(a, b, max_work=_OVERLAP_WORK)
 

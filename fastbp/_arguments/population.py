@@ -1,10 +1,20 @@
 """What a population takes for all of its networks, or for each of them."""
 
-from itertools import pairwise, repeat
+from bisect import bisect_left, bisect_right
+from itertools import repeat
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
-from .arrays import output, real_array, require_shape, shown
+from .arrays import (
+    in_memory,
+    output,
+    overlap,
+    real_array,
+    refuse_overlap,
+    require_shape,
+    shown,
+)
 from .batches import _indices, _is_step
 from .networks import _SIZE_MAX
 from .numbers import bit_generator, count, counted, integer, positive, sequence
@@ -94,18 +104,29 @@ def each_batch_losses(value, n_batches, others):
         return None
     arrays = each("batch_losses", value, len(n_batches), "None, or ")
     for k, (array, number) in enumerate(zip(arrays, n_batches, strict=True)):
-        output(f"batch_losses[{k}]", array, (number, 2), float, others, required=True)
-    _apart("batch_losses", arrays)
+        output(f"batch_losses[{k}]", array, (number, 2), float, {}, required=True)
+    _apart("batch_losses", arrays, others)
     return arrays
 
 
-def _apart(name, arrays):
-    """Raise where two of these C-contiguous arrays share memory."""
-    starts = sorted((array.ctypes.data, array.nbytes, k) for k, array in enumerate(arrays))
-    for (start, n_bytes, j), (following, _, k) in pairwise(starts):
-        if following < start + n_bytes:
-            raise ValueError(f"{name}[{max(j, k)}] overlaps {name}[{min(j, k)}]; each should have "
-                             "memory of its own")
+def _apart(name, arrays, others):
+    """Raise where two of these C-contiguous arrays share memory, or one of them and another.
+
+    In the order of their memory only neighbours can, and those that lie within another's bytes.
+    """
+    order = sorted(range(len(arrays)), key=lambda k: arrays[k].ctypes.data)
+    starts = [arrays[k].ctypes.data for k in order]
+    ends = [arrays[k].ctypes.data + arrays[k].nbytes for k in order]
+    for i, (end, following) in enumerate(zip(ends, starts[1:], strict=False)):
+        if following < end:
+            j, k = sorted(order[i:i + 2])
+            raise ValueError(f"{name}[{k}] overlaps {name}[{j}]; each should have memory of its "
+                             "own")
+    for other, array in in_memory(others):
+        low, high = byte_bounds(array)
+        for k in order[bisect_right(ends, low):bisect_left(starts, high)]:
+            if overlap(arrays[k], array):
+                refuse_overlap(f"{name}[{k}]", other)
 
 
 def each_rng(value, n_networks):

@@ -323,3 +323,14 @@ def test_two_members_on_the_same_memory():
     nets = [population.member(0), population.member(1), population.member(0)]
     with pytest.raises(ValueError, match=r"networks\[2\] has the parameters of networks\[0\]"):
         train_many(nets, X, Y, [Adam() for _ in nets])
+
+
+def test_memory_is_compared_with_neighbours_alone(monkeypatch):
+    """A look at every pair of arrays would cost more than the training of many networks."""
+    compared = []
+    monkeypatch.setattr("fastbp._arguments.population.overlap",
+                        lambda *arrays: compared.append(arrays))
+    nets = [MLP([3, 4, 1], seed=k) for k in range(100)]
+    losses = [np.zeros((2, 2)) for _ in nets]
+    train_many(nets, X, Y, [Adam() for _ in nets], shuffle=False, batch_losses=losses)
+    assert not compared
