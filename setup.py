@@ -62,7 +62,7 @@ DIRECTIVES = {
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "network",
+ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "orders", "network",
           "recursion", "gradient", "per_sample", "backward", "jacobian", "certificate", "epoch",
           "tangent", "population")
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",

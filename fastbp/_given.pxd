@@ -1,4 +1,5 @@
 from fastbp._engine.plan cimport Batch
+from fastbp._kernels.table cimport KernelTable
 from fastbp._network cimport Network
 
 
@@ -15,5 +16,5 @@ cdef Given new_given(Network net, Py_ssize_t N, tuple written, X, y, sample_weig
 # Refuse rows of a network whose weights sum to 0, or to infinity
 cdef int check_rows(Given given, list rows) except -1
 # The rows of the networks with these numbers, each in its permutation, or with one source in the
-# same; None for the others
-cdef list orders_of(list rows, source, list numbers)
+# same; None for the others. `asked` is the number of threads, or 0 for as many as pay
+cdef list orders_of(list rows, source, list numbers, const KernelTable* kernels, int asked)

@@ -5,7 +5,7 @@ import numpy as np
 from fastbp import _arguments, _random
 
 from fastbp._engine.arrays cimport data
-from fastbp._engine.samples cimport fisher_yates
+from fastbp._engine.orders cimport draw_apart, fisher_yates, shuffle_each
 from fastbp._loss cimport Loss, weights_fit
 from fastbp._problem cimport apart_from
 
@@ -88,17 +88,18 @@ cdef int check_rows(Given given, list rows) except -1:
     return 0
 
 
-cdef list orders_of(list rows, source, list numbers):
+cdef list orders_of(list rows, source, list numbers, const KernelTable* kernels, int asked):
     """The rows of the networks with these numbers; with one source, in one order for all."""
     orders = [None] * len(rows)
     if isinstance(source, list):
-        for k in numbers:
-            orders[k] = drawn(rows[k].copy(), source[k])
+        drawn = draw_each([rows[k] for k in numbers], [source[k] for k in numbers], kernels, asked)
+        for k, order in zip(numbers, drawn, strict=True):
+            orders[k] = order
         return orders
     sizes = {rows[k].size for k in numbers}
     if len(sizes) > 1:
         _arguments.refuse_shared_rng(sizes)
-    order = drawn(np.arange(max(sizes, default=0), dtype=np.intp), source)
+    order = draw(np.arange(max(sizes, default=0), dtype=np.intp), source)
     taken = {id(rows[k]): rows[k] for k in numbers}
     ordered = {number: indices[order] for number, indices in taken.items()}
     for k in numbers:
@@ -106,5 +107,14 @@ cdef list orders_of(list rows, source, list numbers):
     return orders
 
 
-cdef object drawn(order, source):
+cdef list draw_each(list rows, list sources, const KernelTable* kernels, int asked):
+    """Drawn in turn where two networks have the same source, or one draws in Python."""
+    if not draw_apart(sources):
+        return [draw(indices.copy(), source) for indices, source in zip(rows, sources, strict=True)]
+    orders = [np.empty_like(indices) for indices in rows]
+    shuffle_each(orders, rows, sources, _random.DRAWS_BETWEEN_SIGNALS, kernels, asked)
+    return orders
+
+
+cdef object draw(order, source):
     return fisher_yates(order, _random.raw_bits, source, _random.DRAWS_BETWEEN_SIGNALS)

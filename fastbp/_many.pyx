@@ -167,14 +167,15 @@ cdef class Many:
         return 0
 
     cdef object epoch(self, list problems, list numbers, outs):
+        cdef Py_ssize_t taken = 0
         losses = np.full(self.count, np.nan)
-        taken = 0
         try:
             for k in numbers:
                 self.enter(k)
                 taken += 1
             orders = (self.rows if self.source is None
-                      else orders_of(self.rows, self.source, numbers))
+                      else orders_of(self.rows, self.source, numbers,
+                                     (<Network> self.networks[0]).shape.kernels, self.asked))
             take_all(NAME, self.optimizers)
             try:
                 states = new_states(NAME, self.networks, self.optimizers, numbers)
@@ -187,18 +188,16 @@ cdef class Many:
             finally:
                 let_go(self.optimizers, self.count)
         finally:
-            for k in numbers[:taken]:
-                release(&(<Network> self.networks[k]).busy)
+            self.leave(numbers, taken)
         return losses
 
     cdef object losses(self, list problems, list numbers):
         cdef Crew crew
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, taken = 0
         losses = np.full(self.count, np.nan)
         cdef Result* results = <Result*> data(losses)
         sizes = [(<Problem> problem).n for problem in problems]
         orders = _arguments.each_rows(None, self.count, sizes)
-        taken = 0
         try:
             for k in numbers:
                 self.enter(k)
@@ -212,8 +211,7 @@ cdef class Many:
                     for i in range(crew.count):
                         results[crew.members[i].number].loss = crew.members[i].loss
         finally:
-            for k in numbers[:taken]:
-                release(&(<Network> self.networks[k]).busy)
+            self.leave(numbers, taken)
         return losses
 
     cdef int enter(self, Py_ssize_t k) except -1:
@@ -222,6 +220,13 @@ cdef class Many:
         except RuntimeError as error:
             _arguments.refuse_of_network("networks", k, error)
         return 0
+
+    cdef void leave(self, list numbers, Py_ssize_t taken) noexcept:
+        """Without a request for memory, which may be refused."""
+        cdef Py_ssize_t i, k
+        for i in range(taken):
+            k = numbers[i]
+            release(&(<Network> self.networks[k]).busy)
 
     cdef list parts(self, list problems, list numbers):
         """Lists of the networks of each kind, not too many of them at a time."""

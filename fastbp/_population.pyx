@@ -256,7 +256,8 @@ cdef class Population(Evaluation):
                 raise RuntimeError(_arguments.IN_USE.format("optimizer"))
             try:
                 optimizers = self._optimizers(optimizer)
-                orders = rows if source is None else orders_of(rows, source, numbers)
+                orders = rows if source is None else orders_of(
+                    rows, source, numbers, self.net.shape.kernels, self.net.asked)
                 if shared is not None:      # draws run Python, which may have set another lr
                     optimizers = self._optimizers(optimizer)
                 take_all("optimizer", optimizers)

@@ -13,7 +13,7 @@ from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.per_sample cimport blank_samples, deviation_of
 from fastbp._engine.plan cimport Batch, Pass
-from fastbp._engine.samples cimport fisher_yates
+from fastbp._engine.orders cimport fisher_yates
 from fastbp._engine.team cimport acquire, release
 
 cnp.import_array()

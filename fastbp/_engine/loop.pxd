@@ -15,6 +15,9 @@ cdef bint run_within(Frame* f, Pass* run) noexcept nogil
 # other, and signals are looked for between two items
 cdef int carry_out_parts(Action action, const KernelTable* kernels, void* more, int parts,
                          Py_ssize_t items, double work, int threads) except -1
+# The same with one item for each part, without the GIL: signals are left to others
+cdef void carry_out_parts_alone(Action action, const KernelTable* kernels, void* more, int parts,
+                                int threads) noexcept nogil
 # A pass of one step over arrays of any owner, which `more` leads to: n samples in blocks of so many
 # rows, and of each the items, at most so many at once
 cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernels, void* more,

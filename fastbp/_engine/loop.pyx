@@ -102,7 +102,7 @@ ctypedef struct Lone:       # a pass of one step
 
 
 cdef void begin_lone(Lone* lone, Action action, Sharing sharing, const KernelTable* kernels,
-                     void* more, Py_ssize_t items, Py_ssize_t most, double work) noexcept:
+                     void* more, Py_ssize_t items, Py_ssize_t most, double work) noexcept nogil:
     memset(lone, 0, sizeof(Lone))
     lone.step = Step(action, sharing, 0, items, most, work, 1, 0, 1, 1)
     lone.shape.kernels, lone.shape.itemsize, lone.shape.n_layers = kernels, kernels.itemsize, 1
@@ -124,6 +124,15 @@ cdef int carry_out_one(Action action, Sharing sharing, const KernelTable* kernel
     lone.plan.block_work = items * max(work, 1) if sharing != ROWS else 0
     lone.run.scratch, lone.run.n, lone.run.batch_size = scratch, n, n
     return carry_out(&lone.run)
+
+
+cdef void carry_out_parts_alone(Action action, const KernelTable* kernels, void* more, int parts,
+                                int threads) noexcept nogil:
+    cdef Lone lone
+    begin_lone(&lone, action, LINES, kernels, more, parts, 1, 1)
+    lone.run.clock = start_clock()
+    lone.run.clock.main = False
+    meet(&lone.run, recruit(min(threads, parts)), parts)
 
 
 cdef int carry_out_parts(Action action, const KernelTable* kernels, void* more, int parts,

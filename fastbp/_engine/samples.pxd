@@ -11,6 +11,3 @@ cdef void gather_inputs(const Step* step, Frame* f) noexcept nogil
 cdef void gather(const Step* step, Frame* f) noexcept nogil
 # bytes for the gathered samples of a block
 cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil
-# N6: an order of intp, which the caller owns, after Fisher-Yates by raw 64-bit numbers, which
-# draw(source, count) gives, so many at once; handlers of signals run in between
-cdef object fisher_yates(order, draw, source, Py_ssize_t most)

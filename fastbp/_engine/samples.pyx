@@ -1,17 +1,6 @@
 """The samples of a pass: X, y, sample_weight as they lie, or gathered in an order, block by block.
 """
 
-import numpy as np
-
-cimport numpy as cnp
-from cpython.exc cimport PyErr_CheckSignals
-from cpython.pycapsule cimport PyCapsule_GetPointer
-from numpy.random cimport bitgen_t
-
-from fastbp._engine.arrays cimport data
-
-cnp.import_array()
-
 
 cdef Py_ssize_t gathered_bytes(const Shape* s, Py_ssize_t block) noexcept nogil:
     return block * (s.sizes[0] + s.sizes[s.n_layers] + 1) * s.itemsize
@@ -64,56 +53,3 @@ cdef void gather(const Step* step, Frame* f) noexcept nogil:
     if batch.sample_weight != NULL:
         s.kernels.gather(<char*> block.sample_weight + f.at * s.itemsize, batch.sample_weight,
                          order, batch.weight_offsets, f.n, 1)
-
-
-# ---- an order ---------------------------------------------------------------------------
-
-# Bit generators whose raw output is 64 bits of the C function that their capsule names.
-cdef frozenset OF_64_BITS = frozenset({
-    np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64})
-
-
-cdef object fisher_yates(order, draw, source, Py_ssize_t most):
-    """N6: what `_random.permutation` is of 0, 1, 2, ..."""
-    cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
-    cdef Py_ssize_t i = cnp.PyArray_DIM(order, 0) - 1, count
-    cdef bitgen_t* generator = NULL
-    if type(source) in OF_64_BITS:
-        generator = <bitgen_t*> PyCapsule_GetPointer(source.capsule, "BitGenerator")
-    while i > 0:
-        count = min(most, i)
-        if generator == NULL:
-            raw = draw(source, count)
-            swap_by(<const unsigned long long*> data(raw), a, i, count)
-        else:
-            with source.lock, nogil:
-                swap(generator, a, i, count)
-        i -= count
-        PyErr_CheckSignals()
-    return order
-
-
-cdef void swap_by(const unsigned long long* raw, Py_ssize_t* a, Py_ssize_t i,
-                  Py_ssize_t count) noexcept nogil:
-    """Entries i, i - 1, ... change places with earlier ones that some draws choose."""
-    cdef Py_ssize_t drawn, j
-    for drawn in range(count):
-        j = <Py_ssize_t> multiply_high(raw[drawn], i + 1 - drawn)
-        a[i - drawn], a[j] = a[j], a[i - drawn]
-
-
-cdef void swap(bitgen_t* generator, Py_ssize_t* a, Py_ssize_t i, Py_ssize_t count) noexcept nogil:
-    cdef unsigned long long raw
-    cdef Py_ssize_t drawn
-    for drawn in range(count):
-        raw = generator.next_raw(generator.state)
-        swap_by(&raw, a, i - drawn, 1)
-
-
-cdef inline unsigned long long multiply_high(unsigned long long a,
-                                             unsigned long long b) noexcept nogil:
-    """The upper 64 bits of the 128-bit product, from 32-bit halves."""
-    cdef unsigned long long low = 0xffffffff
-    cdef unsigned long long mid = (a >> 32) * (b & low) + (((a & low) * (b & low)) >> 32)
-    return ((a >> 32) * (b >> 32) + (mid >> 32)
-            + (((a & low) * (b >> 32) + (mid & low)) >> 32))

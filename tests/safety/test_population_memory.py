@@ -5,6 +5,7 @@ block, as test_allocation.py and test_leaks.py have it for all other calls.
 import itertools
 import platform
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -66,6 +67,39 @@ def refuse(dtype, n_threads):
     attempts = Attempts(dtype)
     for call in population_calls(dtype, int(n_threads)):
         print(call.name, attempts.all_of(call), flush=True)
+
+
+def can_take(lock):
+    """In another thread than the one that may have kept it."""
+    taken = lock.acquire(blocking=False)
+    if taken:
+        lock.release()
+    return taken
+
+
+def refuse_many():
+    """Refuse every request of `train_many` in turn; no network, no generator may stay in use."""
+    allocator, (X, y) = Allocator(), samples(24, "float32")
+    nets, refused, after = [MLP(SIZES, seed=k) for k in range(9)], True, 0
+    sources = [np.random.PCG64(k) for k in range(9)]
+    while refused:
+        optimizers = adams(9)
+        run = partial(train_many, nets, X, y, optimizers, rng=sources, validation=(X, y))
+        if after == 0:
+            run()                               # imports and caches
+        _, error, refused = allocator.refusing(run, after)
+        assert error is None or isinstance(error, MemoryError)
+        with ThreadPoolExecutor(1) as other:
+            assert all(other.map(can_take, [source.lock for source in sources]))
+        run()
+        after += 1
+    print(after)
+
+
+@needs_malloc
+def test_no_network_stays_in_use(tmp_path):
+    requests, = in_process(tmp_path, refuse_many)
+    assert int(requests) > 100
 
 
 @needs_malloc
