@@ -33,3 +33,19 @@ def train_many(
     progress: bool = False,
     n_threads: SupportsIndex | None = None,
 ) -> History: ...
+
+class Lockstep:
+    def __init__(
+        self,
+        networks: list[MLP],
+        X: ArrayLike | Sequence[ArrayLike],
+        y: ArrayLike | Sequence[ArrayLike],
+        sample_weight: ArrayLike | Sequence[ArrayLike | None] | None,
+        optimizers: Sequence[SGD | Adam],
+        batch_size: SupportsIndex | Sequence[SupportsIndex],
+        l2: ArrayLike,
+        n_threads: SupportsIndex | None,
+    ) -> None: ...
+    def epoch(
+        self, numbers: list[int], rows: list[NDArray[np.intp]], batch_losses: list[_Losses]
+    ) -> None: ...

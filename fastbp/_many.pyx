@@ -10,8 +10,10 @@ from fastbp import _arguments, _fit
 from fastbp._calls import explain
 from fastbp._mlp import MLP
 
+cimport numpy as cnp
+
 from fastbp._crew cimport Crew, Journey, new_quarters
-from fastbp._engine.arrays cimport data
+from fastbp._engine.arrays cimport data, shaped
 from fastbp._engine.epoch cimport BatchLoss
 from fastbp._engine.network cimport IN_ORDER, LOSS, UPDATE
 from fastbp._engine.plan cimport Maker, asked_threads
@@ -22,6 +24,8 @@ from fastbp._given cimport orders_of
 from fastbp._network cimport Network
 from fastbp._optimizer cimport Optimizer
 from fastbp._problem cimport Problem, read_again
+
+cnp.import_array()
 
 NAME = "optimizers"
 
@@ -72,17 +76,13 @@ def train_many(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=T
     """
     networks = _arguments.networks_of_any_kind(networks, MLP)
     options = _fit.options(epochs, patience, min_delta, callback, progress)
-    cdef Many many = Many(networks, optimizers, asked_threads(
-        _arguments.n_threads(n_threads)))
-    penalties = _arguments.each_number("l2", l2, many.count, _arguments.non_negative)
-    many.sizes = _arguments.each_count("batch_size", batch_size, many.count)
-    problems = many.problems_of((X, y, sample_weight), penalties)
-    numbers = [(<Problem> problem).n for problem in problems]
-    many.rows = _arguments.each_rows(rows, many.count, numbers)
+    cdef Many many = Many(networks, optimizers, n_threads)
+    problems = many.begin(X, y, sample_weight, batch_size, l2)
+    many.rows = _arguments.each_rows(rows, many.count, [(<Problem> p).n for p in problems])
     shuffle = _arguments.boolean("shuffle", shuffle)
     source = _arguments.each_rng(rng, many.count) if shuffle or rng is not None else None
     many.source = source if shuffle else None
-    many.check_weights(problems)
+    many.check_weights(problems, range(many.count))
     schedule = _arguments.schedule(schedule, options.epochs, many.count)
     held_out = None
     if validation is not None:
@@ -116,8 +116,9 @@ cdef class Many:
     cdef int asked
     cdef dict places            # quarters of each kind
 
-    def __init__(self, list networks, optimizers, int asked):
-        self.networks, self.count, self.asked = networks, len(networks), asked
+    def __init__(self, list networks, optimizers, n_threads):
+        self.networks, self.count = networks, len(networks)
+        self.asked = asked_threads(_arguments.n_threads(n_threads))
         self.optimizers = _arguments.each(NAME, optimizers, self.count)
         self.places = {}
         for net in networks:
@@ -126,6 +127,12 @@ cdef class Many:
             <Py_ssize_t> data((<Network> net).params_array) for net in networks])
         check_all(NAME, self.optimizers)
         self.kinds = [kind_of(net) for net in networks]
+
+    cdef list begin(self, X, y, sample_weight, batch_size, l2):
+        """The problem of each network."""
+        penalties = _arguments.each_number("l2", l2, self.count, _arguments.non_negative)
+        self.sizes = _arguments.each_count("batch_size", batch_size, self.count)
+        return self.problems_of((X, y, sample_weight), penalties)
 
     cdef list problems_of(self, tuple samples, penalties):
         """A checked problem for each network; an array for all is converted once."""
@@ -159,9 +166,9 @@ cdef class Many:
             found[f"networks[{k}].grad"] = self.networks[k].grad
         return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
-    cdef int check_weights(self, list problems) except -1:
+    cdef int check_weights(self, list problems, numbers) except -1:
         cdef Py_ssize_t k
-        for k in range(self.count):
+        for k in numbers:
             if (<Problem> problems[k]).sample_weight is not None:
                 _arguments.row_weights((<Problem> problems[k]).sample_weight, self.rows[k], k)
         return 0
@@ -273,6 +280,64 @@ cdef class Many:
         crew.call.batch, crew.call.criterion = p.batch, net.measure.number
         crew.plan(key, add_steps, products)
         return crew
+
+
+cdef class Lockstep:
+    """Epochs of separate networks, whose rows alone change from one to the next.
+
+    Parameters
+    ----------
+    networks : list of MLP
+    X, y, sample_weight, optimizers, batch_size, l2, n_threads
+        As `train_many` takes them.
+    """
+    cdef Many many
+    cdef list problems
+
+    def __init__(self, list networks, X, y, sample_weight, optimizers, batch_size, l2, n_threads):
+        self.many = Many(networks, optimizers, n_threads)
+        self.problems = self.many.begin(X, y, sample_weight, batch_size, l2)
+
+    def epoch(self, list numbers, list rows, list batch_losses):
+        """An epoch of the networks with these numbers.
+
+        Parameters
+        ----------
+        numbers : list of int
+        rows : list of (n_rows,) ndarrays of intp
+            Of each of these networks, in the order in which it takes them.
+        batch_losses : list of (n_batches, 2) ndarrays of float64
+            Of each, as `MLP.train_epoch` fills one; in memory of their own.
+        """
+        cdef Many many = self.many
+        cdef Py_ssize_t k
+        many.rows, outs = [None] * many.count, [None] * many.count
+        for k, indices, out in zip(numbers, rows, batch_losses, strict=True):
+            many.rows[k] = rows_within(indices, (<Problem> self.problems[k]).n)
+            outs[k] = losses_for(out, -(-many.rows[k].size // many.sizes[k]))
+        many.check_weights(self.problems, numbers)
+        many.epoch(self.problems, numbers, outs)
+
+
+cdef object rows_within(rows, Py_ssize_t n):
+    """A copy of the rows, which nobody else can change."""
+    cdef Py_ssize_t i
+    cdef const Py_ssize_t* indices
+    if shaped(rows, cnp.NPY_INTP, 1, -1, len(rows)) and len(rows) > 0:
+        rows = rows.copy()
+        indices = <const Py_ssize_t*> data(rows)
+        for i in range(len(rows)):
+            if not 0 <= indices[i] < n:
+                break
+        else:
+            return rows
+    return _arguments.each_rows([rows], 1, [n])[0]
+
+
+cdef object losses_for(out, Py_ssize_t n_batches):
+    if shaped(out, cnp.NPY_DOUBLE, 2, n_batches, 2) and cnp.PyArray_ISWRITEABLE(out):
+        return out
+    return _arguments.output("batch_losses", out, (n_batches, 2), float, {}, required=True)
 
 
 cdef tuple kind_of(Network net):

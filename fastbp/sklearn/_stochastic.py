@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from fastbp import _arguments
 from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._samples import outputs, which_of
-from fastbp.sklearn._together import Epoch
+from fastbp.sklearn._together import Epoch, Setting
 from fastbp.sklearn._weights import require_both
 
 # Warnings name the caller of fit: above are fit_stochastic, _fit, what runs the fit, fit, and three
@@ -76,6 +76,7 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
     best = Best(model, given, net, held_out) if held_out is not None else None
     batch_size = size_of_batches(given.batch_size, samples.n)
     order = np.arange(samples.n)
+    one_epoch = epochs_of(net, samples, model._optimizer.rule, batch_size, given.alpha)
     n_epochs = 1 if incremental else given.max_iter
     model.n_iter_, model.stopped_, called_off, interrupted = 0, False, False, False
     try:
@@ -83,9 +84,7 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
             task.begin()
             if given.shuffle:
                 random_state.shuffle(order)     # draws like those of sklearn.utils.shuffle
-            model.loss_ = yield from epochs(net, samples, model._optimizer.rule,
-                                            order if given.shuffle else None, batch_size,
-                                            given.alpha)
+            model.loss_ = yield from one_epoch(order if given.shuffle else None)
             model.n_iter_ += 1
             model.t_ += samples.n
             model.loss_curve_.append(model.loss_)
@@ -112,23 +111,32 @@ def size_of_batches(batch_size, n):
     return min(batch_size, n)
 
 
-def epochs(net, samples, rule, order, batch_size, alpha):
-    """Yield one pass over the samples, as an `Epoch` or several; return scikit-learn's loss of it.
+def epochs_of(net, samples, rule, batch_size, alpha):
+    """The generator function of one pass over the samples, in an order or as they come if None.
 
-    In their order if `order` is None.
+    It yields an `Epoch`, or several, and returns scikit-learn's loss of the pass.
     """
-    losses = np.zeros((-(-samples.n // batch_size), 2))
-    if not issparse(samples.X):
-        yield Epoch(net, samples.X, *samples.beside_X(), rule, samples.rows_of_X(order),
-                    batch_size, alpha, losses)
-    else:
+    n_batches = -(-samples.n // batch_size)
+
+    def dense(order):
+        losses = np.zeros((n_batches, 2))
+        yield Epoch(setting, samples.rows_of_X(order), losses)
+        return samples.epoch_loss(losses, slice(None) if order is None else order, batch_size)
+
+    def sparse(order):
+        losses = np.zeros((n_batches, 2))
         for block in samples.blocks(batch_size):
             X, y, weight = samples.rows(block if order is None else order[block])
             if weight is None or weight.any():
                 first = block.start // batch_size
                 part = losses[first:first - (-len(y) // batch_size)]
-                yield Epoch(net, X, y, weight, rule, None, batch_size, alpha, part)
-    return samples.epoch_loss(losses, slice(None) if order is None else order, batch_size)
+                yield Epoch(Setting(net, X, y, weight, rule, batch_size, alpha), None, part)
+        return samples.epoch_loss(losses, slice(None) if order is None else order, batch_size)
+
+    if issparse(samples.X):
+        return sparse
+    setting = Setting(net, samples.X, *samples.beside_X(), rule, batch_size, alpha)
+    return dense
 
 
 def after_epoch(model, given, best):

@@ -5,37 +5,44 @@ out; an error of the epoch is raised where it was yielded. `alone` runs one fit,
 All epochs of all fits pass through `train_epochs`.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-import fastbp
 from fastbp import _arguments
+from fastbp._many import Lockstep
 
 OF_X = ("n_features_in_", "feature_names_in_")      # what `_read` learns
 
 
-class Epoch(NamedTuple):
-    """One pass of `net` over samples: the arguments of its `train_epoch`, until that is done."""
+class Setting:
+    """What is the same in every epoch of a fit: arguments of `MLP.train_epoch`."""
 
-    net: fastbp.MLP
-    X: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray | None
-    rule: fastbp.SGD | fastbp.Adam
+    def __init__(self, net, X, y, weight, rule, batch_size, l2):
+        self.given = net, X, y, weight, rule, batch_size, l2
+        self.X, self.y, self.rule = X, y, rule
+        self.lockstep = self.number = None      # where it is among others
+
+    @cached_property
+    def all_rows(self):
+        return np.arange(len(self.X))
+
+
+class Epoch(NamedTuple):
+    """One pass over the samples of a setting."""
+
+    setting: Setting
     order: np.ndarray | None    # rows of X, of any number; None: each, as they come
-    batch_size: int
-    l2: float
     losses: np.ndarray          # receives `batch_losses`
 
     def carry_out(self):
+        net, X, y, weight, rule, batch_size, l2 = self.setting.given
         order = self.order
-        if order is not None and len(order) != len(self.X):
-            starts = range(0, len(order), self.batch_size)
-            order = [order[start:start + self.batch_size] for start in starts]
-        self.net.train_epoch(self.X, self.y, self.rule, batch_size=self.batch_size, shuffle=False,
-                             order=order, sample_weight=self.weight, l2=self.l2,
-                             batch_losses=self.losses)
+        if order is not None and len(order) != len(X):
+            order = [order[start:start + batch_size] for start in range(0, len(order), batch_size)]
+        net.train_epoch(X, y, rule, batch_size=batch_size, shuffle=False, order=order,
+                        sample_weight=weight, l2=l2, batch_losses=self.losses)
 
 
 def train_epochs(epochs):
@@ -44,12 +51,12 @@ def train_epochs(epochs):
     In one call, which refuses all where one would fail, before the first step: then one by one.
     """
     if len(epochs) > 1:
-        steps = [epoch.rule.t for epoch in epochs.values()]
+        steps = [epoch.setting.rule.t for epoch in epochs.values()]
         try:
             train_many([*epochs.values()])
             return {}
         except (TypeError, ValueError, RuntimeError):
-            if steps != [epoch.rule.t for epoch in epochs.values()]:
+            if steps != [epoch.setting.rule.t for epoch in epochs.values()]:
                 raise           # no refusal: a handler of signals raised it
     errors = {}
     for key, epoch in epochs.items():
@@ -61,13 +68,25 @@ def train_epochs(epochs):
 
 
 def train_many(epochs):
-    nets, Xs, ys, weights, rules, orders, batch_sizes, penalties, losses = zip(*epochs, strict=True)
-    rows = [np.arange(len(X)) if order is None else order
-            for X, order in zip(Xs, orders, strict=True)]
+    settings = [epoch.setting for epoch in epochs]
+    lockstep = settings[0].lockstep
+    if lockstep is None or any(setting.lockstep is not lockstep for setting in settings):
+        lockstep = lockstep_of(settings)
+    rows = [epoch.setting.all_rows if epoch.order is None else epoch.order for epoch in epochs]
+    lockstep.epoch([setting.number for setting in settings], rows,
+                   [epoch.losses for epoch in epochs])
+
+
+def lockstep_of(settings):
+    """What checks the settings once; they use it as long as all of an epoch's have the same."""
+    nets, X, y, weights, rules, batch_sizes, penalties = zip(
+        *(setting.given for setting in settings), strict=True)
     numbers = [net.n_threads for net in nets]
-    fastbp.train_many(nets, Xs, ys, rules, batch_size=batch_sizes, shuffle=False, rows=rows,
-                      sample_weight=weights, l2=penalties, batch_losses=losses,
-                      n_threads=None if None in numbers else max(numbers))
+    lockstep = Lockstep([*nets], X, y, weights, rules, batch_sizes, penalties,
+                        None if None in numbers else max(numbers))
+    for number, setting in enumerate(settings):
+        setting.lockstep, setting.number = lockstep, number
+    return lockstep
 
 
 @_arguments.quiet

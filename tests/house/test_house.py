@@ -124,7 +124,7 @@ MAY_IMPORT = {
     "_many": (*BELOW, "_mlp", "_epochs", "_crew", "_given", "_fit"),
     "_command": ("", "_command", "_arguments", "_files", "_progress", "_random",
                  "_kernels.dispatch", "io", "datasets", "sklearn", *TWINS),
-    "sklearn": ("", "sklearn", "_arguments"),
+    "sklearn": ("", "sklearn", "_arguments", "_many"),
     "torch": ("torch", "_unchecked", *BELOW),
     "io": ("", "_arguments", "_files"),
     "datasets": ("_arguments",),

@@ -96,7 +96,7 @@ def test_members_share_x(monkeypatch, params):
     seen, carry_out = set(), _together.train_epochs
 
     def watch(epochs):
-        seen.update(id(epoch.X) for epoch in epochs.values())
+        seen.update(id(epoch.setting.X) for epoch in epochs.values())
         return carry_out(epochs)
 
     monkeypatch.setattr(_together, "train_epochs", watch)

@@ -49,7 +49,7 @@ def test_the_rows_of_a_split_are_there_once(monkeypatch, estimator):
     seen, carry_out = [], _together.train_epochs
 
     def watch(epochs):
-        seen.append([(id(epoch.X), id(epoch.y)) for epoch in epochs.values()])
+        seen.append([(id(epoch.setting.X), id(epoch.setting.y)) for epoch in epochs.values()])
         return carry_out(epochs)
 
     monkeypatch.setattr(_together, "train_epochs", watch)

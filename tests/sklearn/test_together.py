@@ -150,7 +150,7 @@ def test_ctrl_c_in_an_epoch_of_one_fit(monkeypatch):
     carry_out = _together.Epoch.carry_out
 
     def interrupt(epoch):
-        if epoch.rule.t == expected._optimizer.rule.t:
+        if epoch.setting.rule.t == expected._optimizer.rule.t:
             os.kill(os.getpid(), signal.SIGINT)
         return carry_out(epoch)
 
