@@ -1,7 +1,7 @@
 from fastbp._engine.memory cimport Memory
 from fastbp._engine.network cimport Workspace
 from fastbp._engine.plan cimport Maker
-from fastbp._engine.population cimport Call, Group, Member, Quarters
+from fastbp._engine.population cimport Call, Group, Member, ThreadSpaces
 from fastbp._given cimport Given
 from fastbp._network cimport Network
 
@@ -9,14 +9,14 @@ from fastbp._network cimport Network
 cdef class Crew:
     """Networks of one shape and loss, which one call takes through passes of one kind."""
     cdef Network net                # one like all of them
-    cdef Quarters quarters
+    cdef ThreadSpaces thread_spaces
     cdef Memory* memory
     cdef Member* members
     cdef Group* groups
-    cdef Group** leaders            # those groups that are not the rests of another
+    cdef Group** heads            # those groups that are not the tails of another
     cdef Call call
     cdef Py_ssize_t most, count, n_groups       # `count` members of at most `most`
-    cdef int n_leaders, key
+    cdef int n_heads, key
     cdef double work
     cdef Maker add_steps
 
@@ -37,16 +37,16 @@ cdef class Crew:
 
 
 # Workspaces for networks like that one, alone and as lanes; without `backward` for outputs only
-cdef Quarters new_quarters(Network net, bint backward)
+cdef ThreadSpaces new_thread_spaces(Network net, bint backward)
 
-cdef class Journey:
+cdef class JointPass:
     """Crews that go in one call. Once made it has all memory that `carry_out` needs.
 
     `asked` is the number of threads, or 0 for as many as the work is worth.
     """
     cdef list crews
-    cdef Group** leaders        # of all crews
-    cdef int n_leaders, threads
+    cdef Group** heads        # of all crews
+    cdef int n_heads, threads
 
     # Take every member through its passes; after an exception each has what was done for it
     cdef int carry_out(self) except -1

@@ -12,7 +12,7 @@ from fastbp._engine.arrays cimport data
 from fastbp._engine.memory cimport aligned, borrow, put_back
 from fastbp._engine.network cimport Architecture
 from fastbp._engine.plan cimport Shape, threads_worth, work_of_rows
-from fastbp._engine.population cimport carry_out_groups, land_all
+from fastbp._engine.population cimport carry_out_groups, store_all
 from fastbp._kernels.table cimport OUTPUTS_TOGETHER
 
 cdef enum:
@@ -23,15 +23,15 @@ cdef enum:
 
 
 cdef class Crew:
-    def __cinit__(self, Network net, Quarters quarters, Py_ssize_t most):
+    def __cinit__(self, Network net, ThreadSpaces thread_spaces, Py_ssize_t most):
         cdef Py_ssize_t room = max(most, <Py_ssize_t> 1)
         cdef Py_ssize_t members = aligned(room * sizeof(Member))
-        cdef Py_ssize_t groups = aligned(2 * room * sizeof(Group))      # each may have a rest
-        self.net, self.quarters, self.most = net, quarters, most
+        cdef Py_ssize_t groups = aligned(2 * room * sizeof(Group))      # each may have a tail
+        self.net, self.thread_spaces, self.most = net, thread_spaces, most
         self.memory = borrow(members + groups + room * sizeof(Group*))
         self.members = <Member*> self.memory.at
         self.groups = <Group*> (self.memory.at + members)
-        self.leaders = <Group**> (self.memory.at + members + groups)
+        self.heads = <Group**> (self.memory.at + members + groups)
 
     def __dealloc__(self):
         if self.memory != NULL:
@@ -58,7 +58,7 @@ cdef class Crew:
     cdef int plan(self, int key, Maker add_steps, int products) except -1:
         cdef Py_ssize_t first = 0, end
         self.key, self.add_steps = key, add_steps
-        self.n_groups = self.n_leaders = 0
+        self.n_groups = self.n_heads = 0
         if not sorted_already(self.members, self.count):
             qsort(self.members, self.count, sizeof(Member), in_order)
         while first < self.count:
@@ -83,7 +83,7 @@ cdef class Crew:
     cdef void group_alike(self, Py_ssize_t first, Py_ssize_t end) noexcept:
         """Groups as large as there are lanes; a last one too if it takes more than half of them."""
         cdef const Shape* s = self.net.shape
-        cdef Py_ssize_t lanes = self.quarters.together.shape.kernels.lanes, count, rows
+        cdef Py_ssize_t lanes = self.thread_spaces.together.shape.kernels.lanes, count, rows
         cdef Member* last
         cdef bint fits = (4 * s.n_params * s.itemsize * lanes <= TOGETHER_BYTES
                           and s.sizes[s.n_layers] <= OUTPUTS_TOGETHER)
@@ -104,15 +104,15 @@ cdef class Crew:
                         Py_ssize_t end) noexcept:
         """A group for the rows up to `end`, and behind it one for what is left of each network."""
         cdef Member* member
-        cdef Group* leader = self.next_group(&self.members[first], count, together, 0, end)
+        cdef Group* head = self.next_group(&self.members[first], count, together, 0, end)
         cdef Py_ssize_t k
-        self.leaders[self.n_leaders] = leader
-        self.n_leaders += 1
+        self.heads[self.n_heads] = head
+        self.n_heads += 1
         for k in range(first, first + count):
             member = &self.members[k]
             if member.n > end:
-                leader.work += self.next_group(member, 1, False, end, member.n).work
-                leader.rests += 1
+                head.work += self.next_group(member, 1, False, end, member.n).work
+                head.tails += 1
 
     cdef Group* next_group(self, Member* members, Py_ssize_t count, bint together,
                            Py_ssize_t first, Py_ssize_t end) noexcept:
@@ -124,7 +124,7 @@ cdef class Crew:
             batches = max(<Py_ssize_t> (CHUNK_WORK / work), <Py_ssize_t> 1)
         group[0] = Group(call=&self.call, members=members, count=count, together=together,
                          penalised=members.l2 != 0, first=first, end=end, batch_size=rows,
-                         chunk=max(batches * rows, <Py_ssize_t> 1), rests=0, turn=0,
+                         chunk=max(batches * rows, <Py_ssize_t> 1), tails=0, turn=0,
                          work=3 * self.net.shape.weights * (end - first) * count)
         return group
 
@@ -134,17 +134,18 @@ cdef int unlike(const Member* a, const Member* b) noexcept nogil:
 
     The members of a crew all have a rule, or none has.
     """
-    cdef int differ = order_of((a.l2 != 0) - (b.l2 != 0),
-                               (a.sample_weight != NULL) - (b.sample_weight != NULL))
+    cdef int differ = first_nonzero((a.l2 != 0) - (b.l2 != 0),
+                                    (a.sample_weight != NULL) - (b.sample_weight != NULL))
     if differ == 0 and a.rule != NULL:
-        differ = order_of((a.rule.advance > b.rule.advance) - (a.rule.advance < b.rule.advance),
-                          a.rule.nesterov - b.rule.nesterov)
-        differ = order_of(differ, (a.rule.momentum != 0) - (b.rule.momentum != 0))
-        differ = order_of(differ, (a.rule.weight_decay != 0) - (b.rule.weight_decay != 0))
+        differ = first_nonzero(
+            (a.rule.advance > b.rule.advance) - (a.rule.advance < b.rule.advance),
+            a.rule.nesterov - b.rule.nesterov)
+        differ = first_nonzero(differ, (a.rule.momentum != 0) - (b.rule.momentum != 0))
+        differ = first_nonzero(differ, (a.rule.weight_decay != 0) - (b.rule.weight_decay != 0))
     return differ
 
 
-cdef inline int order_of(int first, int second) noexcept nogil:
+cdef inline int first_nonzero(int first, int second) noexcept nogil:
     return first if first != 0 else second
 
 
@@ -152,10 +153,10 @@ cdef int in_order(const void* one, const void* other) noexcept nogil:
     """For `qsort`: those alike side by side, the largest mini-batches and the most rows first."""
     cdef const Member* a = <const Member*> one
     cdef const Member* b = <const Member*> other
-    cdef int differ = order_of(unlike(a, b), (a.batch_size < b.batch_size)
-                               - (a.batch_size > b.batch_size))
-    differ = order_of(differ, (a.n < b.n) - (a.n > b.n))
-    return order_of(differ, (a.number > b.number) - (a.number < b.number))
+    cdef int differ = first_nonzero(unlike(a, b), (a.batch_size < b.batch_size)
+                                    - (a.batch_size > b.batch_size))
+    differ = first_nonzero(differ, (a.n < b.n) - (a.n > b.n))
+    return first_nonzero(differ, (a.number > b.number) - (a.number < b.number))
 
 
 cdef bint sorted_already(const Member* members, Py_ssize_t count) noexcept nogil:
@@ -169,49 +170,49 @@ cdef bint sorted_already(const Member* members, Py_ssize_t count) noexcept nogil
 
 # ---- all crews of a call ----------------------------------------------------------------
 
-cdef Quarters new_quarters(Network net, bint backward):
+cdef ThreadSpaces new_thread_spaces(Network net, bint backward):
     cdef const Shape* s = net.shape
     cdef Py_ssize_t l
     together = Architecture(net.layer_sizes, [s.activations[l] for l in range(s.n_layers)],
                             net.dtype.itemsize, False, True)
-    return Quarters(Workspace(together, backward), Workspace(net.architecture, backward))
+    return ThreadSpaces(Workspace(together, backward), Workspace(net.architecture, backward))
 
 
-cdef class Journey:
+cdef class JointPass:
     def __cinit__(self, list crews, int asked):
         cdef Crew crew
         cdef double work = 0
         cdef Py_ssize_t k, rows
-        cdef int n_leaders = 0
+        cdef int n_heads = 0
         self.crews = crews
         for crew in crews:
             work += crew.work
-            n_leaders += crew.n_leaders
-        self.threads = min(asked, n_leaders) if asked > 0 else threads_worth(work, n_leaders)
+            n_heads += crew.n_heads
+        self.threads = min(asked, n_heads) if asked > 0 else threads_worth(work, n_heads)
         self.threads = max(self.threads, 1)
-        self.leaders = <Group**> calloc(max(n_leaders, 1), sizeof(Group*))
-        if self.leaders == NULL:
+        self.heads = <Group**> calloc(max(n_heads, 1), sizeof(Group*))
+        if self.heads == NULL:
             raise MemoryError
         for crew in crews:
             rows = 0
             for k in range(crew.count):
                 rows = max(rows, crew.members[k].batch_size)
-            crew.quarters.furnish(&crew.call, crew.groups, crew.n_groups, crew.key,
-                                  crew.add_steps, rows, self.threads)
-            for k in range(crew.n_leaders):
-                self.leaders[self.n_leaders] = crew.leaders[k]
-                self.n_leaders += 1
+            crew.thread_spaces.provide(&crew.call, crew.groups, crew.n_groups, crew.key,
+                                       crew.add_steps, rows, self.threads)
+            for k in range(crew.n_heads):
+                self.heads[self.n_heads] = crew.heads[k]
+                self.n_heads += 1
 
     def __dealloc__(self):
-        free(self.leaders)
+        free(self.heads)
 
     cdef int carry_out(self) except -1:
         cdef Crew crew
-        if self.n_leaders == 0:
+        if self.n_heads == 0:
             return 0
         try:
-            carry_out_groups(self.leaders, self.n_leaders, self.threads)
+            carry_out_groups(self.heads, self.n_heads, self.threads)
         finally:
             for crew in self.crews:
-                land_all(&crew.call)
+                store_all(&crew.call)
         return 0

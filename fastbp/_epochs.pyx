@@ -6,7 +6,7 @@ from fastbp._engine.arrays cimport data
 from fastbp._engine.epoch cimport mean_of
 from fastbp._engine.population cimport Result
 from fastbp._engine.team cimport acquire, release
-from fastbp._crew cimport Crew, Journey
+from fastbp._crew cimport Crew, JointPass
 from fastbp._network cimport Network
 from fastbp._optimizer cimport Optimizer
 from fastbp._training cimport check_optimizer
@@ -49,13 +49,13 @@ cdef int run_epochs(list crews, list networks, list optimizers, Optimizer shared
     cdef Py_ssize_t k, i
     cdef Network net
     cdef Crew crew
-    cdef Journey journey = Journey(crews, asked)
+    cdef JointPass joint = JointPass(crews, asked)
     for k, state in states.items():
         net = networks[k]
         (<Optimizer> optimizers[k]).begin(state, net.n_params, net.dtype.itemsize)
     if shared is not None:
         shared.networks = optimizers
-    journey.carry_out()
+    joint.carry_out()
     for crew in crews:
         for i in range(crew.count):
             results[crew.members[i].number].loss = mean_of(&crew.members[i].course)

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastbp import _arguments
 
-from fastbp._crew cimport Crew, Journey
+from fastbp._crew cimport Crew, JointPass
 from fastbp._engine.arrays cimport data
 from fastbp._engine.network cimport DIVIDED, GRADIENT, LOSS, OUTPUTS
 from fastbp._engine.population cimport Member, Result, add_all_outputs, add_gradients
@@ -32,7 +32,7 @@ cdef class Evaluation(Members):
             _arguments.output("out", out, shape, self.dtype,
                               {"X": given, "population.params": self.params_array})
         rows = np.arange(n, dtype=np.intp)
-        cdef Crew crew = Crew(self.net, self.passes, self.n_members)
+        cdef Crew crew = Crew(self.net, self.output_spaces, self.n_members)
         cdef Member* member
         for k in range(self.n_members):
             member = crew.add(k, self.params_of(k), NULL, n, n)
@@ -105,7 +105,7 @@ cdef class Evaluation(Members):
         cdef Result* results = <Result*> data(losses)
         cdef int key = GRADIENT if gradient else LOSS
         cdef Py_ssize_t k, i
-        cdef Crew crew = Crew(self.net, self.quarters, len(numbers))
+        cdef Crew crew = Crew(self.net, self.gradient_spaces, len(numbers))
         cdef Member* member
         if divisor != 1 and gradient:
             key += DIVIDED
@@ -125,7 +125,7 @@ cdef class Evaluation(Members):
     cdef int _carry_out(self, Crew crew) except -1:
         self._enter()
         try:
-            Journey([crew], self.net.asked).carry_out()
+            JointPass([crew], self.net.asked).carry_out()
         finally:
             release(&self.busy)
         return 0

@@ -12,7 +12,7 @@ from fastbp._mlp import MLP
 
 cimport numpy as cnp
 
-from fastbp._crew cimport Crew, Journey, new_quarters
+from fastbp._crew cimport Crew, JointPass, new_thread_spaces
 from fastbp._engine.arrays cimport data, shaped
 from fastbp._engine.epoch cimport BatchLoss
 from fastbp._engine.network cimport IN_ORDER, LOSS, UPDATE
@@ -114,7 +114,7 @@ cdef class Many:
     cdef object source
     cdef Py_ssize_t count
     cdef int asked
-    cdef dict places            # quarters of each kind
+    cdef dict places            # thread_spaces of each kind
 
     def __init__(self, list networks, optimizers, n_threads):
         self.networks, self.count = networks, len(networks)
@@ -213,7 +213,7 @@ cdef class Many:
                 self.leave_places()
                 crews = [self.crew(ks, problems, orders, sizes, LOSS, add_gradients, 1, None)
                          for ks in some]
-                Journey(crews, self.asked).carry_out()
+                JointPass(crews, self.asked).carry_out()
                 for crew in crews:
                     for i in range(crew.count):
                         results[crew.members[i].number].loss = crew.members[i].loss
@@ -262,7 +262,7 @@ cdef class Many:
         kind = self.kind(problems[numbers[0]], numbers[0])
         place = self.places.get(kind)       # of one crew alone: they are all under way at once
         if place is None:
-            place = self.places[kind] = new_quarters(net, True)
+            place = self.places[kind] = new_thread_spaces(net, True)
         cdef Crew crew = Crew(net, place, len(numbers))
         for k in numbers:
             net, p = self.networks[k], problems[k]

@@ -1,5 +1,5 @@
 from fastbp._copies cimport Copied
-from fastbp._engine.population cimport Quarters
+from fastbp._engine.population cimport ThreadSpaces
 from fastbp._engine.team cimport Flag
 from fastbp._network cimport Network
 
@@ -11,8 +11,8 @@ cdef class Members(Copied):
     cdef object params_array, grad_array, params_view, grad_view
     cdef tuple written
     cdef tuple param_views, grad_views      # (W, b) of each layer
-    cdef Quarters passes            # for outputs
-    cdef Quarters quarters          # for losses, gradients and epochs
+    cdef ThreadSpaces output_spaces            # for outputs
+    cdef ThreadSpaces gradient_spaces          # for losses, gradients and epochs
     cdef Flag busy
 
     cdef int _check_made(self) except -1

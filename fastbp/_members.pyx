@@ -4,7 +4,7 @@ from fastbp import _arguments, _random
 from fastbp._mlp import MLP
 from fastbp._network import aligned_zeros
 
-from fastbp._crew cimport new_quarters
+from fastbp._crew cimport new_thread_spaces
 from fastbp._engine.arrays cimport data
 from fastbp._engine.team cimport acquire
 
@@ -28,7 +28,7 @@ cdef class Members(Copied):
         self._hold(net, params, grad)
 
     cdef int _hold(self, Network net, params, grad) except -1:
-        passes, quarters = new_quarters(net, False), new_quarters(net, True)
+        output_spaces, gradient_spaces = new_thread_spaces(net, False), new_thread_spaces(net, True)
         param_views, grad_views = net._views(params), net._views(grad)
         if self.net is not None:            # by what was called meanwhile
             raise RuntimeError("this Population is initialised already; make another")
@@ -36,7 +36,7 @@ cdef class Members(Copied):
         self.params_array, self.grad_array, self.written = params, grad, (params, grad)
         self.params_view, self.grad_view = params[:], grad[:]
         self.param_views, self.grad_views = param_views, grad_views
-        self.passes, self.quarters = passes, quarters
+        self.output_spaces, self.gradient_spaces = output_spaces, gradient_spaces
         self.net = net
         return 0
 
@@ -189,7 +189,7 @@ cdef class Members(Copied):
         number of networks.
         """
         self._check_made()
-        return self.passes.bytes_held() + self.quarters.bytes_held()
+        return self.output_spaces.bytes_held() + self.gradient_spaces.bytes_held()
 
     def member(self, k):
         """Network k as an `MLP` on the same memory: what changes in one changes in the other.

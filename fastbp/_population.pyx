@@ -286,7 +286,7 @@ cdef class Population(Evaluation):
 
     cdef Crew _crew(self, Given given, list orders, list optimizers, list sizes, penalties,
                     list numbers, outs):
-        cdef Crew crew = Crew(self.net, self.quarters, len(numbers))
+        cdef Crew crew = Crew(self.net, self.gradient_spaces, len(numbers))
         cdef Member* member
         cdef Py_ssize_t k
         for k in numbers:

@@ -36,9 +36,9 @@ ctypedef struct Group:      # networks that go through a pass together, or one t
     Py_ssize_t end
     Py_ssize_t batch_size
     Py_ssize_t chunk        # rows between two looks for signals: whole mini-batches
-    int rests               # groups behind this one in memory: what is left of its networks' rows
-    int turn                # which is under way: 0 is this group, then its rests; past them the end
-    double work             # of the group and its rests, in multiply-adds
+    int tails               # groups behind this one in memory: what is left of its networks' rows
+    int turn                # which is under way: 0 is this group, then its tails; past them the end
+    double work             # of the group and its tails, in multiply-adds
 
 ctypedef struct Space:      # where a group is during a pass: the memory of one thread
     Group* group            # or NULL: none
@@ -66,7 +66,7 @@ ctypedef struct Call:       # what the groups of one shape and loss have in comm
     Activation output_activation
 
 
-cdef class Quarters:
+cdef class ThreadSpaces:
     """The workspaces of the threads of a population, and their memory."""
     cdef Workspace together, alone          # those of the threads are like them
     cdef list workspaces
@@ -80,16 +80,16 @@ cdef class Quarters:
     cdef Py_ssize_t bytes_held(self)
     # Places for so many threads, with passes of `key` in mini-batches of at most so many rows, for
     # each kind of group there is
-    cdef int furnish(self, Call* call, const Group* groups, Py_ssize_t n_groups, int key,
+    cdef int provide(self, Call* call, const Group* groups, Py_ssize_t n_groups, int key,
                      Maker add_steps, Py_ssize_t rows, int threads) except -1
 
 
-# What an epoch, a gradient or a loss, and a forward pass do, as `furnish` takes it
+# What an epoch, a gradient or a loss, and a forward pass do, as `provide` takes it
 cdef int add_epoch(Plan* plan, int key) except -1
 cdef int add_gradients(Plan* plan, int key) except -1
 cdef int add_all_outputs(Plan* plan, int key) except -1
-# Every group through its pass, each followed by its rests, in spaces that `furnish` made for as
+# Every group through its pass, each followed by its tails, in spaces that `provide` made for as
 # many threads
 cdef int carry_out_groups(Group** groups, int n_groups, int threads) except -1
 # After an exception: give to the members what groups under way have done, in whole steps
-cdef void land_all(Call* call) noexcept
+cdef void store_all(Call* call) noexcept

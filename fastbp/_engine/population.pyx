@@ -1,13 +1,13 @@
 """Many networks of one shape in one call: those of a group are the lanes of its numbers.
 
     for every group, whichever thread takes it
-        board       parameters and optimiser's state of its networks into the lanes
+        load        parameters and optimiser's state of its networks into the lanes
         for every mini-batch: the plan of one network, by the kernels of networks as lanes
-        land        back to the networks
+        store       the same back to the networks
 
 The steps are those of a network alone, and so is their order in each lane (N1): a network ends in
 the bits that it has by itself. Where lanes do not pay, a group is one network with the kernels of
-one, and boards without a copy. A thread takes group after group; one group is never shared.
+one, and is loaded without a copy. A thread takes group after group; one group is never shared.
 """
 
 from libc.stdlib cimport calloc, free, qsort
@@ -85,7 +85,7 @@ cdef inline Space* space_of(const Call* call, int kind, int thread) noexcept nog
     return &call.spaces[kind * call.places + thread]
 
 
-cdef class Quarters:
+cdef class ThreadSpaces:
     def __cinit__(self, Workspace together, Workspace alone):
         self.together, self.alone, self.workspaces = together, alone, []
 
@@ -93,7 +93,7 @@ cdef class Quarters:
         free(self.spaces)
         put_back(self.memory)
 
-    cdef int furnish(self, Call* call, const Group* groups, Py_ssize_t n_groups, int key,
+    cdef int provide(self, Call* call, const Group* groups, Py_ssize_t n_groups, int key,
                      Maker add_steps, Py_ssize_t rows, int threads) except -1:
         cdef bint[KINDS] found = [False, False, False, False]
         cdef Py_ssize_t g, needed = 0, most, at
@@ -144,7 +144,7 @@ cdef class Quarters:
         return 0
 
     cdef Py_ssize_t bytes_held(self):
-        """The memory that `furnish` has taken so far."""
+        """The memory that `provide` has taken so far."""
         cdef Workspace ws
         cdef Py_ssize_t nbytes = self.nbytes
         for ws in self.workspaces:
@@ -168,7 +168,7 @@ cdef Workspace like(Workspace ws):
     return Workspace(ws.architecture, ws.backward)
 
 
-# ---- boarding and landing ---------------------------------------------------------------
+# ---- into the lanes, and back -----------------------------------------------------------
 
 cdef inline void find(Py_ssize_t* offsets, const char* first, const char* at,
                       const char* first_order, const char* order) noexcept nogil:
@@ -177,7 +177,7 @@ cdef inline void find(Py_ssize_t* offsets, const char* first, const char* at,
     offsets[1] = <Py_ssize_t> order - <Py_ssize_t> first_order
 
 
-cdef void board(Space* space, Group* group) noexcept nogil:
+cdef void load(Space* space, Group* group) noexcept nogil:
     cdef const Call* call = group.call
     cdef Member* first = group.members
     cdef Pass* run = &space.run
@@ -192,7 +192,7 @@ cdef void board(Space* space, Group* group) noexcept nogil:
     run.more = &space.epoch if first.rule != NULL else <void*> space
     run.totals = space.totals
     if group.together:
-        board_lanes(space, group)
+        load_lanes(space, group)
         return
     space.totals[0].l2, space.totals[0].divisor = first.l2, first.divisor
     clear(space.totals)
@@ -201,7 +201,7 @@ cdef void board(Space* space, Group* group) noexcept nogil:
     bind_vector(run.layers, run.shape, first.params, first.grad)
 
 
-cdef void board_lanes(Space* space, Group* group) noexcept nogil:
+cdef void load_lanes(Space* space, Group* group) noexcept nogil:
     """Lanes without a network of their own have the first one's once more."""
     cdef const Shape* s = space.run.shape
     cdef Member* first = group.members
@@ -254,7 +254,7 @@ cdef void find_state(Py_ssize_t* offsets, const Group* group, Py_ssize_t lanes,
              state_of(group.members + (k if k < group.count else 0), m), NULL, NULL)
 
 
-cdef void land(Space* space) noexcept nogil:
+cdef void store(Space* space) noexcept nogil:
     """What the group has computed goes to its networks, and the space is empty."""
     cdef Group* group = space.group
     cdef Member* first = group.members
@@ -296,40 +296,35 @@ cdef void give_state(const Space* space, const Group* group, const char* vector,
 
 # ---- a call -----------------------------------------------------------------------------
 
-ctypedef struct Tour:       # the groups of a call that are no rests
-    Group** groups
-
-
 cdef void run_chunk(const Step* step, Frame* f) noexcept nogil:
-    """The next mini-batches of a group or its rests; nothing once these have ended.
+    """The next mini-batches of a group or its tails; nothing once these have ended.
 
     Every group counts as many chunks as the one that has most.
     """
-    cdef Tour* tour = <Tour*> f.run.more
-    cdef Group* leader = tour.groups[f.part]
-    cdef Group* group = leader + leader.turn
+    cdef Group* head = (<Group**> f.run.more)[f.part]
+    cdef Group* group = head + head.turn
     cdef Space* space
-    if leader.turn > leader.rests:
+    if head.turn > head.tails:
         return
     space = space_of(group.call, kind_of(group), f.thread)
     if space.group == NULL:
-        board(space, group)
+        load(space, group)
     space.run.n = min(group.chunk, group.end - group.first)
     if run_within(f, &space.run):
         return
     advance(&space.run.batch, space.run.shape, space.run.n)
     group.first += space.run.n
     if group.first == group.end:
-        land(space)
-        leader.turn += 1
+        store(space)
+        head.turn += 1
 
 
-cdef Py_ssize_t chunks_of(const Group* leader) noexcept nogil:
+cdef Py_ssize_t chunks_of(const Group* head) noexcept nogil:
     cdef Py_ssize_t chunks = 0
     cdef const Group* group
     cdef int turn
-    for turn in range(leader.rests + 1):
-        group = leader + turn
+    for turn in range(head.tails + 1):
+        group = head + turn
         chunks += max((group.end - group.first + group.chunk - 1) // group.chunk,
                       <Py_ssize_t> 1)
     return chunks
@@ -337,7 +332,6 @@ cdef Py_ssize_t chunks_of(const Group* leader) noexcept nogil:
 
 cdef int carry_out_groups(Group** groups, int n_groups, int threads) except -1:
     """Groups with the most work come first, so that threads end at about the same time."""
-    cdef Tour tour = Tour(groups)
     cdef Py_ssize_t chunks = 1
     cdef double work = 0
     cdef int g
@@ -345,7 +339,7 @@ cdef int carry_out_groups(Group** groups, int n_groups, int threads) except -1:
     for g in range(n_groups):
         chunks = max(chunks, chunks_of(groups[g]))
         work += groups[g].work
-    return carry_out_parts(run_chunk, groups[0].call.shape.kernels, &tour, n_groups, chunks,
+    return carry_out_parts(run_chunk, groups[0].call.shape.kernels, groups, n_groups, chunks,
                            work / n_groups / chunks, threads)
 
 
@@ -354,8 +348,8 @@ cdef int more_work(const void* one, const void* other) noexcept nogil:
     return (a < b) - (a > b)
 
 
-cdef void land_all(Call* call) noexcept:
+cdef void store_all(Call* call) noexcept:
     cdef int i
     for i in range(KINDS * call.places):
         if call.spaces[i].group != NULL:
-            land(&call.spaces[i])
+            store(&call.spaces[i])
