@@ -68,7 +68,7 @@ ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "orders", "net
 MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
            "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
            "_optimizer", "_optim", "_network", "_per_sample", "_second_order", "_input_grads",
-           "_training", "_mlp", "_crew", "_given", "_members", "_evaluation",
+           "_training", "_fitting", "_mlp", "_crew", "_given", "_members", "_evaluation",
            "_epochs", "_population", "_many", "_capi_problem", "_capi",
            "torch._gate", "torch._watch", "torch._parameters", "torch._gradients",
            "torch._binding")

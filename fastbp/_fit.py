@@ -16,6 +16,8 @@ from fastbp import _arguments
 class History(NamedTuple):
     """What happened in the epochs of a fit; NaN where a network had stopped.
 
+    Of `MLP.fit`, which has one network, the arrays have no axis of networks, and two are ints.
+
     Attributes
     ----------
     losses : (n_epochs, n_networks) ndarray of float64
@@ -144,6 +146,24 @@ def _shown(given, n_networks):
 
     with progress("epoch", given.epochs) as show:
         yield lambda n_epochs, judge: show(n_epochs, text(n_epochs, judge))
+
+
+@contextmanager
+def shown_alone(given, judged):
+    """Yield the same of one network, ``show(n_epochs, loss, validation_loss, best_epoch)``."""
+    if not given.progress:
+        yield None
+        return
+    from fastbp._progress import progress
+    start = time.monotonic()
+
+    def text(n_epochs, loss, validation_loss, best_epoch):
+        left = (time.monotonic() - start) / n_epochs * (given.epochs - n_epochs)
+        held_out = f"validation {validation_loss:.4g}, " if judged else ""
+        return f"loss {loss:.4g}, {held_out}best epoch {best_epoch + 1}, {left:.0f} s left"
+
+    with progress("epoch", given.epochs) as show:
+        yield lambda n_epochs, *figures: show(n_epochs, text(n_epochs, *figures))
 
 
 def set_rates(optimizer, rates):

@@ -28,24 +28,8 @@ def train_many(
     validation: tuple[ArrayLike | Sequence[ArrayLike | None], ...] | None = None,
     patience: SupportsIndex | None = None,
     min_delta: float = 0.0,
-    schedule: Callable[[int], ArrayLike] | Sequence[ArrayLike] | None = None,
+    schedule: Callable[[int], ArrayLike] | Sequence[ArrayLike] | float | None = None,
     callback: Callable[[int, _Losses, _Losses], Any] | None = None,
     progress: bool = False,
     n_threads: SupportsIndex | None = None,
 ) -> History: ...
-
-class Lockstep:
-    def __init__(
-        self,
-        networks: list[MLP],
-        X: ArrayLike | Sequence[ArrayLike],
-        y: ArrayLike | Sequence[ArrayLike],
-        sample_weight: ArrayLike | Sequence[ArrayLike | None] | None,
-        optimizers: Sequence[SGD | Adam],
-        batch_size: SupportsIndex | Sequence[SupportsIndex],
-        l2: ArrayLike,
-        n_threads: SupportsIndex | None,
-    ) -> None: ...
-    def epoch(
-        self, numbers: list[int], rows: list[NDArray[np.intp]], batch_losses: list[_Losses]
-    ) -> None: ...

@@ -3,13 +3,13 @@ from typing import Any, Literal, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbp._fitting import Fitting
 from fastbp._network import Objective
-from fastbp._training import Training
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Reduction: TypeAlias = Literal["sum", "mean"]
 
-class MLP(Training):
+class MLP(Fitting):
     def forward(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def logits(self, X: ArrayLike, out: _Floats | None = None) -> _Floats: ...
     def loss_value(

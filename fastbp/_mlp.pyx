@@ -18,15 +18,15 @@ from fastbp._engine.arrays cimport data, filled, new_float, new_matrix, shaped, 
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
 from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.team cimport release
+from fastbp._fitting cimport Fitting
 from fastbp._kernels.table cimport IDENTITY
 from fastbp._network cimport Objective
 from fastbp._problem cimport Problem
-from fastbp._training cimport Training
 
 cnp.import_array()
 
 
-cdef class MLP(Training):
+cdef class MLP(Fitting):
     """MLP(layer_sizes, *, activation='sigmoid', loss='bce', dtype='float32', seed=None, \
     n_threads=None, pos_weight=None, class_weight=None, label_smoothing=0.0)\n--\n
     A multilayer perceptron: hidden layers, and outputs that suit the loss (E1, E2).

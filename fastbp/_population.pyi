@@ -47,7 +47,7 @@ class Population(Evaluation):
         validation_rows: ArrayLike | Sequence[ArrayLike] | None = None,
         patience: SupportsIndex | None = None,
         min_delta: float = 0.0,
-        schedule: Callable[[int], ArrayLike] | Sequence[ArrayLike] | None = None,
+        schedule: Callable[[int], ArrayLike] | Sequence[ArrayLike] | float | None = None,
         callback: Callable[[int, _Losses, _Losses], Any] | None = None,
         progress: bool = False,
     ) -> History: ...

@@ -173,9 +173,10 @@ cdef class Population(Evaluation):
             by its validation loss, or without validation by the loss of its training.
         min_delta : float
             How much lower a loss has to be to be better; at least 0.
-        schedule : callable, or sequence with an entry for each epoch, optional
+        schedule : callable, sequence with an entry for each epoch, or float, optional
             The learning rates: ``schedule(epoch)`` or ``schedule[epoch]``, from epoch 0, is a
-            number, or an array with that of each network. The optimizer keeps the last.
+            number, or an array with that of each network; a number is that of all epochs. The
+            optimizer keeps the last.
         callback : callable, optional
             ``callback(epoch, losses, validation_losses)`` after each epoch, with an array of
             (n_networks,) each; without validation both are the losses. True ends the training.

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from itertools import repeat
+from numbers import Real
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -225,6 +226,9 @@ def schedule(value, epochs, n_networks):
     """``None``, or a function from the epoch to the learning rate of all networks or of each."""
     if value is None:
         return None
+    if isinstance(value, Real) or isinstance(value, np.ndarray) and value.ndim == 0:
+        rate = positive("schedule", value)
+        return lambda epoch: rate
     if callable(value):
         return lambda epoch: _rates(f"schedule({epoch})", value(epoch), n_networks)
     entries = sequence("schedule", value)
@@ -288,10 +292,12 @@ def rows_with_weight(weights, rows):
 
 
 def row_weights(weights, indices, k):
-    """Raise where the rows of network k have no weight, or more than float64 holds."""
+    """Raise where the rows of network k, or of the one, have no weight, or more than float64 holds.
+    """
     total = weights[indices].sum(dtype=np.float64)
     if not 0 < total < np.inf:
-        raise ValueError(f"sample_weight sums to {total} over the rows of network {k}; "
+        whose = "" if k is None else f" of network {k}"
+        raise ValueError(f"sample_weight sums to {total} over the rows{whose}; "
                          "it should sum to a finite number above 0")
 
 

@@ -93,6 +93,12 @@ def trained_together(**options):
     return members.train_epoch(X, y, [Adam(), Adam()], **options), members.params
 
 
+def fitted(**options):
+    net = network()
+    options = {"epochs": 3, "shuffle": False, **options}
+    return net.fit(X, y, Adam(), **options).losses, net.params
+
+
 def many_epochs(**options):
     members = population()
     options = {"epochs": 3, "shuffle": False, **options}
@@ -114,6 +120,8 @@ def threads(n):
     finally:
         fastbp.set_num_threads(None)
 
+
+TRAININGS = (("MLP.fit", fitted), ("Population.train", many_epochs), ("train_many", separate))
 
 # (callable, parameter): what it does with a number, and that number, as Python has it.
 CASES = {
@@ -157,11 +165,11 @@ CASES = {
     ("Population.train_epoch", "rng"): (lambda v: trained_together(rng=v, batch_size=1), 3),
     ("Population.train_epoch", "l2"): (lambda v: trained_together(l2=v, shuffle=False), 0.3),
     **{(name, option): (lambda v, call=call, option=option: call(**{option: v}), number)
-       for name, call in (("Population.train", many_epochs), ("train_many", separate))
+       for name, call in TRAININGS
        for option, number in (("epochs", 2), ("batch_size", 2), ("l2", 0.3), ("patience", 1),
-                              ("min_delta", 0.5))},
+                              ("min_delta", 0.5), ("schedule", 0.3))},
     **{(name, "rng"): (lambda v, call=call: call(rng=v, shuffle=True, batch_size=1), 3)
-       for name, call in (("Population.train", many_epochs), ("train_many", separate))},
+       for name, call in TRAININGS},
     ("train_many", "n_threads"): (lambda v: separate(n_threads=v), 2),
     ("poisson_order", "n"): (lambda v: fastbp.poisson_order(v, 0.5, 2, 1), 3),
     ("poisson_order", "rate"): (lambda v: fastbp.poisson_order(9, v, 2, 1), 0.3),

@@ -251,7 +251,7 @@ def test_it_goes_on():
     ({"schedule": [0.1, 0]}, ValueError, r"schedule\[1\] is 0"),
     ({"schedule": lambda epoch: [0.1, 0.2, -1]}, ValueError, r"schedule\(0\)\[2\] is -1"),
     ({"schedule": lambda epoch: [0.1]}, ValueError, r"schedule\(0\) has 1 entry"),
-    ({"schedule": 0.1}, TypeError, "schedule is of type float"),
+    ({"schedule": 1j}, TypeError, "schedule is of type complex"),
     ({"validation": X}, TypeError, "validation is of type ndarray; it should be"),
     ({"validation": (X,)}, TypeError, "validation is of type tuple with 1 entries"),
     ({"validation": (X[:, :2], Y)}, ValueError, r"validation: .*X has shape \(50, 2\)"),

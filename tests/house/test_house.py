@@ -106,7 +106,7 @@ def imports(path):
 # A compiled face may import what is below it:
 BELOW = ("_kernels", "_engine", "_arguments", "_calls", "_copies", "_random", "_config", "_loss",
          "_problem", "_arrays", "_optimizer", "_optim", "_layers", "_logit_losses", "_network",
-         "_per_sample", "_second_order", "_input_grads", "_training")
+         "_per_sample", "_second_order", "_input_grads", "_training", "_fitting")
 TWINS = ("reference", "_twin")
 MAY_IMPORT = {
     "_kernels": ("_kernels",),
@@ -120,6 +120,7 @@ MAY_IMPORT = {
     "_evaluation": (*BELOW, "_members", "_crew", "_given"),
     "_epochs": (*BELOW, "_crew"),
     "_fit": ("_arguments", "_progress"),
+    "_fitting": (*BELOW, "_fit"),
     "_population": (*BELOW, "_mlp", "_evaluation", "_epochs", "_crew", "_given", "_fit"),
     "_many": (*BELOW, "_mlp", "_epochs", "_crew", "_given", "_fit"),
     "_command": ("", "_command", "_arguments", "_files", "_progress", "_random",

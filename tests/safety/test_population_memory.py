@@ -96,10 +96,26 @@ def refuse_many():
     print(after)
 
 
+def refuse_fit():
+    """The same of `MLP.fit`, whose best parameters are restored whatever is refused."""
+    allocator, (X, y) = Allocator(), samples(24, "float32")
+    net, refused, after = MLP(SIZES, seed=0), True, 0
+    while refused:
+        run = partial(net.fit, X, y, Adam(), epochs=3, rng=np.random.PCG64(0), validation=(X, y))
+        if after == 0:
+            run()
+        _, error, refused = allocator.refusing(run, after)
+        assert error is None or isinstance(error, MemoryError)
+        run()
+        after += 1
+    print(after)
+
+
 @needs_malloc
-def test_no_network_stays_in_use(tmp_path):
-    requests, = in_process(tmp_path, refuse_many)
-    assert int(requests) > 100
+@pytest.mark.parametrize("refusing, least", [(refuse_many, 100), (refuse_fit, 30)])
+def test_no_network_stays_in_use(refusing, least, tmp_path):
+    requests, = in_process(tmp_path, refusing)
+    assert int(requests) > least
 
 
 @needs_malloc

@@ -1,0 +1,206 @@
+"""`MLP.fit`: epochs of one network until it has learned."""
+
+import numpy as np
+
+from fastbp import _arguments, _fit, _random
+from fastbp._calls import explain
+from fastbp._optim import Adam
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+
+from fastbp._engine.arrays cimport data
+from fastbp._engine.epoch cimport Batches, Course, Epoch
+from fastbp._engine.gradient cimport loss_and_gradient
+from fastbp._engine.network cimport Workspace, bind_flat
+from fastbp._engine.orders cimport fisher_yates
+from fastbp._engine.team cimport release
+from fastbp._optimizer cimport Optimizer
+from fastbp._problem cimport Problem
+from fastbp._training cimport check_optimizer
+
+cnp.import_array()
+
+
+cdef class Fitting(Training):
+    def fit(self, X, y, optimizer=None, *, epochs, batch_size=32, shuffle=True, rng=None,
+            rows=None, sample_weight=None, l2=0.0, validation=None, validation_rows=None,
+            patience=None, min_delta=0.0, schedule=None, callback=None, progress=False):
+        """Many epochs, until the network has learned.
+
+        It ends in the bits of a loop over `train_epoch` and `loss_value`. The best epoch is the one
+        with the lowest loss, of the validation if there is one, else of the training.
+
+        Parameters
+        ----------
+        X : (n, n_features) array
+        y : (n,) or (n, n_outputs) array
+            As in `backprop`.
+        optimizer : SGD or Adam, optional
+            None: an Adam of its own, with the defaults.
+        epochs : int
+            The most that it makes.
+        batch_size : int
+            The last mini-batch takes what is left.
+        shuffle : bool
+            A Fisher-Yates permutation of the rows in every epoch; otherwise in their order.
+        rng : int, numpy.random.Generator, BitGenerator or None
+            The epochs draw from it in turn: an int makes one generator.
+        rows : (n_rows,) array of int, optional
+            The rows of X and y that it is trained on. None: all.
+        sample_weight : (n,) array, optional
+        l2 : float
+            As in `backprop`.
+        validation : (X, y) or (X, y, sample_weight), optional
+            Held-out samples. After every epoch the network is judged by their mean loss, without
+            the penalty; in the end, also after Ctrl-C, it has the parameters of its best epoch.
+        validation_rows : (n_rows,) array of int, optional
+            In place of `validation`: rows of X and y. They are not taken out of the training:
+            `rows` says what the network is trained on.
+        patience : int, optional
+            It stops after so many epochs in a row that were not better than its best one.
+        min_delta : float
+            How much lower a loss has to be to be better; at least 0.
+        schedule : callable, sequence with an entry for each epoch, or float, optional
+            The learning rate: ``schedule(epoch)`` or ``schedule[epoch]``, from epoch 0, or that of
+            all epochs. The optimizer keeps the last.
+        callback : callable, optional
+            ``callback(epoch, loss, validation_loss)`` after each epoch; without validation both are
+            the loss. True ends the fit.
+        progress : bool
+            Say on stderr how far it has come: the epoch, the losses, the time left at most.
+
+        Returns
+        -------
+        History
+            Named tuple of `losses`, what each epoch returned, and `validation_losses` or None, of
+            shape (n_epochs,), and the ints `n_epochs` and `best_epoch`.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError, RuntimeError
+            As `train_epoch`; for a validation without weight, and rates that are not above 0.
+        KeyboardInterrupt
+            On Ctrl-C; `params` are those of the best epoch, or without validation those after a
+            whole number of steps.
+        """
+        options = _fit.options(epochs, patience, min_delta, callback, progress)
+        if optimizer is None:
+            optimizer = Adam()
+        check_optimizer(optimizer)
+        size = _arguments.count("batch_size", batch_size)
+        cdef Problem p = self._problem(X, y, sample_weight, "mean", l2)
+        rows = _arguments.each_rows(rows, 1, p.n)[0]
+        shuffle = _arguments.boolean("shuffle", shuffle)
+        source = _arguments.bit_generator(rng) if shuffle or rng is not None else None
+        if p.sample_weight is not None:
+            _arguments.row_weights(p.sample_weight, rows, None)
+        schedule = _arguments.schedule(schedule, options.epochs, 1)
+        cdef Problem held_out = self._held_out(p, X, y, sample_weight, validation, validation_rows)
+        cdef Fit fit = Fit(self, p, held_out, optimizer, rows, source if shuffle else None, size)
+        return fit.run(schedule, options)
+
+    cdef Problem _held_out(self, Problem p, X, y, sample_weight, validation, rows):
+        if validation is None and rows is None:
+            return None
+        if validation is None:
+            rows = _arguments.each_rows(rows, 1, p.n, "validation_rows")[0]
+            validation = p.X[rows], np.asarray(y)[rows]
+            if sample_weight is not None:
+                validation += (np.asarray(sample_weight)[rows],)
+        elif rows is not None:
+            _arguments.refuse_both("validation", "validation_rows")
+        try:
+            X, y, sample_weight = _arguments.validation(validation)
+            return self._problem(X, y, sample_weight, "mean", 0.0)
+        except (TypeError, ValueError) as error:
+            _arguments.refuse_of_validation(error)
+
+
+cdef class Fit:
+    """One network on its way through the epochs."""
+    cdef Fitting net
+    cdef Problem p, held_out
+    cdef Optimizer optimizer
+    cdef object rows, order, source, best
+    cdef Batches batches
+
+    def __cinit__(self, Fitting net, Problem p, Problem held_out, Optimizer optimizer, rows,
+                  source, size):
+        self.net, self.p, self.held_out, self.optimizer = net, p, held_out, optimizer
+        self.rows, self.source = rows, source
+        self.order = rows if source is None else rows.copy()
+        self.batches = Batches(rows.size, min(<Py_ssize_t> size, <Py_ssize_t> rows.size),
+                               lengths=NULL, count=0)
+
+    cdef object run(self, schedule, options):
+        cdef Py_ssize_t epoch, best_epoch = -1, waited = 0
+        cdef double least = np.inf, loss, judged, min_delta = options.min_delta
+        cdef list losses = [], validation_losses = []
+        patience, callback = options.patience, options.callback
+        try:
+            with _fit.shown_alone(options, self.held_out is not None) as show:
+                for epoch in range(options.epochs):
+                    if schedule is not None:
+                        self.optimizer.lr = schedule(epoch)
+                    loss = judged = self.epoch()
+                    if self.held_out is not None:
+                        judged = self.judge()
+                        validation_losses.append(judged)
+                    losses.append(loss)
+                    waited += 1
+                    if judged < least - min_delta:
+                        least, best_epoch, waited = judged, epoch, 0
+                        self.keep()
+                    if show is not None:
+                        show(epoch + 1, loss, judged, best_epoch)
+                    if callback is not None and callback(epoch, loss, judged):
+                        break
+                    if patience is not None and waited >= <Py_ssize_t> patience:
+                        break
+        finally:
+            if self.best is not None:
+                self.net.params_array[:] = self.best
+        return _fit.History(np.array(losses),
+                            None if self.held_out is None else np.array(validation_losses),
+                            len(losses), best_epoch)
+
+    cdef double epoch(self) except? -1:
+        """As `train_epoch` makes it, the arguments checked."""
+        cdef Course course = Course(batch_loss=NULL, loss=0, weight=0)
+        cdef Epoch epoch = Epoch(rules=NULL, courses=&course, divisor=0, seen=0, bad=-1, norm=0)
+        self.net._enter()
+        try:
+            if self.source is None:
+                PyErr_CheckSignals()
+            else:
+                self.order[:] = self.rows
+                fisher_yates(self.order, _random.raw_bits, self.source,
+                             _random.DRAWS_BETWEEN_SIGNALS)
+            return self.net._epoch(self.p, self.order, self.optimizer, &self.batches, &epoch, NULL,
+                                   None)
+        finally:
+            release(&self.net.busy)
+
+    cdef double judge(self) except? -1:
+        """The mean loss of what is held out, as `loss_value` has it."""
+        cdef Workspace ws = self.net.passes.lease()
+        try:
+            bind_flat(ws, data(self.net.params_array), NULL)
+            return loss_and_gradient(ws, &self.held_out.batch, self.held_out.n, False, 0, 0,
+                                     self.net.asked)
+        finally:
+            ws.give_back()
+
+    cdef int keep(self) except -1:
+        """The parameters of the best epoch so far, where held-out samples say which it is."""
+        if self.held_out is None:
+            return 0
+        if self.best is None:
+            self.best = self.net.params_array.copy()
+        else:
+            self.best[:] = self.net.params_array
+        return 0
+
+
+explain(Fitting)
