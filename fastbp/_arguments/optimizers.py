@@ -5,6 +5,7 @@ import numpy as np
 from .arrays import converted, real_array, require_shape, require_writable, same_memory
 from .numbers import boolean, counted, fraction, sequence
 
+_MARKS = {"momentum": "SGD", "betas": "Adam"}     # options that one kind alone has
 MOST_STEPS = 2**53  # beyond that t + 1 == t in float64
 
 
@@ -103,15 +104,15 @@ def nesterov(value, momentum):
 def refuse_optimizer(value):
     """Raise for a value that is not an optimizer of fastbp."""
     raise TypeError(
-        f"optimizer is a {type(value).__name__}; it should be a fastbp.SGD or fastbp.Adam")
+        f"optimizer is of type {type(value).__name__}; it should be a fastbp.SGD or fastbp.Adam")
 
 
 def refuse_override(optimizer, kind, name):
     """Raise for a subclass of ``kind`` that overrides ``name``, which an epoch would not call."""
     raise TypeError(
-        f"optimizer is a {type(optimizer).__name__}, which overrides {name}; train_epoch steps as "
-        f"{kind.__name__} does: it should leave {name} alone, or be used with backprop and "
-        "optimizer.step instead of train_epoch")
+        f"optimizer is of type {type(optimizer).__name__}, which overrides {name}; train_epoch "
+        f"steps as {kind.__name__} does: it should leave {name} alone, or be used with backprop "
+        "and optimizer.step instead of train_epoch")
 
 
 def optimizer_arrays(params, grad):
@@ -137,9 +138,14 @@ def optimizer_arrays(params, grad):
 def state_dict(d, needed):
     """Refuse a value that is not a dict, or lacks a name of ``needed``."""
     if not isinstance(d, dict):
-        raise TypeError(f"state_dict is a {type(d).__name__}; it should be a dict")
+        raise TypeError(f"state_dict is of type {type(d).__name__}; it should be a dict")
     missing = sorted(needed - d.keys())
     if missing:
+        has, wants = (next((_MARKS[name] for name in _MARKS if name in names), None)
+                      for names in (d, needed))
+        if has and wants and has != wants:
+            raise ValueError(f"state_dict is that of a fastbp.{has}; it should be that of a "
+                             f"fastbp.{wants}")
         raise ValueError(f"state_dict lacks {', '.join(missing)}; it should have "
                          f"{', '.join(sorted(needed))}")
 

@@ -64,6 +64,7 @@ def raw_draws(source, draws, size):
             and draws.flags.c_contiguous and draws.flags.aligned):
         return draws
     has = (f"{draws.dtype} of shape {draws.shape}" if isinstance(draws, np.ndarray)
-           else f"a {type(draws).__name__}")
-    raise TypeError(f"rng is a {type(source).__name__} whose random_raw({size}) gives {has}; it "
-                    f"should give a contiguous ndarray of dtype uint64 and shape ({size},)")
+           else f"what is of type {type(draws).__name__}")
+    raise TypeError(f"rng is of type {type(source).__name__}, whose random_raw({size}) gives "
+                    f"{has}; it should give a contiguous ndarray of dtype uint64 and shape "
+                    f"({size},)")

@@ -27,7 +27,7 @@ def settable(thing, attributes, slots):
 
     for name in ([] if open_ended else [*attributes]) + [s for s in slots if not has_place(s)]:
         raise TypeError(f"the state of {kind.__name__} has the attribute {name!r}; it should have "
-                        f"those that a {kind.__name__} can be given")
+                        f"those that can be given to {kind.__name__}")
 
 
 def refuse_state(kind, error):

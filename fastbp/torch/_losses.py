@@ -30,7 +30,7 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
                              f"{type(loss).__name__} has its own")
         translate = TRANSLATIONS.get(type(loss))
         if translate is None:
-            raise TypeError(f"loss is a {type(loss).__name__}; it should be one of "
+            raise TypeError(f"loss is of type {type(loss).__name__}; it should be one of "
                             f"{', '.join(kind.__name__ for kind in TRANSLATIONS)}, or a name")
         wanted = "sigmoid" if type(loss) is nn.BCELoss else "identity"
         options = {"loss": NAME_OF[type(loss)], **translate(loss, n, n_outputs, y)}

@@ -98,7 +98,7 @@ cdef class Parameters:
                     fault = look(copy, view)
             if fault != FITS or view.typenum != found.views[0].typenum or (
                     view.typenum != cnp.NPY_FLOAT32 and view.typenum != cnp.NPY_FLOAT64):
-                self.reason = (f"a {name} is a {type(p).__name__}" if fault == SUBCLASS else
+                self.reason = (f"a {name} is of type {type(p).__name__}" if fault == SUBCLASS else
                                f"a {name} is {p.dtype} on {p.device}"
                                + ", not contiguous" * (fault == STRIDED)
                                + ", with the negative bit" * (fault == NEGATIVE)

@@ -159,7 +159,7 @@ def test_calls_without_an_object():
 
 @pytest.mark.parametrize(("call", "words"), [
     (lambda: net.forward([["a", "b"]]), "X has dtype"),
-    (lambda: net.train_epoch([[1, 2]], [1], None), "optimizer is a NoneType"),
+    (lambda: net.train_epoch([[1, 2]], [1], None), "optimizer is of type NoneType"),
     (lambda: fastbp.sigmoid(None), "z is of type NoneType"),
     (lambda: reference.sigmoid(None), "z is of type NoneType"),
     (lambda: Adam(betas=3), "betas is of type int"),

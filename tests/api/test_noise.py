@@ -196,4 +196,4 @@ def test_a_bit_generator_in_python():
         for call in (*calls(net, noise_multiplier=1.0, rng=rng),
                      lambda: net.train_epoch(X, Y, SGD(), rng=rng), lambda: MLP([2, 1], seed=rng),
                      lambda: fastbp.poisson_order(5, 0.5, 2, rng)):
-            refused(call, TypeError, "rng is a Counting", "uint64")
+            refused(call, TypeError, "rng is of type Counting", "uint64")

@@ -74,9 +74,9 @@ def stepping_otherwise():
 
 
 @pytest.mark.parametrize("make, message", [
-    (Clipped, "optimizer is a Clipped, which overrides step; train_epoch steps as SGD does"),
-    (Decaying, "optimizer is a Decaying, which overrides lr; train_epoch steps as Adam does"),
-    (stepping_otherwise, "optimizer is a Scheduled, which overrides step")])
+    (Clipped, "optimizer is of type Clipped, which overrides step; train_epoch steps as SGD does"),
+    (Decaying, "optimizer is of type Decaying, which overrides lr; train_epoch steps as Adam does"),
+    (stepping_otherwise, "optimizer is of type Scheduled, which overrides step")])
 def test_an_epoch_refuses_what_it_would_not_call(make, message):
     net, optimizer = MLP([2, 1], seed=0), make()
     before = net.params.copy()

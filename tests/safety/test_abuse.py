@@ -24,9 +24,9 @@ def test_an_optimizer_without_a_rule():
         pass
 
     net, optimizer = MLP((2, 3, 1), seed=0), Mine()
-    with pytest.raises(TypeError, match="optimizer is a Mine"):
+    with pytest.raises(TypeError, match="optimizer is of type Mine"):
         net.train_epoch(np.ones((4, 2)), np.ones(4), optimizer)
-    with pytest.raises(TypeError, match="optimizer is a Mine"):
+    with pytest.raises(TypeError, match="optimizer is of type Mine"):
         optimizer.step(net.params, net.grad)
 
 

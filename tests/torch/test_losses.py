@@ -93,7 +93,7 @@ def test_one_output_takes_a_vector():
 @pytest.mark.parametrize(("loss", "options", "words"), [
     ("hinge", {}, "loss is 'hinge'; it should be one of 'bce'"), (None, {}, "loss is None"),
     (nn.MSELoss, {}, r"the class MSELoss; it should be an instance, nn.MSELoss\(\)"),
-    (nn.L1Loss(), {}, "loss is a L1Loss; it should be one of BCEWithLogitsLoss"),
+    (nn.L1Loss(), {}, "loss is of type L1Loss; it should be one of BCEWithLogitsLoss"),
     (nn.MSELoss(reduction="none"), {}, "reduction='none'"),
     (nn.BCEWithLogitsLoss(weight=W3), {}, "weight"),
     (nn.CrossEntropyLoss(ignore_index=1), {}, "ignore_index=1"),
