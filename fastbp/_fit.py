@@ -120,8 +120,8 @@ class Options(NamedTuple):
 
 def options(epochs, patience, min_delta, callback, progress):
     """The options of a fit that do not depend on its networks."""
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback is of type {type(callback).__name__}; it should be a function")
+    if callback is not None:
+        _arguments.function("callback", callback, "epoch", "losses", "validation_losses")
     return Options(
         _arguments.count("epochs", epochs),
         None if patience is None else _arguments.count("patience", patience),

@@ -13,8 +13,9 @@ cdef class Given:
 # Checked in this order: X, y, sample_weight
 cdef Given new_given(Network net, Py_ssize_t N, tuple written, X, y, sample_weight, bint mean)
 
-# Refuse rows of a network whose weights sum to 0, or to infinity
-cdef int check_rows(Given given, list rows) except -1
+# Refuse the argument of that name where the rows of a network have weights that sum to 0, or to
+# infinity
+cdef int check_rows(Given given, list rows, str name) except -1
 # The rows of the networks with these numbers, each in its permutation, or with one source in the
 # same; None for the others. `asked` is the number of threads, or 0 for as many as pay
 cdef list orders_of(list rows, source, list numbers, const KernelTable* kernels, int asked)

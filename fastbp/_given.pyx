@@ -17,9 +17,9 @@ cdef Given new_given(Network net, Py_ssize_t N, tuple written, X, y, sample_weig
     widths = [(net.n_outputs,)]
     if net.n_outputs == 1 or net.measure.terms.is_distribution:
         widths = [(), *widths]
-    y = _arguments.real_array("y", y, net.dtype)
+    y = _arguments.targets_of_networks(y, net.dtype, net.measure.name, net.n_outputs)
     if sample_weight is not None:
-        sample_weight = _arguments.real_array("sample_weight", sample_weight, net.dtype)
+        sample_weight = _arguments.samples_of_networks("sample_weight", sample_weight, net.dtype)
     each_y = _arguments.has_each("y", y, n, N, widths)
     each_weight = sample_weight is not None and _arguments.has_each(
         "sample_weight", sample_weight, n, N, [()])
@@ -81,10 +81,10 @@ cdef object weights_of_each(Loss loss, sample_weight, targets, Py_ssize_t N, Py_
 
 # ---- rows ---------------------------------------------------------------------------------
 
-cdef int check_rows(Given given, list rows) except -1:
+cdef int check_rows(Given given, list rows, str name) except -1:
     if given.sample_weight is None:
         return 0
-    _arguments.rows_with_weight(given.sample_weight.reshape(-1, given.n), rows)
+    _arguments.rows_with_weight(given.sample_weight.reshape(-1, given.n), rows, name)
     return 0
 
 
@@ -96,10 +96,8 @@ cdef list orders_of(list rows, source, list numbers, const KernelTable* kernels,
         for k, order in zip(numbers, drawn, strict=True):
             orders[k] = order
         return orders
-    sizes = {rows[k].size for k in numbers}
-    if len(sizes) > 1:
-        _arguments.refuse_shared_rng(sizes)
-    order = draw(np.arange(max(sizes, default=0), dtype=np.intp), source)
+    size = rows[numbers[0]].size if numbers else 0      # of all: `each_rng` has seen to it
+    order = draw(np.arange(size, dtype=np.intp), source)
     taken = {id(rows[k]): rows[k] for k in numbers}
     ordered = {number: indices[order] for number, indices in taken.items()}
     for k in numbers:

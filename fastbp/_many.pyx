@@ -80,16 +80,16 @@ def train_many(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=T
     problems = many.begin(X, y, sample_weight, batch_size, l2)
     many.rows = _arguments.each_rows(rows, many.count, [(<Problem> p).n for p in problems])
     shuffle = _arguments.boolean("shuffle", shuffle)
-    source = _arguments.each_rng(rng, many.count) if shuffle or rng is not None else None
-    many.source = source if shuffle else None
+    many.source = _arguments.each_rng(rng, shuffle, many.rows)
     many.check_weights(problems, range(many.count))
     schedule = _arguments.schedule(schedule, options.epochs, many.count)
     held_out = None
     if validation is not None:
+        samples = _arguments.validation(validation, True)
         try:
-            held_out = many.problems_of(_arguments.validation(validation), np.zeros(many.count))
+            held_out = many.problems_of(samples, np.zeros(many.count))
         except (TypeError, ValueError) as error:
-            _arguments.refuse_of_validation(error)
+            _arguments.refuse_of_validation(error, validation, True)
     if batch_losses is not None and options.epochs > 1:
         _arguments.refuse_losses_of_epochs(options.epochs)
     outs = _arguments.each_batch_losses(batch_losses, [
@@ -146,7 +146,7 @@ cdef class Many:
         for k in range(self.count):
             net = self.networks[k]
             try:
-                parts = [part[k] if part is not None else once(converted, name, value, net.dtype)
+                parts = [part[k] if part is not None else once(converted, name, value, net)
                          for name, part, value in zip(names, given, samples, strict=True)]
                 problems.append(net._problem(parts[0], parts[1], parts[2], "mean", penalties[k]))
             except (TypeError, ValueError) as error:
@@ -347,13 +347,16 @@ cdef tuple kind_of(Network net):
             None if weights is None else weights.tobytes())
 
 
-cdef object once(dict converted, name, value, dtype):
-    """An argument for all networks as an array of this dtype; converted a single time."""
+cdef object once(dict converted, name, value, Network net):
+    """An argument for all networks as an array of the network's dtype; converted a single time."""
     if value is None:
         return None
-    if (name, dtype.num) not in converted:
-        converted[name, dtype.num] = _arguments.real_array(name, value, dtype)
-    return converted[name, dtype.num]
+    key = name, net.dtype.num
+    if key not in converted:
+        converted[key] = (
+            _arguments.target_values(value, net.dtype, net.measure.name, net.n_outputs)
+            if name == "y" else _arguments.real_array(name, value, net.dtype))
+    return converted[key]
 
 
 explain(train_many)

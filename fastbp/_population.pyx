@@ -136,9 +136,8 @@ cdef class Population(Evaluation):
         KeyboardInterrupt
             On Ctrl-C; every network has made a whole number of steps.
         """
-        sizes, penalties, given, rows, source = self._checked(
-            X, y, batch_size, shuffle, rng, rows, sample_weight, l2)
-        active = _arguments.active(active, self.n_members)
+        sizes, penalties, given, rows, active, source = self._checked(
+            X, y, batch_size, shuffle, rng, rows, sample_weight, l2, active)
         outs = _arguments.each_batch_losses(batch_losses, [
             -(-indices.size // size) for indices, size in zip(rows, sizes, strict=True)], {
             "X": X, "y": y, "sample_weight": sample_weight,
@@ -196,8 +195,8 @@ cdef class Population(Evaluation):
         KeyboardInterrupt
             On Ctrl-C; every network has made a whole number of steps, as after a MemoryError.
         """
-        sizes, penalties, given, rows, source = self._checked(
-            X, y, batch_size, shuffle, rng, rows, sample_weight, l2)
+        sizes, penalties, given, rows, _, source = self._checked(
+            X, y, batch_size, shuffle, rng, rows, sample_weight, l2, None)
         options = _fit.options(epochs, patience, min_delta, callback, progress)
         schedule = _arguments.schedule(schedule, options.epochs, self.n_members)
         held_out, held_rows = self._held_out(given, validation, validation_rows)
@@ -216,7 +215,7 @@ cdef class Population(Evaluation):
         return _fit.fit(run_epoch, None if held_out is None else validate, self.params_array,
                         options)
 
-    cdef tuple _checked(self, X, y, batch_size, shuffle, rng, rows, sample_weight, l2):
+    cdef tuple _checked(self, X, y, batch_size, shuffle, rng, rows, sample_weight, l2, active):
         """What is the same in every epoch; no source where the rows are not shuffled."""
         self._check_made()
         sizes = _arguments.each_count("batch_size", batch_size, self.n_members)
@@ -225,9 +224,10 @@ cdef class Population(Evaluation):
                                      True)
         rows = _arguments.each_rows(rows, self.n_members, given.n)
         shuffle = _arguments.boolean("shuffle", shuffle)
-        source = _arguments.each_rng(rng, self.n_members) if shuffle or rng is not None else None
-        check_rows(given, rows)
-        return sizes, penalties, given, rows, source if shuffle else None
+        active = _arguments.active(active, self.n_members)
+        source = _arguments.each_rng(rng, shuffle, rows, active)
+        check_rows(given, rows, "rows")
+        return sizes, penalties, given, rows, active, source
 
     cdef tuple _held_out(self, Given given, validation, rows):
         """The samples and rows that judge each network, or two times None."""
@@ -236,13 +236,13 @@ cdef class Population(Evaluation):
         if validation is not None:
             if rows is not None:
                 _arguments.refuse_both("validation", "validation_rows")
-            X, y, sample_weight = _arguments.validation(validation)
+            X, y, sample_weight = _arguments.validation(validation, False)
             try:
                 given = new_given(self.net, self.n_members, self.written, X, y, sample_weight, True)
             except (TypeError, ValueError) as error:
-                _arguments.refuse_of_validation(error)
+                _arguments.refuse_of_validation(error, validation, False)
         rows = _arguments.each_rows(rows, self.n_members, given.n, "validation_rows")
-        check_rows(given, rows)
+        check_rows(given, rows, "validation_rows")
         return given, rows
 
     cdef object _epoch(self, Given given, list rows, source, optimizer, list sizes, penalties,

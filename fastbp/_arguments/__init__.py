@@ -10,6 +10,7 @@
     networks     layer sizes, weights and biases
     optimizers   hyper-parameters, steps, saved states
     population   what networks of a population share, or have each
+    fits         what a fit of many epochs takes
     privacy      clipping, noise, and the draws it is made of
     states       states of copies and pickles
 
@@ -42,6 +43,7 @@ from .batches import (
     sample_weight,
     target_array,
     target_range,
+    target_values,
     targets,
     weights_with_classes,
 )
@@ -54,6 +56,13 @@ from .descriptors import (
     ActivationName,
     HiddenActivations,
     LossName,
+)
+from .fits import (
+    function,
+    refuse_losses_of_epochs,
+    refuse_of_validation,
+    schedule,
+    validation,
 )
 from .losses import LossOptions, loss_options
 from .networks import (
@@ -130,15 +139,12 @@ from .population import (
     networks,
     networks_of_any_kind,
     refuse_both,
-    refuse_losses_of_epochs,
     refuse_of_network,
-    refuse_of_validation,
-    refuse_shared_rng,
     row_weights,
     rows_with_weight,
-    schedule,
+    samples_of_networks,
     seeds,
-    validation,
+    targets_of_networks,
 )
 from .privacy import deviation, noise, privacy, raw_draws, refuse_default_size
 from .states import attributes_of_state, refuse_state, settable

@@ -21,12 +21,31 @@ UNIT_SUM_TOLERANCE = 1e-5  # for probabilities that were rounded to float32, or 
 ORDER = "an array of integers, or a list of arrays of integers, one for each step"
 
 
+def target_values(y, dtype, name, n_outputs):
+    """``y`` of a loss as an array of real numbers; names of classes are no numbers."""
+    try:
+        return real_array("y", y, dtype)
+    except TypeError as error:
+        loss = LOSSES[name]
+        if not (loss.is_distribution or loss.labels) or not _has_strings(y):
+            raise
+        k = n_outputs if loss.is_distribution else 2
+        raise TypeError(f"{error}: classes are 0 to {k - 1}, and np.unique(y, return_inverse=True) "
+                        "numbers those that have names") from None
+
+
+def _has_strings(value):
+    array = np.asarray(value)
+    return array.dtype.kind in "SUT" or array.dtype == object and any(
+        isinstance(each, str) for each in array.flat)
+
+
 def target_array(y, n_samples, n_outputs, dtype, name):
     """``y`` of a loss as ``(n_samples, n_outputs)``, its range unchecked.
 
     ``(n_samples,)`` is one output; or the class of each sample, and then it stays so.
     """
-    array = real_array("y", y, dtype)
+    array = target_values(y, dtype, name, n_outputs)
     loss, wanted = LOSSES[name], (n_samples, n_outputs)
     if array.shape == (n_samples,):
         if loss.is_distribution:
@@ -86,7 +105,7 @@ def sample_weight(w, n_samples, reduction, dtype, name="sample_weight"):
     total = array.sum(dtype=np.float64)
     if reduction == "mean" and not 0 < total < np.inf:
         raise ValueError(
-            f"{name} sums to {total}; under reduction='mean' it should be a positive sum")
+            f"{name} sums to {total}; for a mean it should be a finite and positive sum")
     return array
 
 
@@ -121,8 +140,8 @@ def weights_with_classes(w, options, y, n_samples, reduction, dtype):
 def at_least_one_sample(n_samples, reduction=None):
     """Refuse the mean over no samples, or an epoch of none; their sum is zero."""
     if n_samples == 0 and reduction != "sum":
-        under = "" if reduction is None else f"under reduction={reduction!r} "
-        raise ValueError(f"X has no samples; {under}it should have at least one")
+        mean = "" if reduction is None else "for a mean "
+        raise ValueError(f"X has no samples; {mean}it should have at least one")
 
 
 def logits_and_targets(z, y, w, name):
@@ -132,7 +151,7 @@ def logits_and_targets(z, y, w, name):
         flat = "" if loss.is_distribution else "(n_samples,) or "
         raise ValueError(
             f"z has shape {z.shape}; it should have shape {flat}(n_samples, n_outputs)")
-    y = real_array("y", y)
+    y = target_values(y, None, name, z.shape[-1])
     classes = loss.is_distribution and y.ndim == 1
     require_shape("y", y, z.shape[:1] if classes else z.shape)
     arrays = [z] if classes else [z, y]
@@ -208,7 +227,8 @@ def _indices(name, value, shape, n_samples, wanted="an array of integers", or_el
         # A copy, so that no other thread can change it after this check.
         array = read_array(name, value, "biuf", wanted).copy()
         if array.dtype.kind not in "iu" and array.size:  # np.asarray([]) is float64
-            raise TypeError(f"{name} has dtype {array.dtype}; it should be {wanted}")
+            mask = f": np.flatnonzero({name}) has those of a mask" * (array.dtype == bool)
+            raise TypeError(f"{name} has dtype {array.dtype}; it should be {wanted}{mask}")
     except TypeError:
         _refuse_large(name, value, n_samples)
         raise

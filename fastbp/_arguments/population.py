@@ -16,9 +16,9 @@ from .arrays import (
     require_shape,
     shown,
 )
-from .batches import _indices, _is_step
+from .batches import _indices, _is_step, target_values
 from .networks import _SIZE_MAX
-from .numbers import bit_generator, count, counted, integer, positive, sequence
+from .numbers import bit_generator, count, counted, integer, sequence
 
 
 def n_networks(value, n_params):
@@ -130,13 +130,27 @@ def _apart(name, arrays, others):
                 refuse_overlap(f"{name}[{k}]", other)
 
 
-def each_rng(value, n_networks):
-    """One bit generator for all networks, or a list of one for each."""
-    if value is None or integer(value) is not None or isinstance(
-            value, (np.random.Generator, np.random.BitGenerator)):
-        return bit_generator(value)
-    sources = each("rng", value, n_networks, "an int, a generator, None, or ")
-    return [bit_generator(rng, f"rng[{k}]") for k, rng in enumerate(sources)]
+def each_rng(value, shuffle, rows, active=None):
+    """One bit generator for all networks, or a list of one for each; None without ``shuffle``.
+
+    One shuffles the rows of all ``active`` networks alike, so that they should be equally many.
+    """
+    n_networks = len(rows)
+    if not shuffle and value is None:
+        return None
+    one = value is None or isinstance(value, (np.random.Generator, np.random.BitGenerator))
+    if one or integer(value) is not None:
+        source = bit_generator(value)
+        numbers = {indices.size for k, indices in enumerate(rows) if active is None or active[k]}
+        if shuffle and len(numbers) > 1:
+            raise ValueError(
+                f"rng is {'one generator' if one and value is not None else value}, and the "
+                f"networks take different numbers of rows, {min(numbers)} to {max(numbers)}; it "
+                f"should be a sequence with a source for each network, such as range({n_networks})")
+    else:
+        sources = each("rng", value, n_networks, "an int, a generator, None, or ")
+        source = [bit_generator(rng, f"rng[{k}]") for k, rng in enumerate(sources)]
+    return source if shuffle else None
 
 
 def each_rows(value, n_networks, n_samples, name="rows"):
@@ -162,9 +176,41 @@ def each_rows(value, n_networks, n_samples, name="rows"):
     return rows
 
 
+def samples_of_networks(name, value, dtype, read=real_array):
+    """An array of what each sample has, of all networks or of each: so many samples for each."""
+    try:
+        return read(name, value, dtype)
+    except ValueError:
+        dims = [_dims(part) for part in value] if isinstance(value, (list, tuple)) else []
+        if len(set(dims)) != 1 or dims[0] != (2 if name == "X" else 1):
+            raise
+        numbers = [len(part) for part in value]
+        if min(numbers) == max(numbers):
+            raise
+        raise ValueError(
+            f"{name} cannot be read as an array of real numbers: its parts have {min(numbers)} to "
+            f"{max(numbers)} samples; it should be one array, of which `rows`, or in a validation "
+            "`validation_rows`, are those of each network; train_many takes a list of arrays"
+        ) from None
+
+
+def _dims(value):
+    """How many axes an array, a table, or a list of lists has, by its first entries."""
+    dims = getattr(value, "ndim", None)
+    if dims is not None:
+        return dims
+    return 1 + _dims(value[0]) if isinstance(value, (list, tuple)) and value else 0
+
+
+def targets_of_networks(y, dtype, loss, n_outputs):
+    """The same of targets."""
+    return samples_of_networks("y", y, dtype, lambda _, value, dtype: target_values(
+        value, dtype, loss, n_outputs))
+
+
 def inputs(X, dtype, n_networks, n_features):
     """X of all networks, (n, n_features), or of each, (n_networks, n, n_features)."""
-    array, one = real_array("X", X, dtype), ("n_samples", n_features)
+    array, one = samples_of_networks("X", X, dtype), ("n_samples", n_features)
     if array.ndim == 3:
         require_shape("X", array, (n_networks, *one))
     else:
@@ -216,53 +262,9 @@ def _kind_of(net):
     return net.layer_sizes, net.activation, net.loss, net.dtype, options
 
 
-def refuse_shared_rng(numbers):
-    """Raise where one generator would have to shuffle different numbers of rows."""
-    raise ValueError("rng is one generator, and the networks take different numbers of rows, "
-                     f"{min(numbers)} to {max(numbers)}; it should be a sequence with one for each")
-
-
-def schedule(value, epochs, n_networks):
-    """``None``, or a function from the epoch to the learning rate of all networks or of each."""
-    if value is None:
-        return None
-    if isinstance(value, Real) or isinstance(value, np.ndarray) and value.ndim == 0:
-        rate = positive("schedule", value)
-        return lambda epoch: rate
-    if callable(value):
-        return lambda epoch: _rates(f"schedule({epoch})", value(epoch), n_networks)
-    entries = sequence("schedule", value)
-    if len(entries) < epochs:
-        raise ValueError(f"schedule has {counted(len(entries), 'entry', 'entries')}; it should "
-                         f"have {epochs}, one for each epoch, or be a function of the epoch")
-    rates = [_rates(f"schedule[{epoch}]", entry, n_networks) for epoch, entry in enumerate(entries)]
-    return rates.__getitem__
-
-
-def _rates(name, value, n_networks):
-    if np.ndim(value) == 0:
-        return positive(name, value)
-    return each_number(name, value, n_networks, positive)
-
-
-def validation(value):
-    """X, y and weights or None, of ``(X, y)`` or ``(X, y, sample_weight)``."""
-    parts = value if isinstance(value, (tuple, list)) else ()
-    if len(parts) not in (2, 3):
-        raise TypeError(f"validation is of type {type(value).__name__}"
-                        f"{f' with {len(parts)} entries' if parts else ''}; "
-                        "it should be (X, y) or (X, y, sample_weight)")
-    return (*parts, None)[:3]
-
-
 def refuse_both(name, other):
     """Raise where two arguments are given that exclude each other."""
     raise ValueError(f"{name} and {other} are both given; one of them should be None")
-
-
-def refuse_of_validation(error):
-    """Raise the error of a part of ``validation``."""
-    raise type(error)(f"validation: {error}") from None
 
 
 def distinct(name, entries, places=None):
@@ -282,30 +284,35 @@ def refuse_of_network(name, k, error):
     raise type(error)(f"{name}[{k}]{named if named != text else ': ' + text}") from None
 
 
-def rows_with_weight(weights, rows):
+def rows_with_weight(weights, rows, name):
     """Raise for a network whose rows have no weight, or more than float64 holds.
 
     ``weights`` are ``(1, n_samples)``, of all networks, or ``(n_networks, n_samples)``.
     """
     for k, indices in enumerate(rows):
-        row_weights(weights[k if len(weights) > 1 else 0], indices, k)
+        row_weights(weights[k if len(weights) > 1 else 0], indices, k, name)
 
 
-def row_weights(weights, indices, k):
+def row_weights(weights, indices, k, name="rows"):
     """Raise where the rows of network k, or of the one, have no weight, or more than float64 holds.
     """
     total = weights[indices].sum(dtype=np.float64)
     if not 0 < total < np.inf:
         whose = "" if k is None else f" of network {k}"
-        raise ValueError(f"sample_weight sums to {total} over the rows{whose}; "
+        raise ValueError(f"sample_weight sums to {total} over the {name}{whose}; "
                          "it should sum to a finite number above 0")
 
 
 def all_or_each(name, value, n_networks):
     """The entries of a list or tuple, one for each network; ``None`` for what is for all."""
-    return each(name, value, n_networks) if isinstance(value, (list, tuple)) else None
-
-
-def refuse_losses_of_epochs(epochs):
-    """Raise where the losses of mini-batches are asked for in more than one epoch."""
-    raise ValueError(f"batch_losses is given and epochs is {epochs}; epochs should be 1")
+    if not isinstance(value, (list, tuple)):
+        return None
+    flat = len(value) == n_networks and (
+        isinstance(value[0], (Real, str)) or name == "X" and _dims(value[0]) == 1)
+    if flat or len(value) != n_networks:
+        found = f"{name}[0] is of type {type(value[0]).__name__}" if flat else (
+            f"{name} is of type {type(value).__name__} and has "
+            f"{counted(len(value), 'entry', 'entries')}")
+        raise ValueError(f"{found}; {name} should be one array for all networks, or a list of "
+                         f"{n_networks} arrays, one for each")
+    return list(value)
