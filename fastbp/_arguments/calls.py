@@ -18,7 +18,8 @@ IN_USE = ("this {} is in use by a call that has not ended, of another thread or 
 def unbound(function, given, names):
     """The message for a call whose arguments do not bind to the parameters; ``None`` if they do.
 
-    ``given`` are the arguments by position, ``names`` the names of the others.
+    ``given`` are the arguments by position, ``names`` the names of the others. What a class has to
+    say of arguments that it does not take is in its ``_absent``, by their names.
     """
     signature = inspect.signature(function)
     try:
@@ -27,7 +28,7 @@ def unbound(function, given, names):
     except TypeError:
         pass
     call = _name_of_call(function, given)
-    parameters = list(signature.parameters.values())
+    parameters, owner = list(signature.parameters.values()), type(given[0]) if given else None
     if parameters[:1] and parameters[0].name == "self":
         parameters, given = parameters[1:], given[1:]
     usage = call.rpartition(".")[2] + str(signature.replace(parameters=parameters))
@@ -36,8 +37,9 @@ def unbound(function, given, names):
     unknown = [name for name in names if name not in known]
     twice = [name for name in places[:len(given)] if name in names]
     if unknown:
-        near = nearest(unknown[0], known)
-        hint = f" (did you mean {near!r}?)" if near else ""
+        near, absent = nearest(unknown[0], known), getattr(owner, "_absent", {})
+        hint = (f": {absent[unknown[0]]}" if unknown[0] in absent
+                else f" (did you mean {near!r}?)" if near else "")
         what = f"has no argument {unknown[0]!r}{hint}"
     elif len(given) > len(places):
         plural = "s" * (len(places) != 1)

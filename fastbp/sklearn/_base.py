@@ -237,7 +237,7 @@ class BaseMLP(CallbackSupportMixin, Parameters):
             net = self._initial_network(sizes, X.dtype, random_state)
             self.n_layers_, self.t_ = len(sizes), 0
         self._bind(net)
-        held_out = self._read_held_out(held_out, X.dtype)
+        held_out = self._read_held_out(held_out, X.dtype, data.owner)
         interrupted = False
         if self.solver in STOCHASTIC:
             if fresh or not hasattr(self, "loss_curve_"):
@@ -258,16 +258,19 @@ class BaseMLP(CallbackSupportMixin, Parameters):
         """The dtypes of a new network: that of X if it is among them, else the first."""
         return self.dtype or (np.float64, np.float32)
 
-    def _read(self, X, y, dtype, reset):
-        """X and y as scikit-learn checks them; a y of one column is flat."""
+    def _read(self, X, y, dtype, reset, owner=None):
+        """X and y as scikit-learn checks them, for `owner` if it is not this one.
+
+        A y of one column is flat.
+        """
         y_numeric = is_regressor(self)
-        X, y = validate_data(self, known("X", X), known("y", y), accept_sparse="csr", dtype=dtype,
+        X, y = validate_data(owner or self, known("X", X), known("y", y), accept_sparse="csr", dtype=dtype,
                              order="C", multi_output=True, y_numeric=y_numeric, reset=reset)
         if y_numeric:
             assert_all_finite(y, input_name="y")    # a None among objects has become a NaN
         return X, (column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y)
 
-    def _read_held_out(self, held_out, dtype):
+    def _read_held_out(self, held_out, dtype, owner):
         """(X_val, y_val, sample_weight_val), checked, or None."""
         X, y, sample_weight = held_out
         if X is None and y is None and sample_weight is None:
@@ -280,7 +283,7 @@ class BaseMLP(CallbackSupportMixin, Parameters):
             raise ValueError(f"X_val is given with solver {self.solver!r}; the solver should be "
                              "'adam' or 'sgd'")
         try:
-            X, y = self._read(X, y, dtype, False)
+            X, y = self._read(X, y, dtype, False, owner)
             self._check_like(y)
             sample_weight = self._checked(sample_weight, y, dtype)
         except (TypeError, ValueError) as error:    # scikit-learn's, which names X and y

@@ -36,6 +36,9 @@ def constraints(member):
 class Ensemble(Parameters):
     """The ensemble without its targets; not for use by itself."""
 
+    _absent = {"warm_start": "fit makes new members; estimators_[k].set_params(warm_start=True)"
+                             ".fit(X, y) trains one of them further"}
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -66,7 +69,7 @@ class Ensemble(Parameters):
         shared = {name: value for name, value in self.get_params(deep=False).items()
                   if name not in OWN}
         members = [self._member(**shared, random_state=seed) for seed in seeds]
-        data = Data(X, y)
+        data = Data(X, y, self)
         X, y, _ = data(members[0], members[0]._dtypes(), True)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(known("sample_weight", sample_weight), y,
@@ -86,12 +89,16 @@ class Ensemble(Parameters):
 
         together(fits, name_member)
         self._describe(y, members)
-        self.estimators_, self.n_features_in_ = members, members[0].n_features_in_
+        self.estimators_ = members
         self.n_iter_ = np.array([member.n_iter_ for member in members])
-        self.__dict__.pop("feature_names_in_", None)
-        if hasattr(members[0], "feature_names_in_"):
-            self.feature_names_in_ = members[0].feature_names_in_
         return self
+
+    def set_params(self, **params):
+        """scikit-learn's; a `warm_start` is refused with what serves in its place."""
+        for name in params.keys() & self._absent:
+            raise ValueError(f"{type(self).__name__} has no parameter {name!r}: "
+                             f"{self._absent[name]}")
+        return super().set_params(**params)
 
     def _drawn(self, n, random_state):
         """The rows of each member's sample, or None."""

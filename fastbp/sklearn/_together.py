@@ -155,17 +155,22 @@ def now(make, y, *key):
 
 
 class Data:
-    """X and y that estimators are fitted to, and what all of one kind make of them."""
+    """X and y that estimators are fitted to, and what all of one kind make of them.
 
-    def __init__(self, X, y):
-        self.X, self.y, self.read, self.made = X, y, {}, {}
+    What scikit-learn says of them names `owner`, the estimator that the user has, or else the model
+    that reads them.
+    """
+
+    def __init__(self, X, y, owner=None):
+        self.X, self.y, self.owner, self.read, self.made = X, y, owner, {}, {}
 
     def __call__(self, model, dtype, reset):
         """X and y as `model._read` returns them, and None: each row is a sample."""
         key = type(model), dtype
         if key not in self.read:
-            X, y = model._read(self.X, self.y, dtype, reset)
-            self.read[key] = X, y, {name: vars(model)[name] for name in OF_X if name in vars(model)}
+            X, y = model._read(self.X, self.y, dtype, reset, self.owner)
+            reader = vars(self.owner or model)
+            self.read[key] = X, y, {name: reader[name] for name in OF_X if name in reader}
         X, y, seen = self.read[key]
         vars(model).update(seen)
         return X, y, None
@@ -187,7 +192,7 @@ class Resampled:
     once = staticmethod(now)
 
     def __init__(self, data, places):
-        self.data, self.places = data, places
+        self.data, self.places, self.owner = data, places, data.owner
 
     def __call__(self, model, dtype, reset):
         X, y, _ = self.data(model, dtype, reset)

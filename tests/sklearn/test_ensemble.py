@@ -199,6 +199,46 @@ def test_what_is_refused():
         clone(CLASSIFIER).fit(X, THREE).predict(X[:, :3])
 
 
+MISSING = np.where(np.arange(4) == 1, np.nan, X)
+
+
+@each
+@pytest.mark.parametrize(("given", "words"), [
+    ({"X": MISSING}, "{} does not accept missing values"),
+    ({"X": X[:0], "y": THREE[:0]}, "is required by {}"), ({"y": None}, "This {} estimator requires"),
+    ({"X_val": MISSING, "y_val": THREE}, "{} does not accept missing values"),
+    ({"X_val": X[:, :3], "y_val": THREE}, "X has 3 features, but {} is expecting 4")],
+                         ids=["NaN", "no rows", "no y", "NaN in X_val", "columns of X_val"])
+def test_errors_name_the_ensemble(name, given, words):
+    """And not the member that reads X; that of an estimator alone names it."""
+    for kind in (name, MEMBERS[name]):
+        for params in ({}, {"bootstrap": True} if kind == name else {}):
+            with pytest.raises(ValueError) as caught:
+                getattr(ours, kind)(**params).fit(**{"X": X, "y": THREE, **given})
+            assert words.format(kind) in str(caught.value)
+            assert kind == MEMBERS[name] or MEMBERS[name] not in str(caught.value)
+
+
+@each
+def test_there_is_no_warm_start(name):
+    """A member trains on, and the ensemble predicts with it."""
+    kind, y = getattr(ours, name), THREE if name == "MLPEnsembleClassifier" else REAL
+    words = (r"warm_start': fit makes new members; estimators_\[k\].set_params\(warm_start=True\)"
+             r".fit\(X, y\) trains one of them further")
+    with pytest.raises(TypeError, match=f"^{name} has no argument '{words}; the call should be"):
+        kind(warm_start=True)
+    with pytest.raises(ValueError, match=f"^{name} has no parameter '{words}"):
+        kind().set_params(warm_start=True)
+    with pytest.raises(TypeError, match=r"has no argument 'alfa' \(did you mean"):
+        kind(alfa=1)
+    model = kind(2, random_state=0, **QUICK).fit(X, y)
+    method = "predict_proba" if y is THREE else "predict"
+    before, n_iter = getattr(model, method)(X), model.estimators_[0].n_iter_
+    model.estimators_[0].set_params(warm_start=True).fit(X, y)
+    assert not np.array_equal(getattr(model, method)(X), before)
+    assert model.estimators_[0].t_ > n_iter * N
+
+
 def test_ctrl_c_keeps_what_was_reached(monkeypatch):
     epochs, carry_out = [], _together.train_epochs
 
