@@ -264,8 +264,9 @@ class BaseMLP(CallbackSupportMixin, Parameters):
         A y of one column is flat.
         """
         y_numeric = is_regressor(self)
-        X, y = validate_data(owner or self, known("X", X), known("y", y), accept_sparse="csr", dtype=dtype,
-                             order="C", multi_output=True, y_numeric=y_numeric, reset=reset)
+        X, y = validate_data(owner or self, known("X", X), known("y", y), accept_sparse="csr",
+                             dtype=dtype, order="C", multi_output=True, y_numeric=y_numeric,
+                             reset=reset)
         if y_numeric:
             assert_all_finite(y, input_name="y")    # a None among objects has become a NaN
         return X, (column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y)

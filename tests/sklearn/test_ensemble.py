@@ -205,7 +205,8 @@ MISSING = np.where(np.arange(4) == 1, np.nan, X)
 @each
 @pytest.mark.parametrize(("given", "words"), [
     ({"X": MISSING}, "{} does not accept missing values"),
-    ({"X": X[:0], "y": THREE[:0]}, "is required by {}"), ({"y": None}, "This {} estimator requires"),
+    ({"X": X[:0], "y": THREE[:0]}, "is required by {}"),
+    ({"y": None}, "This {} estimator requires"),
     ({"X_val": MISSING, "y_val": THREE}, "{} does not accept missing values"),
     ({"X_val": X[:, :3], "y_val": THREE}, "X has 3 features, but {} is expecting 4")],
                          ids=["NaN", "no rows", "no y", "NaN in X_val", "columns of X_val"])
