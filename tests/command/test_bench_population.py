@@ -173,3 +173,26 @@ def test_a_run_is_printed_drawn_and_read_back(tmp_path, capsys, without_peers):
     Path(picture).unlink()
     assert command.run(arguments(quick=False, from_file=str(path), plot=stem)) == 0
     assert capsys.readouterr().out == printed and Path(picture).read_bytes() == drawn
+
+
+@pytest.mark.parametrize("kind", tables.TITLES)
+def test_a_title_stands_alone(kind):
+    """It has the unit of the times and what the marks mean, and points to no other table."""
+    title = tables.TITLES[kind]
+    assert "µs per" in title and "the same" not in title and "as above" not in title
+    assert (f"{tables.DISTURBED} where other work disturbed it" in title) == (kind != "width")
+
+
+@pytest.mark.parametrize("kind, call, peers", [
+    ("population", "Population.train_epoch", ["one by one", "JAX"]),
+    ("outputs", "Population.forward", ["loop over MLP", "PyTorch"]),
+    ("growth", "number of networks (`nets`)", ["loop over MLP", "JAX"])])
+def test_titles_say_what_is_timed_beside_what(kind, call, peers):
+    assert all(word in tables.TITLES[kind] for word in (call, *peers))
+
+
+def test_titles_are_printed_in_lines_that_fit(capsys, without_peers):
+    with tables.table(measured()[1]):
+        pass
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 4 and max(map(len, lines)) <= tables.WIDTH

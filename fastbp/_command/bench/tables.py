@@ -7,6 +7,7 @@ import shutil
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
+from textwrap import fill
 
 from fastbp._arguments import DEFAULTS
 from fastbp._command.bench.timing import LARGEST_SPREAD, spread
@@ -21,33 +22,39 @@ HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn", "input_grad":
             "hvp": "H v", "hvp_at_a_point": "H kept", "gnvp": "J'HJ v", "gnvp_at_a_point": "J kept",
             "per_sample_grad_norms": "norms", "gradient_with_norms": "+norms",
             "clipped_backprop": "clipped", "per_sample_grads": "each"}
+MARKS = f"{SLOWER} where that is below 1, {DISTURBED} where other work disturbed it"
+SPREAD = "below each time half the distance of its quartiles"
 TITLES = {
     "gradient": "µs per gradient: fastbp's median; the least time possible here (`bound`), and its "
-                "share of the\nmedian below it; the time of each peer over fastbp's "
-                f"({SLOWER} where the peer is faster, {DISTURBED} where\nother work disturbed it) "
-                "and the least of these; GFLOP/s of the products and their share of the\nFMA peak; "
-                "below each time half the distance of its quartiles",
-    "epoch": "µs per training step with Adam: the same columns",
-    "fit": "fits of 20 epochs by fastbp.sklearn and scikit-learn, µs per step: the same columns",
+                "share of the median below it; the time of each peer over fastbp's "
+                f"({MARKS}) and the least of these; GFLOP/s of the products and their share of the "
+                f"FMA peak; {SPREAD}",
+    "epoch": "µs per training step with Adam: fastbp's median; the time of each peer over "
+             f"fastbp's ({MARKS}) and the least of these; {SPREAD}",
+    "fit": "fits of 20 epochs by fastbp.sklearn, µs per training step; the time of scikit-learn's "
+           f"over it ({MARKS}); {SPREAD}",
     "width": "µs per gradient of W-W-W-1, at the W with the largest ratio to the straight line "
-             "between the\nneighbouring multiples of the vector; the number of W where it is above "
+             "between the neighbouring multiples of the vector; the number of W where it is above "
              f"{LIMIT}",
     "beyond": "µs per gradient; what else a network computes, as multiples of it "
-              f"({DISTURBED} where other work\ndisturbed it); half the distance of the quartiles; "
-              "`kept` are the products at a linearized\npoint, `+norms` is the gradient with them",
-    "population": "many networks at once, µs per network and training step with Adam; the time of "
-                  f"a loop over MLP,\nand of vmap, over it ({SLOWER} where the other is faster, "
-                  f"{DISTURBED} where other work disturbed it); the\nrows in an order of each "
-                  "network's own, or in one; below each time half the distance of its\nquartiles",
-    "outputs": "outputs of one row by many networks, µs per network: the same columns",
-    "growth": "one network many times, µs per network and training step: the same columns",
-    "population_threads": "many networks at once, µs per network and training step on one thread; "
-                          "speed-up over one\nthread for each number of threads "
-                          f"({SLOWER} below 1, {DISTURBED} disturbed); half the distance of the\n"
-                          "quartiles",
+              f"({DISTURBED} where other work disturbed it); half the distance of the quartiles; "
+              "`kept` are the products at a linearized point, `+norms` is the gradient with them",
+    "population": "an epoch of many networks in one call of Population.train_epoch, with Adam: µs "
+                  "per network and training step; the time of a loop over MLP (`one by one`) and "
+                  f"of JAX's vmap, divided by it ({MARKS}); `order`: each network takes the rows in an "
+                  f"order of its own, or all in one; {SPREAD}",
+    "outputs": "outputs of many networks for one row in one call of Population.forward: µs per "
+               "network; the time of a loop over MLP and of PyTorch's vmap, divided by it "
+               f"({MARKS}); {SPREAD}",
+    "growth": "an epoch again, by the number of networks (`nets`), which are all of one shape: µs "
+              "per network and training step; the time of a loop over MLP and of JAX's vmap, "
+              f"divided by it ({MARKS}); {SPREAD}",
+    "population_threads": "an epoch of many networks on one thread: µs per network and training "
+                          "step; how many times faster it is on each number of threads "
+                          f"({MARKS}); {SPREAD}",
     "threads": "µs per gradient on one thread; `bound` is that of all threads, below it its share "
-               "of their time;\nspeed-up over one thread for each number of threads "
-               f"({SLOWER} below 1, {DISTURBED} disturbed); half the distance\nof the quartiles",
+               f"of their time; speed-up over one thread for each number of threads ({MARKS}); "
+               f"{SPREAD}",
 }
 
 
@@ -220,7 +227,7 @@ def three_digits(x):
 def table(result):
     """Print the head of a table for rows like that of `result`; give what adds `cells` to it."""
     headings, widths = zip(*columns(result), strict=True)
-    print(f"\n{TITLES[result['kind']]}")
+    print("", fill(TITLES[result["kind"]], WIDTH), sep="\n")
     if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich") \
             and shutil.get_terminal_size().columns >= WIDTH:
         from rich.box import SIMPLE_HEAD
