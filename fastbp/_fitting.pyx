@@ -110,9 +110,9 @@ cdef class Fitting(Training):
                 validation += (np.asarray(sample_weight)[rows],)
         elif rows is not None:
             _arguments.refuse_both("validation", "validation_rows")
-        samples = _arguments.validation(validation, None)
+        X, y, sample_weight = _arguments.validation(validation, None)
         try:
-            return self._problem(*samples, "mean", 0.0)
+            return self._problem(X, y, sample_weight, "mean", 0.0)
         except (TypeError, ValueError) as error:
             _arguments.refuse_of_validation(error, validation, None)
 
