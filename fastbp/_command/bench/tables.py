@@ -41,8 +41,8 @@ TITLES = {
               "`kept` are the products at a linearized point, `+norms` is the gradient with them",
     "population": "an epoch of many networks in one call of Population.train_epoch, with Adam: µs "
                   "per network and training step; the time of a loop over MLP (`one by one`) and "
-                  f"of JAX's vmap, divided by it ({MARKS}); `order`: each network takes the rows in an "
-                  f"order of its own, or all in one; {SPREAD}",
+                  f"of JAX's vmap, divided by it ({MARKS}); `order`: each network takes the rows "
+                  f"in an order of its own, or all in one; {SPREAD}",
     "outputs": "outputs of many networks for one row in one call of Population.forward: µs per "
                "network; the time of a loop over MLP and of PyTorch's vmap, divided by it "
                f"({MARKS}); {SPREAD}",
