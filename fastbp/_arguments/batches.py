@@ -35,7 +35,12 @@ def target_values(y, dtype, name, n_outputs):
 
 
 def _has_strings(value):
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except MemoryError:
+        raise
+    except Exception:       # what NumPy cannot read: the error at hand says so
+        return False
     return array.dtype.kind in "SUT" or array.dtype == object and any(
         isinstance(each, str) for each in array.flat)
 

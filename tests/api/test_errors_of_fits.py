@@ -258,6 +258,17 @@ def test_what_is_no_name_of_a_class(y):
             net.backprop(X, given)
 
 
+@pytest.mark.parametrize("kind", [TypeError, ValueError, KeyError])
+def test_targets_that_numpy_cannot_read(kind):
+    """The error is that of reading them."""
+    class Unreadable:
+        def __array__(self, *args, **kwargs):
+            raise kind("mine")
+
+    with pytest.raises((kind, TypeError), match="mine"):
+        MLP(SIZES).backprop(X, Unreadable())
+
+
 # ---- optimizers
 
 
