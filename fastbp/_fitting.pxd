@@ -7,3 +7,5 @@ cdef class Fitting(Training):
 
     # the samples that judge the network, or None
     cdef Problem _held_out(self, Problem p, X, y, sample_weight, validation, rows)
+    # the file of a fit, whose other arguments are given
+    cdef object _checkpoint(self, path, Problem p, Problem held_out, rows, dict fit)

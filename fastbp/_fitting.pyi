@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -31,4 +32,5 @@ class Fitting(Training):
         schedule: Callable[[int], float] | Sequence[float] | float | None = None,
         callback: Callable[[int, float, float], Any] | None = None,
         progress: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
     ) -> History: ...

@@ -25,7 +25,8 @@ cnp.import_array()
 cdef class Fitting(Training):
     def fit(self, X, y, optimizer=None, *, epochs, batch_size=32, shuffle=True, rng=None,
             rows=None, sample_weight=None, l2=0.0, validation=None, validation_rows=None,
-            patience=None, min_delta=0.0, schedule=None, callback=None, progress=False):
+            patience=None, min_delta=0.0, schedule=None, callback=None, progress=False,
+            checkpoint=None):
         """Many epochs, until the network has learned.
 
         It ends in the bits of a loop over `train_epoch` and `loss_value`. The best epoch is the one
@@ -69,6 +70,10 @@ cdef class Fitting(Training):
             the loss. True ends the fit.
         progress : bool
             Say on stderr how far it has come: the epoch, the losses, the time left at most.
+        checkpoint : str or path-like, optional
+            A file that is written between epochs, about once a second, and at the end. If it is
+            there the fit resumes from it, and ends in the bits of one that was not stopped;
+            `epochs` may be raised. It needs the extra "io".
 
         Returns
         -------
@@ -79,7 +84,10 @@ cdef class Fitting(Training):
         Raises
         ------
         ValueError, TypeError, MemoryError, RuntimeError
-            As `train_epoch`; for a validation without weight, and rates that are not above 0.
+            As `train_epoch`; for a validation without weight, and rates that are not above 0;
+            `ValueError` for a checkpoint that is damaged, or of another fit.
+        OSError, ImportError
+            For a checkpoint that cannot be read or written; without safetensors.
         KeyboardInterrupt
             On Ctrl-C; `params` are those of the best epoch, or without validation those after a
             whole number of steps.
@@ -98,7 +106,22 @@ cdef class Fitting(Training):
         schedule = _arguments.schedule(schedule, options.epochs, 1)
         cdef Problem held_out = self._held_out(p, X, y, sample_weight, validation, validation_rows)
         cdef Fit fit = Fit(self, p, held_out, optimizer, rows, source if shuffle else None, size)
-        return fit.run(schedule, options)
+        if checkpoint is not None:
+            checkpoint = self._checkpoint(checkpoint, p, held_out, rows, {
+                "optimizer": repr(optimizer), "batch_size": size, "l2": p.l2,
+                "shuffle": shuffle, "patience": options.patience,
+                "min_delta": options.min_delta})
+        return fit.run(schedule, options, checkpoint)
+
+    cdef object _checkpoint(self, path, Problem p, Problem held_out, rows, dict fit):
+        from fastbp._checkpoint import Checkpoint, digest
+        held = (None, None, None) if held_out is None else (
+            held_out.X, held_out.y, held_out.sample_weight)
+        return Checkpoint(path, {
+            "network": str((self.layer_sizes, self.activation, self.loss, self.dtype.name,
+                            self.loss_options)), **fit,
+            "samples": digest(p.X, p.y, p.sample_weight, rows),
+            "validation": digest(*held)})
 
     cdef Problem _held_out(self, Problem p, X, y, sample_weight, validation, rows):
         if validation is None and rows is None:
@@ -124,6 +147,10 @@ cdef class Fit:
     cdef Optimizer optimizer
     cdef object rows, order, source, best
     cdef Batches batches
+    cdef list losses, validation_losses     # of the epochs so far
+    cdef double least                       # of the losses that judge,
+    cdef Py_ssize_t best_epoch, waited      # where it was, and epochs since
+    cdef bint ended                         # by the callback
 
     def __cinit__(self, Fitting net, Problem p, Problem held_out, Optimizer optimizer, rows,
                   source, size):
@@ -132,38 +159,91 @@ cdef class Fit:
         self.order = rows if source is None else rows.copy()
         self.batches = Batches(rows.size, min(<Py_ssize_t> size, <Py_ssize_t> rows.size),
                                lengths=NULL, count=0)
+        self.losses, self.validation_losses = [], []
+        self.least, self.best_epoch = np.inf, -1
 
-    cdef object run(self, schedule, options):
-        cdef Py_ssize_t epoch, best_epoch = -1, waited = 0
-        cdef double least = np.inf, loss, judged, min_delta = options.min_delta
-        cdef list losses = [], validation_losses = []
+    cdef object run(self, schedule, options, checkpoint):
+        cdef Py_ssize_t epoch
+        cdef double loss, judged, min_delta = options.min_delta
         patience, callback = options.patience, options.callback
+        if checkpoint is not None:
+            self.resume(checkpoint)
         try:
             with _fit.shown_alone(options, self.held_out is not None) as show:
-                for epoch in range(options.epochs):
+                for epoch in range(len(self.losses), options.epochs):
+                    if self.ended or patience is not None and self.waited >= <Py_ssize_t> patience:
+                        break
                     if schedule is not None:
                         self.optimizer.lr = schedule(epoch)
                     loss = judged = self.epoch()
                     if self.held_out is not None:
                         judged = self.judge()
-                        validation_losses.append(judged)
-                    losses.append(loss)
-                    waited += 1
-                    if judged < least - min_delta:
-                        least, best_epoch, waited = judged, epoch, 0
+                        self.validation_losses.append(judged)
+                    self.losses.append(loss)
+                    self.waited += 1
+                    if judged < self.least - min_delta:
+                        self.least, self.best_epoch, self.waited = judged, epoch, 0
                         self.keep()
                     if show is not None:
-                        show(epoch + 1, loss, judged, best_epoch)
+                        show(epoch + 1, loss, judged, self.best_epoch)
                     if callback is not None and callback(epoch, loss, judged):
-                        break
-                    if patience is not None and waited >= <Py_ssize_t> patience:
-                        break
+                        self.ended = True
+                    if checkpoint is not None and checkpoint.due():
+                        self.save(checkpoint)
+            if checkpoint is not None:
+                self.save(checkpoint)
         finally:
             if self.best is not None:
                 self.net.params_array[:] = self.best
-        return _fit.History(np.array(losses),
-                            None if self.held_out is None else np.array(validation_losses),
-                            len(losses), best_epoch)
+        return _fit.History(np.array(self.losses), self.judgements(), len(self.losses),
+                            self.best_epoch)
+
+    cdef object judgements(self):
+        return None if self.held_out is None else np.array(self.validation_losses)
+
+    # ---- between two epochs, to a file and back
+
+    cdef int save(self, checkpoint) except -1:
+        from fastbp import _checkpoint
+        vectors, numbers = _checkpoint.optimizer_state(self.optimizer)
+        tensors = {**vectors, "params": self.net.params_array, "losses": np.array(self.losses)}
+        if self.held_out is not None:
+            tensors["validation_losses"] = self.judgements()
+        if self.best is not None:
+            tensors["best"] = self.best
+        checkpoint.save(tensors, {
+            "optimizer": numbers, "generator": _checkpoint.generator_state(self.source),
+            "n_epochs": len(self.losses), "least": self.least, "best_epoch": self.best_epoch,
+            "waited": self.waited, "ended": self.ended})
+        return 0
+
+    cdef int resume(self, checkpoint) except -1:
+        """From the file, if there is one; nothing has changed where it does not fit."""
+        from fastbp import _checkpoint
+        found = checkpoint.load()
+        if found is None:
+            return 0
+        tensors, rest = found
+        cdef object params = self.net.params_array, best = None, judged = []
+        try:
+            n_epochs, waited, best_epoch = _checkpoint.counts(rest, n_epochs=1, waited=0,
+                                                              best_epoch=-1)
+            losses = _checkpoint.vector(tensors, "losses", (n_epochs,), float).tolist()
+            if self.held_out is not None:
+                judged = _checkpoint.vector(tensors, "validation_losses", (n_epochs,),
+                                            float).tolist()
+                if best_epoch >= 0:
+                    best = _checkpoint.vector(tensors, "best", params.shape, params.dtype)
+            now = _checkpoint.vector(tensors, "params", params.shape, params.dtype)
+            self.least = _arguments.as_number(rest.get("least"))
+            _checkpoint.set_optimizer(self.optimizer, tensors, rest.get("optimizer"))
+            _checkpoint.set_generator(self.source, rest.get("generator"))
+        except (TypeError, ValueError) as error:
+            raise checkpoint.unfit(error) from None
+        params[:] = now
+        self.losses, self.validation_losses, self.best = losses, judged, best
+        self.waited, self.best_epoch, self.ended = waited, best_epoch, rest.get("ended") is True
+        return 0
 
     cdef double epoch(self) except? -1:
         """As `train_epoch` makes it, the arguments checked."""

@@ -157,7 +157,7 @@ def save_model(
     }
     if net.loss_options:
         metadata["loss_options"] = json.dumps(net.loss_options)
-    _files.write_file(path, _sorted_header(safetensors.numpy.save(tensors, metadata)))
+    _files.write_file(path, sorted_header(safetensors.numpy.save(tensors, metadata)))
 
 
 @_arguments.public
@@ -279,7 +279,7 @@ def import_safetensors():
     return safetensors
 
 
-def _sorted_header(content):
+def sorted_header(content):
     """Return a safetensors file with the keys of its header sorted.
 
     The library writes the metadata in the order of a hash map, which changes from run to run.

@@ -47,7 +47,8 @@ SIGNATURES = {
                        "max_grad_norm=None, noise_multiplier=0.0)",
     "MLP.fit": "(self, X, y, optimizer=None, *, epochs, batch_size=32, shuffle=True, rng=None, "
                "rows=None, sample_weight=None, l2=0.0, validation=None, validation_rows=None, "
-               "patience=None, min_delta=0.0, schedule=None, callback=None, progress=False)",
+               "patience=None, min_delta=0.0, schedule=None, callback=None, progress=False, "
+               "checkpoint=None)",
     "Population": "(n_networks, layer_sizes, *, activation='sigmoid', loss='bce', "
                   f"dtype='float32', seeds=None, n_threads=None, {OPTIONS})",
     "Population.from_networks": "(networks)",

@@ -1,0 +1,171 @@
+"""Files that a fit writes while it goes on, from which it resumes where it stopped.
+
+A safetensors file: the vectors of the network, of the optimizer and of the best epoch, and what the
+epochs returned; beside them, as JSON in the metadata, the counts, the generator, and `fit`, the
+arguments that must be the same. It is replaced as a whole, at a boundary of two epochs.
+"""
+
+import hashlib
+import json
+import time
+
+import numpy as np
+
+from fastbp import _arguments, _files
+from fastbp.io import import_safetensors, sorted_header
+
+FORMAT, VERSION = "fastbp-checkpoint", "1"
+SECONDS = 1.0               # between two files, at least,
+SHARE_OF_WRITING = 0.05     # and so long that writing takes no more of the time
+
+
+class Checkpoint:
+    """The file of one fit.
+
+    Parameters
+    ----------
+    path : str or path-like
+    fit : dict of str
+        What the fit is of. A file of another one is refused.
+    """
+
+    def __init__(self, path, fit):
+        self.safetensors = import_safetensors()
+        self.path, self.fit = path, fit
+        self.next = time.monotonic() + SECONDS
+
+    def load(self):
+        """The tensors, and what else `save` was given; None if there is no file.
+
+        Without one, it is made sure that one can be written.
+        """
+        try:
+            with _files.held(self.path), self.safetensors.safe_open(self.path, "numpy") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except FileNotFoundError:
+            _files.check_writable(self.path)
+            return None
+        except self.safetensors.SafetensorError as error:
+            raise self._damaged(f"it is not a safetensors file: {error}") from None
+        if metadata.get("format") != FORMAT:
+            raise self._damaged("it is a safetensors file of another kind")
+        if metadata.get("format_version") != VERSION:
+            raise self._damaged(f"it has the format version {metadata.get('format_version')}; "
+                                f"known here is {VERSION}")
+        if metadata.get("digest") != content_digest(tensors, metadata):
+            raise self._damaged("it is damaged: its content is not that of its digest")
+        try:
+            fit, rest = json.loads(metadata["fit"]), json.loads(metadata["rest"])
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(f"it is damaged: {error!r}") from None
+        if not isinstance(fit, dict) or not isinstance(rest, dict):
+            raise self._damaged("it is damaged")
+        for name, value in self.fit.items():
+            if fit.get(name) != value:
+                raise ValueError(
+                    f"checkpoint {self.path} is of another fit: {name} was {fit.get(name)}, it is "
+                    f"{value}; give the same arguments, or another path")
+        return tensors, rest
+
+    def _damaged(self, what):
+        return ValueError(f"checkpoint {self.path} cannot be used: {what}; give another path, or "
+                          "remove it to start anew")
+
+    def unfit(self, error):
+        """The error of a file whose content does not make a fit."""
+        return self._damaged(f"it is damaged: {error}")
+
+    def due(self):
+        return time.monotonic() >= self.next
+
+    def save(self, tensors, rest):
+        start = time.monotonic()
+        metadata = {"format": FORMAT, "format_version": VERSION, "fit": json.dumps(self.fit),
+                    "rest": json.dumps(rest)}
+        metadata["digest"] = content_digest(tensors, metadata)
+        content = self.safetensors.numpy.save(tensors, metadata)
+        _files.write_file(self.path, sorted_header(content))
+        end = time.monotonic()
+        self.next = end + max(SECONDS, (end - start) / SHARE_OF_WRITING)
+
+
+def digest(*arrays):
+    """Names arrays, or None, by their content."""
+    found = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            found.update(f"{array.dtype.str}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        found.update(b";")
+    return found.hexdigest()
+
+
+def content_digest(tensors, metadata):
+    """Of the tensors, with their names, and of what is beside them."""
+    names = sorted(tensors)
+    text = json.dumps([names, metadata.get("fit"), metadata.get("rest")]).encode()
+    return digest(np.frombuffer(text, np.uint8), *(tensors[name] for name in names))
+
+
+# ---- generators and optimizers as JSON and tensors ------------------------------------------
+
+
+def generator_state(source):
+    """The state of a bit generator, arrays as lists; None of None."""
+    return None if source is None else _plain(source.state)
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+MOST_USED = {"Philox": ("buffer_pos", 4), "MT19937": ("pos", 624)}   # numbers made ahead
+
+
+def set_generator(source, state):
+    """Set the state that `generator_state` gave; ValueError for another."""
+    if source is None:
+        return
+    try:
+        name, most = MOST_USED.get(type(source).__name__, (None, 0))
+        if name is not None and not 0 <= {**state, **state["state"]}[name] <= most:
+            raise ValueError(f"{name} is not in [0, {most}]")   # which NumPy takes as it is
+        source.state = state
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"the state of the generator: {error!r}") from None
+
+
+def optimizer_state(optimizer, prefix="optimizer."):
+    """The vectors of its state with a prefix, and the numbers."""
+    state = optimizer.state_dict()
+    vectors = {prefix + name: value for name, value in state.items()
+               if isinstance(value, np.ndarray)}
+    return vectors, {name: value for name, value in state.items()
+                     if not isinstance(value, np.ndarray)}
+
+
+def set_optimizer(optimizer, tensors, numbers, prefix="optimizer."):
+    """Load what `optimizer_state` gave; ValueError for another."""
+    vectors = {name.removeprefix(prefix): value for name, value in tensors.items()
+               if name.startswith(prefix)}
+    try:
+        optimizer.load_state_dict({**numbers, **vectors})
+    except TypeError as error:
+        raise ValueError(error) from None
+
+
+def vector(tensors, name, shape, dtype):
+    """A tensor that must be there, of this shape and dtype."""
+    found = tensors.get(name)
+    if found is None or found.shape != shape or found.dtype != dtype:
+        what = "missing" if found is None else f"{found.dtype}{found.shape}"
+        raise ValueError(f"{name} is {what}; it should be {np.dtype(dtype)}{shape}")
+    return found
+
+
+def counts(rest, **least):
+    """Integers of ``rest``, each at least so large."""
+    return [_arguments.count(name, rest.get(name), minimum) for name, minimum in least.items()]

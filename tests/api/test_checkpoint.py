@@ -1,0 +1,278 @@
+"""`MLP.fit(checkpoint=)`: stopped at any moment, a fit ends in the bits of one that never was."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from populations import samples
+
+from fastbp import MLP, SGD, Adam, _checkpoint, io
+
+SIZES = (3, 6, 1)
+X, Y = samples(50, 3, 1, "float32")
+HELD_OUT = samples(20, 3, 1, "float32", seed=1)
+GENERATORS = (np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64,
+              np.random.MT19937)
+RULES = {"adam": lambda: Adam(0.2), "momentum": lambda: SGD(0.5, momentum=0.9),
+         "sgd": lambda: SGD(0.5)}
+
+
+@pytest.fixture
+def after_every_epoch(monkeypatch):
+    monkeypatch.setattr(_checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(_checkpoint, "SHARE_OF_WRITING", np.inf)
+
+
+def fit(path, rule=RULES["adam"], generator=np.random.PCG64, stop=None, dtype="float32", epochs=8,
+        **options):
+    """A fit of a network that is always made anew; after so many epochs of its own it fails."""
+    net, optimizer, epochs_made = MLP(SIZES, seed=1, dtype=dtype), rule(), []
+
+    def callback(epoch, loss, validation_loss):
+        if len(epochs_made) == stop:        # what came before is in the file
+            raise ZeroDivisionError
+        epochs_made.append(epoch)
+
+    history = net.fit(X, Y, optimizer, epochs=epochs, rng=generator(5), callback=callback,
+                      checkpoint=path, **options)
+    return net, optimizer, history, epochs_made
+
+
+def assert_same(found, expected):
+    (net, optimizer, history, _), (other, other_optimizer, other_history, _) = found, expected
+    assert net.params.tobytes() == other.params.tobytes()
+    for one, two in zip(history, other_history, strict=True):
+        np.testing.assert_array_equal(one, two)
+    ours, theirs = optimizer.state_dict(), other_optimizer.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+@pytest.mark.usefixtures("after_every_epoch")
+@pytest.mark.parametrize("options", [
+    {}, {"validation": HELD_OUT}, {"validation": HELD_OUT, "patience": 2},
+    {"shuffle": False, "l2": 0.1, "schedule": lambda epoch: 0.3 / (epoch + 1)}],
+    ids=lambda options: "-".join(options) or "training")
+@pytest.mark.parametrize("rule", RULES)
+def test_resumed_after_every_epoch(isa, dtype, rule, options, tmp_path):
+    given = {"rule": RULES[rule], "dtype": dtype, **options}
+    expected = fit(None, **given)
+    for stop in (1, 3):
+        path, made = tmp_path / f"{stop}.checkpoint", 0
+        while made < 50:
+            try:
+                found = fit(path, stop=stop, **given)
+                break
+            except ZeroDivisionError:
+                made += stop
+        assert made < 50 and (made > 0 or stop > 1)
+        assert_same(found, expected)
+
+
+@pytest.mark.usefixtures("after_every_epoch")
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_every_generator_goes_on(generator, tmp_path):
+    path, expected = tmp_path / "it", fit(None, generator=generator)
+    with pytest.raises(ZeroDivisionError):
+        fit(path, generator=generator, stop=4)
+    assert_same(fit(path, generator=generator), expected)
+
+
+def test_a_fit_that_has_ended(tmp_path):
+    """Is not trained again, and goes on where more epochs are wished."""
+    path = tmp_path / "it"
+    for epochs in (3, 8):
+        expected = fit(None, epochs=epochs, validation=HELD_OUT)
+        for made in (epochs if epochs == 3 else 5, 0):
+            found = fit(path, epochs=epochs, validation=HELD_OUT)
+            assert_same(found, expected)
+            assert len(found[3]) == made
+
+
+def test_a_callback_ends_it_for_good(tmp_path):
+    path, calls = tmp_path / "it", []
+    for _ in range(2):
+        history = MLP(SIZES, seed=1).fit(X, Y, epochs=9, checkpoint=path, rng=1,
+                                         callback=lambda *epoch: calls.append(epoch) or True)
+        assert history.n_epochs == 1
+    assert len(calls) == 1
+
+
+def test_it_is_written_at_the_end_and_about_once_a_second(tmp_path, monkeypatch):
+    times, now, write = [], [0.0], _checkpoint.Checkpoint.save
+    monkeypatch.setattr(_checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_checkpoint.Checkpoint, "save",
+                        lambda *given: times.append(now[0]) or write(*given))
+
+    def callback(epoch, *losses):
+        now[0] += 0.3
+
+    MLP(SIZES, seed=1).fit(X, Y, epochs=10, checkpoint=tmp_path / "it", callback=callback)
+    np.testing.assert_allclose(times, [1.2, 2.4, 3.0], rtol=1e-12)   # sums of 0.3, rounded
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from fastbp import MLP, Adam, _checkpoint
+_checkpoint.SECONDS, _checkpoint.SHARE_OF_WRITING = 0.0, float("inf")
+X = np.random.default_rng(0).normal(size=(4000, 8))
+y = (X[:, 0] > X[:, 1]).astype(float)
+net = MLP((8, 16, 1), seed=0)
+path = sys.argv[1] if len(sys.argv) > 1 else None
+net.fit(X, y, Adam(0.01), epochs=600, rng=0, validation=(X[:500], y[:500]), checkpoint=path)
+print(net.params.tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sent there")
+def test_kill_9_in_a_loop(tmp_path):
+    program, waits = [sys.executable, "-c", PROGRAM], random.Random(1)
+    expected = subprocess.run(program, capture_output=True, check=True).stdout
+    path = tmp_path / "it"
+    for kills in range(200):
+        running = subprocess.Popen([*program, path], stdout=subprocess.PIPE)
+        while running.poll() is None and not path.exists():     # in the first run
+            time.sleep(0.001)
+        try:
+            out, _ = running.communicate(timeout=0.05 if kills == 0 else 0.6 * waits.random())
+            break
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.communicate()
+    assert kills > 0 and running.returncode == 0
+    assert out == expected
+
+
+# ---- files that do not fit
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "it"
+    fit(path, validation=HELD_OUT)
+    return path.read_bytes()
+
+
+def refused(path, **options):
+    """The message of the refusal, which changes nothing."""
+    net, optimizer = MLP(SIZES, seed=1), Adam(0.2)
+    before = net.params.copy()
+    with pytest.raises(ValueError) as caught:
+        net.fit(X, Y, optimizer, **{"epochs": 8, "rng": np.random.PCG64(5), "checkpoint": path,
+                                    "validation": HELD_OUT, **options})
+    np.testing.assert_array_equal(net.params, before)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("changed, words", [
+    ({"batch_size": 16}, "batch_size was 32, it is 16"), ({"l2": 0.5}, "l2 was 0.0, it is 0.5"),
+    ({"validation": None}, "validation was"), ({"shuffle": False}, "shuffle was True"),
+    ({"rows": np.arange(49)}, "samples was"), ({"sample_weight": np.ones(50)}, "samples was"),
+    ({"patience": 3}, "patience was None, it is 3"),
+    ({"rng": np.random.Philox(0)}, "the state of the generator")])
+def test_another_fit(changed, words, content, tmp_path):
+    path = tmp_path / "it"
+    path.write_bytes(content)
+    message = refused(path, **changed)
+    assert words in message and str(path) in message
+
+
+def test_truncated_swapped_and_oversized(content, tmp_path):
+    path = tmp_path / "it"
+    io.save_model(path, MLP(SIZES, seed=0))
+    assert "of another kind" in refused(path)
+    for n in (0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:n])
+        assert "cannot be used" in refused(path)
+    for wrong in (content + b"\0", (2**62).to_bytes(8, "little") + content[8:], b"\0" * 10**6,
+                  content[:8] + b"[" * (len(content) - 8)):
+        path.write_bytes(wrong)
+        assert "cannot be used" in refused(path)
+
+
+def rewritten(content, change):
+    """The file with its tensors, and what is beside them, changed."""
+    size = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8:8 + size])["__metadata__"]
+    tensors, rest = safetensors.numpy.load(content), json.loads(metadata["rest"])
+    change(tensors, rest)
+    metadata["rest"] = json.dumps(rest)
+    metadata["digest"] = _checkpoint.content_digest(tensors, metadata)
+    return safetensors.numpy.save(tensors, metadata)
+
+
+@pytest.mark.parametrize("change", [
+    lambda tensors, rest: rest.update(n_epochs=10**18),
+    lambda tensors, rest: rest.update(n_epochs=-1), lambda tensors, rest: rest.update(waited=-1),
+    lambda tensors, rest: rest.update(best_epoch="x"), lambda tensors, rest: rest.pop("least"),
+    lambda tensors, rest: rest.update(least="x"), lambda tensors, rest: rest.update(optimizer=3),
+    lambda tensors, rest: rest["optimizer"].update(t=-1),
+    lambda tensors, rest: rest["optimizer"].update(lr="x"),
+    lambda tensors, rest: rest["optimizer"].pop("eps"),
+    lambda tensors, rest: rest.update(generator=None),
+    lambda tensors, rest: rest["generator"]["state"].update(state=-1),
+    lambda tensors, rest: rest["generator"].update(bit_generator="MT19937"),
+    lambda tensors, rest: tensors.pop("params"), lambda tensors, rest: tensors.pop("best"),
+    lambda tensors, rest: tensors.update(params=np.zeros(3, np.float32)),
+    lambda tensors, rest: tensors.update(losses=np.zeros((8, 1))),
+    lambda tensors, rest: tensors.update({"optimizer.m": np.zeros(5, np.float32)}),
+    lambda tensors, rest: tensors.pop("optimizer.v")])
+def test_lies(change, content, tmp_path):
+    path = tmp_path / "it"
+    path.write_bytes(rewritten(content, change))
+    assert "cannot be used" in refused(path)
+
+
+@pytest.mark.parametrize("generator, where, value", [
+    (np.random.Philox, "buffer_pos", 10**6), (np.random.Philox, "buffer_pos", -1),
+    (np.random.MT19937, "pos", 10**6), (np.random.MT19937, "pos", -5)])
+def test_a_generator_past_its_numbers(generator, where, value, tmp_path):
+    """NumPy would read beyond an array."""
+    path = tmp_path / "it"
+    fit(path, generator=generator, validation=HELD_OUT)
+
+    def change(tensors, rest):
+        of = rest["generator"] if where in rest["generator"] else rest["generator"]["state"]
+        of[where] = value
+
+    path.write_bytes(rewritten(path.read_bytes(), change))
+    assert "the state of the generator" in refused(path, rng=generator(5))
+
+
+def test_bytes_at_random(content, tmp_path):
+    """One byte changed: the file is refused, unless it says the same."""
+    path, draws = tmp_path / "it", random.Random(0)
+    expected, kept = fit(None, validation=HELD_OUT), 0
+    for _ in range(300):
+        wrong = bytearray(content)
+        wrong[draws.randrange(len(wrong))] ^= 1 + draws.randrange(255)
+        path.write_bytes(wrong)
+        try:
+            found = fit(path, validation=HELD_OUT)
+        except ValueError as error:
+            assert "checkpoint" in str(error) and "\n" not in str(error)
+        else:
+            assert_same(found, expected)
+            kept += 1
+    assert kept < 10
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(OSError, match="nowhere"):
+        fit(tmp_path / "nowhere" / "it", epochs=10**9)
+    assert time.monotonic() - start < 10
+
+
+def test_without_safetensors(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"fastbp\[io\]"):
+        fit(tmp_path / "it")
