@@ -1,9 +1,9 @@
-"""Write the figures of README.md and the plots beside them, from a file of `fastbp bench --json`.
+"""Write the figures of docs/performance.md, those of README.md, and the plots, from a file of `fastbp bench --json`.
 
-    python tools/performance.py             # writes the section and docs/performance-*.png
+    python tools/performance.py             # writes the sections and docs/performance-*.png
     python tools/performance.py --check     # 1 if one of them is not what the file says
 
-The section lies between two HTML comments, of which the first names the file.
+A section lies between two HTML comments, of which the first names the file.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from fastbp._command.bench.tables import (
 )
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
 STEM = ROOT / "docs" / "performance"
 SECTION = re.compile(r"(?<=<!-- performance: )(\S+)( -->\n)(.*?)(?=<!-- end of performance -->)",
                      re.DOTALL)
@@ -43,23 +43,23 @@ def section(document):
     """The text between the comments."""
     gradients, epochs, threads = (document[name] for name in ("gradients", "epochs", "threads"))
     dtypes = dict.fromkeys(result["dtype"] for result in gradients)
-    speedup, roofline = (name.relative_to(ROOT) for name in images())
+    speedup, roofline, _ = (name.name for name in images())
     parts = [
         "\n".join(f"- {line}" for line in (*machine_lines(document["machine"]),
                                            f"measured {document['machine']['time'][:10]}")),
         "The figure of a peer is its time over fastbp's, of medians of rounds in which all sides "
         f"take\nturns on one core; {SLOWER} marks a figure below 1, where the other side is "
         f"faster, and {DISTURBED} one to a\ntime that other work disturbed.\n"
-        "[bench/README.md](bench/README.md) defines every column and says how to measure it "
+        "[bench/README.md](../bench/README.md) defines every column and says how to measure it "
         "again.\n"
         f"Plots: [speed-up over each peer]({speedup}), [roofline]({roofline}).",
-        *(f"### One gradient, {dtype}\n\n" + gradient_table(
+        *(f"## One gradient, {dtype}\n\n" + gradient_table(
             [result for result in gradients if result["dtype"] == dtype]) for dtype in dtypes),
-        "### One training step with Adam\n\n" + epoch_table(epochs),
+        "## One training step with Adam\n\n" + epoch_table(epochs),
         winners([*gradients, *epochs]),
-        "### Threads\n\nSpeed-up over one thread; `auto` is `n_threads=None`. All give the same "
+        "## Threads\n\nSpeed-up over one thread; `auto` is `n_threads=None`. All give the same "
         "bits.\n\n" + threads_table(threads),
-        "### Start and size\n\n" + startup_text(document["startup"]),
+        "## Start and size\n\n" + startup_text(document["startup"]),
     ]
     return "\n" + "\n\n".join(parts) + "\n\n"
 
@@ -133,30 +133,71 @@ def startup_text(result):
         f"{'; the first is exceeded' * late}{'; the second is exceeded' * large}"))
 
 
-def rewritten(text):
-    """The README's text with its section as its file of results says, and that document."""
+# ---- what README.md says of it
+
+def summary(document):
+    """The picture, and a figure for each reader; those of faces are of their own results."""
+    (result,) = (r for r in document["gradients"]
+                 if (network(r), r["dtype"]) == (plots.FOUR[2], "float32"))
+    peers = ", ".join(f"{name} {three_digits(result['ratios'][name])}"
+                      for name in ("NumPy", "PyTorch", "JAX", "scikit-learn"))
+    added, wheel, *_ = startup_lines(document["startup"])
+    *_, four = images()
+    lines = (
+        f"one gradient of a {network(result)} network takes {own(result)} µs on one core; times as "
+        f"long: {peers};",
+        f"a fit by scikit-learn's own `MLPClassifier` and `MLPRegressor` takes "
+        f"{spread('sklearn', 'fit', '/ scikit-learn')} times as long as by `fastbp.sklearn`'s;",
+        f"PyTorch's own gradient {spread('torch-training', 'gradient', '/ loss_and_grad_')} times "
+        "as long as `fastbp.torch.loss_and_grad_`;",
+        f"SciPy's L-BFGS on a loss in NumPy {spread('scipy', 'solve', '/ NumPy')} times as long as "
+        "on `MLP.objective`;",
+        f"{added};", f"{wheel}.")
+    return "\n".join((
+        "", f"![Time of a gradient in other libraries over that in fastbp, at four networks]"
+        f"({four.relative_to(ROOT)})", "", *(f"- {line}" for line in lines), "", ""))
+
+
+def spread(results, table, heading):
+    """The least and the largest figure of a column, in words."""
+    rows = json.loads((ROOT / "results" / f"{results}.json").read_text())["tables"][table]
+    figures = [row[heading] for row in rows]
+    return f"{three_digits(min(figures))} to {three_digits(max(figures))}"
+
+
+# ---- the pages
+
+def rewritten(text, make=section):
+    """A page's text with its section as its file of results says, and that document."""
     found = SECTION.search(text)
     document = json.loads((ROOT / found[1]).read_text())
-    return text[:found.start(3)] + section(document) + text[found.end(3):], document
+    return text[:found.start(3)] + make(document) + text[found.end(3):], document
 
 
 def stale(text, images):
-    """What of the README's text and the plots' bytes is not what the file of results says."""
+    """What of the page's text and the plots' bytes is not what the file of results says."""
     wanted, document = rewritten(text)
     drawn = all(plots.digest(document).encode() in image for image in images)
-    return ["README.md"] * (text != wanted) + ["docs/performance-*.png"] * (not drawn)
+    return ["docs/performance.md"] * (text != wanted) + ["docs/performance-*.png"] * (not drawn)
+
+
+def readme_is_stale():
+    text = README.read_text()
+    return rewritten(text, summary)[0] != text
 
 
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if one is stale")
     if parser.parse_args(arguments).check:
-        found = stale(README.read_text(), [path.read_bytes() for path in images()])
+        found = stale(PAGE.read_text(), [path.read_bytes() for path in images()])
+        found += ["README.md"] * readme_is_stale()
         for name in found:
             print(f"{name} is stale: run `python tools/performance.py`")
         return 1 if found else 0
-    text, document = rewritten(README.read_text())
-    README.write_text(text)
+    README.write_text(rewritten(README.read_text(), summary)[0])
+    text, document = rewritten(PAGE.read_text())
+    PAGE.write_text(text)
     plots.draw(document, STEM)
     return 0
 

@@ -1,13 +1,10 @@
 """`MLP.fit`: the bits of a loop over `train_epoch` and `loss_value`, and when it ends."""
 
-import os
 import pickle
-import signal
-import sys
-import threading
 
 import numpy as np
 import pytest
+from calling import interrupted
 from populations import samples
 
 from fastbp import MLP, SGD, Adam, Population
@@ -156,17 +153,13 @@ def test_progress(capfd):
     assert "validation 0." in lines[-1] and "best epoch" in lines[-1] and "0 s left" in lines[-1]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sent there")
 @pytest.mark.parametrize("n", [50, 200_000], ids=["brief epochs", "long epochs"])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_ctrl_c(n, shuffle):
     X, Y = samples(n, 3, 1, "float32")
     net = network()
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(0.1):
         net.fit(X, Y, epochs=10**9, shuffle=shuffle, validation=(X[:50], Y[:50]))
-    timer.join()
     assert np.isfinite(net.params).all()
     net.fit(X, Y, epochs=1)     # nothing is in use
 

@@ -284,13 +284,14 @@ def test_no_other_module_writes_files():
         if path.name != "_files.py":
             found = re.search(r"write_text|write_bytes|\bopen\([^)\n]*[\"'][wxa+]|savez?\(|"
                               r"savefig\((?!content)", path.read_text())
-            assert not found or found[0] == "save(" and path.name == "io.py", (path, found)
+            to_bytes = path.name in ("io.py", "_checkpoint.py")     # by safetensors.numpy
+            assert not found or found[0] == "save(" and to_bytes, (path, found)
 
 
 def test_files_of_the_command(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     results = PACKAGE.parent / "results" / "amd-epyc-avx512.json"
-    names = ["m", "loss.png", "stem-speedup.png", "stem-roofline.png"]
+    names = ["m", "loss.png", "stem-speedup.png", "stem-roofline.png", "stem-four.png"]
     for name in names:
         (tmp_path / name).write_bytes(b"old")
         (tmp_path / name).chmod(0o600)

@@ -181,8 +181,9 @@ def test_command_lines_parse(path, capsys):
 
 
 def test_synopsis_names_what_there_is(capsys):
-    """The README's synopsis: one entry for each subcommand, and no option that is unknown."""
-    text = re.search(r"```\n(fastbp .*?)```", README.read_text(), re.DOTALL)[1]
+    """One entry for each subcommand, and no option that is unknown."""
+    page = (ROOT / "docs" / "command.md").read_text()
+    text = re.search(r"```\n(fastbp .*?)```", page, re.DOTALL)[1]
     entries = re.findall(r"^fastbp (\w+)(.*?)(?=^fastbp|\Z)", text, re.DOTALL | re.MULTILINE)
     commands = re.findall(r"^    (\w+) ", help_of(capsys), re.MULTILINE)
     assert sorted(name for name, _ in entries) == sorted(commands)

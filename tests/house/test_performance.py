@@ -1,4 +1,4 @@
-"""The README's figures are those of the committed file of results, and a stale one is found."""
+"""The figures of docs/performance.md and of the README are those of the files of results."""
 
 import copy
 import importlib.util
@@ -11,33 +11,35 @@ from places import ROOT
 SPEC = importlib.util.spec_from_file_location("performance", ROOT / "tools" / "performance.py")
 performance = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(performance)
-README = performance.README.read_text()
+PAGE = performance.PAGE.read_text()
 IMAGES = [path.read_bytes() for path in performance.images()]
 
 
 @pytest.fixture
 def document():
-    return copy.deepcopy(performance.rewritten(README)[1])
+    return copy.deepcopy(performance.rewritten(PAGE)[1])
 
 
 def test_figures_and_plots_are_current():
-    assert performance.stale(README, IMAGES) == [], "run `python tools/performance.py`"
+    assert performance.stale(PAGE, IMAGES) == [], "run `python tools/performance.py`"
+    assert not performance.readme_is_stale(), "run `python tools/performance.py`"
 
 
 def test_a_changed_figure_is_stale():
     """Each figure of each table row of the section, one at a time."""
-    start, end = performance.SECTION.search(README).span(3)
-    rows = re.finditer(r"^\| [\d-]+ \(.*$", README[start:end], re.MULTILINE)
+    start, end = performance.SECTION.search(PAGE).span(3)
+    rows = re.finditer(r"^\| [\d-]+ \(.*$", PAGE[start:end], re.MULTILINE)
     figures = [re.search(r"\d(?=[^\d]*\|$)", row[0]).start() + row.start() + start for row in rows]
     assert len(figures) > 30
     for at in figures:
-        other = str((int(README[at]) + 1) % 10)
-        assert performance.stale(README[:at] + other + README[at + 1:], IMAGES) == ["README.md"]
+        other = str((int(PAGE[at]) + 1) % 10)
+        wrong = PAGE[:at] + other + PAGE[at + 1:]
+        assert performance.stale(wrong, IMAGES) == ["docs/performance.md"]
 
 
 def test_a_changed_file_is_stale(tmp_path, monkeypatch, document):
-    """A figure that no table shows makes the plots stale, one that a table shows the README too."""
-    name = performance.SECTION.search(README)[1]
+    """A figure that no table shows makes the plots stale, one that a table shows the page, too."""
+    name = performance.SECTION.search(PAGE)[1]
     path = tmp_path / name
     path.parent.mkdir(parents=True)
     stem = tmp_path / "docs" / "performance"
@@ -45,10 +47,10 @@ def test_a_changed_file_is_stale(tmp_path, monkeypatch, document):
     monkeypatch.setattr(performance, "STEM", stem)
     document["gradients"][0]["times"]["fastbp"]["least_us"] *= 2
     path.write_text(json.dumps(document))
-    assert performance.stale(README, IMAGES) == ["docs/performance-*.png"]
+    assert performance.stale(PAGE, IMAGES) == ["docs/performance-*.png"]
     document["gradients"][0]["gflops"] *= 2
     path.write_text(json.dumps(document))
-    assert performance.stale(README, IMAGES) == ["README.md", "docs/performance-*.png"]
+    assert performance.stale(PAGE, IMAGES) == ["docs/performance.md", "docs/performance-*.png"]
 
 
 def test_where_a_peer_is_faster_is_said(document):

@@ -11,11 +11,12 @@ from io import BytesIO
 from fastbp import _files
 from fastbp._command.figures import import_figure
 
-DPI = 80
-PEER_STYLE = {"NumPy": "o-", "PyTorch": "s-", "torch.compile": "^-", "JAX": "D-",
-              "scikit-learn": "v-"}
-SIDES_OF_MANY = {"fastbp": ("Population", "o-"), "one by one": ("a loop over MLP", "s-"),
-                 "JAX": ("JAX, vmap of a scan", "D-")}
+DPI = 72
+MARKERS = {"NumPy": "o", "PyTorch": "s", "torch.compile": "^", "JAX": "D", "scikit-learn": "v"}
+COLOURS = dict(zip(MARKERS, ("C0", "C1", "C2", "C3", "C4"), strict=True))   # in every plot
+FOUR = ("2-8-8-1 (32)", "10-32-32-1 (64)", "30-64-64-1 (256)", "784-256-128-1 (128)")
+SIDES_OF_MANY = {"fastbp": ("Population", "ko-"), "one by one": ("a loop over MLP", "C7s-"),
+                 "JAX": ("JAX, vmap of a scan", f"{COLOURS['JAX']}D-")}
 
 
 def names(stem, sections):
@@ -50,18 +51,44 @@ def draw(document, stem):
                 axes.grid(alpha=0.3)
             figure.legend(handles=lines, loc="outside right upper", fontsize="small")
             content = BytesIO()
-            figure.savefig(content, format="png", metadata={"Comment": digest(document)})
+            figure.savefig(content, format="png", metadata={"Comment": digest(document)},
+                           pil_kwargs={"optimize": True})
             _files.write_file(name, content.getvalue())
 
 
+def _name(result):
+    return f"{result['network']} ({result['batch']})"
+
+
+def _four(axes, results, memory):
+    """Bars of the ratio of each peer at networks of `FOUR`; returns those of the legend."""
+    results = [r for name in FOUR[::-1] for r in results if _name(r) == name] or results[3::-1]
+    peers = list(results[0]["ratios"])
+    height, bars = 0.8 / len(peers), []
+    for i, peer in enumerate(peers):
+        places = [k + 0.4 - (i + 0.5) * height for k in range(len(results))]
+        bars.append(axes.barh(places, [r["ratios"][peer] for r in results], height,
+                              color=COLOURS.get(peer), label=peer))
+        axes.bar_label(bars[-1], [f"{r['ratios'][peer]:.3g}" for r in results], padding=2,
+                       fontsize="x-small")
+    axes.set_yticks(range(len(results)), [_name(r) for r in results])
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=1)
+    axes.margins(x=0.1)
+    axes.set(xlabel="time of a gradient / that of fastbp", ylabel="network (rows of a batch)")
+    return bars
+
+
 def _speedup(axes, results, memory):
-    """The ratio of each peer over the size of the network; returns the lines of the legend."""
+    """The ratio of each peer, the networks by their work; returns the lines of the legend."""
     results = sorted(results, key=lambda result: result["flops"])
-    lines = [axes.loglog([r["flops"] for r in results], [r["ratios"][peer] for r in results],
-                         PEER_STYLE.get(peer, "-"), markersize=4, linewidth=1, label=peer)[0]
-             for peer in results[0]["ratios"]]
+    lines = [axes.semilogy([r["ratios"][peer] for r in results], MARKERS.get(peer, ""),
+                           color=COLOURS.get(peer), linestyle="-", markersize=4, linewidth=1,
+                           label=peer)[0] for peer in results[0]["ratios"]]
     axes.axhline(1, color="black", linewidth=1)
-    axes.set(xlabel="operations per gradient", ylabel="time of the peer / time of fastbp")
+    axes.set_xticks(range(len(results)), [_name(r) for r in results], rotation=90,
+                    fontsize="small")
+    axes.set(xlabel="network (rows of a batch)", ylabel="time of a gradient / that of fastbp")
     return lines
 
 
@@ -84,7 +111,7 @@ def _roofline(axes, results, memory):
     axes.annotate(f"FMA peak, {peak:.0f} GFLOP/s", (last, peak), ha="right", va="bottom",
                   fontsize="small")
     points = [axes.loglog(x, r["gflops"], "C0", marker=f"${i}$", markersize=6 + 3 * (i > 9),
-                          linestyle="", label=f"{r['network']} ({r['batch']})")[0]
+                          linestyle="", label=_name(r))[0]
               for i, (x, r) in enumerate(zip(intensity, results, strict=True), 1)]
     axes.set(xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
     axes.legend(handles=limits, loc="lower right", fontsize="small")
@@ -107,5 +134,5 @@ def _networks(axes, results, memory):
 
 
 # By the sections of a document: what the end of a file's name is, and what draws it.
-PANELS = {"gradients": {"speedup": _speedup, "roofline": _roofline},
+PANELS = {"gradients": {"speedup": _speedup, "roofline": _roofline, "four": _four},
           "growth": {"networks": _networks}}
