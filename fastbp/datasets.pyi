@@ -1,10 +1,13 @@
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-class DataError(ValueError): ...
+class DataError(ValueError):
+    faults: tuple[str, ...]
+    def __init__(self, message: str, faults: Iterable[str] = ()) -> None: ...
 
 class Dataset(NamedTuple):
     X: NDArray[np.float64]

@@ -34,7 +34,7 @@ NO_WHEELS = ("--ignore=tests/sklearn",
              *(f"--ignore=tests/{name}.py" for name in (
                  "command/test_command", "command/test_datasets", "command/test_models",
                  "command/test_properties_files", "command/test_bench", "command/test_bench_output",
-                 "command/test_peers",
+                 "command/test_peers", "command/test_tables",
                  "api/test_calls", "api/test_copies", "api/test_numbers", "api/test_stubs",
                  "api/test_tables", "safety/test_error_state", "house/test_docs")),
              "--deselect=tests/exactness/test_twins.py::test_options_stay_with_the_network")

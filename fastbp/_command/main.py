@@ -141,7 +141,8 @@ def _add_train(commands):
         "accuracy, AUC and loss on held-out rows.",
     )
     add = train.add_argument
-    add("data", nargs="?", metavar="DATA", help="CSV or NPZ file; without it the bundled data set")
+    add("data", nargs="?", metavar="DATA", help="CSV, Parquet, JSON or NPZ file, or a pattern of "
+        "several; without it the bundled data set")
     add("--target", metavar="NAME", help="column of the labels, if not target, y or label")
     add("--hidden", type=_sizes, default="16,16", metavar="N,N",
         help="widths of the hidden layers, '' for none; default %(default)s")

@@ -20,6 +20,7 @@ from fastbp import _arguments, _files, _random, io
 from fastbp._command.exits import INTERRUPTED
 from fastbp._command.figures import import_figure
 from fastbp._progress import progress
+from fastbp._table import files_of
 from fastbp.datasets import load_breast_cancer, read_table
 
 LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
@@ -88,7 +89,7 @@ def _check_outputs(args):
         import_figure()
         if os.path.splitext(args.plot)[1].lower() not in PLOT_SUFFIXES:
             raise ValueError(f"--plot {args.plot}: the suffix must be .png, .pdf or .svg")
-    taken = [os.path.realpath(args.data)] if args.data else []
+    taken = [os.path.realpath(path) for path in files_of(args.data)] if args.data else []
     for option, path in (("--out", args.out), ("--plot", args.plot)):
         if path:
             if os.path.realpath(path) in taken:

@@ -100,8 +100,8 @@ TABLE = "age,size,target\n1,2,0\n3,4,1\n"
         ("1,2,0\n3,4,1\n", None, "first line holds numbers"),
         (TABLE.replace("size", "age"), None, "2 columns are named 'age'"),
         (TABLE.replace("size", ""), None, "column 2 has no name"),
-        (TABLE + "5,6\n", None, "data row 3 has 2 cells, the header has 3"),
-        (TABLE + "5,6,1,7\n", None, "data row 3 has 4 cells"),
+        (TABLE + "5,6\n", None, "line 4 has 2 cells, the header has 3"),
+        (TABLE + "5,6,1,7\n", None, "line 4 has 4 cells"),
         (TABLE + "5,six,1\n", None, "data row 3 (counted from 1 after the header), column 'size': "
          "'six' is not a number"),
         (TABLE + "5,1_000,1\n", None, "'1_000' is not a number"),
@@ -131,7 +131,7 @@ def test_message_stays_one_line(tmp_path):
 def test_neither_csv_nor_npz(tmp_path, content):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
-    assert "neither a CSV file in UTF-8 nor an NPZ file" in refusal(path)
+    assert "neither a CSV file in UTF-8 nor an NPZ, Parquet or JSON file" in refusal(path)
 
 
 def test_unreadable_paths(tmp_path):
@@ -203,6 +203,55 @@ def test_zip_of_something_else(tmp_path):
     path = tmp_path / "t.npz"
     path.write_bytes(content.getvalue())
     assert "array 'X' holds no array, not numbers" in refusal(path)
+
+
+@pytest.mark.parametrize(("labels", "classes"), [
+    ("9007199254740992 9007199254740993", ("9007199254740992", "9007199254740993")),
+    ("1 18446744073709551615", ("1", "18446744073709551615")),
+    ("99999999999999999999998 99999999999999999999999",
+     ("99999999999999999999998", "99999999999999999999999")),
+    ("true false", ("false", "true")), ("01 02", ("1", "2")), ("1 x", ("1", "x"))])
+def test_labels_are_not_rounded(tmp_path, labels, classes):
+    text = "a,y\n" + "".join(f"1,{label}\n" for label in labels.split())
+    data = read_table(write(tmp_path / "t.csv", text))
+    assert data.classes == classes
+    np.testing.assert_array_equal(data.y, [classes.index(each.lstrip("0"))
+                                           for each in labels.split()])
+
+
+def test_large_labels_of_an_npz_file(tmp_path):
+    data = read_table(npz(tmp_path / "t.npz", X=X, y=Y + 2**53))
+    assert data.classes == ("9007199254740992", "9007199254740993")
+    np.testing.assert_array_equal(data.y, Y)
+
+
+@pytest.mark.parametrize("text", [
+    ",a,b,y\n0,1,2,no\n1,3,4,yes\n", "a,b,y\nr1,1,2,no\nr2,3,4,yes\n",
+    "sep=;\na;b;y\n1;2;no\n3;4;yes\n", "a,b,y,\r\n1,2,no,\n3,4,yes,\r\n",
+    "\ufeff\"a\"; \"b\";y\n1,0; 2;no\n3; \"4,0\";yes\n"])
+def test_files_as_programs_write_them(tmp_path, text):
+    """With row numbers or names, a line for Excel, a trailing comma, or decimal commas."""
+    data = read_table(write(tmp_path / "t.csv", text))
+    assert data.feature_names == ("a", "b") and data.classes == ("no", "yes")
+    np.testing.assert_array_equal(data.X, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(data.y, [0, 1])
+
+
+def test_all_faults_of_a_file(tmp_path):
+    text = TABLE + "5,six,1\n7,8\n,1e999,\n9,2020-01-01,nan\n"
+    with pytest.raises(DataError) as caught:
+        read_table(write(tmp_path / "t.csv", text))
+    place = "data row {} (counted from 1 after the header), column {!r}: "
+    assert caught.value.faults == (
+        "line 5 has 2 cells, the header has 3", place.format(3, "size") + "'six' is not a number",
+        place.format(5, "size") + "the value is inf ('1e999')",
+        place.format(5, "age") + "the cell is empty",
+        place.format(5, "target") + "the label is missing",
+        place.format(6, "size") + "'2020-01-01' is not a number",
+        place.format(6, "target") + "the label is nan")
+    with pytest.raises(DataError, match="3 faults: X, row 1, .* row 2 .*: the label is missing"):
+        read_table(npz(tmp_path / "t.npz", X=np.where(X < 2, np.inf, X),
+                       y=np.array(["a", "", "b", "a"])))
 
 
 def test_a_target_that_is_no_name(tmp_path):

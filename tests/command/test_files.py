@@ -281,7 +281,7 @@ def test_a_disk_that_is_full(tmp_path):
 
 def test_no_other_module_writes_files():
     for path in PACKAGE.rglob("*.py"):
-        if path.name != "_files.py":
+        if path.name not in ("_files.py", "temporary.py"):
             found = re.search(r"write_text|write_bytes|\bopen\([^)\n]*[\"'][wxa+]|savez?\(|"
                               r"savefig\((?!content)", path.read_text())
             to_bytes = path.name in ("io.py", "_checkpoint.py")     # by safetensors.numpy

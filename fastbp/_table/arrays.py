@@ -1,0 +1,120 @@
+"""NPZ and NPY files: X (n_samples, n_features) as columns x1, x2, …, other arrays as one each."""
+
+import numpy as np
+
+from fastbp import _arguments
+from fastbp._table.cells import Column
+from fastbp._table.faults import DataError, Faults, listed
+
+
+class ArrayTable:
+    """A table of arrays, with the names and the columns of a `Table`.
+
+    Attributes
+    ----------
+    features : tuple of str
+        The columns of `X`.
+    """
+
+    left_out = renamed = ()
+
+    def __init__(self, path, local):
+        self.path, self._local = path, local
+        self._faults = Faults(path)
+        try:
+            self._arrays = self._loaded()
+            self._X = self._matrix()
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        self.features = tuple(f"x{j}" for j in range(1, self._X.shape[1] + 1))
+
+    def _loaded(self):
+        """Return the file's arrays, each read when it is asked for."""
+        try:
+            found = np.load(self._local, allow_pickle=False)
+        except Exception as error:  # a damaged archive raises half a dozen types
+            raise DataError(f"is not an NPZ file that can be read: {error}") from None
+        return {"X": found} if isinstance(found, np.ndarray) else found
+
+    def _matrix(self):
+        X = self._array("X")
+        if X.ndim != 2 or X.dtype.kind == "U":
+            raise DataError(f"X must be numbers of shape (n, n_features), it is {X.dtype}{X.shape}")
+        if not X.size:
+            raise DataError(f"X has shape {X.shape}: there is nothing to learn from")
+        return X
+
+    def _array(self, name):
+        """Return one array; pickled objects and foreign members are refused."""
+        names = list(self._arrays)
+        if name not in names:
+            near = _arguments.nearest(name, names)
+            hint = f"did you mean {near!r}? " if near else ""
+            raise DataError(f"no array {name!r} in the NPZ file; {hint}"
+                            f"it holds {listed(names) or 'nothing'}")
+        try:
+            array = self._arrays[name]
+        except ValueError as error:
+            raise DataError(f"array {name!r} cannot be read: {error}") from None
+        except Exception as error:
+            raise DataError(f"is not an NPZ file that can be read: {error}") from None
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufU":
+            what = getattr(array, "dtype", "no array")
+            strings = "" if name == "X" else " or strings"
+            raise DataError(f"array {name!r} holds {what}, not numbers{strings}")
+        return array
+
+    @property
+    def names(self):
+        return (*self.features, *(name for name in self._arrays if name != "X"))
+
+    def columns(self, names=None, kinds=None, complete=False):
+        """Return `Column`s; what is wrong with any of them is one `DataError`.
+
+        The parameters are those of `Table.columns`; the arrays say what they are.
+        """
+        try:
+            found = [self._column(name) for name in (self.names if names is None else names)]
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from None
+        if complete:
+            for name, _, missing in found:
+                for i in np.flatnonzero(missing):
+                    self._faults.add(f"{self.place(i, name)}: the label is missing")
+        faults, self._faults = self._faults, Faults(self.path)
+        faults.refuse()
+        return found
+
+    def _column(self, name):
+        if name in self.features and name not in self._arrays:
+            j = self.features.index(name)
+            values = np.ascontiguousarray(self._X[:, j])
+            place = f"column {j + 1} (counted from 1)"
+            for i in np.flatnonzero(~np.isfinite(values)):
+                self._faults.add(f"X, row {i + 1}, {place}: the value is {values[i]}")
+            return _as_column(name, values)
+        values, n = self._array(name), len(self._X)
+        if values.shape not in ((n,), (n, 1)):
+            raise DataError(f"{name!r} must have shape ({n},) like X's rows, it has {values.shape}")
+        values = values.ravel()
+        if values.dtype.kind == "f":
+            for i in np.flatnonzero(~np.isfinite(values)):
+                self._faults.add(
+                    f"{name!r}, row {i + 1} (counted from 1): the label is {float(values[i])}")
+        return _as_column(name, values)
+
+    def place(self, row, name):
+        """Where a cell is, in words."""
+        return f"{name!r}, row {row + 1} (counted from 1)"
+
+
+def _as_column(name, values):
+    missing = np.zeros(len(values), dtype=bool)
+    if values.dtype.kind == "U":
+        values = np.array([value.strip() or None for value in values.tolist()], dtype=object)
+        missing = np.equal(values, None)
+    elif values.dtype.kind in "iu" and np.abs(values.astype(object)).max(initial=0) > 2**53:
+        values = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64)
+    elif values.dtype.kind in "iuf":
+        values = values.astype(np.float64)
+    return Column(name, values, missing)

@@ -1,0 +1,235 @@
+"""Cells of text as numbers, truth values, dates or text: what a column of a CSV file holds.
+
+A column is looked at as a whole, by its distinct cells. Nothing is guessed that could be wrong in
+silence: digits after a leading zero stay text, so do dates whose day could be the month, and a
+cell that is no number in a column of numbers is a fault with its place.
+"""
+
+import math
+import re
+from collections import Counter
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+
+EXACT = 2**53  # the integers up to it are float64
+NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I)
+LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
+INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+TRUTH = {"true": True, "false": False}
+DATES = [re.compile(form, re.A) for form in (
+    r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})", r"(?P<y>\d{4})/(?P<m>\d{1,2})/(?P<d>\d{1,2})",
+    r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})", r"(?P<d>\d{1,2})/(?P<m>\d{1,2})/(?P<y>\d{4})",
+    r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})")]
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?"
+                 r"(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?", re.A)
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the file.
+    values : ndarray of shape (n_rows,)
+        float64; int64 or uint64 where an integer has more than 53 bits; bool; datetime64[us], in
+        UTC where the cells name a zone; or an object array of str. Any value where `missing`.
+    missing : ndarray of shape (n_rows,), bool
+        Which cells are empty or hold a mark of missing cells.
+    """
+
+    name: str
+    values: np.ndarray
+    missing: np.ndarray
+
+
+class Bad(NamedTuple):
+    """A cell that does not fit its column."""
+
+    row: int
+    what: str
+
+
+def is_plain(cell, decimal):
+    """Whether the cell is a number without marks of thousands, and not a code such as 007."""
+    return _PLAIN[decimal].fullmatch(cell) is not None and not LEADING_ZERO.match(cell)
+
+
+_PLAIN = {mark: re.compile(rf"[+-]?(\d+{re.escape(mark)}?\d*|{re.escape(mark)}\d+)([eE][+-]?\d+)?",
+                           re.A) for mark in ".,"}
+_GROUPED = {mark: re.compile(
+    rf"[+-]?[1-9]\d{{0,2}}(?P<sep>{re.escape(other)}|[ '\u2019\u00a0\u202f])"
+    rf"\d{{3}}((?P=sep)\d{{3}})*({re.escape(mark)}\d+)?", re.A) for mark, other in (".,", ",.")}
+
+
+def number(cell, decimal, grouped=False):
+    """The cell as a float, None if it is not a number; infinite or NaN as it says."""
+    if _PLAIN[decimal].fullmatch(cell):
+        return float(cell.replace(decimal, "."))
+    if NOT_FINITE.fullmatch(cell):
+        return float(cell)
+    match = _GROUPED[decimal].fullmatch(cell) if grouped else None
+    return float(cell.replace(match["sep"], "").replace(decimal, ".")) if match else None
+
+
+def is_number(text):
+    return number(text, ".") is not None
+
+
+def is_grouped(cell, decimal):
+    return _GROUPED[decimal].fullmatch(cell) is not None
+
+
+def settles_groups(cell, decimal):
+    """Whether nobody could take the marks of thousands in the cell for a decimal mark."""
+    match = _GROUPED[decimal].fullmatch(cell)
+    return match is not None and (match["sep"] not in ".," or decimal in cell
+                                  or cell.count(match["sep"]) > 1)
+
+
+def decimal_of(cells):
+    """The decimal mark that these cells have: a comma only where it can be nothing else."""
+    commas = [cell for cell in cells if "," in cell and is_plain(cell, ",")]
+    points = any("." in cell and is_plain(cell, ".") or settles_groups(cell, ".") for cell in cells)
+    sure = any(not is_grouped(cell, ".") for cell in commas) or any(
+        "," in cell and settles_groups(cell, ",") for cell in cells)
+    return "," if sure and not points else "."
+
+
+def column_of(name, cells, decimal, known_decimal, kind=None):
+    """Return the column that the cells make, and its bad cells.
+
+    Parameters
+    ----------
+    cells : ndarray of object, shape (n_rows,)
+        str, stripped, and None where missing.
+    decimal : str
+        The decimal mark.
+    known_decimal : bool
+        Whether somebody said so; 1,234 is then a number of thousands.
+    kind : {None, "text", "number", "label"}
+        What it is to be; a label is a number only if all of them are, and no label is a fault.
+    """
+    missing = np.equal(cells, None)
+    counts = Counter(cells.tolist())
+    counts.pop(None, None)
+    if kind == "text":
+        return Column(name, cells, missing), []
+    grouped = known_decimal or any(settles_groups(cell, decimal) for cell in counts)
+    numbers = {cell: number(cell, decimal, grouped) for cell in counts}
+    bad = {cell for cell, value in numbers.items() if value is None or not math.isfinite(value)}
+    if kind is None or kind == "label":
+        if (bad and kind == "label") or _is_text(counts, numbers):
+            return _other(name, cells, missing, counts, kind), _ambiguous(
+                cells, counts, decimal, grouped)
+        if any(map(LEADING_ZERO.fullmatch, counts)) and kind is None:
+            return Column(name, cells, missing), []
+    if not bad:
+        exact = _integers(name, cells, missing, counts, numbers)
+        if exact:
+            return exact, []
+    values = np.array([0.0 if cell is None else numbers[cell] for cell in cells], dtype=object)
+    values = np.where(np.equal(values, None), np.nan, values).astype(np.float64)
+    return Column(name, values, missing), _bad_cells(cells, bad, numbers)
+
+
+def _is_text(counts, numbers):
+    """Whether at least half of the cells are not even infinite or NaN."""
+    wrong = sum(n for cell, n in counts.items() if numbers[cell] is None)
+    return 2 * wrong >= counts.total() > 0
+
+
+def _ambiguous(cells, counts, decimal, grouped):
+    """The first cell that is no number, where all of them are numbers in one mark or the other."""
+    if not counts or not all(map(_in_some_mark, counts)):
+        return []
+    i, cell = next((i, cell) for i, cell in enumerate(cells)
+                   if cell is not None and number(cell, decimal, grouped) is None)
+    if is_grouped(cell, decimal):
+        return [Bad(i, f"{cell!r} could be a fraction or thousands: name the decimal mark "
+                       "(--decimal)")]
+    return [Bad(i, f"{cell!r} is not a number with the decimal mark {decimal!r} (--decimal)")]
+
+
+def _in_some_mark(cell):
+    return any(test(cell, mark) for test in (is_plain, is_grouped) for mark in ".,")
+
+
+def _bad_cells(cells, bad, numbers):
+    rows = [i for i, cell in enumerate(cells) if cell in bad] if bad else []
+    return [Bad(i, _what(cells[i], numbers[cells[i]])) for i in rows]
+
+
+def _what(cell, value):
+    if value is None:
+        return f"{shortened(cell)} is not a number"
+    return f"the value is {value}" + ("" if NOT_FINITE.fullmatch(cell) else f" ({shortened(cell)})")
+
+
+def shortened(cell):
+    return repr(cell if len(cell) <= 30 else f"{cell[:14]}...{cell[-13:]}")
+
+
+def _integers(name, cells, missing, counts, numbers):
+    """The column in int64 or uint64, as text beyond, if float64 would change a number."""
+    if not any(abs(value) >= EXACT for value in numbers.values()) or not all(
+            map(INTEGER.fullmatch, counts)):
+        return None
+    whole = {cell: int(cell) for cell in counts}
+    low, high = min(whole.values()), max(whole.values())
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            values = [0 if cell is None else whole[cell] for cell in cells]
+            return Column(name, np.array(values, dtype=dtype), missing)
+    return Column(name, cells, missing)
+
+
+def _other(name, cells, missing, counts, kind):
+    """A column of truth values, dates or text."""
+    if kind == "label":
+        return Column(name, cells, missing)
+    if all(cell.lower() in TRUTH for cell in counts):
+        values = [cell is not None and TRUTH[cell.lower()] for cell in cells]
+        return Column(name, np.array(values, dtype=bool), missing)
+    dates = _dates(list(counts))
+    if dates is None:
+        return Column(name, cells, missing)
+    of_cell = dict(zip(counts, dates, strict=True))
+    values = [of_cell.get(cell, np.datetime64("NaT")) for cell in cells]
+    return Column(name, np.array(values, dtype="datetime64[us]"), missing)
+
+
+def _dates(cells):
+    """The cells as dates of the one form that all of them have; None if none or two fit."""
+    found = []
+    for form in DATES:
+        if all(map(form.fullmatch, cells)):
+            found.append(_read(cells, lambda cell, form=form: _day(form.fullmatch(cell))))
+    if all(map(ISO.fullmatch, cells)) and len({_has_zone(cell) for cell in cells}) == 1:
+        found.append(_read(cells, _moment))
+    found = [dates for dates in found if dates is not None]
+    return found[0] if found and all(dates == found[0] for dates in found) else None
+
+
+def _has_zone(cell):
+    return ISO.fullmatch(cell)["zone"] is not None
+
+
+def _day(match):
+    return datetime(*(int(match[part]) for part in "ymd"))
+
+
+def _moment(cell):
+    moment = datetime.fromisoformat(cell)
+    if moment.tzinfo:
+        moment = (moment - moment.utcoffset()).replace(tzinfo=None)
+    return moment
+
+
+def _read(cells, reading):
+    try:
+        return [np.datetime64(reading(cell), "us") for cell in cells]
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,137 @@
+"""A CSV file, of which DuckDB reads columns of text or numbers."""
+
+import numpy as np
+
+from fastbp._table import cells, dialect
+from fastbp._table.faults import DataError
+from fastbp._table.text import Text
+
+BLANKS = r"e' \t\r\n'"
+OTHER_REJECTS = {
+    "UNQUOTED VALUE": "a quote does not end, or text follows it",
+    "INVALID ENCODING": "is not in UTF-8",
+    "LINE SIZE OVER MAXIMUM": "is longer than 16 MiB; a quote does not end",
+}
+
+
+class CsvFile:
+    """One file.
+
+    Attributes
+    ----------
+    path : str
+        As the caller named it.
+    header : list of str
+        The names of its columns, empty where there is none.
+    """
+
+    def __init__(self, connection, path, local, options, folder):
+        self.path, self._connection, self._options = path, connection, options
+        self._text = Text(local, options.encoding, folder)
+        sample = self._text.sample
+        self._dialect = dialect.find_dialect(
+            connection, folder.written([sample]), sample, self._text.whole, options.delimiter)
+        self.header = self._dialect.names
+        self.decimal = options.decimal or cells.decimal_of(self._sampled(range(len(self.header))))
+
+    def _sampled(self, columns):
+        return [cell.strip() for row in self._dialect.rows for j in columns
+                if (cell := row[j]) and cell.strip() not in self._options.missing]
+
+    def is_empty(self, j):
+        """Whether column j has no cell at all."""
+        if self._sampled([j]):
+            return False
+        values = self.read({j: "text"}, [])[j]
+        return bool(np.equal(values, None).all())
+
+    def looks_like_numbers(self, j):
+        return all(cells.is_plain(cell, self.decimal) for cell in self._sampled([j]))
+
+    def read(self, wanted, rejected):
+        """Return columns as DuckDB has them.
+
+        Parameters
+        ----------
+        wanted : dict of int to str
+            For each number of a column "text" or "number".
+        rejected : list
+            To which the `Reject`s are added.
+
+        Returns
+        -------
+        dict of int to ndarray
+            For "text" stripped cells, and None where missing. For "number" a masked float64 array,
+            masked where missing, NaN where the cell may be no number or may stand for something
+            else, such as 007.
+        """
+        import duckdb
+        forms = {"text": self._as_text, "number": self._as_number}
+        parts = [f"{forms[form](j)} AS c{j}" for j, form in wanted.items()]
+        while True:
+            table = dialect.read_csv(
+                self._text.path, self._dialect, len(self.header), header="true",
+                store_rejects="true", rejects_limit="1000",
+                compression=dialect.literal(self._text.compression))
+            try:
+                found = self._connection.execute(
+                    f"SELECT {', '.join(parts)} FROM {table}").fetchnumpy()
+            except duckdb.Error as error:  # of mixed line ends among others
+                if not self._text.copy():
+                    first = str(error).splitlines()[0]
+                    raise DataError(f"cannot be read: {first}") from None
+                continue
+            rejected.extend(dialect.rejects(self._connection))
+            return {j: self._converted(j, form, found[f"c{j}"]) for j, form in wanted.items()}
+
+    def _converted(self, j, form, found):
+        if form == "text":
+            cells_ = np.array(found.data if np.ma.isMA(found) else found, dtype=object)
+            cells_[np.ma.getmaskarray(found)] = None
+            return cells_
+        return np.ma.filled(found, np.nan) if self._seems_complete(j) else found
+
+    def _as_text(self, j):
+        cell = f"trim(c{j}, {BLANKS})"
+        return f"CASE WHEN {cell} IS NULL OR {cell} IN ({self._marks()}) THEN NULL ELSE {cell} END"
+
+    def _marks(self):
+        return ", ".join(map(dialect.literal, ("", *self._options.missing)))
+
+    def _as_number(self, j):
+        """What `read` promises of a number, with no more work than the first rows call for."""
+        first = [row[j] for row in self._dialect.rows]
+        padded = any(cell and cell != cell.strip() for cell in first)
+        cell = f"trim(c{j}, {BLANKS})" if padded else f"c{j}"
+        # 007 and -007; after a blank or a plus it may be; 1_000, which DuckDB takes for a number
+        odd = (f"{cell} BETWEEN '00' AND '0:' OR {cell} BETWEEN '-00' AND '-0:' "
+               f"OR {cell} < ',' OR contains({cell}, '_')")
+        read = cell
+        if self.decimal == ",":
+            odd, read = f"{odd} OR contains({cell}, '.')", f"replace({cell}, ',', '.')"
+        value = f"if({odd}, 'nan'::DOUBLE, TRY_CAST({read} AS DOUBLE))"
+        if self._seems_complete(j):
+            return value
+        return (f"CASE WHEN {cell} IS NULL OR {cell} IN ({self._marks()}) THEN NULL "
+                f"ELSE coalesce({value}, 'nan'::DOUBLE) END")
+
+    def _seems_complete(self, j):
+        """Whether no cell is missing in the first rows; then one that is counts as doubtful."""
+        return not self._options.missing and all(
+            row[j] and not row[j].isspace() for row in self._dialect.rows)
+
+    def place(self, row, rejected):
+        """The number of a data row, counted from 1, when rows before it were refused."""
+        row += 1
+        for other in rejected:
+            row += other.line - self._dialect.skip - 1 <= row
+        return f"data row {row}"
+
+    def faults(self, rejected):
+        """Words for rows that were refused."""
+        for line, kind, n_cells in rejected:
+            if kind in ("MISSING COLUMNS", "TOO MANY COLUMNS"):
+                cells_ = f"{n_cells} cell" + "s" * (n_cells != 1)
+                yield f"line {line} has {cells_}, the header has {len(self.header)}"
+            else:
+                yield f"line {line}: {OTHER_REJECTS.get(kind, kind.lower())}"

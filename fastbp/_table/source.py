@@ -1,0 +1,186 @@
+"""Tables of one file or several: CSV, Parquet and JSON by DuckDB, NPZ by NumPy.
+
+DuckDB neither loads extensions nor writes a file. The content decides what a file is, and its name
+only whether text that begins like JSON is JSON.
+"""
+
+import glob
+import os
+import reprlib
+import stat
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from fastbp._table.arrays import ArrayTable
+from fastbp._table.faults import DataError, one_line
+from fastbp._table.table import Table
+from fastbp._table.temporary import Folder
+from fastbp._table.text import GZIP
+
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # a zip archive, an empty one
+NPY = b"\x93NUMPY"
+OLD_EXCEL = b"\xd0\xcf\x11\xe0"
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat")
+N_THREADS = 2
+
+
+class Options(NamedTuple):
+    """How text is read."""
+
+    missing: tuple
+    decimal: str | None
+    delimiter: str | None
+    encoding: str
+
+
+def open_table(path, *, missing=(), decimal=None, delimiter=None, encoding="utf-8"):
+    """Open a table.
+
+    Parameters
+    ----------
+    path : str or path-like, or a sequence of them
+        A file, a pattern of `glob`, or several files with the same columns in any order.
+    missing : sequence of str
+        What stands for a missing cell, beside nothing.
+    decimal : {".", ","}, optional
+        The decimal mark of a CSV file; the other one may then stand between thousands. Without it
+        a comma is the decimal mark where a sample of the cells shows that it can be nothing else.
+    delimiter : str, optional
+        One character; found where it is not given.
+    encoding : str
+        Of a CSV file; a byte order mark goes before it.
+
+    Returns
+    -------
+    Table or ArrayTable
+
+    Raises
+    ------
+    DataError
+        A file cannot be read, is of another kind, or its header cannot be used.
+    ImportError
+        DuckDB is not installed.
+    TypeError, ValueError
+        An option is not what it should be.
+    """
+    options = checked_options(missing, decimal, delimiter, encoding)
+    paths = files_of(path)
+    whole = ", ".join(paths[:3]) + ", ..." * (len(paths) > 3)
+    folder, files = Folder(), []
+    for each in paths:
+        try:
+            local = _local(each, folder)
+            files.append((each, local, _form(local, each)))
+        except (DataError, OSError) as error:
+            raise DataError(one_line(f"{each}: {_said(error)}")) from None
+    if any(form == "NumPy" for _, _, form in files):
+        if len(files) > 1:
+            raise DataError(f"{whole}: NPZ files are read one at a time")
+        return ArrayTable(*files[0][:2])
+    return Table(connect(), files, options, folder, whole)
+
+
+def _said(error):
+    return (error.strerror or error) if isinstance(error, OSError) else error
+
+
+def checked_options(missing, decimal, delimiter, encoding):
+    """Return the `Options`, or raise what is wrong with them."""
+    if isinstance(missing, str) or not all(isinstance(mark, str) for mark in missing):
+        raise TypeError(f"missing is {reprlib.repr(missing)}; it should be a sequence of str")
+    if decimal not in (None, ".", ","):
+        raise ValueError(f"decimal is {decimal!r}; it should be '.' or ','")
+    if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1
+                                  or delimiter in '\r\n"'):
+        raise ValueError(f"delimiter is {delimiter!r}; it should be one character")
+    if decimal == delimiter == ",":
+        raise ValueError("decimal and delimiter are both ','; they should differ")
+    try:
+        "".encode(encoding)
+    except LookupError:
+        raise ValueError(f"encoding is {encoding!r}; it should be one of Python's, such as 'utf-8' "
+                         "or 'latin-1'") from None
+    encoding = "utf-8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    return Options(tuple(mark.strip() for mark in missing), decimal, delimiter, encoding)
+
+
+def connect():
+    """A connection to a database in memory that asks for nothing and leaves nothing behind."""
+    try:
+        import duckdb
+    except ImportError:
+        raise ImportError("reading a table needs DuckDB, which is not installed: "
+                          "pip install 'fastbp[cli]'") from None
+    return duckdb.connect(config={
+        "threads": N_THREADS, "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False, "temp_directory": ""})
+
+
+def files_of(path):
+    """Return the list of files that a path, a pattern or a sequence of paths names."""
+    if isinstance(path, (str, os.PathLike)):
+        path = os.fspath(path)
+        if os.path.exists(path) or not glob.has_magic(path):
+            return [path]
+        found = sorted(glob.glob(path, recursive=True))
+        if not found:
+            raise DataError(f"{path}: no file has a name of this pattern")
+        return found
+    paths = [os.fspath(each) for each in path]
+    if not paths:
+        raise ValueError("path is an empty sequence; it should name a file")
+    return paths
+
+
+def _local(path, folder):
+    """A path that DuckDB reads more than once, and as no pattern; pipes are copied."""
+    mode, suffix = os.stat(path).st_mode, ".gz" if path.endswith(".gz") else ""
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        return folder.copied(path, suffix)
+    whole = os.path.abspath(path)
+    if glob.has_magic(whole) or not whole.isprintable():
+        return folder.linked(whole, suffix)
+    return whole
+
+
+def _form(path, named):
+    """What a file is: NumPy, Parquet, JSON or CSV; `named` as the caller does."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    if head.startswith(OLD_EXCEL):
+        raise DataError(_EXCEL)
+    if head.startswith(ZIP):
+        return _archive(path)
+    if head.startswith(NPY):
+        return "NumPy"
+    if head.startswith(b"PAR1"):
+        return "Parquet"
+    name = Path(named).name.lower().removesuffix(".gz")
+    if head.startswith(GZIP):
+        is_json = name.endswith((".json", ".jsonl", ".ndjson"))
+    else:
+        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        is_json = start.startswith((b"{", b"[")) and not name.endswith(TEXT_SUFFIXES)
+    return "JSON" if is_json else "CSV"
+
+
+_EXCEL = ("is an Excel file; open it there and save the sheet as CSV in UTF-8 (Save As), "
+          "or pandas.read_excel(...).to_csv(...)")
+
+
+def _archive(path):
+    """What a zip archive is; a damaged one is NumPy's to complain about."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeError, ValueError, OSError):
+        return "NumPy"
+    if any(name.startswith("xl/") for name in names):
+        raise DataError(_EXCEL)
+    if "content.xml" in names and "mimetype" in names:
+        raise DataError("is a spreadsheet of LibreOffice; save the sheet as CSV in UTF-8")
+    if names and not any(name.endswith(".npy") for name in names) and any(
+            name.lower().endswith((*TEXT_SUFFIXES, ".parquet", ".json")) for name in names):
+        raise DataError(f"is a zip archive of {reprlib.repr(names[0])}; unpack it first")
+    return "NumPy"

@@ -1,0 +1,227 @@
+"""The columns of one file or several, and all that is wrong with them in one error."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from fastbp._table import cells
+from fastbp._table.cells import Bad, Column
+from fastbp._table.csv import CsvFile
+from fastbp._table.faults import COUNTED, DataError, Faults, listed, one_line
+from fastbp._table.typed import TypedFile
+
+
+class Table:
+    """Files with the same columns, whose rows follow each other.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns, in the order of the first file. Each has a name of its own: see `renamed`.
+    left_out : tuple of str
+        Sentences about columns that are not among them: a first one without a name, which holds
+        the numbers or the names of the rows, and those with neither a name nor a cell.
+    renamed : tuple of str
+        Sentences about columns that share a name, or have none: they are called "name_2" and
+        "column_3" here.
+    """
+
+    def __init__(self, connection, files, options, folder, path):
+        self._connection, self._options, self._folder = connection, options, folder
+        self.path = path
+        self._files = [self._opened(*file) for file in files]
+        self._name_columns()
+
+    def _opened(self, path, local, form):
+        try:
+            if form == "CSV":
+                return CsvFile(self._connection, path, local, self._options,
+                               self._folder)
+            return TypedFile(self._connection, path, local, form)
+        except DataError as error:
+            raise DataError(one_line(f"{path}: {error}")) from None
+        except OSError as error:
+            raise DataError(one_line(f"{path}: {error.strerror or error}")) from None
+
+    def _name_columns(self):
+        """Find the place of each column in each file."""
+        self._places, notes = {}, ([], [])
+        for file in self._files:
+            named, *said = _named(file)
+            if not self._places:
+                self._places = {name: [] for name in named}
+                notes = said
+            if set(named) != set(self._places):
+                more, less = set(named) - set(self._places), set(self._places) - set(named)
+                words = [f"has no column {listed(sorted(less))}"] * bool(less)
+                words += [f"has {listed(sorted(more))} besides"] * bool(more)
+                raise DataError(one_line(
+                    f"{file.path}: {' and '.join(words)}, compared with {self._files[0].path}"))
+            for name, j in named.items():
+                self._places[name].append(j)
+        self.names = tuple(self._places)
+        self.left_out, self.renamed = map(tuple, notes)
+
+    def columns(self, names=None, kinds=None, complete=False):
+        """Read columns.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            All of them without it.
+        kinds : dict of str to str, optional
+            What a column is to be: "text"; "number", and a cell that is none is a fault; or
+            "label", a number if all cells are numbers, and text otherwise.
+        complete : bool
+            Whether a missing cell is a fault, too.
+
+        Returns
+        -------
+        list of Column
+
+        Raises
+        ------
+        DataError
+            Rows of other lengths, or cells that do not fit, up to 20 of them with their places.
+        """
+        names, kinds = list(self.names if names is None else names), kinds or {}
+        reading = _Reading(self, names, kinds)
+        found = [reading.column(name) for name in names]
+        if complete:
+            reading.look_for_missing(found)
+        reading.refuse()
+        return found
+
+
+class _Reading:
+    """One call of `Table.columns`: what the files gave, and the faults."""
+
+    def __init__(self, table, names, kinds):
+        self.table, self.kinds = table, kinds
+        self.faults, self.bad = Faults(table.path), []
+        self.rejected = [[] for _ in table._files]
+        self.texts, self.numbers = {}, {}
+        self.csv = all(isinstance(file, CsvFile) for file in table._files)
+        if self.csv and names:
+            fast = [name for name in names if self._is_fast(name)]
+            self._read([(name, "number" if name in fast else "text") for name in names])
+            slow = [name for name in fast if _is_doubtful(self.numbers[name])]
+            if slow:
+                self._read([(name, "text") for name in slow], again=True)
+
+    def _is_fast(self, name):
+        return self.kinds.get(name, "number") == "number" and all(
+            file.looks_like_numbers(j)
+            for file, j in zip(self.table._files, self.table._places[name], strict=True))
+
+    def _read(self, wanted, again=False):
+        parts = {name: [] for name, _ in wanted}
+        for f, file in enumerate(self.table._files):
+            places = {self.table._places[name][f]: form for name, form in wanted}
+            try:
+                found = file.read(places, [] if again else self.rejected[f])
+            except DataError as error:
+                raise DataError(one_line(f"{file.path}: {error}")) from None
+            for name, _ in wanted:
+                parts[name].append(found[self.table._places[name][f]])
+        self.n_rows = [len(part) for part in parts[wanted[0][0]]]
+        for name, form in wanted:
+            into = self.numbers if form == "number" else self.texts
+            join = np.ma.concatenate if form == "number" and any(
+                map(np.ma.isMA, parts[name])) else np.concatenate
+            into[name] = join(parts[name]) if len(parts[name]) > 1 else parts[name][0]
+
+    def column(self, name):
+        """Return a column, and keep its bad cells for `refuse`."""
+        if not self.csv:
+            return self._typed(name)
+        if name not in self.texts:
+            found = self.numbers[name]
+            return Column(name, np.ma.filled(found, 0.0), np.ma.getmaskarray(found))
+        options, decimals = self.table._options, {file.decimal for file in self.table._files}
+        if len(decimals) > 1:
+            raise DataError(f"{self.table.path}: some files have decimal commas and others decimal "
+                            "points")
+        column, bad = cells.column_of(name, self.texts[name], *decimals,
+                                      options.decimal is not None, self.kinds.get(name))
+        self.bad += [(each.row, name, each.what) for each in bad]
+        return column
+
+    def _typed(self, name):
+        kind, parts, bad = self.kinds.get(name), [], []
+        self.n_rows = []
+        for file, j in zip(self.table._files, self.table._places[name], strict=True):
+            if isinstance(file, CsvFile):
+                raise DataError(f"{self.table.path}: CSV files and others cannot be read together")
+            part, wrong = file.column(j, kind, self.table._options)
+            if part is None:
+                raise DataError(f"{file.path}: column {name!r} {wrong[0].what}")
+            bad += [Bad(sum(self.n_rows) + each.row, each.what) for each in wrong]
+            parts.append(part)
+            self.n_rows.append(len(part.values))
+        self.bad += [(each.row, name, each.what) for each in bad]
+        if len({part.values.dtype.kind for part in parts}) > 1:
+            raise DataError(f"{self.table.path}: column {name!r} has other types in other files")
+        return Column(name, np.concatenate([part.values for part in parts]),
+                      np.concatenate([part.missing for part in parts]))
+
+    def look_for_missing(self, columns):
+        for name, values, missing in columns:
+            is_label = self.kinds.get(name) == "label"
+            what = "the label is missing" if is_label else "the cell is empty"
+            self.bad += [(int(i), name, what) for i in np.flatnonzero(missing)]
+            if is_label and values.dtype == object:
+                self.bad += [(i, name, f"the label is {value}") for i, value in enumerate(values)
+                             if value is not None and value.lower() == "nan"]
+
+    def refuse(self):
+        for file, rejected in zip(self.table._files, self.rejected, strict=True):
+            for words in file.faults(rejected) if rejected else ():
+                self.faults.add(self._of_file(file) + words)
+        for row, name, what in sorted(self.bad, key=lambda bad: bad[0]):
+            self.faults.add(f"{self.place(row, name)}: {what}")
+        self.faults.refuse()
+
+    def _of_file(self, file):
+        return f"{Path(file.path).name}, " if len(self.table._files) > 1 else ""
+
+    def place(self, row, name):
+        ends = np.cumsum(self.n_rows)
+        f = int(np.searchsorted(ends, row, side="right"))
+        file, row = self.table._files[f], int(row - (ends[f] - self.n_rows[f]))
+        if isinstance(file, CsvFile):
+            where = file.place(row, self.rejected[f]) + COUNTED
+        else:
+            where = file.place(row)
+        return f"{self._of_file(file)}{where}, column {name!r}"
+
+
+def _is_doubtful(found):
+    """Whether a number may be no number, or have more than 53 bits."""
+    values = np.ma.filled(found, 0.0)
+    return not (np.abs(values) < cells.EXACT).all()
+
+
+def _named(file):
+    """Return the place of each name, what is said of columns left out, and of those renamed."""
+    named, left_out, renamed = {}, [], []
+    counts = Counter(file.header)
+    for j, name in enumerate(file.header):
+        if not name and j == 0 and len(file.header) > 1:
+            left_out.append("the first column has no name: it is taken for the names of the rows")
+            continue
+        if not name and file.is_empty(j):
+            left_out.append(f"column {j + 1} has neither a name nor a cell")
+            continue
+        if not name:
+            renamed.append(f"column {j + 1} has no name")
+            name = f"column_{j + 1}"
+        elif counts[name] > 1 and name in named:
+            if f"{counts[name]} columns are named {name!r}" not in renamed:
+                renamed.append(f"{counts[name]} columns are named {name!r}")
+        base, k = name, 2
+        while name in named or (name != base and name in counts):
+            name, k = f"{base}_{k}", k + 1
+        named[name] = j
+    return named, left_out, renamed

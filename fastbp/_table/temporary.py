@@ -1,0 +1,37 @@
+"""Copies of files and samples of them, in a folder of the system's that goes with the table."""
+
+import os
+import shutil
+import tempfile
+import weakref
+
+
+class Folder:
+    """A folder of temporary files, which goes with this object."""
+
+    def __init__(self):
+        self._path = tempfile.mkdtemp(prefix="fastbp-")
+        weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
+
+    def _new(self, suffix):
+        return os.path.join(self._path, f"{len(os.listdir(self._path))}{suffix}")
+
+    def linked(self, path, suffix):
+        """A link to the file, of a plain name."""
+        to = self._new(suffix)
+        os.symlink(path, to)
+        return to
+
+    def copied(self, path, suffix):
+        """A copy of the file, which may be a pipe."""
+        to = self._new(suffix)
+        with open(path, "rb") as source, open(to, "wb") as copy:
+            shutil.copyfileobj(source, copy)
+        return to
+
+    def written(self, parts):
+        """A file of text in UTF-8 from an iterable of its parts; bytes that are no text stay."""
+        to = self._new(".csv")
+        with open(to, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            file.writelines(parts)
+        return to
