@@ -85,6 +85,13 @@ class ArrayTable:
         faults.refuse()
         return found
 
+    def batches(self, n_rows, names=None, kinds=None, complete=False):
+        """Yield what `columns` returns for `n_rows` rows at a time."""
+        found = self.columns(names, kinds, complete)
+        for first in range(0, len(self._X), n_rows):
+            rows = slice(first, first + n_rows)
+            yield [Column(name, values[rows], missing[rows]) for name, values, missing in found]
+
     def _column(self, name):
         if name in self.features and name not in self._arrays:
             j = self.features.index(name)

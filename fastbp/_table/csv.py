@@ -23,10 +23,13 @@ class CsvFile:
         As the caller named it.
     header : list of str
         The names of its columns, empty where there is none.
+    window : Window, optional
+        The rows that are read, of a table that `keep` made.
     """
 
     def __init__(self, connection, path, local, options, folder):
         self.path, self._connection, self._options = path, connection, options
+        self.window = None
         self._text = Text(local, options.encoding, folder)
         sample = self._text.sample
         self._dialect = dialect.find_dialect(
@@ -65,24 +68,39 @@ class CsvFile:
             masked where missing, NaN where the cell may be no number or may stand for something
             else, such as 007.
         """
-        import duckdb
         forms = {"text": self._as_text, "number": self._as_number}
         parts = [f"{forms[form](j)} AS c{j}" for j, form in wanted.items()]
+        select = f"SELECT {', '.join(parts)} FROM"
+        if self.window:
+            found = self._connection.execute(f"{select} {self.window.table}").fetchnumpy()
+        else:
+            found = self._from_file(select, rejected)
+        return {j: self._converted(j, form, found[f"c{j}"]) for j, form in wanted.items()}
+
+    def keep(self, table):
+        """Make a table of the database of the rows, and return the `Reject`s."""
+        rejected = []
+        self._from_file(f"CREATE TABLE {table} AS FROM", rejected)
+        return rejected
+
+    def _from_file(self, what, rejected):
+        """Carry out what is asked of the file; if it fails, of a copy with one kind of line end."""
+        import duckdb
         while True:
             table = dialect.read_csv(
                 self._text.path, self._dialect, len(self.header), header="true",
                 store_rejects="true", rejects_limit="1000",
                 compression=dialect.literal(self._text.compression))
             try:
-                found = self._connection.execute(
-                    f"SELECT {', '.join(parts)} FROM {table}").fetchnumpy()
+                found = self._connection.execute(f"{what} {table}").fetchnumpy()
+                break
             except duckdb.Error as error:  # of mixed line ends among others
+                dialect.forget_rejects(self._connection)
                 if not self._text.copy():
                     first = str(error).splitlines()[0]
                     raise DataError(f"cannot be read: {first}") from None
-                continue
-            rejected.extend(dialect.rejects(self._connection))
-            return {j: self._converted(j, form, found[f"c{j}"]) for j, form in wanted.items()}
+        rejected.extend(dialect.rejects(self._connection))
+        return found
 
     def _converted(self, j, form, found):
         if form == "text":
@@ -122,7 +140,7 @@ class CsvFile:
 
     def place(self, row, rejected):
         """The number of a data row, counted from 1, when rows before it were refused."""
-        row += 1
+        row += 1 + (self.window.first if self.window else 0)
         for other in rejected:
             row += other.line - self._dialect.skip - 1 <= row
         return f"data row {row}"

@@ -141,6 +141,7 @@ def _rows(connection, path, dialect, width, whole):
         rows = connection.execute(f"FROM {table} LIMIT {SAMPLE_ROWS}").fetchall()
         rejected = rejects(connection)
     except duckdb.Error:
+        forget_rejects(connection)
         return [], 1, 0
     if not whole and rejected and rejected[-1].kind == "UNQUOTED VALUE":
         rejected.pop()  # a quote that ends after the sample
@@ -155,12 +156,17 @@ class Reject(NamedTuple):
     n_cells: int
 
 
+def forget_rejects(connection):
+    for table in ("reject_errors", "reject_scans"):
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+
+
 def rejects(connection):
     """Return the `Reject`s since the last call, by their lines."""
     found = connection.execute(
         "SELECT line, error_type, min(column_idx), max(column_idx), first(csv_line) "
         "FROM reject_errors GROUP BY line, error_type ORDER BY line").fetchall()
-    connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+    forget_rejects(connection)
     # DuckDB counts on through the missing cells, and up to the first that is too many.
     return [Reject(line, kind, low if kind == "MISSING COLUMNS" else high)
             for line, kind, low, high, text in found

@@ -1,13 +1,16 @@
 """The columns of one file or several, and all that is wrong with them in one error."""
 
+import copy
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from fastbp._table import cells
 from fastbp._table.cells import Bad, Column
 from fastbp._table.csv import CsvFile
+from fastbp._table.dialect import literal
 from fastbp._table.faults import COUNTED, DataError, Faults, listed, one_line
 from fastbp._table.typed import TypedFile
 
@@ -36,8 +39,7 @@ class Table:
     def _opened(self, path, local, form):
         try:
             if form == "CSV":
-                return CsvFile(self._connection, path, local, self._options,
-                               self._folder)
+                return CsvFile(self._connection, path, local, self._options, self._folder)
             return TypedFile(self._connection, path, local, form)
         except DataError as error:
             raise DataError(one_line(f"{path}: {error}")) from None
@@ -92,6 +94,56 @@ class Table:
             reading.look_for_missing(found)
         reading.refuse()
         return found
+
+    def batches(self, n_rows, names=None, kinds=None, complete=False):
+        """Yield what `columns` returns for `n_rows` rows at a time, of each file in turn.
+
+        The rows lie in a database in a temporary folder meanwhile, so that tables may be larger
+        than memory. What a column of no given kind holds is seen in each batch alone.
+        """
+        kept = f"kept{id(self)}"
+        self._connection.execute(f"ATTACH {literal(self._folder.database())} AS {kept}")
+        try:
+            for f, file in enumerate(self._files):
+                part = copy.copy(self)
+                part._files = [file]
+                part._places = {name: [places[f]] for name, places in self._places.items()}
+                yield from part._windows(f"{kept}.file{f}", n_rows, (names, kinds, complete))
+        finally:
+            self._connection.execute(f"DETACH {kept}")
+
+    def _windows(self, table, n_rows, asked):
+        (file,), faults = self._files, Faults(self.path)
+        try:
+            for words in file.faults(file.keep(table)):
+                faults.add(words)
+        except DataError as error:
+            raise DataError(one_line(f"{file.path}: {error}")) from None
+        faults.refuse()
+        (n,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        try:
+            for first in range(0, n, n_rows):
+                file.window = Window(table, first, n_rows)
+                found = self.columns(*asked)
+                file.window = None
+                yield found
+        finally:
+            file.window = None
+            self._connection.execute(f"DROP TABLE {table}")
+
+
+class Window(NamedTuple):
+    """Some rows of a table of the database."""
+
+    name: str
+    first: int
+    n_rows: int
+
+    @property
+    def table(self):
+        """The rows as SQL."""
+        last = self.first + self.n_rows - 1
+        return f"{self.name} WHERE rowid BETWEEN {self.first} AND {last}"
 
 
 class _Reading:

@@ -16,6 +16,10 @@ class Folder:
     def _new(self, suffix):
         return os.path.join(self._path, f"{len(os.listdir(self._path))}{suffix}")
 
+    def database(self):
+        """The path of a database that is not there yet."""
+        return self._new(".duckdb")
+
     def linked(self, path, suffix):
         """A link to the file, of a plain name."""
         to = self._new(suffix)

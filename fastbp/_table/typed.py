@@ -19,7 +19,7 @@ class TypedFile:
 
     def __init__(self, connection, path, local, form):
         import duckdb
-        self.path, self._connection = path, connection
+        self.path, self._connection, self.window = path, connection, None
         self._table = f"{'read_parquet' if form == 'Parquet' else 'read_json'}({literal(local)})"
         try:
             described = connection.execute(f"DESCRIBE FROM {self._table}").fetchall()
@@ -38,9 +38,10 @@ class TypedFile:
             return None, [Bad(0, f"holds {type_}, not numbers, text or dates")]
         if kind == "text" and decided != "VARCHAR":
             decided = "VARCHAR"
+        table = self.window.table if self.window else self._table
         try:
             found = self._connection.execute(
-                f"SELECT CAST({sql} AS {decided}) AS v FROM {self._table}").fetchnumpy()["v"]
+                f"SELECT CAST({sql} AS {decided}) AS v FROM {table}").fetchnumpy()["v"]
         except duckdb.Error as error:
             raise DataError(f"cannot be read: {str(error).splitlines()[0]}") from None
         missing, values = np.ma.getmaskarray(found), np.ma.getdata(found)
@@ -65,8 +66,16 @@ class TypedFile:
                             for i in np.flatnonzero(~missing)]
         return column, [Bad(int(i), f"the value is {values[i]}") for i in bad]
 
+    def keep(self, table):
+        """Make a table of the database of the rows."""
+        self._connection.execute(f"CREATE TABLE {table} AS FROM {self._table}")
+        return []
+
+    def faults(self, rejected):
+        return ()
+
     def place(self, row):
-        return f"row {row + 1}"
+        return f"row {row + 1 + (self.window.first if self.window else 0)}"
 
 
 def _form(type_):

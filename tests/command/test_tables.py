@@ -174,6 +174,34 @@ def test_all_faults_are_in_one_report(tmp_path):
     assert refusal(many).endswith("; and 30 more")
 
 
+@pytest.mark.parametrize("form", ["t.csv", "t.parquet", "t.npz", "p*.csv"])
+def test_batches_are_the_table(tmp_path, form):
+    frame = pd.DataFrame({"x1": np.arange(5000) / 7, "x2": 2.0})
+    frame["s"] = [f"{i:04}" for i in range(5000)]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame[:3100].to_csv(tmp_path / "p1.csv", index=False)
+    frame[3100:].to_csv(tmp_path / "p2.csv", index=False, sep=";", lineterminator="\r\n")
+    frame.to_parquet(tmp_path / "t.parquet")
+    np.savez(tmp_path / "t.npz", X=frame[["x1", "x2"]].to_numpy(), s=frame["s"].to_numpy(str))
+    table = open_table(tmp_path / form)
+    batches = list(table.batches(1000, ["s", "x1"], {"s": "text"}))
+    assert max(len(batch[0].values) for batch in batches) == 1000
+    for j, whole in enumerate(table.columns(["s", "x1"])):
+        np.testing.assert_array_equal(np.concatenate([batch[j].values for batch in batches]),
+                                      whole.values)
+
+
+def test_faults_in_batches(tmp_path):
+    path = write(tmp_path / "t.csv", "a,y\n" + "1,0\n" * 999 + "x,1\n" + "1,2\n" * 9)
+    batches = open_table(path).batches(300)
+    assert [len(next(batches)[0].values) for _ in range(3)] == [300] * 3
+    with pytest.raises(DataError, match="data row 1000 .*'a': 'x' is not a number"):
+        next(batches)
+    write(path, "a,y\n1,0\r\n" + "1,0\n" * 99_999 + "1\n")
+    with pytest.raises(DataError, match="line 100002 has 1 cell"):
+        next(open_table(path).batches(300))
+
+
 # ---- which files
 
 
