@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp import _arguments
-from fastbp._table import ArrayTable, DataError, open_table
+from fastbp._table import ArrayTable, DataError, files_of, open_table
 from fastbp._table.cells import is_number
 from fastbp._table.faults import listed, one_line
 
@@ -82,12 +82,12 @@ def load_breast_cancer():
 
 
 @_arguments.public
-def read_table(path, target=None):
+def read_table(path, target=None, *, decimal=None):
     """Read a table of numbers with a two-class target.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str or path-like, or a sequence of them
         A file, or a pattern such as "part-*.csv" of files with the same columns: CSV with a header
         line, in UTF-8, of any delimiter, and gzip of it; Parquet; JSON; or an NPZ file
         (`numpy.savez`) with `X` (n_samples, n_features) and `y` (n_samples,). The content decides
@@ -97,6 +97,9 @@ def read_table(path, target=None):
         named "target", "y" or "label"; in an NPZ file "y". All other columns are features, but a
         first column without a name, which holds the names of the rows, and columns with neither a
         name nor a cell.
+    decimal : {".", ","}, optional
+        The decimal mark of a CSV file; the other one may then stand between thousands. Without it
+        a comma is the decimal mark where the first rows show that it can be nothing else.
 
     Returns
     -------
@@ -114,11 +117,13 @@ def read_table(path, target=None):
     ImportError
         DuckDB is not installed.
     TypeError
-        target is not a str.
+        path is no path, or target is not a str.
+    ValueError
+        decimal is neither of the two.
     """
     if target is not None:
         target = _arguments.string("target", target)
-    table = open_table(path)
+    table = open_table(path, decimal=decimal)
     try:
         features, target = _features_and_target(table, target)
         kinds = {name: "number" for name in features} | {target: "label"}
@@ -130,7 +135,12 @@ def read_table(path, target=None):
         prefix = "" if str(error).startswith(f"{table.path}: ") else f"{table.path}: "
         raise DataError(one_line(f"{prefix}{error}"), error.faults) from None
     X = np.stack([column.values for column in columns], axis=1).astype(np.float64)
-    return Dataset(X, y, features, target, classes, os.path.basename(table.path))
+    return Dataset(X, y, features, target, classes, _described(path))
+
+
+def _described(path):
+    first, *others = map(os.path.basename, files_of(path))
+    return first + f" and {_arguments.counted(len(others), 'more file')}" * bool(others)
 
 
 def _features_and_target(table, target):

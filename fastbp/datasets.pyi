@@ -1,6 +1,6 @@
 import os
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,4 +19,9 @@ class Dataset(NamedTuple):
     licence: str = ""
 
 def load_breast_cancer() -> Dataset: ...
-def read_table(path: str | os.PathLike[str], target: str | None = None) -> Dataset: ...
+def read_table(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    target: str | None = None,
+    *,
+    decimal: Literal[".", ","] | None = None,
+) -> Dataset: ...

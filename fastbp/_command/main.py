@@ -144,6 +144,8 @@ def _add_train(commands):
     add("data", nargs="?", metavar="DATA", help="CSV, Parquet, JSON or NPZ file, or a pattern of "
         "several; without it the bundled data set")
     add("--target", metavar="NAME", help="column of the labels, if not target, y or label")
+    add("--decimal", choices=[".", ","], help="decimal mark of a CSV file; the other one may stand "
+        "between thousands; found if not given")
     add("--hidden", type=_sizes, default="16,16", metavar="N,N",
         help="widths of the hidden layers, '' for none; default %(default)s")
     add("--activation", type=_names, default=_arguments.DEFAULTS["activation"], metavar="NAME,NAME",

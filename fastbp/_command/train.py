@@ -49,7 +49,11 @@ def run(args):
     _check_outputs(args)
     if args.data is None and args.target is not None:
         raise ValueError("--target needs DATA: the bundled data set has its own target")
-    data = load_breast_cancer() if args.data is None else read_table(args.data, args.target)
+    if args.data is None and args.decimal is not None:
+        raise ValueError("--decimal needs DATA: the bundled data set has decimal points")
+    data = load_breast_cancer() if args.data is None else read_table(
+        args.data, args.target, decimal=args.decimal
+    )
 
     train, test = stratified_split(data.y, args.test_fraction, args.seed)
     mean, scale = _standardisation(data.X[train], data.feature_names)

@@ -1,6 +1,7 @@
 """Tables as columns: where they are read, and what is wrong with them is said.
 
     faults      all that is wrong with a file, in one error
+    engine      DuckDB
     source      what a file is, and how to open it
     table       columns of one file or several
     temporary   files that go with a table

@@ -23,7 +23,7 @@ DATES = [re.compile(form, re.A) for form in (
     r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})", r"(?P<d>\d{1,2})/(?P<m>\d{1,2})/(?P<y>\d{4})",
     r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})")]
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?"
-                 r"(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?", re.A)
+                 r"(Z|[+-]\d\d(:?\d\d)?)?)?", re.A)
 
 
 class Column(NamedTuple):
@@ -132,7 +132,7 @@ def column_of(name, cells, decimal, known_decimal, kind=None):
             return exact, []
     values = np.array([0.0 if cell is None else numbers[cell] for cell in cells], dtype=object)
     values = np.where(np.equal(values, None), np.nan, values).astype(np.float64)
-    return Column(name, values, missing), _bad_cells(cells, bad, numbers)
+    return Column(name, values, missing), _bad_cells(cells, bad, numbers, decimal)
 
 
 def _is_text(counts, numbers):
@@ -157,12 +157,14 @@ def _in_some_mark(cell):
     return any(test(cell, mark) for test in (is_plain, is_grouped) for mark in ".,")
 
 
-def _bad_cells(cells, bad, numbers):
+def _bad_cells(cells, bad, numbers, decimal):
     rows = [i for i, cell in enumerate(cells) if cell in bad] if bad else []
-    return [Bad(i, _what(cells[i], numbers[cells[i]])) for i in rows]
+    return [Bad(i, _what(cells[i], numbers[cells[i]], decimal)) for i in rows]
 
 
-def _what(cell, value):
+def _what(cell, value, decimal):
+    if value is None and _in_some_mark(cell):
+        return f"{shortened(cell)} is not a number with the decimal mark {decimal!r} (--decimal)"
     if value is None:
         return f"{shortened(cell)} is not a number"
     return f"the value is {value}" + ("" if NOT_FINITE.fullmatch(cell) else f" ({shortened(cell)})")
@@ -196,40 +198,31 @@ def _other(name, cells, missing, counts, kind):
     dates = _dates(list(counts))
     if dates is None:
         return Column(name, cells, missing)
-    of_cell = dict(zip(counts, dates, strict=True))
-    values = [of_cell.get(cell, np.datetime64("NaT")) for cell in cells]
-    return Column(name, np.array(values, dtype="datetime64[us]"), missing)
+    places = {cell: i for i, cell in enumerate((*counts, None))}
+    distinct = np.array([*dates, None], dtype="datetime64[us]")  # None is NaT
+    return Column(name, distinct[[places[cell] for cell in cells]], missing)
 
 
 def _dates(cells):
-    """The cells as dates of the one form that all of them have; None if none or two fit."""
+    """The cells as `datetime`s of the one form that all of them have; None if none or two fit."""
     found = []
-    for form in DATES:
+    for form in (*DATES, ISO):
         if all(map(form.fullmatch, cells)):
-            found.append(_read(cells, lambda cell, form=form: _day(form.fullmatch(cell))))
-    if all(map(ISO.fullmatch, cells)) and len({_has_zone(cell) for cell in cells}) == 1:
-        found.append(_read(cells, _moment))
-    found = [dates for dates in found if dates is not None]
+            try:
+                found.append(_moments(cells) if form is ISO else [
+                    datetime(*(int(match[part]) for part in "ymd"))
+                    for match in map(form.fullmatch, cells)])
+            except (ValueError, OverflowError):
+                pass
     return found[0] if found and all(dates == found[0] for dates in found) else None
 
 
-def _has_zone(cell):
-    return ISO.fullmatch(cell)["zone"] is not None
-
-
-def _day(match):
-    return datetime(*(int(match[part]) for part in "ymd"))
-
-
-def _moment(cell):
-    moment = datetime.fromisoformat(cell)
-    if moment.tzinfo:
-        moment = (moment - moment.utcoffset()).replace(tzinfo=None)
-    return moment
-
-
-def _read(cells, reading):
-    try:
-        return [np.datetime64(reading(cell), "us") for cell in cells]
-    except (ValueError, OverflowError):
-        return None
+def _moments(cells):
+    """Dates and times of ISO 8601, in UTC if all of them name a zone."""
+    moments = [*map(datetime.fromisoformat, cells)]
+    zoned = [moment.tzinfo is not None for moment in moments]
+    if any(zoned) and not all(zoned):
+        raise ValueError("some have a zone")
+    if not any(zoned):
+        return moments
+    return [(moment - moment.utcoffset()).replace(tzinfo=None) for moment in moments]

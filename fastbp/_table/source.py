@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastbp._table.arrays import ArrayTable
+from fastbp._table.engine import connect, interruptible
 from fastbp._table.faults import DataError, one_line
 from fastbp._table.table import Table
 from fastbp._table.temporary import Folder
@@ -22,7 +23,6 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # a zip archive, an empty one
 NPY = b"\x93NUMPY"
 OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat")
-N_THREADS = 2
 
 
 class Options(NamedTuple):
@@ -34,6 +34,7 @@ class Options(NamedTuple):
     encoding: str
 
 
+@interruptible()
 def open_table(path, *, missing=(), decimal=None, delimiter=None, encoding="utf-8"):
     """Open a table.
 
@@ -105,29 +106,21 @@ def checked_options(missing, decimal, delimiter, encoding):
     return Options(tuple(mark.strip() for mark in missing), decimal, delimiter, encoding)
 
 
-def connect():
-    """A connection to a database in memory that asks for nothing and leaves nothing behind."""
-    try:
-        import duckdb
-    except ImportError:
-        raise ImportError("reading a table needs DuckDB, which is not installed: "
-                          "pip install 'fastbp[cli]'") from None
-    return duckdb.connect(config={
-        "threads": N_THREADS, "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False, "temp_directory": ""})
-
-
 def files_of(path):
     """Return the list of files that a path, a pattern or a sequence of paths names."""
-    if isinstance(path, (str, os.PathLike)):
-        path = os.fspath(path)
+    if isinstance(path, (str, bytes, os.PathLike)):
+        path = os.fsdecode(path)
         if os.path.exists(path) or not glob.has_magic(path):
             return [path]
         found = sorted(glob.glob(path, recursive=True))
         if not found:
             raise DataError(f"{path}: no file has a name of this pattern")
         return found
-    paths = [os.fspath(each) for each in path]
+    try:
+        paths = [os.fsdecode(each) for each in path]
+    except TypeError:
+        raise TypeError(f"path is {reprlib.repr(path)}; it should be a path, or a sequence of "
+                        "paths") from None
     if not paths:
         raise ValueError("path is an empty sequence; it should name a file")
     return paths

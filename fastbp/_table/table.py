@@ -11,6 +11,7 @@ from fastbp._table import cells
 from fastbp._table.cells import Bad, Column
 from fastbp._table.csv import CsvFile
 from fastbp._table.dialect import literal
+from fastbp._table.engine import interruptible
 from fastbp._table.faults import COUNTED, DataError, Faults, listed, one_line
 from fastbp._table.typed import TypedFile
 
@@ -65,6 +66,7 @@ class Table:
         self.names = tuple(self._places)
         self.left_out, self.renamed = map(tuple, notes)
 
+    @interruptible()
     def columns(self, names=None, kinds=None, complete=False):
         """Read columns.
 
@@ -115,10 +117,12 @@ class Table:
     def _windows(self, table, n_rows, asked):
         (file,), faults = self._files, Faults(self.path)
         try:
-            for words in file.faults(file.keep(table)):
-                faults.add(words)
+            with interruptible():
+                rejected = file.keep(table)
         except DataError as error:
             raise DataError(one_line(f"{file.path}: {error}")) from None
+        for words in file.faults(rejected):
+            faults.add(words)
         faults.refuse()
         (n,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         try:

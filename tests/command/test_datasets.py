@@ -237,6 +237,20 @@ def test_files_as_programs_write_them(tmp_path, text):
     np.testing.assert_array_equal(data.y, [0, 1])
 
 
+def test_thousands_are_not_guessed(tmp_path):
+    path = write(tmp_path / "t.csv", "a;y\n1,234;0\n5,678;1\n")
+    assert "'1,234' is not a number with the decimal mark '.' (--decimal)" in refusal(path)
+    assert read_table(path, decimal=".").X.tolist() == [[1234], [5678]]
+    assert read_table(path, decimal=",").X.tolist() == [[1.234], [5.678]]
+
+
+def test_files_of_a_pattern(tmp_path):
+    for name in ("p1.csv", "p2.csv"):
+        write(tmp_path / name, TABLE)
+    data = read_table(tmp_path / "p*.csv")
+    assert data.X.shape == (4, 2) and data.description == "p1.csv and 1 more file"
+
+
 def test_all_faults_of_a_file(tmp_path):
     text = TABLE + "5,six,1\n7,8\n,1e999,\n9,2020-01-01,nan\n"
     with pytest.raises(DataError) as caught:

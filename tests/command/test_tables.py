@@ -2,8 +2,10 @@
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from datetime import datetime
 
@@ -106,6 +108,7 @@ def test_other_encodings(tmp_path):
     ("31/12/2020 01/02/2020", [datetime(2020, 12, 31), datetime(2020, 2, 1)]),
     ("12/31/2020 01/02/2020", [datetime(2020, 12, 31), datetime(2020, 1, 2)]),
     ("01/02/2020 03/04/2020", ["01/02/2020", "03/04/2020"]),
+    ("2020-01-02T03:04Z 2020-01-02T03:04", ["2020-01-02T03:04Z", "2020-01-02T03:04"]),
     ("2020-13-01 2020-01-01", ["2020-13-01", "2020-01-01"]),
     ("2020-01-02T03:04:05+02:00 2020-01-02T03:04Z",
      [datetime(2020, 1, 2, 1, 4, 5), datetime(2020, 1, 2, 3, 4)]),
@@ -266,10 +269,12 @@ def test_files_of_other_kinds(tmp_path):
     ({"decimal": ";"}, ValueError, "decimal is ';'; it should be '.' or ','"),
     ({"delimiter": "::"}, ValueError, "delimiter is '::'; it should be one character"),
     ({"delimiter": ",", "decimal": ","}, ValueError, "they should differ"),
+    ({"path": 1}, TypeError, "path is 1; it should be a path, or a sequence of paths"),
+    ({"path": []}, ValueError, "path is an empty sequence"),
     ({"encoding": "none"}, ValueError, "encoding is 'none'")])
 def test_options_are_checked(tmp_path, options, error, words):
     with pytest.raises(error, match=words):
-        open_table(tmp_path / "none.csv", **options)
+        open_table(**{"path": tmp_path / "none.csv", **options})
 
 
 def test_a_pipe(tmp_path):
@@ -288,6 +293,17 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     write(tmp_path / "data" / "t.csv", b"a,b\r\n1,2\n3,4\r\n")
     assert columns("t.csv")["a"] == [1, 3]
     assert os.listdir(tmp_path / "data") == ["t.csv"] and not os.listdir(tmp_path / "temporary")
+
+
+def test_an_interrupt(tmp_path):
+    """Ctrl-C while DuckDB reads is a KeyboardInterrupt."""
+    table = open_table(write(tmp_path / "t.csv", "a,b\n" + "0.12345,x\n" * 200_000))
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            table.columns(["a"])
+    timer.join()
 
 
 def test_without_duckdb(tmp_path, monkeypatch):

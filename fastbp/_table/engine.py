@@ -1,0 +1,28 @@
+"""DuckDB, imported where a table is opened."""
+
+from contextlib import contextmanager
+
+N_THREADS = 2
+
+
+def connect():
+    """A connection to a database in memory that asks for nothing and leaves nothing behind."""
+    try:
+        import duckdb
+    except ImportError:
+        raise ImportError("reading a table needs DuckDB, which is not installed: "
+                          "pip install 'fastbp[cli]'") from None
+    return duckdb.connect(config={
+        "threads": N_THREADS, "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False, "temp_directory": ""})
+
+
+@contextmanager
+def interruptible():
+    """Ctrl-C as the exception that it is in Python: DuckDB makes a RuntimeError of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from None
