@@ -15,6 +15,8 @@ from fastbp._table.engine import interruptible
 from fastbp._table.faults import COUNTED, DataError, Faults, listed, one_line
 from fastbp._table.typed import TypedFile
 
+MOST_OF_COLUMN = 5  # faults that are told one by one
+
 
 class Table:
     """Files with the same columns, whose rows follow each other.
@@ -235,8 +237,14 @@ class _Reading:
         for file, rejected in zip(self.table._files, self.rejected, strict=True):
             for words in file.faults(rejected) if rejected else ():
                 self.faults.add(self._of_file(file) + words)
+        counts = Counter()
         for row, name, what in sorted(self.bad, key=lambda bad: bad[0]):
-            self.faults.add(f"{self.place(row, name)}: {what}")
+            counts[name] += 1
+            if counts[name] <= MOST_OF_COLUMN:
+                self.faults.add(f"{self.place(row, name)}: {what}")
+        for name, n in counts.items():
+            if n > MOST_OF_COLUMN:
+                self.faults.add(f"column {name!r}: {n - MOST_OF_COLUMN} more cells")
         self.faults.refuse()
 
     def _of_file(self, file):

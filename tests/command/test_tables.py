@@ -173,8 +173,10 @@ def test_all_faults_are_in_one_report(tmp_path):
         "data row 6 (counted from 1 after the header), column 'b': the value is nan",
         "data row 7 (counted from 1 after the header), column 'a': 'y' is not a number")
     assert str(caught.value).startswith(f"{path}: 5 faults: line 3 has")
-    many = write(tmp_path / "u.csv", "a\n" + "1\n" * 99 + "x\n" * 50)
-    assert refusal(many).endswith("; and 30 more")
+    many = write(tmp_path / "u.csv", "a,b\n" + "1,2\n" * 99 + "x,3\n" * 50)
+    assert refusal(many).endswith("; column 'a': 45 more cells")
+    many = write(tmp_path / "u.csv", "a,b\n" + "1,2\n" * 99 + "x\n" * 50)
+    assert refusal(many).endswith("line 120 has 1 cell, the header has 2; and 30 more")
 
 
 @pytest.mark.parametrize("form", ["t.csv", "t.parquet", "t.npz", "p*.csv"])
