@@ -1,4 +1,4 @@
-"""Write the figures of docs/performance.md, those of README.md, and the plots, from a file of `fastbp bench --json`.
+"""Write the figures of docs/performance.md and README.md, and the plots, from a file of results.
 
     python tools/performance.py             # writes the sections and docs/performance-*.png
     python tools/performance.py --check     # 1 if one of them is not what the file says
