@@ -7,6 +7,7 @@ arguments that must be the same. It is replaced as a whole, at a boundary of two
 
 import hashlib
 import json
+import os
 import time
 
 import numpy as np
@@ -31,20 +32,22 @@ class Checkpoint:
 
     def __init__(self, path, fit):
         self.safetensors = import_safetensors()
-        self.path, self.fit = path, fit
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(f"checkpoint is of type {type(path).__name__}; it should be a path")
+        self.path, self.fit = os.fsdecode(path), fit
         self.next = time.monotonic() + SECONDS
 
     def load(self):
         """The tensors, and what else `save` was given; None if there is no file.
 
-        Without one, it is made sure that one can be written.
+        It is made sure that one can be written: a pipe or a device is none.
         """
+        _files.check_writable(self.path)
         try:
             with _files.held(self.path), self.safetensors.safe_open(self.path, "numpy") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except FileNotFoundError:
-            _files.check_writable(self.path)
             return None
         except self.safetensors.SafetensorError as error:
             raise self._damaged(f"it is not a safetensors file: {error}") from None
@@ -71,6 +74,10 @@ class Checkpoint:
     def _damaged(self, what):
         return ValueError(f"checkpoint {self.path} cannot be used: {what}; give another path, or "
                           "remove it to start anew")
+
+    def refuse_start(self, what):
+        raise ValueError(f"checkpoint {self.path} is of another fit: {what}; give the same seeds, "
+                         "or another path")
 
     def unfit(self, error):
         """The error of a file whose content does not make a fit."""
@@ -114,6 +121,11 @@ def content_digest(tensors, metadata):
 def generator_state(source):
     """The state of a bit generator, arrays as lists; None of None."""
     return None if source is None else _plain(source.state)
+
+
+def same_state(state, *others):
+    """Whether a state of a generator is one of others."""
+    return any(_plain(state) == other for other in others)
 
 
 def _plain(value):

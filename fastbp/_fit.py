@@ -4,6 +4,7 @@ A network that stops costs nothing from then on. With validation each has the pa
 epoch in the end, whatever ended it.
 """
 
+import sys
 import time
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -123,7 +124,7 @@ def options(epochs, patience, min_delta, callback, progress):
     if callback is not None:
         _arguments.function("callback", callback, "epoch", "losses", "validation_losses")
     return Options(
-        _arguments.count("epochs", epochs),
+        _arguments.count("epochs", epochs, most=sys.maxsize),
         None if patience is None else _arguments.count("patience", patience),
         _arguments.non_negative("min_delta", min_delta),
         callback, _arguments.boolean("progress", progress))

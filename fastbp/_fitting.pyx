@@ -111,7 +111,7 @@ cdef class Fitting(Training):
                 "optimizer": repr(optimizer), "batch_size": size, "l2": p.l2,
                 "shuffle": shuffle, "patience": options.patience,
                 "min_delta": options.min_delta})
-        return fit.run(schedule, options, checkpoint)
+        return fit.run(schedule, options, checkpoint, rng is not None)
 
     cdef object _checkpoint(self, path, Problem p, Problem held_out, rows, dict fit):
         from fastbp._checkpoint import Checkpoint, digest
@@ -151,6 +151,7 @@ cdef class Fit:
     cdef double least                       # of the losses that judge,
     cdef Py_ssize_t best_epoch, waited      # where it was, and epochs since
     cdef bint ended                         # by the callback
+    cdef object began                       # the parameters as a digest, the generator's state
 
     def __cinit__(self, Fitting net, Problem p, Problem held_out, Optimizer optimizer, rows,
                   source, size):
@@ -162,12 +163,15 @@ cdef class Fit:
         self.losses, self.validation_losses = [], []
         self.least, self.best_epoch = np.inf, -1
 
-    cdef object run(self, schedule, options, checkpoint):
+    cdef object run(self, schedule, options, checkpoint, bint seeded):
         cdef Py_ssize_t epoch
         cdef double loss, judged, min_delta = options.min_delta
         patience, callback = options.patience, options.callback
         if checkpoint is not None:
-            self.resume(checkpoint)
+            from fastbp import _checkpoint
+            self.began = [_checkpoint.digest(self.net.params_array),
+                          _checkpoint.generator_state(self.source)]
+            self.resume(checkpoint, seeded)
         try:
             with _fit.shown_alone(options, self.held_out is not None) as show:
                 for epoch in range(len(self.losses), options.epochs):
@@ -214,17 +218,22 @@ cdef class Fit:
         checkpoint.save(tensors, {
             "optimizer": numbers, "generator": _checkpoint.generator_state(self.source),
             "n_epochs": len(self.losses), "least": self.least, "best_epoch": self.best_epoch,
-            "waited": self.waited, "ended": self.ended})
+            "waited": self.waited, "ended": self.ended, "began": self.began})
         return 0
 
-    cdef int resume(self, checkpoint) except -1:
-        """From the file, if there is one; nothing has changed where it does not fit."""
+    cdef int resume(self, checkpoint, bint seeded) except -1:
+        """From the file, if there is one; nothing has changed where it does not fit.
+
+        The network begins as that of the file did, or goes on from where it is; and so does the
+        generator, unless the call gives none.
+        """
         from fastbp import _checkpoint
         found = checkpoint.load()
         if found is None:
             return 0
         tensors, rest = found
-        cdef object params = self.net.params_array, best = None, judged = []
+        cdef object params = self.net.params_array, best = None, judged = [], other = None
+        digest_of = _checkpoint.digest
         try:
             n_epochs, waited, best_epoch = _checkpoint.counts(rest, n_epochs=1, waited=0,
                                                               best_epoch=-1)
@@ -235,7 +244,16 @@ cdef class Fit:
                 if best_epoch >= 0:
                     best = _checkpoint.vector(tensors, "best", params.shape, params.dtype)
             now = _checkpoint.vector(tensors, "params", params.shape, params.dtype)
+            parameters, generator = rest.get("began")
+            if digest_of(params) not in (parameters, digest_of(now), best is not None
+                                         and digest_of(best)):
+                other = "the network began with other parameters"
+            elif seeded and self.source is not None and not _checkpoint.same_state(
+                    self.source.state, generator, rest.get("generator")):
+                other = "rng began otherwise"
             self.least = _arguments.as_number(rest.get("least"))
+            if other is not None:
+                checkpoint.refuse_start(other)
             _checkpoint.set_optimizer(self.optimizer, tensors, rest.get("optimizer"))
             _checkpoint.set_generator(self.source, rest.get("generator"))
         except (TypeError, ValueError) as error:

@@ -1,6 +1,7 @@
 """`MLP.fit(checkpoint=)`: stopped at any moment, a fit ends in the bits of one that never was."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -177,12 +178,42 @@ def refused(path, **options):
     ({"validation": None}, "validation was"), ({"shuffle": False}, "shuffle was True"),
     ({"rows": np.arange(49)}, "samples was"), ({"sample_weight": np.ones(50)}, "samples was"),
     ({"patience": 3}, "patience was None, it is 3"),
-    ({"rng": np.random.Philox(0)}, "the state of the generator")])
+    ({"rng": np.random.Philox(0)}, "rng began otherwise"), ({"rng": 6}, "rng began otherwise")])
 def test_another_fit(changed, words, content, tmp_path):
     path = tmp_path / "it"
     path.write_bytes(content)
     message = refused(path, **changed)
     assert words in message and str(path) in message
+
+
+def test_another_seed_of_the_network(content, tmp_path):
+    """A loop over seeds with one path would have got the same network each time."""
+    path = tmp_path / "it"
+    path.write_bytes(content)
+    net = MLP(SIZES, seed=2)
+    with pytest.raises(ValueError, match="began with other parameters; give the same seeds"):
+        net.fit(X, Y, Adam(0.2), epochs=8, rng=np.random.PCG64(5), checkpoint=path,
+                validation=HELD_OUT)
+
+
+def test_the_same_network_goes_on(tmp_path):
+    """In the process where the fit was stopped, without being made again."""
+    path, net, rng = tmp_path / "it", MLP(SIZES, seed=1), np.random.PCG64(5)
+    expected = fit(None, validation=HELD_OUT)
+    for epochs in (5, 8):
+        net.fit(X, Y, Adam(0.2), epochs=epochs, rng=rng, checkpoint=path, validation=HELD_OUT)
+    assert net.params.tobytes() == expected[0].params.tobytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/null", ""):
+        with pytest.raises(OSError):
+            fit(path)
+    for path in (3, 1.5):
+        with pytest.raises(TypeError, match="checkpoint is of type"):
+            fit(path)
 
 
 def test_truncated_swapped_and_oversized(content, tmp_path):

@@ -166,6 +166,7 @@ def test_ctrl_c(n, shuffle):
 
 @pytest.mark.parametrize("given, error, words", [
     ({"epochs": 0}, ValueError, "epochs is 0; it should be an integer of at least 1"),
+    ({"epochs": 10**30}, ValueError, "epochs is 10+; it should be at most"),
     ({"epochs": 2.5}, ValueError, "epochs is 2.5"),
     ({"optimizer": "adam"}, TypeError, "optimizer is "),
     ({"batch_size": 0}, ValueError, "batch_size is 0"),
