@@ -22,7 +22,7 @@ class CsvFile:
     path : str
         As the caller named it.
     header : list of str
-        The names of its columns, empty where there is none.
+        The names of its columns; a column without a name has an empty one.
     window : Window, optional
         The rows that are read, of a table that `keep` made.
     """

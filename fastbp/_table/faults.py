@@ -30,10 +30,12 @@ class Faults:
     """The faults of one table, gathered until all of it has been looked at."""
 
     def __init__(self, path):
-        self.path, self.texts = path, []
+        self.path, self.texts, self.count = path, [], 0
 
-    def add(self, text):
+    def add(self, text, count=1):
+        """A text that stands for so many faults."""
         self.texts.append(text)
+        self.count += count
 
     def refuse(self):
         """Raise what was gathered, if anything was."""
@@ -41,8 +43,8 @@ class Faults:
             return
         first, *others = self.texts[:MOST_FAULTS]
         shown = "; ".join([first, *(text.replace(COUNTED, "") for text in others)])
-        if len(self.texts) > 1:
-            shown = f"{len(self.texts)} faults: {shown}"
+        if self.count > 1:
+            shown = f"{self.count} faults: {shown}"
         if len(self.texts) > MOST_FAULTS:
             shown += f"; and {len(self.texts) - MOST_FAULTS} more"
         raise DataError(one_line(f"{self.path}: {shown}"), self.texts)

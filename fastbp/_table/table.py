@@ -244,7 +244,8 @@ class _Reading:
                 self.faults.add(f"{self.place(row, name)}: {what}")
         for name, n in counts.items():
             if n > MOST_OF_COLUMN:
-                self.faults.add(f"column {name!r}: {n - MOST_OF_COLUMN} more cells")
+                more = n - MOST_OF_COLUMN
+                self.faults.add(f"column {name!r}: {more} more cells", more)
         self.faults.refuse()
 
     def _of_file(self, file):

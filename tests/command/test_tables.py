@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from datetime import datetime
 
@@ -173,6 +174,7 @@ def test_all_faults_are_in_one_report(tmp_path):
         "data row 7 (counted from 1 after the header), column 'a': 'y' is not a number")
     assert str(caught.value).startswith(f"{path}: 5 faults: line 3 has")
     many = write(tmp_path / "u.csv", "a,b\n" + "1,2\n" * 99 + "x,3\n" * 50)
+    assert refusal(many).startswith(f"{many}: 50 faults: ")
     assert refusal(many).endswith("; column 'a': 45 more cells")
     many = write(tmp_path / "u.csv", "a,b\n" + "1,2\n" * 99 + "x\n" * 50)
     assert refusal(many).endswith("line 120 has 1 cell, the header has 2; and 30 more")
@@ -302,6 +304,16 @@ def test_an_interrupt(tmp_path):
     with interrupted(0.1):      # also where the shell has SIGINT ignored
         while True:
             table.columns(["a"])
+
+
+def test_many_columns(tmp_path):
+    """Take seconds: DuckDB's optimizers would look at every pair of them, for minutes."""
+    names = [f"c{j}" for j in range(4000)]
+    rows = [[f"{i}.{j}" for j in range(4000)] for i in (1, 2)]
+    start = time.process_time()
+    found = columns(write(tmp_path / "t.csv", "\n".join(map(",".join, [names, *rows])) + "\n"))
+    assert time.process_time() - start < 30
+    assert [*found] == names and found["c3999"] == [1.3999, 2.3999]
 
 
 def test_without_duckdb(tmp_path, monkeypatch):
