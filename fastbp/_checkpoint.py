@@ -40,7 +40,7 @@ class Checkpoint:
     def load(self):
         """The tensors, and what else `save` was given; None if there is no file.
 
-        It is made sure that one can be written: a pipe or a device is none.
+        Raises OSError now where `save` would: for a pipe or a device, for example.
         """
         _files.check_writable(self.path)
         try:
@@ -66,18 +66,18 @@ class Checkpoint:
             raise self._damaged("it is damaged")
         for name, value in self.fit.items():
             if fit.get(name) != value:
-                raise ValueError(
-                    f"checkpoint {self.path} is of another fit: {name} was {fit.get(name)}, it is "
-                    f"{value}; give the same arguments, or another path")
+                raise self.of_another(f"{name} was {fit.get(name)}, it is {value}",
+                                      "give the same arguments")
         return tensors, rest
 
     def _damaged(self, what):
         return ValueError(f"checkpoint {self.path} cannot be used: {what}; give another path, or "
                           "remove it to start anew")
 
-    def refuse_start(self, what):
-        raise ValueError(f"checkpoint {self.path} is of another fit: {what}; give the same seeds, "
-                         "or another path")
+    def of_another(self, what, remedy):
+        """The error of a file whose fit is not this one."""
+        return ValueError(f"checkpoint {self.path} is of another fit: {what}; {remedy}, or another "
+                          "path")
 
     def unfit(self, error):
         """The error of a file whose content does not make a fit."""
@@ -109,7 +109,7 @@ def digest(*arrays):
 
 
 def content_digest(tensors, metadata):
-    """Of the tensors, with their names, and of what is beside them."""
+    """The digest of a checkpoint: of its tensors, their names, and the rest of its metadata."""
     names = sorted(tensors)
     text = json.dumps([names, metadata.get("fit"), metadata.get("rest")]).encode()
     return digest(np.frombuffer(text, np.uint8), *(tensors[name] for name in names))
@@ -121,11 +121,6 @@ def content_digest(tensors, metadata):
 def generator_state(source):
     """The state of a bit generator, arrays as lists; None of None."""
     return None if source is None else _plain(source.state)
-
-
-def same_state(state, *others):
-    """Whether a state of a generator is one of others."""
-    return any(_plain(state) == other for other in others)
 
 
 def _plain(value):
@@ -159,10 +154,22 @@ def optimizer_state(optimizer, prefix="optimizer."):
                      if not isinstance(value, np.ndarray)}
 
 
+def set_states(source, state, optimizer, tensors, numbers):
+    """`set_generator` and `set_optimizer`; where one of them fails both are as they were."""
+    before = generator_state(source)
+    try:
+        set_generator(source, state)
+        set_optimizer(optimizer, tensors, numbers)
+    except ValueError:
+        set_generator(source, before)
+        raise
+
+
 def set_optimizer(optimizer, tensors, numbers, prefix="optimizer."):
     """Load what `optimizer_state` gave; ValueError for another."""
-    vectors = {name.removeprefix(prefix): value for name, value in tensors.items()
-               if name.startswith(prefix)}
+    params = tensors["params"]
+    vectors = {name.removeprefix(prefix): vector(tensors, name, params.shape, params.dtype)
+               for name in tensors if name.startswith(prefix)}
     try:
         optimizer.load_state_dict({**numbers, **vectors})
     except TypeError as error:

@@ -232,11 +232,11 @@ cdef class Fit:
         if found is None:
             return 0
         tensors, rest = found
-        cdef object params = self.net.params_array, best = None, judged = [], other = None
-        digest_of = _checkpoint.digest
+        params, best, judged = self.net.params_array, None, []
         try:
             n_epochs, waited, best_epoch = _checkpoint.counts(rest, n_epochs=1, waited=0,
                                                               best_epoch=-1)
+            least = float(rest.get("least"))
             losses = _checkpoint.vector(tensors, "losses", (n_epochs,), float).tolist()
             if self.held_out is not None:
                 judged = _checkpoint.vector(tensors, "validation_losses", (n_epochs,),
@@ -245,21 +245,21 @@ cdef class Fit:
                     best = _checkpoint.vector(tensors, "best", params.shape, params.dtype)
             now = _checkpoint.vector(tensors, "params", params.shape, params.dtype)
             parameters, generator = rest.get("began")
-            if digest_of(params) not in (parameters, digest_of(now), best is not None
-                                         and digest_of(best)):
-                other = "the network began with other parameters"
-            elif seeded and self.source is not None and not _checkpoint.same_state(
-                    self.source.state, generator, rest.get("generator")):
-                other = "rng began otherwise"
-            self.least = _arguments.as_number(rest.get("least"))
-            if other is not None:
-                checkpoint.refuse_start(other)
-            _checkpoint.set_optimizer(self.optimizer, tensors, rest.get("optimizer"))
-            _checkpoint.set_generator(self.source, rest.get("generator"))
+        except (TypeError, ValueError) as error:
+            raise checkpoint.unfit(error) from None
+        here = self.began[0]
+        if here != parameters and here not in map(_checkpoint.digest, (now, best)):
+            raise checkpoint.of_another("the network began with other parameters",
+                                        "give the same seeds")
+        if seeded and self.began[1] not in (generator, rest.get("generator")):
+            raise checkpoint.of_another("rng began otherwise", "give the same seeds")
+        try:
+            _checkpoint.set_states(self.source, rest.get("generator"), self.optimizer, tensors,
+                                   rest.get("optimizer"))
         except (TypeError, ValueError) as error:
             raise checkpoint.unfit(error) from None
         params[:] = now
-        self.losses, self.validation_losses, self.best = losses, judged, best
+        self.losses, self.validation_losses, self.best, self.least = losses, judged, best, least
         self.waited, self.best_epoch, self.ended = waited, best_epoch, rest.get("ended") is True
         return 0
 

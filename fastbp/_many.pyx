@@ -320,7 +320,7 @@ cdef class Lockstep:
 
 
 cdef object rows_within(rows, Py_ssize_t n):
-    """A copy of the rows, which nobody else can change."""
+    """A copy of the rows, so that no other thread can change them after this check."""
     cdef Py_ssize_t i
     cdef const Py_ssize_t* indices
     if shaped(rows, cnp.NPY_INTP, 1, -1, len(rows)) and len(rows) > 0:

@@ -172,7 +172,7 @@ def test_rows_of_validation_without_weight():
     (by_train, "(X, y) or (X, y, sample_weight), each for all networks, or with an axis of "
                "n_networks in front")])
 def test_the_form_of_validation(fit, form):
-    """As many pairs as networks are none, whatever their number."""
+    """A list with one pair for each network is refused, however many networks there are."""
     for n in (2, 3, 4):
         for pairs in ([(X, Y)] * n, ((X, Y),) * n, [(X, Y, Y + 1)] * n):
             with pytest.raises((TypeError, ValueError)) as caught:
@@ -274,7 +274,7 @@ def test_targets_that_numpy_cannot_read(kind):
 
 @pytest.mark.parametrize("ours, theirs", [(SGD, Adam), (Adam, SGD)])
 def test_the_state_of_an_optimizer_of_the_other_kind(ours, theirs):
-    """Of one network, before and after a step, and of a population."""
+    """The state before the first step, after one, and that of a population."""
     begun, several = theirs(), theirs()
     MLP(SIZES).train_epoch(X, Y, begun)
     Population(N, SIZES).train_epoch(X, Y, several)
