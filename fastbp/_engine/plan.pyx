@@ -105,6 +105,10 @@ cdef int add_product(Plan* plan, Action action, Py_ssize_t layer, Py_ssize_t ite
 
 
 cdef int add_rows(Plan* plan, Action action, Py_ssize_t layer, double work) except -1:
+    """Fewer rows go through a phase at once where a step takes long for each, as a wide loss does.
+    """
+    plan.rows_at_once = min(plan.rows_at_once,
+                            between_looks(BLOCK_ROWS, work, 1, plan.shape.kernels))
     add(plan, action, ROWS, layer, 1, work)
     return 0
 
