@@ -5,7 +5,6 @@ epochs returned; beside them, as JSON in the metadata, the counts, the generator
 arguments that must be the same. It is replaced as a whole, at a boundary of two epochs.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -13,7 +12,7 @@ import time
 import numpy as np
 
 from fastbp import _arguments, _files
-from fastbp.io import import_safetensors, sorted_header
+from fastbp._safetensors import digest, import_safetensors, sorted_header
 
 FORMAT, VERSION = "fastbp-checkpoint", "1"
 SECONDS = 1.0               # between two files, at least,
@@ -95,17 +94,6 @@ class Checkpoint:
         _files.write_file(self.path, sorted_header(content))
         end = time.monotonic()
         self.next = end + max(SECONDS, (end - start) / SHARE_OF_WRITING)
-
-
-def digest(*arrays):
-    """Names arrays, or None, by their content."""
-    found = hashlib.sha256()
-    for array in arrays:
-        if array is not None:
-            found.update(f"{array.dtype.str}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-        found.update(b";")
-    return found.hexdigest()
 
 
 def content_digest(tensors, metadata):

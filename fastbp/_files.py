@@ -41,6 +41,24 @@ def write_file(path, content):
 
 
 @contextlib.contextmanager
+def replaced(path):
+    """A new file, open for writing bytes, that takes the place of `path` if nothing fails.
+
+    Raises OSError as `write_file` does.
+    """
+    path, old = _regular(path)
+    with _part(path, old) as part:
+        yield part
+        os.fsync(part.fileno())
+        if old is not None and old.st_nlink > 1:
+            with open(part.name, "rb") as file:
+                _write_in_place(path, file.read())
+        else:
+            os.replace(part.name, path)
+            _sync_folder(os.path.dirname(path))
+
+
+@contextlib.contextmanager
 def held(path):
     """The file, open for reading, while nothing is written to it in place."""
     with open(path, "rb") as file:

@@ -1,19 +1,42 @@
 """How far a long run has come: a bar on a terminal if rich is there, else about ten lines."""
 
+import math
 import sys
+import time
 from contextlib import contextmanager
+
+SECONDS = 0.1  # between two changes of a bar
 
 
 @contextmanager
 def progress(what, total):
-    """Yield ``show(done, text)``, which says on stderr how many of the total are done."""
+    """Yield ``show(done, text)``, which says on stderr how many of the total are done.
+
+    The text is a str, or a function that is called when it is shown.
+    """
     bar = _bar(what)
     if bar is None:
         yield lambda done, text: _show_line(what, done, total, text)
         return
     with bar:
-        task = bar.add_task("", total=total, text="")
-        yield lambda done, text: bar.update(task, completed=done, text=text)
+        task, shown, latest = bar.add_task("", total=total, text=""), -math.inf, 0
+
+        def show(done, text):
+            nonlocal shown, latest
+            latest = done
+            if time.monotonic() - shown >= SECONDS or done == total:
+                bar.update(task, completed=done, text=_said(text))
+                shown = time.monotonic()
+
+        try:
+            yield show
+        finally:
+            if latest < total:  # it ended early; the last text is of an epoch before
+                bar.update(task, completed=latest, text="")
+
+
+def _said(text):
+    return text() if callable(text) else text
 
 
 def _bar(what):
@@ -23,17 +46,21 @@ def _bar(what):
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
     except ImportError:
         return None
+    console = Console(stderr=True)
     return Progress(
         TextColumn(what),
         MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=Console(stderr=True),
+        BarColumn(bar_width=min(max(console.width - 90, 4), 40)),
+        # What does not fit goes on in the next line.
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1)),
+        console=console,
+        expand=True,
     )
 
 
 def _show_line(what, done, total, text):
     if done == 1 or 10 * done // total > 10 * (done - 1) // total:
-        print(f"{what} {done:>{len(str(total))}}/{total}  {text}", file=sys.stderr)
+        print(f"{what} {done:>{len(str(total))}}/{total}  {_said(text)}", file=sys.stderr)

@@ -85,6 +85,25 @@ def column_names(value):
         return None
 
 
+def cells_of(name, table, names, j):
+    """Column j as an array of any dtype, and which cells have a mark of missing ones."""
+    column = _column(name, table, names, j)
+    dtype = getattr(column, "dtype", getattr(column, "type", None))
+    gone = _missing(column) if _may_lack(column) else None
+    try:
+        array = np.asarray(column)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise TypeError(f"{name}[{names[j]!r}] has dtype {dtype}, which NumPy cannot read "
+                        f"({_line(error)})") from error
+    array = widened(array)
+    if array.ndim != 1:
+        raise ValueError(f"{name}[{names[j]!r}] has shape {array.shape}; "
+                         "it should have shape (n_samples,)")
+    return array, np.zeros(len(array), dtype=bool) if gone is None else gone
+
+
 def _is_mixed(table):
     """Whether a table is anything but a pandas frame of NumPy's numbers; bools do not count."""
     try:
@@ -154,7 +173,11 @@ def _may_lack(column):
 
 def _refuse_missing(name, column):
     if _may_lack(column):
-        missing = np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())
+        missing = _missing(column)
         if missing.any():
             raise ValueError(f"{name} has no value in row {int(missing.argmax())}; it should have "
                              "one in every row")
+
+
+def _missing(column):
+    return np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())

@@ -1,18 +1,18 @@
 """The `fastbp` command: its options, its exit codes and its one-line errors.
 
-The subcommands are in `train`, `check` and `bench`, each imported when it is asked for.
+The subcommands are in modules of their names, each imported when it is asked for.
 Results go to stdout, progress and errors to stderr. Exit codes: 0; 1 if `check` finds a deviation;
 2 for an error; 130 after Ctrl-C; 141 if the reader of the output has gone, as after `| head`.
 """
 
 import argparse
 import io
-import math
 import os
 import sys
 
 import fastbp
 from fastbp import _arguments
+from fastbp._command import options
 from fastbp._command.exits import INTERRUPTED, READER_GONE
 
 
@@ -90,7 +90,9 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"fastbp {fastbp.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_train(commands)
+    options.add_train(commands, _train)
+    options.add_predict(commands, _predict)
+    options.add_explain(commands, _explain)
 
     what = "check gradients, sigma, tanh and bits on this machine; exit status 1 if any is off"
     check = commands.add_parser("check", help=what, description=(
@@ -133,50 +135,22 @@ def _parser():
     return parser
 
 
-def _add_train(commands):
-    train = commands.add_parser(
-        "train",
-        help="train a two-class network on a table",
-        description="Train a network on a table with two classes; report "
-        "accuracy, AUC and loss on held-out rows.",
-    )
-    add = train.add_argument
-    add("data", nargs="?", metavar="DATA", help="CSV, Parquet, JSON or NPZ file, or a pattern of "
-        "several; without it the bundled data set")
-    add("--target", metavar="NAME", help="column of the labels, if not target, y or label")
-    add("--decimal", choices=[".", ","], help="decimal mark of a CSV file; the other one may stand "
-        "between thousands; found if not given")
-    add("--hidden", type=_sizes, default="16,16", metavar="N,N",
-        help="widths of the hidden layers, '' for none; default %(default)s")
-    add("--activation", type=_names, default=_arguments.DEFAULTS["activation"], metavar="NAME,NAME",
-        help=f"of all hidden layers, or one for each: {', '.join(_arguments.ACTIVATIONS)}; "
-        "default %(default)s")
-    add("--epochs", type=_whole(1), default=100, metavar="N",
-        help="passes over the training rows; default %(default)s")
-    add("--batch-size", type=_whole(1), default=32, metavar="N",
-        help="rows per step; default %(default)s")
-    add("--optimizer", choices=("adam", "sgd"), default="adam",
-        help="sgd has momentum 0.9; default %(default)s")
-    add("--lr", type=_positive, metavar="X",
-        help="learning rate; default 0.005 for adam, 0.1 for sgd")
-    add("--l2", type=_real, default=0.1, metavar="X",
-        help="half of X times the sum of squared weights is added to a batch's summed loss; "
-        "default %(default)s")
-    add("--dtype", choices=("float32", "float64"), default="float32",
-        help="of the network; default %(default)s")
-    add("--test-fraction", type=_real, default=0.25, metavar="X",
-        help="share of each class that is held out; default %(default)s")
-    add("--seed", type=_whole(0), default=0, metavar="N",
-        help="of the split, the weights and the shuffling; default %(default)s")
-    add("--out", metavar="MODEL.safetensors", help="save the network, for fastbp.io.load_model")
-    add("--plot", metavar="FILE.png", help="draw the losses per epoch")
-    train.set_defaults(run=_train)
-
-
 def _train(args):
     from fastbp._command import train
 
     return train.run(args)
+
+
+def _predict(args):
+    from fastbp._command import predict
+
+    return predict.run(args)
+
+
+def _explain(args):
+    from fastbp._command import explain
+
+    return explain.run(args)
 
 
 def _check(args):
@@ -194,47 +168,3 @@ def _bench(args):
 def _info(args):
     fastbp.show_config()
     return 0
-
-
-def _sizes(text):
-    """Parse "64,64" to (64, 64) and "" to ()."""
-    return tuple(_whole(1)(size) for size in text.split(",")) if text.strip() else ()
-
-
-def _names(text):
-    """Parse "tanh,relu" to ("tanh", "relu") and "tanh" to itself."""
-    return tuple(name.strip() for name in text.split(",")) if "," in text else text.strip()
-
-
-def _whole(least):
-    def parse(text):
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-        return number
-
-    return parse
-
-
-def _positive(text):
-    number = _number(text)
-    if not 0.0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
-
-
-def _real(text):
-    number = _number(text)
-    if not 0.0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return number
-
-
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

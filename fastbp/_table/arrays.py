@@ -17,6 +17,7 @@ class ArrayTable:
     """
 
     left_out = renamed = ()
+    has_types = True
 
     def __init__(self, path, local):
         self.path, self._local = path, local

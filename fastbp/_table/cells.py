@@ -14,16 +14,21 @@ from typing import NamedTuple
 import numpy as np
 
 EXACT = 2**53  # the integers up to it are float64
+MOST_BAD = 20  # cells that are looked for
 NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I)
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+AS_TEXT = ("text", "date", "truth")
 TRUTH = {"true": True, "false": False}
-DATES = [re.compile(form, re.A) for form in (
-    r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})", r"(?P<y>\d{4})/(?P<m>\d{1,2})/(?P<d>\d{1,2})",
-    r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})", r"(?P<d>\d{1,2})/(?P<m>\d{1,2})/(?P<y>\d{4})",
-    r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})")]
+DATES = {name: re.compile(form, re.A) for name, form in {
+    "Y-M-D": r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})",
+    "Y/M/D": r"(?P<y>\d{4})/(?P<m>\d{1,2})/(?P<d>\d{1,2})",
+    "D.M.Y": r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})",
+    "D/M/Y": r"(?P<d>\d{1,2})/(?P<m>\d{1,2})/(?P<y>\d{4})",
+    "M/D/Y": r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})"}.items()}
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?"
-                 r"(Z|[+-]\d\d(:?\d\d)?)?)?", re.A)
+                 r"(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?", re.A)
+DATE_FORMS = (*DATES, "ISO 8601", "ISO 8601 with a zone")
 
 
 class Column(NamedTuple):
@@ -109,13 +114,14 @@ def column_of(name, cells, decimal, known_decimal, kind=None):
         The decimal mark.
     known_decimal : bool
         Whether somebody said so; 1,234 is then a number of thousands.
-    kind : {None, "text", "number", "label"}
+    kind : {None, "text", "date", "truth", "number", "label"}
         What it is to be; a label is a number only if all of them are, and no label is a fault.
+        Dates and truth values stay text for the caller, who knows which of them to expect.
     """
     missing = np.equal(cells, None)
     counts = Counter(cells.tolist())
     counts.pop(None, None)
-    if kind == "text":
+    if kind in AS_TEXT:
         return Column(name, cells, missing), []
     grouped = known_decimal or any(settles_groups(cell, decimal) for cell in counts)
     numbers = {cell: number(cell, decimal, grouped) for cell in counts}
@@ -195,34 +201,56 @@ def _other(name, cells, missing, counts, kind):
     if all(cell.lower() in TRUTH for cell in counts):
         values = [cell is not None and TRUTH[cell.lower()] for cell in cells]
         return Column(name, np.array(values, dtype=bool), missing)
-    dates = _dates(list(counts))
-    if dates is None:
+    form = date_form(counts)
+    if form is None:
         return Column(name, cells, missing)
+    dates = dates_in(form, counts)[0].values()
     places = {cell: i for i, cell in enumerate((*counts, None))}
     distinct = np.array([*dates, None], dtype="datetime64[us]")  # None is NaT
     return Column(name, distinct[[places[cell] for cell in cells]], missing)
 
 
-def _dates(cells):
-    """The cells as `datetime`s of the one form that all of them have; None if none or two fit."""
-    found = []
-    for form in (*DATES, ISO):
-        if all(map(form.fullmatch, cells)):
-            try:
-                found.append(_moments(cells) if form is ISO else [
-                    datetime(*(int(match[part]) for part in "ymd"))
-                    for match in map(form.fullmatch, cells)])
-            except (ValueError, OverflowError):
-                pass
-    return found[0] if found and all(dates == found[0] for dates in found) else None
+def date_form(cells):
+    """The form of DATE_FORMS that all cells have; None if none does, or two with other dates."""
+    found = {}
+    for form in DATE_FORMS:
+        dates, bad = dates_in(form, cells)
+        if not bad:
+            found[form] = dates
+    first = next(iter(found), None)
+    return first if all(dates == found[first] for dates in found.values()) else None
 
 
-def _moments(cells):
-    """Dates and times of ISO 8601, in UTC if all of them name a zone."""
-    moments = [*map(datetime.fromisoformat, cells)]
-    zoned = [moment.tzinfo is not None for moment in moments]
-    if any(zoned) and not all(zoned):
-        raise ValueError("some have a zone")
-    if not any(zoned):
-        return moments
-    return [(moment - moment.utcoffset()).replace(tzinfo=None) for moment in moments]
+def dates_in(form, cells):
+    """Return {cell: datetime, in UTC if it has a zone} and the cells that have another form.
+
+    Parameters
+    ----------
+    form : str
+        One of DATE_FORMS.
+    cells : iterable of str
+        All different.
+    """
+    found, bad = {}, []
+    read = DATES[form].fullmatch if form in DATES else ISO.fullmatch
+    for cell in cells:
+        match = read(cell)
+        try:
+            found[cell] = _moment(match, form) if match else None
+        except (ValueError, OverflowError):
+            found[cell] = None
+        if found[cell] is None:
+            del found[cell]
+            bad.append(cell)
+            if len(bad) == MOST_BAD:
+                break
+    return found, bad
+
+
+def _moment(match, form):
+    if form in DATES:
+        return datetime(*(int(match[part]) for part in "ymd"))
+    if (match["zone"] is not None) != (form == DATE_FORMS[-1]):
+        return None
+    moment = datetime.fromisoformat(match[0])
+    return moment if moment.tzinfo is None else (moment - moment.utcoffset()).replace(tzinfo=None)

@@ -57,19 +57,19 @@ class CsvFile:
         Parameters
         ----------
         wanted : dict of int to str
-            For each number of a column "text" or "number".
+            For each number of a column "text", "label", which is text with marks of missing cells
+            of its own, "number", or "sparse", a number of which cells are missing.
         rejected : list
             To which the `Reject`s are added.
 
         Returns
         -------
         dict of int to ndarray
-            For "text" stripped cells, and None where missing. For "number" a masked float64 array,
+            For text stripped cells, and None where missing. For numbers a masked float64 array,
             masked where missing, NaN where the cell may be no number or may stand for something
             else, such as 007.
         """
-        forms = {"text": self._as_text, "number": self._as_number}
-        parts = [f"{forms[form](j)} AS c{j}" for j, form in wanted.items()]
+        parts = [f"{self._sql(j, form)} AS c{j}" for j, form in wanted.items()]
         select = f"SELECT {', '.join(parts)} FROM"
         if self.window:
             found = self._connection.execute(f"{select} {self.window.table}").fetchnumpy()
@@ -103,20 +103,21 @@ class CsvFile:
         return found
 
     def _converted(self, j, form, found):
-        if form == "text":
+        if form in ("text", "label"):
             cells_ = np.array(found.data if np.ma.isMA(found) else found, dtype=object)
             cells_[np.ma.getmaskarray(found)] = None
             return cells_
-        return np.ma.filled(found, np.nan) if self._seems_complete(j) else found
+        return np.ma.filled(found, np.nan) if self._is_complete(j, form) else found
 
-    def _as_text(self, j):
+    def _sql(self, j, form):
+        if form in ("number", "sparse"):
+            return self._as_number(j, self._is_complete(j, form))
+        labels = form == "label"
+        marks = _listed(self._options.label_missing if labels else self._options.missing)
         cell = f"trim(c{j}, {BLANKS})"
-        return f"CASE WHEN {cell} IS NULL OR {cell} IN ({self._marks()}) THEN NULL ELSE {cell} END"
+        return f"CASE WHEN {cell} IS NULL OR {cell} IN ({marks}) THEN NULL ELSE {cell} END"
 
-    def _marks(self):
-        return ", ".join(map(dialect.literal, ("", *self._options.missing)))
-
-    def _as_number(self, j):
+    def _as_number(self, j, complete):
         """What `read` promises of a number, with no more work than the first rows call for."""
         first = [row[j] for row in self._dialect.rows]
         padded = any(cell and cell != cell.strip() for cell in first)
@@ -128,15 +129,16 @@ class CsvFile:
         if self.decimal == ",":
             odd, read = f"{odd} OR contains({cell}, '.')", f"replace({cell}, ',', '.')"
         value = f"if({odd}, 'nan'::DOUBLE, TRY_CAST({read} AS DOUBLE))"
-        if self._seems_complete(j):
+        if complete:
             return value
-        return (f"CASE WHEN {cell} IS NULL OR {cell} IN ({self._marks()}) THEN NULL "
-                f"ELSE coalesce({value}, 'nan'::DOUBLE) END")
+        return (f"CASE WHEN {cell} IS NULL OR {cell} IN ({_listed(self._options.missing)}) "
+                f"THEN NULL ELSE coalesce({value}, 'nan'::DOUBLE) END")
 
-    def _seems_complete(self, j):
+    def _is_complete(self, j, form):
         """Whether no cell is missing in the first rows; then one that is counts as doubtful."""
-        return not self._options.missing and all(
-            row[j] and not row[j].isspace() for row in self._dialect.rows)
+        marks = {"", *self._options.missing}
+        return form == "number" and all(
+            row[j] and row[j].strip() not in marks for row in self._dialect.rows)
 
     def place(self, row, rejected):
         """The number of a data row, counted from 1, when rows before it were refused."""
@@ -153,3 +155,7 @@ class CsvFile:
                 yield f"line {line} has {cells_}, the header has {len(self.header)}"
             else:
                 yield f"line {line}: {OTHER_REJECTS.get(kind, kind.lower())}"
+
+
+def _listed(marks):
+    return ", ".join(map(dialect.literal, ("", *marks)))

@@ -29,13 +29,15 @@ class Options(NamedTuple):
     """How text is read."""
 
     missing: tuple
+    label_missing: tuple
     decimal: str | None
     delimiter: str | None
     encoding: str
 
 
 @interruptible()
-def open_table(path, *, missing=(), decimal=None, delimiter=None, encoding="utf-8"):
+def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=None,
+               encoding="utf-8"):
     """Open a table.
 
     Parameters
@@ -44,6 +46,8 @@ def open_table(path, *, missing=(), decimal=None, delimiter=None, encoding="utf-
         A file, a pattern of `glob`, or several files with the same columns in any order.
     missing : sequence of str
         What stands for a missing cell, beside nothing.
+    label_missing : sequence of str, optional
+        The same in columns that are read as labels, if it is not the same.
     decimal : {".", ","}, optional
         The decimal mark of a CSV file; the other one may then stand between thousands. Without it
         a comma is the decimal mark where a sample of the cells shows that it can be nothing else.
@@ -65,7 +69,7 @@ def open_table(path, *, missing=(), decimal=None, delimiter=None, encoding="utf-
     TypeError, ValueError
         An option is not what it should be.
     """
-    options = checked_options(missing, decimal, delimiter, encoding)
+    options = checked_options(missing, label_missing, decimal, delimiter, encoding)
     paths = files_of(path)
     whole = ", ".join(paths[:3]) + ", ..." * (len(paths) > 3)
     folder, files = Folder(), []
@@ -86,10 +90,12 @@ def _said(error):
     return (error.strerror or error) if isinstance(error, OSError) else error
 
 
-def checked_options(missing, decimal, delimiter, encoding):
+def checked_options(missing, label_missing, decimal, delimiter, encoding):
     """Return the `Options`, or raise what is wrong with them."""
-    if isinstance(missing, str) or not all(isinstance(mark, str) for mark in missing):
-        raise TypeError(f"missing is {reprlib.repr(missing)}; it should be a sequence of str")
+    label_missing = missing if label_missing is None else label_missing
+    for name, marks in (("missing", missing), ("label_missing", label_missing)):
+        if isinstance(marks, str) or not all(isinstance(mark, str) for mark in marks):
+            raise TypeError(f"{name} is {reprlib.repr(marks)}; it should be a sequence of str")
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal is {decimal!r}; it should be '.' or ','")
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1
@@ -103,7 +109,8 @@ def checked_options(missing, decimal, delimiter, encoding):
         raise ValueError(f"encoding is {encoding!r}; it should be one of Python's, such as 'utf-8' "
                          "or 'latin-1'") from None
     encoding = "utf-8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    return Options(tuple(mark.strip() for mark in missing), decimal, delimiter, encoding)
+    return Options(tuple(mark.strip() for mark in missing),
+                   tuple(mark.strip() for mark in label_missing), decimal, delimiter, encoding)
 
 
 def files_of(path):

@@ -68,6 +68,11 @@ class Table:
         self.names = tuple(self._places)
         self.left_out, self.renamed = map(tuple, notes)
 
+    @property
+    def has_types(self):
+        """Whether the files say what their columns are, as all but CSV files do."""
+        return not any(isinstance(file, CsvFile) for file in self._files)
+
     @interruptible()
     def columns(self, names=None, kinds=None, complete=False):
         """Read columns.
@@ -77,8 +82,9 @@ class Table:
         names : sequence of str, optional
             All of them without it.
         kinds : dict of str to str, optional
-            What a column is to be: "text"; "number", and a cell that is none is a fault; or
-            "label", a number if all cells are numbers, and text otherwise.
+            What a column is to be: "text"; "number", and a cell that is none is a fault;
+            "label", a number if all cells are numbers, and text otherwise; "date" or "truth", which
+            a file of types has as they are, and a CSV file as text.
         complete : bool
             Whether a missing cell is a fault, too.
 
@@ -163,10 +169,14 @@ class _Reading:
         self.csv = all(isinstance(file, CsvFile) for file in table._files)
         if self.csv and names:
             fast = [name for name in names if self._is_fast(name)]
-            self._read([(name, "number" if name in fast else "text") for name in names])
-            slow = [name for name in fast if _is_doubtful(self.numbers[name])]
-            if slow:
-                self._read([(name, "text") for name in slow], again=True)
+            self._read([(name, "number" if name in fast else self._form(name)) for name in names])
+            for form in ("sparse", "text"):
+                slow = [name for name in fast if _is_doubtful(self.numbers[name])]
+                if slow:
+                    self._read([(name, form) for name in slow], again=True)
+
+    def _form(self, name):
+        return "label" if self.kinds.get(name) == "label" else "text"
 
     def _is_fast(self, name):
         return self.kinds.get(name, "number") == "number" and all(
@@ -185,8 +195,9 @@ class _Reading:
                 parts[name].append(found[self.table._places[name][f]])
         self.n_rows = [len(part) for part in parts[wanted[0][0]]]
         for name, form in wanted:
-            into = self.numbers if form == "number" else self.texts
-            join = np.ma.concatenate if form == "number" and any(
+            are_numbers = form in ("number", "sparse")
+            into = self.numbers if are_numbers else self.texts
+            join = np.ma.concatenate if are_numbers and any(
                 map(np.ma.isMA, parts[name])) else np.concatenate
             into[name] = join(parts[name]) if len(parts[name]) > 1 else parts[name][0]
 

@@ -46,7 +46,7 @@ class TypedFile:
             raise DataError(f"cannot be read: {str(error).splitlines()[0]}") from None
         missing, values = np.ma.getmaskarray(found), np.ma.getdata(found)
         if decided == "VARCHAR":
-            marks = {"", *options.missing}
+            marks = {"", *(options.label_missing if kind == "label" else options.missing)}
             stripped = [None if gone else value.strip()
                         for gone, value in zip(missing, values, strict=True)]
             texts = np.array([None if cell in marks else cell for cell in stripped], dtype=object)

@@ -218,7 +218,7 @@ def test_an_activation_of_each_layer(tmp_path, dtype):
     ("2", '["tanh", 3]', "activation[1] is 3"),
     ("2", "3", "activation is 3; it should be"),
     ("2", "tanh", "Expecting value"),
-    ("3", '["tanh", "relu"]', "format version 3; known here are 1 and 2")])
+    ("4", '["tanh", "relu"]', "format version 4; known here are 1, 2 and 3")])
 def test_activations_that_are_damaged(tmp_path, version, activation, words):
     path = tmp_path / "m"
     save_model(path, fastbp.MLP([3, 4, 5, 1], activation=["tanh", "relu"], seed=0))

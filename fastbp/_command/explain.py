@@ -1,0 +1,183 @@
+"""`fastbp explain`: what a model is, and which columns its answers depend on.
+
+For each column two figures, of the rows of a table. *Slope*: the mean absolute derivative of the
+logits by the features of the column, each times its standard deviation, summed: by how much they
+change for a typical change of the column. *Loss of accuracy*, or of what else the task is judged
+by: what is lost if the cells of the column are shuffled among the rows, the mean of some repeats.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import fastbp
+from fastbp import _arguments, _random
+from fastbp._command.figures import import_figure
+from fastbp._command.predict import columns_of, encoded, marks_of
+from fastbp._command.tables import pictures, report
+from fastbp._command.tables.data import opened
+from fastbp._command.tables.metrics import figures
+from fastbp._command.tables.splits import SHUFFLE, stream
+from fastbp._preparation import Levels
+from fastbp._table import DataError
+from fastbp.io import load_model
+
+AT_ONCE = 1024  # rows of a Jacobian
+MOST_LEVELS_SHOWN = 8
+
+
+class Importance(NamedTuple):
+    """A column: its slope, and what shuffling costs, mean and standard deviation of the repeats."""
+
+    name: str
+    slope: float
+    lost: float
+    spread: float
+
+
+def run(args):
+    """Carry out `fastbp explain` and return its exit code."""
+    if args.plot:
+        if args.data is None:
+            raise ValueError("--plot needs DATA, on whose rows the columns are compared")
+        import_figure()
+    model = load_model(args.model)
+    _tell_model(args.model, model)
+    if args.data is None:
+        report.say("columns", "name a table to see which columns the answers depend on: "
+                   f"fastbp explain {args.model} DATA")
+        return 0
+    X, y, columns = _read(model, args)
+    found, metric = importances(model, X, y, columns, args)
+    _tell(found, metric, len(X))
+    if args.plot:
+        for path in pictures.write(args.plot, [_picture(model, found, metric)]):
+            report.say("written", path)
+    return 0
+
+
+def _tell_model(path, model):
+    net, target = model.net, model.target
+    n_networks = net.n_networks if isinstance(net, fastbp.Population) else 1
+    names = [net.activation] if isinstance(net.activation, str) else net.activation
+    report.say("model", f"{path}: {target.task} of {', '.join(target.names)}")
+    several = f"{n_networks} networks " if n_networks > 1 else ""
+    report.say("network", f"{several}{'-'.join(map(str, net.layer_sizes))} of {', '.join(names)} "
+                          f"units, {net.loss}, {net.dtype.name}")
+    if target.classes:
+        for name, labels in zip(target.names, target.classes, strict=False):
+            report.say("classes", (f"{name}: " if len(target.names) > 1 else "")
+                       + ", ".join(map(repr, labels)))
+    if model.recipe is None:
+        return
+    training = model.recipe.training
+    report.say("trained on", str(training.get("data", "")))
+    rows = training.get("rows", {})
+    report.say("rows", ", ".join(f"{n} {what}" for what, n in rows.items()))
+    for name, value, error, remark in training.get("figures", ()):
+        report.say(name, f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+                   + (f" ({remark})" if remark else ""))
+    report.tell_columns((column.name, _words(column))
+                        for column in model.recipe.preparation.columns)
+
+
+def _words(column):
+    if isinstance(column, Levels):
+        shown = ", ".join(map(repr, column.levels[:MOST_LEVELS_SHOWN]))
+        more = len(column.levels) - MOST_LEVELS_SHOWN
+        return (f"levels {shown}" + f" and {more} more" * (more > 0)
+                + ", others together" * column.other + ", missing ones" * column.missing)
+    kind = {"number": "number", "date": f"dates ({column.form}), as days",
+            "truth": "true or false"}[column.kind]
+    return f"{kind}, {column.fill:g} where missing" + ", and a flag" * column.flag
+
+
+def _read(model, args):
+    """The features of the table, its target or None, and the columns."""
+    table = opened(args.data, marks_of(model, args), args, args.missing or ())
+    columns, target = columns_of(model, table), model.target
+    names = [column.name for column in columns]
+    with_target = all(name in table.names and name not in names for name in target.names)
+    targets = [*target.names] if with_target else []
+    kinds = {column.name: column.reads for column in columns} | dict.fromkeys(targets, "label")
+    found = table.columns([*names, *targets], kinds, complete=model.recipe is None)
+    X, _ = encoded(model, found[:len(names)])
+    if not len(X):
+        raise DataError(f"{table.path}: there is a header but no data row")
+    if not with_target:
+        return X, None, columns
+    try:
+        y, there = target.numbers_of(found[len(names):])
+    except DataError as error:
+        raise DataError(f"{table.path}: {error}") from None
+    return X[there], y[there], columns
+
+
+def importances(model, X, y, columns, args):
+    """Return an `Importance` of each column, and the `Figure` that shuffling lowers, or None."""
+    slopes = _slopes(model.net, X) * X.std(axis=0)
+    metric = None if y is None else figures(model, X, y)[0]
+    found, first = [], 0
+    for k, column in enumerate(columns):
+        here = slice(first, first + len(column.features))
+        lost = [] if y is None else [
+            metric.value - figures(model, _shuffled(X, here, (args.seed, k, i)), y)[0].value
+            for i in range(args.repeats)]
+        found.append(Importance(
+            column.name, float(slopes[here].sum()),
+            float(np.mean(lost)) if lost else np.nan, float(np.std(lost)) if lost else np.nan))
+        first = here.stop
+    return sorted(found, key=lambda each: -(each.slope if y is None else each.lost)), metric
+
+
+def _slopes(net, X):
+    """The mean absolute derivatives of the logits by each feature (n_features,)."""
+    members = [net.member(k) for k in range(net.n_networks)] if isinstance(
+        net, fastbp.Population) else [net]
+    total = np.zeros(X.shape[1])
+    for first in range(0, len(X), AT_ONCE):
+        rows = X[first:first + AT_ONCE]
+        jacobians = sum(member.jacobian(rows, of="logits", wrt="input").astype(np.float64)
+                        for member in members) / len(members)
+        total += np.abs(jacobians).mean(axis=1).sum(axis=0)
+    return total / len(X)
+
+
+def _shuffled(X, here, which):
+    seed, *rest = which
+    order = _random.permutation(len(X), stream(seed, SHUFFLE, *rest).random_raw(len(X) - 1))
+    X = X.copy()
+    X[:, here] = X[order, here]
+    return X
+
+
+def _tell(found, metric, n_rows):
+    report.say("rows", f"{_arguments.counted(n_rows, 'row')} looked at")
+    if metric is None:
+        report.say("", "the table has no target: answers can be compared, not judged")
+    else:
+        report.say(metric.name, f"{metric.value:.4f} on these rows")
+    width = max(len(report.shortened(each.name)) for each in found)
+    head = f"{'column':<{width}}  {'slope':>9}"
+    print(head + (f"  {f'{metric.name} lost by shuffling':>30}" if metric else ""))
+    for each in found:
+        lost = f"{each.lost:.4f} ± {each.spread:.4f}"
+        print(f"{report.shortened(each.name):<{width}}  {each.slope:9.4f}"
+              + (f"  {lost:>30}" if metric else ""))
+
+
+def _picture(model, found, metric):
+    found = found[:30][::-1]
+    n_columns = 2 if metric else 1
+    figure = import_figure()(figsize=(4.8 * n_columns, 1.2 + 0.28 * len(found)),
+                             layout="constrained")
+    figure.suptitle(f"{model.target_name}: what the answers depend on")
+    axes = np.atleast_1d(figure.subplots(1, n_columns, sharey=True))
+    names = [report.shortened(each.name, 25) for each in found]
+    axes[-1].barh(names, [each.slope for each in found], color=pictures.BLUE)
+    axes[-1].set_xlabel("slope of the logits")
+    if metric:
+        axes[0].barh(names, [each.lost for each in found], xerr=[each.spread for each in found],
+                     color=pictures.ORANGE)
+        axes[0].set_xlabel(f"{metric.name} lost by shuffling")
+    return figure

@@ -1,0 +1,151 @@
+"""`fastbp predict`: a model's answers to the rows of a table, which may be larger than memory."""
+
+import os
+import sys
+from collections import Counter
+
+import numpy as np
+
+from fastbp import _arguments, _files
+from fastbp._command.tables import answers, report
+from fastbp._command.tables.data import names_of, opened
+from fastbp._preparation import Number
+from fastbp._table import DataError, files_of
+from fastbp._table.cells import Column
+from fastbp._table.faults import listed, one_line
+from fastbp.io import load_model
+
+AT_ONCE = 65536  # rows
+
+
+def run(args):
+    """Carry out `fastbp predict` and return its exit code."""
+    model = load_model(args.model)
+    if args.out:
+        taken = [os.path.realpath(path) for path in (args.model, *files_of(args.data))]
+        if os.path.realpath(args.out) in taken:
+            raise ValueError(f"--out {args.out} would overwrite another file of this command")
+        _files.check_writable(args.out)
+    table = opened(args.data, marks_of(model, args), args)
+    columns = columns_of(model, table)
+    kept = list(table.names) if args.keep == ["all"] else list(dict.fromkeys(
+        names_of(args.keep or (), table.names, "--keep")))
+    told = _Told()
+    batches = _batches(model, table, columns, kept, told)
+    answers.write(args.out, _distinct([*kept, *answer_names(model.target)]), batches)
+    told.tell(args, sys.stdout if args.out else sys.stderr)
+    return 0
+
+
+def marks_of(model, args):
+    """What stands for missing cells: what the user says, or what did in the training."""
+    if args.missing is not None:
+        return tuple(args.missing)
+    return () if model.recipe is None else model.recipe.marks
+
+
+def columns_of(model, table):
+    """The model's columns as `Number` and `Levels`; DataError if the table lacks one."""
+    if model.recipe is not None:
+        columns = model.recipe.preparation.columns
+    else:
+        n_features = model.net.layer_sizes[0]
+        names = model.feature_names or getattr(table, "features", table.names)
+        if len(names) != n_features:
+            raise DataError(f"{table.path}: the model has {n_features} features and no names of "
+                            f"columns; the table has {len(names)} columns")
+        columns = tuple(Number(name, "number", "", np.nan, False) for name in names)
+    lacking = [column.name for column in columns if column.name not in table.names]
+    if lacking:
+        near = _arguments.nearest(lacking[0], table.names)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise DataError(one_line(
+            f"{table.path}: there is no column {listed(lacking)}, which the model needs; the "
+            f"columns are {listed(table.names)}{hint}"))
+    return columns
+
+
+def encoded(model, columns):
+    """The features of columns of a table, and what was done to cells."""
+    if model.recipe is not None:
+        return model.recipe.preparation.encode(columns, model.net.dtype)
+    X = np.stack([column.values.astype(np.float64) for column in columns], axis=1)
+    return (X - model.feature_mean) / model.feature_scale, None
+
+
+def _batches(model, table, columns, kept, told):
+    """Yield the kept columns and the answers of some rows at a time."""
+    wanted = [column.name for column in columns]
+    names = list(dict.fromkeys([*wanted, *kept]))
+    kinds = {name: "text" for name in kept if not table.has_types}
+    kinds |= {column.name: column.reads for column in columns}
+    for found in table.batches(AT_ONCE, names, kinds, complete=False):
+        by_name = dict(zip(names, found, strict=True))
+        inputs = [by_name[name] for name in wanted]
+        if model.recipe is None:
+            _refuse_missing(table, inputs)
+        X, what = encoded(model, inputs)
+        told.add(len(X), what)
+        yield [by_name[name] for name in kept] + answer_columns(model.target, model.outputs(X))
+
+
+def _refuse_missing(table, columns):
+    for column in columns:
+        if column.missing.any():
+            raise DataError(f"{table.path}: column {column.name!r} lacks a cell, and the model "
+                            "does not say how to fill it")
+
+
+def answer_names(target):
+    """The names of the columns of answers."""
+    names = [f"predicted_{name}" for name in target.names]
+    if target.task == "classes":
+        return names + [f"probability_{label}" for label in target.classes[0]]
+    if target.task == "labels":
+        return names + [f"probability_{name}" for name in target.names]
+    return names
+
+
+def answer_columns(target, outputs):
+    """The columns of answers, as many as `answer_names`."""
+    found = target.answers(outputs)
+    columns = [found] if found.ndim == 1 else [*found.T]
+    if target.task in ("classes", "labels"):
+        columns += [*target.values(outputs).T]
+    return [Column("", values, np.zeros(len(values), dtype=bool)) for values in columns]
+
+
+def _distinct(names):
+    """The names, with a number where two are the same."""
+    found, seen = [], set()
+    for name in names:
+        new, k = name, 2
+        while new in seen:
+            new, k = f"{name}_{k}", k + 1
+        seen.add(new)
+        found.append(new)
+    return found
+
+
+class _Told:
+    """What was done to cells, in all batches."""
+
+    def __init__(self):
+        self.n_rows, self.filled, self.unknown = 0, Counter(), Counter()
+
+    def add(self, n_rows, told):
+        self.n_rows += n_rows
+        if told is not None:
+            self.filled.update(told.filled)
+            self.unknown.update(told.unknown)
+
+    def tell(self, args, file):
+        """Print the counts, on stderr where the answers are on stdout."""
+        report.say("rows", f"{self.n_rows} answered", file)
+        for name, counts, what in (("filled", self.filled, "missing"),
+                                   ("unknown", self.unknown, "of a rare or unknown level")):
+            for column, n in counts.items():
+                report.say(name, f"{report.shortened(column)}: {_arguments.counted(n, 'cell')} "
+                                 f"{what}", file)
+        if args.out:
+            report.say("written", args.out, file)

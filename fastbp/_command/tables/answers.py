@@ -1,0 +1,84 @@
+"""Answers to the rows of a table, written as CSV or Parquet while they are made."""
+
+import csv
+import io
+import sys
+
+import numpy as np
+
+from fastbp import _files
+from fastbp._preparation.columns import level_texts
+from fastbp._table.dialect import literal
+from fastbp._table.engine import connect
+from fastbp._table.temporary import Folder
+
+
+def write(path, names, batches):
+    """Write columns.
+
+    Parameters
+    ----------
+    path : str or None
+        A Parquet file if the name says so, else a CSV file; None is the standard output.
+    names : sequence of str
+    batches : iterable of lists of Column
+        Some rows of all columns.
+    """
+    if path is None:
+        _write_csv(sys.stdout, names, batches)
+    elif path.lower().endswith((".parquet", ".pq")):
+        _write_parquet(path, names, batches)
+    else:
+        with _files.replaced(path) as part:
+            file = io.TextIOWrapper(io.BufferedWriter(part), encoding="utf-8", newline="",
+                                    write_through=False)
+            _write_csv(file, names, batches)
+            file.flush()
+            file.detach().detach()
+
+
+def _write_csv(file, names, batches):
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    for columns in batches:
+        writer.writerows(zip(*map(_texts, columns), strict=True))
+
+
+def _texts(column):
+    """The cells of a column as the shortest text that stands for them, "" where missing."""
+    values = column.values
+    if values.dtype == np.float32:  # the shortest text of 24 bits
+        texts = values.astype("U").tolist()
+        texts = [text.removesuffix(".0") for text in texts]
+    else:
+        texts = level_texts(column)
+    return ["" if gone else text for text, gone in zip(texts, column.missing, strict=True)]
+
+
+TYPES = {"O": "VARCHAR", "b": "BOOLEAN", "M": "TIMESTAMP", "i": "BIGINT", "u": "UBIGINT"}
+
+
+def _write_parquet(path, names, batches):
+    folder, connection = Folder(), connect()
+    connection.execute(f"ATTACH {literal(folder.database())} AS kept")
+    types = None
+    for columns in batches:
+        if types is None:
+            types = [TYPES.get(values.dtype.kind, "FLOAT" if values.dtype == np.float32 else
+                               "DOUBLE") for _, values, _ in columns]
+            _make_table(connection, names, types)
+        batch = {f"c{j}": np.ma.masked_array(values, missing) if values.dtype != object else values
+                 for j, (_, values, missing) in enumerate(columns)}
+        connection.execute(
+            f"INSERT INTO kept.answers SELECT {', '.join(batch)} FROM batch")
+    if types is None:
+        _make_table(connection, names, ["VARCHAR"] * len(names))
+    with _files.replaced(path) as part:
+        connection.execute(f"COPY kept.answers TO {literal(part.name)} "
+                           "(FORMAT parquet, USE_TMP_FILE false)")
+
+
+def _make_table(connection, names, types):
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    columns = ", ".join(map(" ".join, zip(quoted, types, strict=True)))
+    connection.execute(f"CREATE TABLE kept.answers ({columns})")

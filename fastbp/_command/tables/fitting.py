@@ -1,0 +1,212 @@
+"""A network or an ensemble, trained on some rows until those of the validation no longer gain.
+
+The columns are prepared by what the rows of the training hold, those of the validation with them.
+The best epoch is the one with the lowest loss of the validation; its parameters are kept.
+"""
+
+import math
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+import fastbp
+from fastbp._command.tables.data import features, prepare
+from fastbp._command.tables.metrics import figures
+from fastbp._command.tables.splits import EPOCH, VALIDATION, stratified_split, stream
+from fastbp._progress import progress
+from fastbp._saved_model import Recipe, SavedModel
+
+LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
+FEWEST_ROWS = 40  # of a training from which some are taken for the validation
+
+
+class Rows(NamedTuple):
+    """Row numbers of one training."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    held_out: np.ndarray
+
+
+class Trained(NamedTuple):
+    """What a training led to.
+
+    Attributes
+    ----------
+    model : SavedModel
+    rows : Rows
+    figures : list of Figure
+        Of the rows held out, or else of the validation; may be empty.
+    losses, validation_losses : (n_epochs,) ndarray
+        Of an ensemble the means; the latter is None without a validation.
+    best_epoch : int
+        From 0; of an ensemble the median.
+    seconds : float
+    interrupted : bool
+    """
+
+    model: SavedModel
+    rows: Rows
+    figures: list
+    losses: np.ndarray
+    validation_losses: np.ndarray | None
+    best_epoch: int
+    seconds: float
+    interrupted: bool
+
+    @property
+    def n_epochs(self):
+        return len(self.losses)
+
+
+def divided(data, train, held_out, args):
+    """The rows of a training, some of which judge its epochs."""
+    none = np.zeros(0, dtype=np.intp)
+    if args.validation_fraction == 0 or len(train) < FEWEST_ROWS:
+        return Rows(train, none, held_out)
+    kept, validation = stratified_split(data.strata[train], args.validation_fraction, args.seed,
+                                        VALIDATION)
+    return Rows(train[kept], train[validation], held_out)
+
+
+class Plan(NamedTuple):
+    """What is to be trained.
+
+    Attributes
+    ----------
+    model : SavedModel
+        Not trained yet.
+    words : list of (str, str)
+        Each column and what is done with it.
+    rows : Rows
+    X, y : ndarrays
+        As the network takes them.
+    targets : ndarray
+        As `target_of` gives them.
+    """
+
+    model: SavedModel
+    words: list
+    rows: Rows
+    X: np.ndarray
+    y: np.ndarray
+    targets: np.ndarray
+
+
+def plan(data, rows, args):
+    """Prepare the columns by the rows of a training, and make its network."""
+    learned = np.sort(np.concatenate([rows.train, rows.validation]))
+    preparation, words = prepare(data, learned)
+    target = data.target.learned(data.y[learned])
+    X, y = features(data, preparation, args.dtype), target.for_network(data.y, args.dtype)
+    model = SavedModel(
+        _network(args, target, X.shape[1], data.y[learned]), preparation.mean, preparation.scale,
+        preparation.features, target.classes[0] if target.task == "classes" else (),
+        ", ".join(target.names), Recipe(preparation, target, data.marks, {}))
+    return Plan(model, words, rows, X, y, data.y)
+
+
+def trained(plan, args, caption="epoch", checkpoint=None):
+    """Carry out a plan; returns `Trained`."""
+    model, rows = plan.model, plan.rows
+    course = _Course(plan, args, caption)
+    history, interrupted = course.run(plan.y, checkpoint)
+    looked_at = rows.held_out if len(rows.held_out) else rows.validation
+    found = figures(model, plan.X[looked_at], plan.targets[looked_at]) if len(looked_at) else []
+    return Trained(model, rows, found, *history, course.seconds, interrupted)
+
+
+def _network(args, target, n_features, y):
+    sizes = (n_features, *args.hidden, target.n_outputs)
+    options = {"activation": args.activation, "loss": target.loss, "dtype": args.dtype}
+    if args.class_weight == "balanced":
+        options["class_weight"] = _balanced(target, y)
+    if args.ensemble > 1:
+        return fastbp.Population(args.ensemble, sizes, seeds=range(args.seed,
+                                 args.seed + args.ensemble), **options)
+    return fastbp.MLP(sizes, seed=args.seed, **options)
+
+
+def _balanced(target, y):
+    if target.task != "classes":
+        raise ValueError("--class-weight needs a target of classes")
+    n_classes = len(target.classes[0])
+    counts = np.bincount(y, minlength=n_classes)
+    return tuple(float(len(y) / (n_classes * max(n, 1))) for n in counts)
+
+
+def optimizer_of(args):
+    lr = LEARNING_RATES[args.optimizer] if args.lr is None else args.lr
+    return fastbp.Adam(lr) if args.optimizer == "adam" else fastbp.SGD(lr, momentum=0.9)
+
+
+class _Course:
+    """The epochs of one training, shown while they go on."""
+
+    def __init__(self, plan, args, caption):
+        self.model, self.X, self.rows = plan.model, plan.X, plan.rows
+        self.targets, self.args, self.caption, self.seconds = plan.targets, args, caption, 0.0
+        self.losses, self.validation_losses = [], []
+
+    def run(self, y, checkpoint):
+        """Return (losses, validation losses, best epoch), and whether Ctrl-C came."""
+        args, net, several = self.args, self.model.net, self.args.ensemble > 1
+        judged = {} if not len(self.rows.validation) else {
+            "validation_rows": self.rows.validation, "patience": args.patience}
+        generators = [np.random.Generator(stream(args.seed, EPOCH, *[k] * several))
+                      for k in range(args.ensemble)]
+        options = dict(epochs=args.epochs, batch_size=args.batch_size, rows=self.rows.train,
+                       l2=args.l2, callback=self.after_epoch, **judged)
+        train = net.train if several else net.fit
+        if checkpoint is not None:
+            options["checkpoint"] = checkpoint
+        self.start, interrupted = time.perf_counter(), False
+        try:
+            with progress(self.caption, args.epochs) as self.show:
+                history = train(self.X, y, optimizer_of(args),
+                                rng=generators if several else generators[0], **options)
+            found = self.of(history)
+        except KeyboardInterrupt:
+            interrupted, found = True, self.so_far()
+            print(f"fastbp: interrupted after {len(self.losses)} of {args.epochs} epochs",
+                  file=sys.stderr)
+        self.seconds = time.perf_counter() - self.start
+        return found, interrupted
+
+    def after_epoch(self, epoch, loss, judged):
+        """Keep and show the losses of an epoch."""
+        loss, judged = (float(np.nanmean(each)) for each in (loss, judged))
+        if not math.isfinite(loss):
+            raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: try a smaller --lr")
+        self.losses.append(loss)
+        self.validation_losses.append(judged)
+        self.show(epoch + 1, lambda: self.text(epoch, loss, judged))
+
+    def text(self, epoch, loss, judged):
+        """What is shown of an epoch: both losses, the metric, the time left."""
+        seconds = (time.perf_counter() - self.start) / len(self.losses)
+        left = f"{seconds * (self.args.epochs - epoch - 1):.0f} s left"
+        validation = self.rows.validation
+        if not len(validation):
+            return f"loss {loss:.4g}, {left}"
+        metric = figures(self.model, self.X[validation], self.targets[validation])[0]
+        return (f"loss {loss:.4g}, validation {judged:.4g}, {metric.name} {metric.value:.4g}, "
+                f"{left}")
+
+    def of(self, history):
+        """Losses and the best epoch of a history, of an ensemble the means and the median."""
+        judged = history.validation_losses
+        if history.losses.ndim == 2:
+            best = int(np.median(history.best_epoch))
+            return (np.nanmean(history.losses, axis=1),
+                    None if judged is None else np.nanmean(judged, axis=1), best)
+        return history.losses, judged, history.best_epoch
+
+    def so_far(self):
+        losses = np.array(self.losses)
+        if not len(self.rows.validation):
+            return losses, None, len(losses) - 1
+        judged = np.array(self.validation_losses)
+        return losses, judged, int(np.argmin(judged)) if len(judged) else -1

@@ -1,0 +1,139 @@
+"""What `fastbp train` prints: the table, its columns, the network, figures, and what comes next."""
+
+import shlex
+import sys
+
+import numpy as np
+
+from fastbp import _arguments
+from fastbp._command.tables.fitting import LEARNING_RATES
+
+WIDTH = 18  # of the first column
+MOST_COLUMNS = 60  # that are told one by one; of more, only those that are no plain numbers
+RISEN, FALLEN = 1.1, 0.95  # of the losses at the best epoch, where curves have parted
+
+
+def say(name, text, file=None):
+    """Print a name and what is said of it."""
+    print(f"{name:<{WIDTH}} {text}", file=file)
+
+
+def tell_table(data, words):
+    """The table, its target and what is done with each column."""
+    say("data", data.description)
+    say("target", _target(data))
+    for name, sentence in data.notes:
+        say(name, sentence)
+    plain = [name for name, text in words if text == "number"]
+    told = words if len(words) <= MOST_COLUMNS else [
+        (name, text) for name, text in words if text != "number"]
+    tell_columns(told, [f"{len(plain)} others"] * (len(told) < len(words)))
+
+
+def tell_columns(words, numbers=()):
+    """Each column and what is said of it; the last lines are of numbers."""
+    rows = [(shortened(name), text) for name, text in words]
+    rows += [(name, "numbers") for name in numbers]
+    print("columns")
+    width = max([WIDTH - 2, *(len(name) for name, _ in rows)])
+    for name, text in rows:
+        print(f"  {name:<{width}} {text}")
+
+
+def shortened(name, most=40):
+    name = " ".join(name.split())
+    return name if len(name) <= most else f"{name[:most - 3]}..."
+
+
+def _target(data):
+    target, names = data.target, ", ".join(data.target.names)
+    if target.task == "classes":
+        counts = np.bincount(data.y, minlength=len(target.classes[0]))
+        classes = [f"{label!r} ({_arguments.counted(int(n), 'row')})"
+                   for label, n in zip(target.classes[0], counts, strict=True)]
+        if target.n_outputs == 1:
+            return f"{names}: positive class {classes[1]}, negative class {classes[0]}"
+        more = f", and {len(classes) - 10} more" if len(classes) > 10 else ""
+        return f"{names}: {len(classes)} classes, {', '.join(classes[:10])}{more}"
+    if target.task == "labels":
+        return f"{len(target.names)} labels: " + ", ".join(
+            f"{name} ({int(n)} times {pair[1]!r})" for name, pair, n in
+            zip(target.names, target.classes, data.y.sum(axis=0), strict=True))
+    what = "a number" if target.task == "regression" else "a count"
+    return "; ".join(f"{name}: {what}, {y.min():g} to {y.max():g}, mean {y.mean():g}"
+                     for name, y in zip(target.names, data.y.T, strict=True))
+
+
+def tell_network(args, model, rows):
+    """The network and what it is trained on."""
+    say("rows", f"{len(rows.train)} for training, {len(rows.validation)} to judge its epochs, "
+                f"{len(rows.held_out)} held out")
+    net = model.net
+    sizes = "-".join(map(str, net.layer_sizes))
+    if args.ensemble > 1:
+        sizes = f"{args.ensemble} networks {sizes}"
+    names = [net.activation] if isinstance(net.activation, str) else net.activation
+    lr = LEARNING_RATES[args.optimizer] if args.lr is None else args.lr
+    say("network", f"{sizes} of {', '.join(names)} units, {net.loss}, {args.dtype}, "
+                   f"{args.optimizer} with lr {lr:g}, l2 {args.l2:g}, batch size "
+                   f"{args.batch_size}, seed {args.seed}")
+
+
+def tell_figures(figures, of):
+    """Figures of held-out rows with their standard errors."""
+    for figure in figures:
+        error = "" if np.isnan(figure.error) else f" ± {figure.error:.4f}"
+        remark = f" ({figure.remark})" if figure.remark else ""
+        say(f"{of} {figure.name}", f"{figure.value:.4f}{error}{remark}")
+
+
+def over_folds(all_figures):
+    """The mean of each figure over folds, and its standard deviation there."""
+    found = []
+    for same in zip(*all_figures, strict=True):
+        values = np.array([figure.value for figure in same])
+        found.append(same[0]._replace(
+            value=float(values.mean()), error=float(values.std(ddof=1)),
+            remark=f"mean and deviation of {len(values)} folds"))
+    return found
+
+
+def tell_course(trained):
+    """How the training went, and in words whether the curves parted."""
+    rate = trained.n_epochs * len(trained.rows.train) / max(trained.seconds, 1e-9)
+    best = f", the best was epoch {trained.best_epoch + 1}" * (
+        trained.validation_losses is not None and trained.best_epoch >= 0)
+    say("training", f"{_arguments.counted(trained.n_epochs, 'epoch')} in {trained.seconds:.3f} s, "
+                    f"{rate:.0f} rows per second{best}")
+    words = overfitting(trained)
+    if words:
+        say("overfitting", words)
+
+
+def overfitting(trained):
+    """A sentence if the loss of the validation rose while that of the training fell, else None."""
+    judged, losses, best = trained.validation_losses, trained.losses, trained.best_epoch
+    if judged is None or best < 0 or not len(judged):
+        return None
+    if judged[-1] < RISEN * judged[best] or losses[-1] > FALLEN * losses[best]:
+        return None
+    return (f"after epoch {best + 1} the loss of the validation rose from {judged[best]:.4g} to "
+            f"{judged[-1]:.4g}, while that of the training fell from {losses[best]:.4g} to "
+            f"{losses[-1]:.4g}; the network of epoch {best + 1} is kept. Fewer units (--hidden), a "
+            "larger --l2 or --ensemble 10 may do better")
+
+
+def tell_next(args, paths):
+    """The files written, and what to type next."""
+    for path in paths:
+        say("written", path)
+    if args.out:
+        out = shlex.quote(args.out)
+        data = shlex.quote(args.data if isinstance(args.data, str) else "DATA")
+        say("next", f"fastbp predict {out} NEW_DATA.csv --out predictions.csv")
+        if args.data:
+            say("", f"fastbp explain {out} {data}")
+    elif args.data:
+        say("next", "the same with --out MODEL.safetensors saves the network, for fastbp predict")
+    if sys.stdout is not None:
+        sys.stdout.flush()

@@ -1,0 +1,183 @@
+"""One column of a table as features of a network.
+
+A number, a date or a truth value becomes one feature, and where cells were missing in the training
+a second one that says whether the cell is missing. Levels become one feature each, 1 where the cell
+is of this level and 0 elsewhere.
+
+|        | features                                    | a missing cell     | an unknown level |
+|--------|---------------------------------------------|--------------------|------------------|
+| number | the value; 1 if missing                     | `fill`, the median |                  |
+| date   | days since 1970-01-01, in UTC; 1 if missing | the same           |                  |
+| truth  | 0 or 1; 1 if missing                        | the same           |                  |
+| levels | one for each level; missing; other          | a level of its own | other            |
+
+Where no cell was missing in the training there is no feature for it, and where no level was rare
+there is none for others: a missing cell, or an unknown level, is then 0 in all features of its
+column.
+"""
+
+import re
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._table.cells import Column, dates_in
+
+MOST_LEVELS = 50  # with a feature of their own
+DAY = np.timedelta64(1, "D").astype("timedelta64[us]")
+TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
+WHOLE = re.compile(r"-?[0-9]+\.0")
+
+
+class Number(NamedTuple):
+    """A column of numbers, dates or truth values.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "date", "truth"}
+    form : str
+        How dates are written, one of `cells.DATE_FORMS`; empty if it is no column of dates.
+    fill : float
+        What stands for a missing cell: the median of the rows of the training.
+    flag : bool
+        Whether a second feature says that the cell is missing.
+    """
+
+    name: str
+    kind: str
+    form: str
+    fill: float
+    flag: bool
+
+    @property
+    def features(self):
+        """The names of its features."""
+        return [self.name, f"{self.name} is missing"][:1 + self.flag]
+
+    @property
+    def reads(self):
+        """What kind of column a file is asked for: see `Table.columns`."""
+        return self.kind
+
+    def encode(self, column, out):
+        """Fill `out` (n, n_features); return how many cells were filled, and 0."""
+        values = as_floats(column, self)
+        missing = column.missing | np.isnan(values)
+        out[:, 0] = np.where(missing, self.fill, values)
+        if self.flag:
+            out[:, 1] = missing
+        return int(missing.sum()), 0
+
+
+class Levels(NamedTuple):
+    """A column of levels, each a feature.
+
+    Attributes
+    ----------
+    name : str
+    source : {"text", "number", "truth"}
+        What the cells were in the table of the training.
+    levels : tuple of str
+        In the order of the features.
+    missing, other : bool
+        Whether there is a feature for missing cells, and one for rare and unknown levels.
+    """
+
+    name: str
+    source: str
+    levels: tuple
+    missing: bool
+    other: bool
+
+    @property
+    def features(self):
+        """The names of its features."""
+        return [*(f"{self.name} = {level}" for level in self.levels),
+                *[f"{self.name} is missing"] * self.missing,
+                *[f"{self.name} is other"] * self.other]
+
+    @property
+    def reads(self):
+        """What kind of column a file is asked for: see `Table.columns`."""
+        return "number" if self.source == "number" else "text"
+
+    def encode(self, column, out):
+        """Fill `out` (n, n_features); return how many cells are missing without a feature for
+        it, and how many are of rare or unknown levels."""
+        out[...] = 0.0
+        places = {level: j for j, level in enumerate(self.levels)}
+        codes = np.fromiter(map(places.get, level_texts(column), repeat(-1)), np.intp,
+                            len(column.values))
+        codes[column.missing] = -2
+        unknown = codes == -1
+        rows = np.flatnonzero(codes >= 0)
+        out[rows, codes[rows]] = 1.0
+        if self.missing:
+            out[column.missing, len(self.levels)] = 1.0
+        if self.other:
+            out[unknown, -1] = 1.0
+        return 0 if self.missing else int(column.missing.sum()), int(unknown.sum())
+
+
+def as_floats(column, number=None):
+    """The cells of a column as float64; of missing ones any value.
+
+    Parameters
+    ----------
+    column : Column
+    number : Number, optional
+        What the column is to be; without it the values decide.
+    """
+    values, kind = column.values, number.kind if number else None
+    if values.dtype == object:
+        if kind == "date":
+            values = _dates(column, number.form)
+        elif kind == "truth":
+            values = _truths(column)
+        else:
+            raise ValueError(f"column {column.name!r} holds text; it should hold numbers")
+    if values.dtype.kind == "M":
+        if kind not in (None, "date"):
+            raise ValueError(f"column {column.name!r} holds dates; it should hold numbers")
+        return (values.astype("datetime64[us]") - np.datetime64(0, "us")) / DAY
+    if kind == "date":
+        raise ValueError(f"column {column.name!r} holds numbers; it should hold dates")
+    return values.astype(np.float64)
+
+
+def _dates(column, form):
+    cells = {cell for cell in column.values.tolist() if cell is not None}
+    found, bad = dates_in(form, cells)
+    if bad:
+        raise ValueError(f"column {column.name!r}: {sorted(bad)[0]!r} is not a date such as those "
+                         f"of the training ({form})")
+    return np.array([found.get(cell) for cell in column.values.tolist()], dtype="datetime64[us]")
+
+
+def _truths(column):
+    found = [np.nan if gone else TRUTHS.get(str(cell).lower())
+             for cell, gone in zip(column.values.tolist(), column.missing, strict=True)]
+    if None in found:
+        bad = column.values[found.index(None)]
+        raise ValueError(f"column {column.name!r}: {bad!r} is neither true nor false")
+    return np.array(found, dtype=np.float64)
+
+
+def level_texts(column):
+    """The cells as the texts of levels: 1 and 1.0 are one level, "1"; so are True and "true"."""
+    values = column.values
+    if values.dtype.kind == "f":
+        return [text[:-2] if WHOLE.fullmatch(text) else text for text in map(repr, values.tolist())]
+    if values.dtype.kind == "b":
+        return ["true" if value else "false" for value in values.tolist()]
+    if values.dtype.kind == "M":
+        return np.datetime_as_string(values).tolist()
+    return values.tolist() if values.dtype == object else [*map(str, values.tolist())]
+
+
+def plain_column(name, values):
+    """A `Column` of an array without marks of missing cells but NaN."""
+    missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+    return Column(name, values, missing)

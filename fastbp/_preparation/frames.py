@@ -1,0 +1,165 @@
+"""The columns of a data frame, a structured array or a plain array, as a file would give them.
+
+A frame (pandas, polars, Arrow, a structured array) is read by the names of its columns, others are
+left out; a plain array by their places. What is missing is None, NaN, NaT or the library's own
+mark, an empty text, or one of the texts that were missing cells in the training.
+"""
+
+import reprlib
+from datetime import UTC, date, datetime
+from numbers import Real
+
+import numpy as np
+
+from fastbp import _arguments
+from fastbp._arguments import tables
+from fastbp._preparation.columns import Levels, level_texts
+from fastbp._table.cells import Column, number
+
+
+def columns_of(X, wanted, marks):
+    """The columns of X.
+
+    Parameters
+    ----------
+    X : table or array of shape (n, n_columns)
+    wanted : sequence of Number and Levels
+        The columns, in the order of the places of a plain array.
+    marks : frozenset of str
+        Texts that stand for missing cells.
+
+    Returns
+    -------
+    list of Column
+
+    Raises
+    ------
+    TypeError, ValueError
+        A column is not there, twice there, or cannot be what it was in the training.
+    """
+    return [_column(f"X[{column.name!r}]", column, cells, gone, marks)
+            for column, (cells, gone) in zip(wanted, _cells(X, wanted), strict=True)]
+
+
+def _cells(X, wanted):
+    """For each wanted column its cells as an array, and which of them its library calls missing."""
+    names = tables.column_names(X)
+    if names is None:
+        array = _plain(X, len(wanted))
+        return [(array[:, j], np.zeros(len(array), dtype=bool)) for j in range(len(wanted))]
+    found = []
+    for column in wanted:
+        n = names.count(column.name)
+        if n != 1:
+            near = None if n else _arguments.nearest(column.name, names)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(f"X has {f'{n} columns' if n else 'no column'} {column.name!r}; it "
+                             f"should have each of {reprlib.repr([w.name for w in wanted])} once"
+                             + hint)
+        found.append(tables.cells_of("X", X, names, names.index(column.name)))
+    return found
+
+
+def _plain(X, n_columns):
+    try:
+        array = np.asarray(X)
+        if array.dtype.kind in "US":  # numbers and texts together, all of them texts now
+            array = np.array(X, dtype=object)
+    except ValueError as error:
+        raise ValueError(f"X cannot be read as a table: {error}") from None
+    if array.ndim != 2 or array.shape[1] != n_columns:
+        raise ValueError(f"X has shape {array.shape}; it should have shape (n_samples, "
+                         f"{n_columns}), one column for each of the model's, or be a table whose "
+                         "columns have names")
+    return array
+
+
+def _column(where, column, cells, gone, marks):
+    if cells.dtype.kind not in "biufMO":
+        cells = cells.astype(object)
+    if cells.dtype == object:
+        return _of_objects(where, column, cells, gone, marks)
+    if cells.dtype.kind == "f":
+        gone = gone | np.isnan(cells)
+    if cells.dtype.kind == "M":
+        gone, cells = gone | np.isnat(cells), cells.astype("datetime64[us]")
+    if isinstance(column, Levels):
+        texts = level_texts(Column(column.name, cells, gone))
+        cells = np.array([None if g else text for g, text in zip(gone, texts, strict=True)],
+                         dtype=object)
+    elif cells.dtype.kind in "iuf":
+        cells = cells.astype(np.float64)
+        _refuse_infinite(where, cells)
+    return Column(column.name, cells, gone)
+
+
+def _of_objects(where, column, cells, gone, marks):
+    """A column of Python's objects."""
+    read = _text if isinstance(column, Levels) else _READ[column.kind]
+    values = []
+    for i, (cell, missing) in enumerate(zip(cells.tolist(), gone, strict=True)):
+        if isinstance(cell, str):
+            cell = cell.strip()
+        missing = missing or _is_missing(cell, marks)
+        value = None if missing else read(cell)
+        if value is None and not missing:
+            raise ValueError(f"{where} holds {reprlib.repr(cell)} in row {i}; it should hold "
+                             f"{_WANTED.get(getattr(column, 'kind', None), 'texts or numbers')}")
+        values.append(value)
+    gone = np.array([value is None for value in values], dtype=bool)
+    if isinstance(column, Levels) or any(isinstance(value, str) for value in values):
+        return Column(column.name, np.array([*values, None], dtype=object)[:-1], gone)
+    if column.kind == "date":
+        return Column(column.name, np.array(values, dtype="datetime64[us]"), gone)
+    values = np.array([0.0 if value is None else value for value in values], dtype=np.float64)
+    _refuse_infinite(where, values)
+    return Column(column.name, values, gone)
+
+
+def _is_missing(cell, marks):
+    if cell is None or (isinstance(cell, str) and (not cell or cell in marks)):
+        return True
+    try:
+        return bool(cell != cell)  # NaN, NaT
+    except (TypeError, ValueError):  # the mark of pandas, which has no truth value
+        return True
+
+
+def _number(cell):
+    if isinstance(cell, str):
+        return number(cell, ".")
+    try:
+        return float(cell)  # a Decimal, too
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _date(cell):
+    if isinstance(cell, datetime):  # before `date`, of which it is a kind
+        return cell if cell.tzinfo is None else cell.astimezone(UTC).replace(tzinfo=None)
+    return cell if isinstance(cell, (str, date)) else None
+
+
+def _truth(cell):
+    return cell if isinstance(cell, str) else _number(cell)
+
+
+def _text(cell):
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float):
+        return repr(cell).removesuffix(".0")
+    return str(cell) if isinstance(cell, (Real, date)) else None
+
+
+_READ = {"number": _number, "date": _date, "truth": _truth}
+_WANTED = {"number": "numbers", "date": "dates", "truth": "truth values"}
+
+
+def _refuse_infinite(where, values):
+    bad = np.flatnonzero(np.isinf(values))
+    if len(bad):
+        raise ValueError(f"{where} is {values[bad[0]]} in row {bad[0]}; it should be finite or "
+                         "missing")

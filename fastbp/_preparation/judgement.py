@@ -1,0 +1,143 @@
+"""What each column of a table is: learned from the rows of the training, and told.
+
+A column is left out if it says nothing about a new row: it is constant, empty, or all its cells
+differ, as those of an id do. What the user said of a column is not judged.
+"""
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._preparation.columns import MOST_LEVELS, Levels, Number, as_floats, level_texts
+from fastbp._table.cells import DATE_FORMS
+
+ID_NAME = re.compile(r"(?i)(?:^|.*[\W_])(?:id|uid|uuid|guid|key|index|idx|nr|no|number|rownames)$")
+CAMEL_ID = re.compile(r".*[a-z](?:Id|ID|Key|UUID)$")
+FEWEST_IDS = 10  # rows: in fewer all cells may differ by chance
+
+
+class Wishes(NamedTuple):
+    """What the user said of columns, by name."""
+
+    numeric: frozenset = frozenset()
+    categorical: frozenset = frozenset()
+
+
+class Judgement(NamedTuple):
+    """What was found of a column.
+
+    Attributes
+    ----------
+    column : Number or Levels, or None
+        None if the column is left out.
+    words : str
+        What is done with it, or why it is left out.
+    mean, scale : (n_features,) ndarray of float64
+        Of its features in the rows of the training.
+    """
+
+    column: object
+    words: str
+    mean: np.ndarray = np.zeros(0)
+    scale: np.ndarray = np.zeros(0)
+
+
+NO_WISHES = Wishes()
+
+
+def judge(column, rows, wishes=NO_WISHES, date_form=""):
+    """Judge a column by the rows of the training.
+
+    Parameters
+    ----------
+    column : Column
+    rows : (n_rows,) ndarray of int
+    wishes : Wishes
+    date_form : str
+        How its dates are written in the file, for a column of dates.
+
+    Returns
+    -------
+    Judgement
+    """
+    name, asked = column.name, column.name in wishes.numeric | wishes.categorical
+    there = column.values[rows][~column.missing[rows]]
+    n_missing = len(rows) - len(there)
+    if not len(there):
+        return Judgement(None, "left out: empty" if column.missing.all() else
+                         "left out: empty in the rows of the training")
+    n_levels = len(np.unique(there)) if there.dtype != object else len(set(there.tolist()))
+    if n_levels == 1 and not n_missing:
+        return Judgement(None, "left out: constant")
+    if not asked and _is_id(name, there, n_levels):
+        return Judgement(None, "left out: an id, all its cells differ")
+    is_text = there.dtype == object or there.dtype.kind in "iu"  # integers of more than 53 bits
+    if name in wishes.categorical or (is_text and name not in wishes.numeric):
+        if not asked and n_levels > MOST_LEVELS and 2 * n_levels > len(there):
+            return Judgement(None, f"left out: {n_levels} levels in {len(there)} cells")
+        return _levels(column, rows, n_missing)
+    return _number(column, rows, n_missing, date_form)
+
+
+def _is_id(name, there, n_levels):
+    if n_levels < len(there) or n_levels < FEWEST_IDS:
+        return False
+    if there.dtype.kind == "f":
+        if not (there == np.floor(there)).all():
+            return False
+        consecutive = there.max() - there.min() == len(there) - 1
+        return bool(consecutive) or bool(ID_NAME.fullmatch(name) or CAMEL_ID.fullmatch(name))
+    return there.dtype.kind in "iuO"
+
+
+def _levels(column, rows, n_missing):
+    source = {"f": "number", "b": "truth"}.get(column.values.dtype.kind, "text")
+    texts = level_texts(column)
+    counts = Counter(texts[i] for i in rows[~column.missing[rows]].tolist())
+    levels = sorted(counts)
+    if len(levels) > MOST_LEVELS:  # the rarest go together; of a tie the first in order, as
+        rare = sorted(levels, key=counts.get)[:len(levels) - MOST_LEVELS]  # OneHotEncoder does
+        levels = sorted(set(levels) - set(rare))
+    found = Levels(column.name, source, tuple(levels), n_missing > 0, len(counts) > len(levels))
+    words = f"{len(counts)} levels"
+    if found.other:
+        words += f", the {MOST_LEVELS} most frequent and all others"
+    if n_missing:
+        words += f"; {n_missing} missing, a level of their own"
+    width = len(found.features)
+    return Judgement(found, words, np.zeros(width), np.ones(width))
+
+
+def _number(column, rows, n_missing, date_form):
+    kind = {"b": "truth", "M": "date"}.get(column.values.dtype.kind, "number")
+    form = (date_form or DATE_FORMS[0]) if kind == "date" else ""
+    number = Number(column.name, kind, form, 0.0, n_missing > 0)
+    values = as_floats(column, number)[rows]
+    missing = column.missing[rows]
+    number = number._replace(fill=float(np.median(values[~missing])))
+    values[missing] = number.fill
+    mean, scale = (0.0, 1.0) if kind == "truth" else standardisation(values)
+    if not np.isfinite(scale):
+        raise ValueError(f"column {column.name!r}: the values are too large to standardise")
+    words = {"truth": "true or false", "date": "dates, as days", "number": "number"}[kind]
+    if n_missing:
+        words += f"; {n_missing} missing, filled with {_filling(number)}, and a flag"
+    return Judgement(number, words, np.array([mean, 0.0])[:1 + number.flag],
+                     np.array([scale, 1.0])[:1 + number.flag])
+
+
+def standardisation(values):
+    """The mean and the standard deviation; 1 in place of the latter if all values are the same."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = values.mean(), values.std()
+    # Rounding can give a constant column a tiny deviation, and a tiny spread can underflow to 0.
+    return mean, 1.0 if values.min() == values.max() or scale == 0.0 else scale
+
+
+def _filling(number):
+    if number.kind != "date":
+        return f"the median {number.fill:g}"
+    day = np.datetime64(0, "D") + np.timedelta64(int(np.floor(number.fill)), "D")
+    return f"the median {day}"

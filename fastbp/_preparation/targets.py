@@ -1,0 +1,279 @@
+"""What is predicted: the target of a table, and outputs of a network as answers.
+
+| task       | target                         | loss            | outputs                         |
+|------------|--------------------------------|-----------------|---------------------------------|
+| classes    | two labels                     | "bce"           | the probability of the second   |
+| classes    | three or more labels           | "softmax"       | the probability of each         |
+| labels     | several columns of two labels  | "bce"           | for each that of its second     |
+| regression | one column of numbers, or more | "squared_error" | the numbers, standardised       |
+| counts     | one column of counts, or more  | "poisson"       | the expected counts             |
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._preparation.columns import level_texts
+from fastbp._preparation.judgement import standardisation
+from fastbp._table.cells import Column, number
+from fastbp._table.faults import DataError, listed
+
+TASKS = ("classes", "labels", "regression", "counts")
+MOST_CLASSES = 10  # whole numbers of more different values are taken for a number
+LIMIT_OF_CLASSES = 1000
+
+
+class Target(NamedTuple):
+    """What is predicted.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns.
+    task : str
+        One of TASKS.
+    classes : tuple of tuples of str
+        For "classes" one tuple of all labels, for "labels" two of each column, else none.
+    mean, scale : (n_outputs,) ndarray of float64
+        Under "regression" an output is ``(number - mean) / scale``; elsewhere 0 and 1.
+    """
+
+    names: tuple
+    task: str
+    classes: tuple
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def n_outputs(self):
+        if self.task == "classes":
+            return len(self.classes[0]) if len(self.classes[0]) > 2 else 1
+        return len(self.names)
+
+    @property
+    def loss(self):
+        """The loss of the network, which its outputs go with."""
+        if self.task == "classes" and self.n_outputs > 1:
+            return "softmax"
+        return {"regression": "squared_error", "counts": "poisson"}.get(self.task, "bce")
+
+    def learned(self, y):
+        """The target with the standardisation of numbers `y` (n, n_outputs)."""
+        if self.task != "regression":
+            return self
+        pairs = [standardisation(column) for column in y.T]
+        return self._replace(mean=np.array([mean for mean, _ in pairs]),
+                             scale=np.array([scale for _, scale in pairs]))
+
+    def numbers_of(self, columns):
+        """The numbers that stand for this target in another table.
+
+        Parameters
+        ----------
+        columns : sequence of Column
+            In the order of `names`, read as "label".
+
+        Returns
+        -------
+        y : ndarray
+            As `target_of` gives it.
+        there : (n,) ndarray of bool
+
+        Raises
+        ------
+        DataError
+            A label is none of the classes, or a cell is no number.
+        """
+        columns = [_without_marks(column) for column in columns]
+        there = ~np.any([column.missing for column in columns], axis=0)
+        if self.task in ("regression", "counts"):
+            return np.stack([_numbers(column, there, self.task) for column in columns],
+                            axis=1), there
+        found = [_places(column, there, classes)
+                 for column, classes in zip(columns, self.classes, strict=True)]
+        return (found[0] if self.task == "classes" else np.stack(found, axis=1)), there
+
+    def for_network(self, y, dtype):
+        """The numbers that a network is trained on."""
+        if self.task == "regression":
+            return ((y - self.mean) / self.scale).astype(dtype)
+        return y if self.loss == "softmax" else y.astype(dtype)
+
+    def values(self, outputs):
+        """Outputs as probabilities, numbers or counts in the units of the table.
+
+        Parameters
+        ----------
+        outputs : (n, n_outputs) ndarray
+
+        Returns
+        -------
+        ndarray
+            "classes": (n, n_classes) probabilities; "labels": (n, n_labels), of the second label;
+            else (n,), or (n, n_outputs) of several columns.
+        """
+        if self.task == "classes" and self.n_outputs == 1:
+            return np.concatenate([1 - outputs, outputs], axis=1)
+        if self.task in ("classes", "labels"):
+            return outputs
+        if self.task == "regression":
+            outputs = outputs * self.scale + self.mean
+        return outputs[:, 0] if len(self.names) == 1 else outputs
+
+    def chosen(self, outputs):
+        """Of classes which (n,), of labels whether the second (n, n_labels)."""
+        if self.loss == "softmax":
+            return outputs.argmax(axis=1)
+        chosen = (outputs >= 0.5).astype(np.intp)
+        return chosen if self.task == "labels" else chosen[:, 0]
+
+    def answers(self, outputs):
+        """Outputs as labels (n,) or (n, n_labels) of str, numbers or counts."""
+        if self.task == "classes":
+            return np.array(self.classes[0], dtype=object)[self.chosen(outputs)]
+        if self.task == "labels":
+            pairs = np.array(self.classes, dtype=object)
+            return pairs[np.arange(len(pairs)), self.chosen(outputs)]
+        return self.values(outputs)
+
+
+def target_of(columns, task=None, positive=None):
+    """Find the task, and the numbers that stand for the target.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        Read as "label".
+    task : str, optional
+        One of TASKS; else the values decide.
+    positive : str, optional
+        Of two classes the one whose probability the output is; else the second in order.
+
+    Returns
+    -------
+    target : Target
+    y : (n,) or (n, n_outputs) ndarray
+        0 and 1, classes, or numbers as float64.
+    there : (n,) ndarray of bool
+        Rows that have a target.
+
+    Raises
+    ------
+    DataError
+        The values do not fit the task.
+    """
+    columns = [_without_marks(column) for column in columns]
+    there = ~np.any([column.missing for column in columns], axis=0)
+    if not there.any():
+        raise DataError(f"target {columns[0].name!r}: no row has a value")
+    names = tuple(column.name for column in columns)
+    task = task or _task(columns, there)
+    if task in ("regression", "counts"):
+        y = np.stack([_numbers(column, there, task) for column in columns], axis=1)
+        classes = ()
+    elif task == "classes":
+        if len(columns) > 1:
+            raise DataError(f"the targets {listed(names)} are several columns: they can be labels, "
+                            "regression or counts (--task)")
+        y, classes = _classes(columns[0], there)
+        classes = (classes,)
+    else:
+        pairs = [_classes(column, there) for column in columns]
+        for name, (_, pair) in zip(names, pairs, strict=True):
+            if len(pair) != 2:
+                raise DataError(f"target {name!r} must hold two labels, it holds {_few(pair)}")
+        y, classes = np.stack([y for y, _ in pairs], axis=1), tuple(pair for _, pair in pairs)
+    if positive is not None:
+        y, classes = _with_positive(y, classes, positive, task)
+    target = Target(names, task, classes, np.zeros(0), np.ones(0))
+    n = target.n_outputs
+    return target._replace(mean=np.zeros(n), scale=np.ones(n)), y, there
+
+
+def _without_marks(column):
+    """Numbers among which there are texts such as NA: these cells are missing."""
+    if column.values.dtype != object:
+        return column
+    marks = {cell for cell in column.values.tolist() if cell in MARKS}
+    others = {cell for cell in column.values.tolist() if cell is not None} - marks
+    if not marks or not others or any(number(cell, ".") is None for cell in others):
+        return column
+    missing = np.array([cell is None or cell in marks for cell in column.values.tolist()])
+    values = [0.0 if gone else number(cell, ".") for cell, gone in
+              zip(column.values.tolist(), missing, strict=True)]
+    return Column(column.name, np.array(values), missing)
+
+
+MARKS = frozenset(("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?", "-", "."))
+
+
+def _task(columns, there):
+    kinds = []
+    for column in columns:
+        values = column.values[there]
+        if values.dtype.kind != "f":
+            n = len(set(values.tolist()))
+            kinds.append("pair" if n <= 2 else "classes")
+            continue
+        distinct = np.unique(values)
+        whole = bool((distinct == np.floor(distinct)).all())
+        few = len(distinct) <= (MOST_CLASSES if whole else 2)
+        kinds.append("pair" if few and len(distinct) <= 2 else "classes" if few else "number")
+    if len(columns) == 1:
+        return "regression" if kinds[0] == "number" else "classes"
+    if all(kind == "pair" for kind in kinds):
+        return "labels"
+    return "regression"
+
+
+def _numbers(column, there, task):
+    values = column.values
+    if values.dtype.kind not in "fiub":
+        bad = next(value for value in values[there].tolist())
+        raise DataError(f"target {column.name!r}: {bad!r} is not a number (--task classes)")
+    values = np.where(there, values.astype(np.float64), 0.0)
+    if task == "counts" and (values < 0).any():
+        raise DataError(f"target {column.name!r}: {values.min():g} is below 0; counts are not")
+    return values
+
+
+def _classes(column, there):
+    values = column.values
+    if values.dtype.kind in "fiu":
+        distinct = np.unique(values[there])
+        classes = level_texts(column._replace(values=distinct))
+    else:
+        classes = sorted(set(np.array(level_texts(column), dtype=object)[there].tolist()))
+    if len(classes) < 2:
+        raise DataError(f"target {column.name!r} holds {classes[0]!r} alone; it should hold two "
+                        "classes or more")
+    if len(classes) > LIMIT_OF_CLASSES:
+        raise DataError(f"target {column.name!r} holds {len(classes)} different labels; at most "
+                        f"{LIMIT_OF_CLASSES} can be classes")
+    return _places(column, there, classes), tuple(classes)
+
+
+def _places(column, there, classes):
+    """Which of the classes each cell is, 0 where it is missing."""
+    places = {label: k for k, label in enumerate(classes)}
+    y = np.array([places.get(text, -1) for text in level_texts(column)], dtype=np.int64)
+    y[~there] = 0
+    if (y < 0).any():
+        bad = level_texts(column)[int((y < 0).argmax())]
+        raise DataError(f"target {column.name!r}: {bad!r} is none of the classes "
+                        f"{listed(classes)}")
+    return y
+
+
+def _with_positive(y, classes, positive, task):
+    if task != "classes" or len(classes[0]) != 2:
+        raise DataError("--positive needs a target of two classes")
+    if positive not in classes[0]:
+        raise DataError(f"--positive is {positive!r}; the classes are {listed(classes[0])}")
+    if classes[0][1] == positive:
+        return y, classes
+    return 1 - y, (classes[0][::-1],)
+
+
+def _few(classes):
+    return f"{len(classes)}: {listed(classes[:5])}" + ", ..." * (len(classes) > 5)

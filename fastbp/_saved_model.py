@@ -1,0 +1,201 @@
+"""A network with what belongs to it: how its inputs are prepared, and what its outputs mean."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import fastbp
+from fastbp import _arguments
+from fastbp._arguments import tables
+from fastbp._preparation import Preparation, Target
+from fastbp._preparation.frames import columns_of
+
+
+class Recipe(NamedTuple):
+    """What a model of a table knows beside its network.
+
+    Attributes
+    ----------
+    preparation : Preparation
+    target : Target
+    marks : tuple of str
+        Texts that stood for missing cells in the table of the training.
+    training : dict
+        On what it was trained, how, and with which result, as JSON has it.
+    """
+
+    preparation: Preparation
+    target: Target
+    marks: tuple
+    training: dict
+
+
+class _Fields(NamedTuple):
+    net: "fastbp.MLP | fastbp.Population"
+    feature_mean: np.ndarray
+    feature_scale: np.ndarray
+    feature_names: tuple[str, ...]
+    classes: tuple[str, ...]
+    target_name: str
+
+
+class SavedModel(_Fields):
+    """What `load_model` returns.
+
+    Attributes
+    ----------
+    net : fastbp.MLP or fastbp.Population
+        The network, or those of an ensemble; it expects standardised features.
+    feature_mean, feature_scale : ndarray of shape (n_features,), float64
+        The standardisation; zeros and ones if the file has none.
+    feature_names : tuple of str
+        The features of the network, in their order; may be empty.
+    classes : tuple of str
+        For a classifier, the labels in the order of y; may be empty.
+    target_name : str
+        The name of the target; may be empty.
+    recipe : Recipe or None
+        How the columns of a table become features and outputs become answers, for a model of
+        `fastbp train`.
+    """
+
+    recipe = None
+
+    def __new__(cls, net, feature_mean, feature_scale, feature_names, classes, target_name,
+                recipe=None):
+        self = super().__new__(cls, net, feature_mean, feature_scale, feature_names, classes,
+                               target_name)
+        if recipe is not None:
+            self.recipe = recipe
+        return self
+
+    def _replace(self, /, **changes):
+        found = super()._replace(**changes)
+        if self.recipe is not None:
+            found.recipe = self.recipe
+        return found
+
+    @property
+    def columns(self):
+        """The names of the columns that `predict` takes; may be empty."""
+        return self.feature_names if self.recipe is None else self.recipe.preparation.names
+
+    @property
+    def target(self):
+        """What the outputs mean."""
+        if self.recipe is not None:
+            return self.recipe.target
+        return _plain_target(self.net, self.classes, self.target_name)
+
+    @_arguments.public
+    def forward(self, X):
+        """Prepare X and return the network's outputs, of an ensemble their mean.
+
+        Parameters
+        ----------
+        X : array-like or table of shape (n, n_columns)
+            A table (pandas, polars, Arrow, a structured array, whatever has `columns`) whose
+            columns have names is read by `columns`, if the model has them, in whatever order they
+            are; others are left out. A plain array goes by position.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs)
+            Probabilities; expected counts; numbers, which under a `recipe` are standardised.
+
+        Raises
+        ------
+        TypeError
+            X is not what the model was trained on: numbers, or texts where those were texts.
+        ValueError
+            X lacks a column, has two of its name, or has another shape; it lacks a value, and the
+            model has no `recipe`.
+        """
+        return self.outputs(self.prepared(X))
+
+    @_arguments.public
+    def predict(self, X):
+        """Predict labels, numbers or counts.
+
+        Parameters
+        ----------
+        X : array-like or table of shape (n, n_columns)
+            As in `forward`.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_targets)
+            For classes the label (str, an object) with the largest probability, a class index where
+            the model has no `classes`; for several labels one of two for each; else the numbers or
+            the expected counts, in the units of the table of the training.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `forward`.
+        """
+        return self.target.answers(self.forward(X))
+
+    @_arguments.public
+    def predict_proba(self, X):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or table of shape (n, n_columns)
+            As in `forward`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            In the order of `classes`; for several labels (n, n_labels), that of the second label of
+            each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `forward`; or the outputs are not probabilities.
+        """
+        if self.target.task not in ("classes", "labels"):
+            raise ValueError(f"the model predicts {self.target.task}, which have no probabilities; "
+                             "it should be asked for predict")
+        return self.target.values(self.forward(X))
+
+    def prepared(self, X):
+        """The features of X (n, n_features), standardised, in the dtype of the network."""
+        if self.recipe is not None:
+            preparation, marks = self.recipe.preparation, frozenset(self.recipe.marks)
+            return preparation.encode(columns_of(X, preparation.columns, marks), self.net.dtype)[0]
+        X = tables.by_name("X", X, self.feature_names)
+        X = _arguments.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
+        return (X - self.feature_mean) / self.feature_scale
+
+    def outputs(self, X):
+        """The outputs (n, n_outputs) of features X, of an ensemble their mean."""
+        outputs = self.net.forward(X)
+        if outputs.ndim == 2:
+            return outputs
+        return outputs.mean(axis=0, dtype=np.float64).astype(outputs.dtype)
+
+    def __repr__(self):
+        return f"SavedModel({self.net!r}, target_name={self.target_name!r})"
+
+
+SavedModel.__module__ = "fastbp.io"
+
+
+def _plain_target(net, classes, name):
+    """The target of a network that was saved without a recipe."""
+    n_outputs = net.layer_sizes[-1]
+    task = {"squared_error": "regression", "poisson": "counts"}.get(net.loss)
+    if task is None:
+        n_classes = _arguments.LOSSES[net.loss].n_classes(n_outputs)
+        task = "labels" if n_classes is None else "classes"
+    if task == "classes":
+        classes = (tuple(classes) or tuple(map(str, range(n_classes))),)
+    elif task == "labels":
+        classes = (("0", "1"),) * n_outputs
+    names = (name,) if n_outputs == 1 or task == "classes" else tuple(
+        f"{name or 'output'} {j}" for j in range(1, n_outputs + 1))
+    return Target(names, task, tuple(classes) if task in ("classes", "labels") else (),
+                  np.zeros(n_outputs), np.ones(n_outputs))
