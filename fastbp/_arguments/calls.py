@@ -27,9 +27,10 @@ def unbound(function, given, names):
         return None
     except TypeError:
         pass
-    call = _name_of_call(function, given)
-    parameters, owner = list(signature.parameters.values()), type(given[0]) if given else None
-    if parameters[:1] and parameters[0].name == "self":
+    owner = _owner(given)
+    call = _name_of_call(function, owner)
+    parameters = list(signature.parameters.values())
+    if parameters[:1] and parameters[0].name in ("self", "cls"):
         parameters, given = parameters[1:], given[1:]
     usage = call.rpartition(".")[2] + str(signature.replace(parameters=parameters))
     places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -55,14 +56,22 @@ def unbound(function, given, names):
     return f"{call} {what}; the call should be {usage}"
 
 
-def _name_of_call(function, given):
+def _owner(given):
+    """The class whose method gets these arguments, if it is one; ``None`` without arguments."""
+    if not given:
+        return None
+    return given[0] if isinstance(given[0], type) else type(given[0])
+
+
+def _name_of_call(function, owner):
     """``MLP`` for its `__init__`, ``Adam.step`` for a method that Adam inherits."""
-    owner, _, name = function.__qualname__.rpartition(".")
+    defined_in, _, name = function.__qualname__.rpartition(".")
     if name.startswith("_"):
-        return owner
-    if given and getattr(type(given[0]), name, None) is function:
-        owner = type(given[0]).__name__
-    return f"{owner}.{name}" if owner else name
+        return defined_in
+    method = getattr(owner, name, None)
+    if getattr(method, "__func__", method) is function:     # of a class method, what it calls
+        defined_in = owner.__name__
+    return f"{defined_in}.{name}" if defined_in else name
 
 
 def nearest(name, names):

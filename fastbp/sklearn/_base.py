@@ -20,6 +20,7 @@ import fastbp
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp.sklearn._callbacks import Task
+from fastbp.sklearn._conversions import Convertible
 from fastbp.sklearn._parameters import Number, Parameters, at_least_one, hidden_sizes, positive
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
@@ -43,7 +44,7 @@ def known(name, value):
     return tables.widened(value) if isinstance(value, np.ndarray) else value
 
 
-class BaseMLP(CallbackSupportMixin, Parameters):
+class BaseMLP(CallbackSupportMixin, Convertible, Parameters):
     """The estimator without its targets; not for use by itself."""
 
     _parameter_constraints = {

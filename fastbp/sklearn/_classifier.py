@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -9,11 +10,22 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastbp import _arguments
+from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp.sklearn._base import BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
+from fastbp.sklearn._conversions import (
+    distinct_labels,
+    refuse_names_of_labels,
+    unfitted,
+    with_weights,
+)
 from fastbp.sklearn._samples import Samples, slopes
 from fastbp.sklearn._together import Data, alone, now
 from fastbp.sklearn._weights import check_class_weight, of_classes
+
+# The losses of labels, as a network has them.
+CLASS_LOSSES = tuple(name for name, loss in _arguments.LOSSES.items()
+                     if loss.targets is UNIT_INTERVAL)
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -63,6 +75,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     _parameter_constraints = {**BaseMLP._parameter_constraints,
                               "class_weight": [dict, list, StrOptions({"balanced"}), None]}
+    _theirs = Theirs
     loss = "log_loss"
 
     @_arguments.explained
@@ -79,6 +92,59 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+    @classmethod
+    @_arguments.public
+    def from_network(cls, net, classes=None, feature_names=None):
+        """A fitted estimator with copies of a network's weights, which can be trained on.
+
+        Parameters
+        ----------
+        net : fastbp.MLP
+            With loss "bce", of one output for two classes or of several for as many labels, or
+            "softmax" of three outputs or more.
+        classes : sequence of labels, optional
+            In the order of the network's y, all different. None, or empty: 0, 1, …; that alone for
+            several labels at once.
+        feature_names : sequence of str, optional
+            The columns of X, for `feature_names_in_`.
+
+        Returns
+        -------
+        MLPClassifier
+            `predict_proba` has the outputs of `net`, to the bit. Its sizes, activations, dtype and
+            `n_threads` are parameters, others have their defaults; `n_iter_` is 0. `classes_` is
+            sorted: where `classes` is not, so are the outputs, and that of two classes is of the
+            other one, by weights of the other sign, and rounds otherwise.
+
+        Raises
+        ------
+        TypeError
+            For a `net` that is no `fastbp.MLP`, and names that are no str.
+        ValueError
+            For another loss, classes or names that are too many, too few, or the same, and a
+            "softmax" of two outputs.
+        """
+        model = unfitted(cls, net, CLASS_LOSSES, feature_names)
+        W, b, n_outputs = [*net.weights], [*net.biases], net.layer_sizes[-1]
+        n_classes = _arguments.LOSSES[net.loss].n_classes(n_outputs)
+        if n_classes is None:
+            refuse_names_of_labels(classes, n_outputs)
+            fitted_to = np.eye(n_outputs, dtype=int)
+        else:
+            if n_classes == n_outputs == 2:
+                raise ValueError(f"net has loss {net.loss!r} of 2 outputs; for two classes "
+                                 f"{cls.__name__} has loss 'bce' of 1, whose last weights and "
+                                 "biases should be those of the second output minus the first's")
+            fitted_to = distinct_labels(classes, n_classes)
+            order = np.argsort(fitted_to)
+            if n_outputs > 1:
+                W[-1], b[-1] = W[-1][:, order], b[-1][order]
+            elif order[0]:
+                W[-1], b[-1] = -W[-1], -b[-1]
+        model._label_binarizer = LabelBinarizer().fit(fitted_to)
+        model.classes_ = model._label_binarizer.classes_
+        return with_weights(model, W, b)
 
     @available_if(is_stochastic)
     @_arguments.explained

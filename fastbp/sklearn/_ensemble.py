@@ -12,6 +12,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+import fastbp
 from fastbp import _arguments
 from fastbp.sklearn._base import known
 from fastbp.sklearn._callbacks import NoTask
@@ -92,6 +93,36 @@ class Ensemble(Parameters):
         self.estimators_ = members
         self.n_iter_ = np.array([member.n_iter_ for member in members])
         return self
+
+    @_arguments.public
+    def to_network(self):
+        """A population with copies of the members' weights, in the order of `estimators_`.
+
+        Returns
+        -------
+        fastbp.Population
+            Of the members' `to_network`. The mean over networks of its `forward` is what the
+            ensemble predicts: the probability of the second class, or of each class or label, or
+            the targets.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        ValueError
+            Where a bootstrap sample lacks a class, so that its member has other outputs.
+        """
+        check_is_fitted(self, "estimators_")
+        classes = getattr(self, "classes_", None)
+        for k, member in enumerate(self.estimators_):
+            own = getattr(member, "classes_", None)
+            if not np.array_equal(own, classes):
+                raise ValueError(f"estimators_[{k}] has {len(own)} of {len(classes)} classes, as "
+                                 "its bootstrap sample; for a population all should have all. "
+                                 "estimators_[k].to_network() is the network of one")
+        try:
+            return fastbp.Population.from_networks([each.to_network() for each in self.estimators_])
+        except ValueError as error:
+            raise ValueError(str(error).replace("networks[", "estimators_[")) from None
 
     def set_params(self, **params):
         """scikit-learn's; a `warm_start` is refused with what serves in its place."""

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor as Theirs
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
@@ -13,6 +14,7 @@ from fastbp import _arguments
 from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp.sklearn._base import LOSSES, BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
+from fastbp.sklearn._conversions import unfitted, with_weights
 from fastbp.sklearn._samples import Samples, slopes
 from fastbp.sklearn._together import Data, alone, now
 
@@ -66,6 +68,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints = {**BaseMLP._parameter_constraints,
                               "loss": [StrOptions(set(OUTPUTS))]}
+    _theirs = Theirs
 
     @_arguments.explained
     def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
@@ -76,6 +79,34 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
                  n_threads=None, dtype=None):
         self._store(locals())
+
+    @classmethod
+    @_arguments.public
+    def from_network(cls, net, feature_names=None):
+        """A fitted estimator with copies of a network's weights, which can be trained on.
+
+        Parameters
+        ----------
+        net : fastbp.MLP
+            With loss "squared_error" or "poisson".
+        feature_names : sequence of str, optional
+            The columns of X, for `feature_names_in_`.
+
+        Returns
+        -------
+        MLPRegressor
+            `predict` has the outputs of `net`, to the bit. Its sizes, activations, loss, dtype and
+            `n_threads` are parameters, others have their defaults; `n_iter_` is 0.
+
+        Raises
+        ------
+        TypeError
+            For a `net` that is no `fastbp.MLP`, and names that are no str.
+        ValueError
+            For another loss, and names that are too many, too few, or the same.
+        """
+        model = unfitted(cls, net, tuple(OUTPUTS), feature_names, loss=net.loss)
+        return with_weights(model, net.weights, net.biases)
 
     @available_if(is_stochastic)
     @_arguments.explained

@@ -38,8 +38,10 @@ def declared(stub):
 
 
 def parameters(node):
-    """{name: (keyword only?, default or None)} of a function's syntax."""
+    """{name: (keyword only?, default or None)} of a function's syntax; of a class method's call."""
     given = [*node.args.posonlyargs, *node.args.args]
+    if "classmethod" in map(ast.unparse, node.decorator_list):
+        given = given[1:]
     defaults = [None] * (len(given) - len(node.args.defaults)) + node.args.defaults
     rows = [(a, False, d) for a, d in zip(given, defaults, strict=True)]
     rows += [(a, True, d) for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
