@@ -38,7 +38,7 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
         if isinstance(loss, type) and issubclass(loss, nn.Module):
             raise TypeError(f"loss is the class {loss.__name__}; it should be an instance, "
                             f"nn.{loss.__name__}()")
-        name = NAMES[_arguments.choice("loss", loss, tuple(NAMES))]
+        name = name_of(loss)
         wanted = activation if activation == LOSSES[name].output else "identity"
         reduction = "mean" if reduction is None else reduction
         options = {"loss": name,
@@ -47,9 +47,19 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
             options["sample_weight"] = sample_weight
     options["mean"] = (loss.reduction if isinstance(loss, nn.Module) else reduction) == "mean"
     if activation != wanted:
-        raise ValueError(f"the module ends in {activation!r}; under this loss it should end in "
-                         f"{wanted!r}")
+        refuse_ending(activation, wanted)
     return options
+
+
+def name_of(loss):
+    """fastbp's name of a loss by name."""
+    return NAMES[_arguments.choice("loss", loss, tuple(NAMES))]
+
+
+def refuse_ending(activation, wanted):
+    """Raise for a module whose last activation is not the one that a loss is of."""
+    raise ValueError(f"the module ends in {activation!r}; under this loss it should end in "
+                     f"{wanted!r}")
 
 
 def scale_of_samples(options, n):

@@ -127,7 +127,7 @@ MAY_IMPORT = {
     "_command": ("", "_command", "_arguments", "_files", "_progress", "_random",
                  "_kernels.dispatch", "_table", "io", "datasets", "sklearn", *TWINS),
     "sklearn": ("", "sklearn", "_arguments", "_many"),
-    "torch": ("torch", "_unchecked", *BELOW),
+    "torch": ("", "torch", "_unchecked", *BELOW),
     "io": ("", "_arguments", "_files"),
     "datasets": ("_arguments", "_table"),
     "_table": ("_table", "_arguments"),
