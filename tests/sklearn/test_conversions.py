@@ -5,6 +5,7 @@ import pickle
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
 from sklearn.base import clone
@@ -196,10 +197,9 @@ def test_names_of_features(kind):
     model = kind.from_network(net, feature_names=NAMES)
     np.testing.assert_array_equal(model.feature_names_in_, NAMES)
     assert model.feature_names_in_.dtype == object
-    pandas = pytest.importorskip("pandas")
-    model.predict(pandas.DataFrame(X, columns=NAMES))
+    model.predict(pd.DataFrame(X, columns=NAMES))
     with pytest.raises(ValueError, match="feature names should match"):
-        model.predict(pandas.DataFrame(X, columns=NAMES[::-1]))
+        model.predict(pd.DataFrame(X, columns=NAMES[::-1]))
 
 
 TWO, THREE = fastbp.MLP([4, 1], seed=0), fastbp.MLP([4, 3], loss="softmax", seed=0)
