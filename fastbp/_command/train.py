@@ -36,7 +36,7 @@ def run(args):
         fraction = TEST_FRACTION if args.test_fraction is None else args.test_fraction
         train, test = stratified_split(data.strata, fraction, args.seed)
     final = plan(data, divided(data, train, test, args), args)
-    report.tell_table(data, final.words)
+    report.tell_table(data, final.words, brief=args.data is None)
     report.tell_network(args, final.model, final.rows)
     figures, of = None, "held-out" if len(test) else "validation"
     if args.folds:

@@ -18,8 +18,8 @@ def say(name, text, file=None):
     print(f"{name:<{WIDTH}} {text}", file=file)
 
 
-def tell_table(data, words):
-    """The table, its target and what is done with each column."""
+def tell_table(data, words, brief=False):
+    """The table, its target and what is done with each column, in one line if it is to be brief."""
     say("data", data.description)
     say("target", _target(data))
     for name, sentence in data.notes:
@@ -27,6 +27,9 @@ def tell_table(data, words):
     plain = [name for name, text in words if text == "number"]
     told = words if len(words) <= MOST_COLUMNS else [
         (name, text) for name, text in words if text != "number"]
+    if brief:
+        say("columns", f"{len(words)} numbers")
+        return
     tell_columns(told, [f"{len(plain)} others"] * (len(told) < len(words)))
 
 
