@@ -7,6 +7,7 @@ import numpy as np
 import fastbp
 from fastbp import _arguments
 from fastbp._arguments import tables
+from fastbp._arguments.descriptors import REAL
 from fastbp._preparation import Preparation, Target
 from fastbp._preparation.frames import columns_of
 
@@ -187,10 +188,12 @@ SavedModel.__module__ = "fastbp.io"
 def _plain_target(net, classes, name):
     """The target of a network that was saved without a recipe."""
     n_outputs = net.layer_sizes[-1]
-    task = {"squared_error": "regression", "poisson": "counts"}.get(net.loss)
-    if task is None:
-        n_classes = _arguments.LOSSES[net.loss].n_classes(n_outputs)
-        task = "labels" if n_classes is None else "classes"
+    loss = _arguments.LOSSES[net.loss]
+    n_classes = loss.n_classes(n_outputs)
+    if n_classes is not None:
+        task = "classes"
+    else:
+        task = "labels" if loss.labels else "regression" if loss.targets is REAL else "counts"
     if task == "classes":
         classes = (tuple(classes) or tuple(map(str, range(n_classes))),)
     elif task == "labels":

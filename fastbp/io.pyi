@@ -1,26 +1,44 @@
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple, SupportsIndex, TypeAlias
+from typing import Any, Self, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbp._mlp import MLP
+from fastbp._population import Population
 
 _Path: TypeAlias = str | os.PathLike[str]
 
-class SavedModel(NamedTuple):
-    net: MLP
+class SavedModel(tuple[Any, ...]):
+    net: MLP | Population
     feature_mean: NDArray[np.float64]
     feature_scale: NDArray[np.float64]
     feature_names: tuple[str, ...]
     classes: tuple[str, ...]
     target_name: str
-    def forward(self, X: ArrayLike) -> NDArray[np.floating[Any]]: ...
+    recipe: Any | None
+    def __new__(
+        cls,
+        net: MLP | Population,
+        feature_mean: NDArray[np.float64],
+        feature_scale: NDArray[np.float64],
+        feature_names: tuple[str, ...],
+        classes: tuple[str, ...],
+        target_name: str,
+        recipe: Any | None = None,
+    ) -> Self: ...
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def target(self) -> Any: ...
+    def forward(self, X: Any) -> NDArray[np.floating[Any]]: ...
+    def predict(self, X: Any) -> NDArray[Any]: ...
+    def predict_proba(self, X: Any) -> NDArray[np.floating[Any]]: ...
 
 def save_model(
     path: _Path,
-    net: MLP,
+    net: MLP | Population | SavedModel | Any,
     *,
     feature_mean: ArrayLike | None = None,
     feature_scale: ArrayLike | None = None,

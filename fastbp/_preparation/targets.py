@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastbp._arguments.descriptors import COUNTS, LOSSES, REAL
 from fastbp._preparation.columns import level_texts
 from fastbp._preparation.judgement import standardisation
 from fastbp._table.cells import Column, number
@@ -52,10 +53,16 @@ class Target(NamedTuple):
 
     @property
     def loss(self):
-        """The loss of the network, which its outputs go with."""
-        if self.task == "classes" and self.n_outputs > 1:
-            return "softmax"
-        return {"regression": "squared_error", "counts": "poisson"}.get(self.task, "bce")
+        """The name of the loss of the network, which its outputs go with."""
+        fits = {"classes": lambda loss: loss.is_distribution if self.n_outputs > 1 else loss.labels,
+                "labels": lambda loss: loss.labels, "regression": lambda loss: loss.targets is REAL,
+                "counts": lambda loss: loss.targets is COUNTS}[self.task]
+        return next(name for name, loss in LOSSES.items() if fits(loss))
+
+    @property
+    def is_one_of_several(self):
+        """Whether the outputs are the probabilities of three or more classes."""
+        return self.task == "classes" and self.n_outputs > 1
 
     def learned(self, y):
         """The target with the standardisation of numbers `y` (n, n_outputs)."""
@@ -97,7 +104,7 @@ class Target(NamedTuple):
         """The numbers that a network is trained on."""
         if self.task == "regression":
             return ((y - self.mean) / self.scale).astype(dtype)
-        return y if self.loss == "softmax" else y.astype(dtype)
+        return y if self.is_one_of_several else y.astype(dtype)
 
     def values(self, outputs):
         """Outputs as probabilities, numbers or counts in the units of the table.
@@ -122,7 +129,7 @@ class Target(NamedTuple):
 
     def chosen(self, outputs):
         """Of classes which (n,), of labels whether the second (n, n_labels)."""
-        if self.loss == "softmax":
+        if self.is_one_of_several:
             return outputs.argmax(axis=1)
         chosen = (outputs >= 0.5).astype(np.intp)
         return chosen if self.task == "labels" else chosen[:, 0]

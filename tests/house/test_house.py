@@ -121,14 +121,19 @@ MAY_IMPORT = {
     "_epochs": (*BELOW, "_crew"),
     "_fit": ("_arguments", "_progress"),
     "_fitting": (*BELOW, "_fit", "_checkpoint"),
-    "_checkpoint": ("_arguments", "_files", "io"),
+    "_checkpoint": ("_arguments", "_files", "_safetensors"),
+    "_safetensors": (),
+    "_preparation": ("_preparation", "_arguments", "_table"),
+    "_saved_model": ("", "_arguments", "_preparation"),
+    "_model_file": ("", "_arguments", "_preparation", "_safetensors", "_saved_model"),
     "_population": (*BELOW, "_mlp", "_evaluation", "_epochs", "_crew", "_given", "_fit"),
     "_many": (*BELOW, "_mlp", "_epochs", "_crew", "_given", "_fit"),
     "_command": ("", "_command", "_arguments", "_files", "_progress", "_random",
-                 "_kernels.dispatch", "_table", "io", "datasets", "sklearn", *TWINS),
+                 "_kernels.dispatch", "_preparation", "_safetensors", "_saved_model", "_table",
+                 "io", "datasets", "sklearn", *TWINS),
     "sklearn": ("", "sklearn", "_arguments", "_many"),
     "torch": ("", "torch", "_unchecked", *BELOW),
-    "io": ("", "_arguments", "_files"),
+    "io": ("", "_arguments", "_files", "_model_file", "_safetensors", "_saved_model"),
     "datasets": ("_arguments", "_table"),
     "_table": ("_table", "_arguments"),
     "_config": ("_arguments", "_cgroup", "_engine.plan", "_kernels.dispatch", "_version"),
@@ -286,8 +291,11 @@ def test_the_command_imports_downwards():
         rest = {name: others for name, others in rest.items() if name not in lowest}
     shared = {"exits", "figures", "machine", "problems"}
     assert not any(arrows[name] for name in shared)
-    for name in ("train", "check", "digests"):
+    for name in ("check", "digests"):
         assert arrows[name] <= shared | {"digests"}
+    tables = {name for name in arrows if name.startswith("tables.")}
+    for name in ("train", "predict", "explain", *tables):
+        assert arrows[name] <= shared | tables | {"predict"}
     assert all(others <= shared | {each for each in arrows if each.startswith("bench.")}
                for name, others in arrows.items() if name.startswith("bench."))
 
@@ -300,7 +308,7 @@ def test_the_command_knows_a_third_party_where_it_says():
         "gradients": {"torch", "jax", "sklearn"}, "epochs": {"torch", "sklearn"},
         "fits": {"sklearn"}, "vmap": {"torch"},
         "machine": {"threadpoolctl"}, "tables": {"rich"},
-        "figures": {"matplotlib"}}
+        "figures": {"matplotlib"}, "pictures": {"matplotlib"}}
     for name in found:
         tree = ast.parse(found[name].read_text())
         tops = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]

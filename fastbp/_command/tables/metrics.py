@@ -38,7 +38,7 @@ def figures(model, X, y):
     list of Figure
     """
     target = model.target
-    answers = _ANSWERS[target.loss](target, _logits(model.net, X))
+    answers = _answers(target, _logits(model.net, X))
     if target.task in ("regression", "counts"):
         of_column = _of_numbers if target.task == "regression" else _of_counts
         return [figure for j, name in enumerate(target.names) for figure in of_column(
@@ -53,21 +53,18 @@ def _logits(net, X):
     return z[None] if z.ndim == 2 else z
 
 
-def _sigmoids(target, z):
-    """P(0) and P(1) of each output; neither is rounded to 0 before z is beyond 700."""
+def _answers(target, z):
+    """Means over the networks: (n, n_outputs) numbers, counts or probabilities of classes; of two
+    classes and of labels (2, n, n_outputs), P(0) and P(1)."""
+    if target.task == "regression":
+        return z.mean(axis=0) * target.scale + target.mean
+    if target.task == "counts":
+        return np.exp(z).mean(axis=0)
+    if target.is_one_of_several:
+        weights = np.exp(z - z.max(axis=2, keepdims=True))
+        return (weights / weights.sum(axis=2, keepdims=True)).mean(axis=0)
+    # Neither is rounded to 0 before |z| is beyond 700.
     return np.stack([fastbp.sigmoid(-z).mean(axis=0), fastbp.sigmoid(z).mean(axis=0)])
-
-
-def _softmax(target, z):
-    weights = np.exp(z - z.max(axis=2, keepdims=True))
-    return (weights / weights.sum(axis=2, keepdims=True)).mean(axis=0)
-
-
-_ANSWERS = {
-    "bce": _sigmoids, "softmax": _softmax,
-    "squared_error": lambda target, z: z.mean(axis=0) * target.scale + target.mean,
-    "poisson": lambda target, z: np.exp(z).mean(axis=0),
-}
 
 
 def _mean(name, values, remark=""):

@@ -72,9 +72,10 @@ def losses(trained):
             axes.axvline(best + 1, color=GREY, linewidth=0.8, linestyle=":")
             axes.plot([best + 1], [judged[best]], "o", color=ORANGE,
                       label=f"best: epoch {best + 1}, {judged[best]:.4g}")
-    unit = "nats per row" if trained.model.net.loss != "squared_error" else "half squared error"
+    task = trained.model.target.task
+    unit = "half squared error" if task == "regression" else "nats per row"
     axes.set(xlabel="epoch", ylabel=f"loss ({unit})")
-    if trained.model.net.loss != "poisson":  # whose loss lacks a constant, and may be below 0
+    if task != "counts":  # whose loss lacks a constant, and may be below 0
         axes.set_ylim(bottom=0.0)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(title="\n".join(f"{figure.name} {figure.value:.4g}"
