@@ -72,8 +72,9 @@ cdef class Training(InputGradients):
             must be given: the size that is expected of a step.
         shuffle : bool
             A Fisher-Yates permutation from `rng`; otherwise the rows in their order.
-        order : (n,) array of int, or list or tuple of arrays of int, optional
-            Row indices to take instead of shuffling; one may come twice, or not at all. A list of
+        order : (n_rows,) array of int, or list or tuple of arrays of int, optional
+            The rows to take, in this order, instead of shuffling: one of them or more, of which any
+            may come twice, or not at all. The epoch is that of X[order] and y[order]. A list of
             arrays has the rows of each step, which may be none: `poisson_order` draws one.
         rng : int, numpy.random.Generator, BitGenerator or None
             Source of the permutation and, after it, of the noise of each step; not used without
@@ -84,9 +85,9 @@ cdef class Training(InputGradients):
             penalty, each over the sum of the weights, and left alone if that is zero.
         max_grad_norm : float, optional
             Above 0: clips the gradient of each sample to this norm. Their sum, with its noise and
-            the penalty, is divided by `batch_size`, or by n if that is less, however many samples
-            the mini-batch has and whatever they weigh; one without samples, or without weight,
-            makes a step, too.
+            the penalty, is divided by `batch_size`, or if that is less by n, or the n_rows of an
+            order, however many samples the mini-batch has and whatever they weigh; one without
+            samples, or without weight, makes a step, too.
         noise_multiplier : float
             The standard deviation of the noise of a step, as a multiple of `max_grad_norm`; their
             product must be a number of the network's dtype.
@@ -103,7 +104,7 @@ cdef class Training(InputGradients):
         ValueError, TypeError, MemoryError, RuntimeError
             As `backprop`; `TypeError` for an optimizer of another type, or that overrides
             `step`; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
-            samples, batch_size below 1, an order of another length or with an index outside, a
+            samples, batch_size below 1, an order that is empty or has an index outside, a
             noise_multiplier without `max_grad_norm`, clipped steps of an order without batch_size;
             and, after the steps before it, for a step with a sample whose gradient has no finite
             norm.
@@ -115,18 +116,20 @@ cdef class Training(InputGradients):
         given_size = _arguments.count("batch_size", batch_size)
         cdef bint clipped = max_grad_norm is not None
         cdef Problem p = self._problem(X, y, sample_weight, "sum" if clipped else "mean", l2)
-        cdef Py_ssize_t size = min(given_size, p.n)
         cdef Samples samples = blank_samples()
+        cdef Py_ssize_t n = p.n, size
         lengths = source = None
         if order is not None:
             order, lengths = _arguments.order(order, p.n)
+            n = p.n if lengths is not None else order.size
+        size = min(given_size, n)
         if clipped or type(noise_multiplier) is not float or <double> noise_multiplier != 0:
             source = self._privacy(&samples, p, max_grad_norm, noise_multiplier, rng)
             if lengths is not None and batch_size is BATCH_SIZE:
                 _arguments.refuse_default_size(batch_size)
         if lengths is None and samples.deviation > 0:
-            lengths = np.diff(np.arange(0, p.n + size, size).clip(max=p.n))
-        cdef Batches batches = batches_of(p.n, size, lengths)
+            lengths = np.diff(np.arange(0, n + size, size).clip(max=n))
+        cdef Batches batches = batches_of(n, size, lengths)
         cdef Course course = Course(
             batch_loss=self._batch_losses(batch_losses, &batches, X, y, sample_weight),
             loss=0, weight=0)

@@ -170,16 +170,21 @@ def logits_and_targets(z, y, w, name):
 def order(value, n_samples):
     """Indices of samples as intp, and ``None`` or how many of them each step takes.
 
-    ``(n_samples,)`` of them, or a list or tuple of arrays of any length, one for each step. An
-    index may occur twice, or not at all.
+    At least one of them, or a list or tuple of arrays of any length, one for each step. An index
+    may occur twice, or not at all.
     """
     if not isinstance(value, (list, tuple)) or not len(value) or not _is_step(value[0]):
         try:
-            return _indices("order", value, (n_samples,), n_samples, ORDER,
-                            ", or be a list of arrays, one for each step"), None
+            found = _indices("order", value, ("n_indices",), n_samples, ORDER,
+                             ", or be a list of arrays, one for each step")
         except (TypeError, ValueError):
             _refuse_mixed(value)
             raise
+        if not found.size:
+            at_least_one_sample(n_samples)
+            raise ValueError("order is empty; it should have at least one index, or be a list of "
+                             "arrays, one for each step")
+        return found, None
     steps = list(value)
     if not _fit(steps):
         steps = [_indices(f"order[{i}]", each, ("n_indices",), n_samples)

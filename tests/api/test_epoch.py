@@ -126,6 +126,33 @@ def test_no_generator_is_fresh_entropy():
     np.testing.assert_array_equal(np.random.get_state()[1], state)
 
 
+SUBSETS = {"one row": [7], "few": [3, 41, 3], "a part": np.arange(N)[::3], "more rows than X":
+           np.arange(3 * N + 5) % N, "a multiple": np.arange(16)}
+
+
+@all_pairs("isa", "dtype", rows=SUBSETS, optimizer=OPTIMIZERS, weighted=[False, True],
+           batch_size=[1, 8, 32, 1000], n_threads=[1, 2, 3], limit=[None, 0.25])
+def test_an_order_of_some_rows(isa, dtype, rows, optimizer, weighted, batch_size, n_threads, limit):
+    """Any number of them: the bits, the loss and its parts are those of X[rows], not shuffled.
+    With a limit of each sample's norm, the divisor, too."""
+    X, y, w = samples(dtype=dtype)
+    rows = np.array(SUBSETS[rows])
+    w = w + 1 if weighted else None
+    net, twin, optimizer, twin_optimizer = copies(dtype, OPTIMIZERS[optimizer]())
+    net.n_threads = n_threads
+    losses = [np.zeros((-(-len(rows) // batch_size), 2)) for _ in range(2)]
+    given = {"batch_size": batch_size, "l2": 0.25, "max_grad_norm": limit}
+    for _ in range(2):
+        loss = net.train_epoch(X, y, optimizer, order=rows, sample_weight=w,
+                               batch_losses=losses[0], **given)
+        expected = twin.train_epoch(X[rows], y[rows], twin_optimizer, shuffle=False,
+                                    sample_weight=w[rows] if weighted else None,
+                                    batch_losses=losses[1], **given)
+        assert loss == expected
+        np.testing.assert_array_equal(net.params, twin.params)
+        np.testing.assert_array_equal(*losses)
+
+
 @pytest.mark.parametrize("order", [
     [0] * N, list(range(N)), np.arange(N)[::-1], np.arange(N, dtype="uint8"),
     np.arange(N, dtype=">i4")], ids=["one sample", "list", "strided", "uint8", "byte order"])

@@ -98,8 +98,10 @@ BAD = [
     *[("batch_size", bad, ValueError, ["batch_size", "at least 1"]) for bad in (0, -1, 1.5)],
     *[("batch_size", bad, TypeError, ["batch_size", "integer"]) for bad in (None, "2", True)],
     *[("shuffle", bad, TypeError, ["shuffle", "True or False"]) for bad in (None, 1, "yes")],
-    *[("order", bad, ValueError, ["order", "shape", "(5,)"])
-      for bad in ([0], [], np.zeros((N, 1), int))],
+    *[("order", bad, ValueError, ["order", "shape", "(n_indices,)"])
+      for bad in (np.zeros((N, 1), int), np.array(0))],
+    *[("order", bad, ValueError, ["order is empty", "at least one index"])
+      for bad in ([], (), np.zeros(0, int))],
     *[("order", [0, 1, bad, 0, bad], ValueError, ["order", "position 2", "[0, 5)"])
       for bad in (N, -1, 2**63 - 1)],
     *[("order", np.zeros(N, dtype), TypeError, ["order", dtype, "integers"])
