@@ -27,7 +27,7 @@ from fastbp._logit_losses import (
 )
 from fastbp._many import train_many
 from fastbp._mlp import MLP
-from fastbp._optim import SGD, Adam
+from fastbp._optim import SGD, Adam, clip_grad_norm
 from fastbp._population import Population
 from fastbp._random import poisson_order
 from fastbp._version import __version__
@@ -43,6 +43,7 @@ __all__ = [
     "available_isas",
     "backprop",
     "bce_with_logits",
+    "clip_grad_norm",
     "delta_step",
     "get_include",
     "get_isa",

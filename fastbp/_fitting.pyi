@@ -25,6 +25,7 @@ class Fitting(Training):
         rows: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         l2: float = 0.0,
+        max_norm: float | None = None,
         validation: tuple[ArrayLike, ...] | None = None,
         validation_rows: ArrayLike | None = None,
         patience: SupportsIndex | None = None,

@@ -8,9 +8,10 @@ from fastbp._optim import Adam
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport INFINITY
 
 from fastbp._engine.arrays cimport data
-from fastbp._engine.epoch cimport Batches, Course, Epoch
+from fastbp._engine.epoch cimport Batches, Course, Epoch, new_epoch
 from fastbp._engine.gradient cimport loss_and_gradient
 from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.orders cimport fisher_yates
@@ -24,9 +25,9 @@ cnp.import_array()
 
 cdef class Fitting(Training):
     def fit(self, X, y, optimizer=None, *, epochs, batch_size=32, shuffle=True, rng=None,
-            rows=None, sample_weight=None, l2=0.0, validation=None, validation_rows=None,
-            patience=None, min_delta=0.0, schedule=None, callback=None, progress=False,
-            checkpoint=None):
+            rows=None, sample_weight=None, l2=0.0, max_norm=None, validation=None,
+            validation_rows=None, patience=None, min_delta=0.0, schedule=None, callback=None,
+            progress=False, checkpoint=None):
         """Many epochs, until the network has learned.
 
         It ends in the bits of a loop over `train_epoch` and `loss_value`. The best epoch is the one
@@ -52,6 +53,8 @@ cdef class Fitting(Training):
         sample_weight : (n,) array, optional
         l2 : float
             As in `backprop`.
+        max_norm : float, optional
+            Above 0: clips the gradient of each mini-batch to this norm, as in `train_epoch`.
         validation : (X, y) or (X, y, sample_weight), optional
             Held-out samples. After every epoch the network is judged by their mean loss, without
             the penalty; in the end, also after Ctrl-C, it has the parameters of its best epoch.
@@ -103,14 +106,16 @@ cdef class Fitting(Training):
         source = _arguments.bit_generator(rng) if shuffle or rng is not None else None
         if p.sample_weight is not None:
             _arguments.row_weights(p.sample_weight, rows, None)
+        cdef double limit = INFINITY if max_norm is None else _arguments.norm_limit(max_norm)
         schedule = _arguments.schedule(schedule, options.epochs, 1)
         cdef Problem held_out = self._held_out(p, X, y, sample_weight, validation, validation_rows)
-        cdef Fit fit = Fit(self, p, held_out, optimizer, rows, source if shuffle else None, size)
+        cdef Fit fit = Fit(self, p, held_out, optimizer, rows, source if shuffle else None, size,
+                           limit)
         if checkpoint is not None:
             checkpoint = self._checkpoint(checkpoint, p, held_out, rows, {
                 "optimizer": repr(optimizer), "batch_size": size, "l2": p.l2,
-                "shuffle": shuffle, "patience": options.patience,
-                "min_delta": options.min_delta})
+                "max_norm": limit if limit < INFINITY else None, "shuffle": shuffle,
+                "patience": options.patience, "min_delta": options.min_delta})
         return fit.run(schedule, options, checkpoint, rng is not None)
 
     cdef object _checkpoint(self, path, Problem p, Problem held_out, rows, dict fit):
@@ -148,15 +153,16 @@ cdef class Fit:
     cdef object rows, order, source, best
     cdef Batches batches
     cdef list losses, validation_losses     # of the epochs so far
+    cdef double max_norm                    # of a gradient; may be infinite
     cdef double least                       # of the losses that judge,
     cdef Py_ssize_t best_epoch, waited      # where it was, and epochs since
     cdef bint ended                         # by the callback
     cdef object began                       # the parameters as a digest, the generator's state
 
     def __cinit__(self, Fitting net, Problem p, Problem held_out, Optimizer optimizer, rows,
-                  source, size):
+                  source, size, max_norm):
         self.net, self.p, self.held_out, self.optimizer = net, p, held_out, optimizer
-        self.rows, self.source = rows, source
+        self.rows, self.source, self.max_norm = rows, source, max_norm
         self.order = rows if source is None else rows.copy()
         self.batches = Batches(rows.size, min(<Py_ssize_t> size, <Py_ssize_t> rows.size),
                                lengths=NULL, count=0)
@@ -266,7 +272,8 @@ cdef class Fit:
     cdef double epoch(self) except? -1:
         """As `train_epoch` makes it, the arguments checked."""
         cdef Course course = Course(batch_loss=NULL, loss=0, weight=0)
-        cdef Epoch epoch = Epoch(rules=NULL, courses=&course, divisor=0, seen=0, bad=-1, norm=0)
+        cdef Epoch epoch = new_epoch(NULL, &course)
+        epoch.max_norm = self.max_norm
         self.net._enter()
         try:
             if self.source is None:

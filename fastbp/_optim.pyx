@@ -1,18 +1,23 @@
-"""SGD and Adam: in-place updates of flat vectors.
+"""SGD and Adam: in-place updates of flat vectors; and their gradient clipped to a norm before.
 
-The update rules stand in `_kernels/update.pxi`; `reference.SGD` and `reference.Adam` are their
-NumPy twins.
+The update rules stand in `_kernels/update.pxi`, the clipping in `_kernels/clipping.pxi`;
+`reference.SGD`, `reference.Adam` and `reference.clip_grad_norm` are their NumPy twins.
 """
 
 from fastbp import _arguments
 from fastbp._calls import explain
 from fastbp._copies import restore
 
+cimport numpy as cnp
 from libc.math cimport sqrt
 
-from fastbp._engine.arrays cimport data
-from fastbp._kernels.table cimport KernelTable, Rule
+from fastbp._engine.arrays cimport data, filled, new_float, real
+from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
+from fastbp._kernels.dispatch cimport kernels
+from fastbp._kernels.table cimport NORM_BLOCK, KernelTable, Rule, Square
 from fastbp._optimizer cimport Optimizer
+
+cnp.import_array()
 
 _restore = restore      # its name in pickles of version 0.1.0
 
@@ -204,4 +209,61 @@ cdef void apply_adam(const Rule* rule, const KernelTable* k, char* p, const char
     k.adam(p + at, rule.m + at, rule.v + at, grad + at, count, rule)
 
 
-explain(SGD, Adam)
+cdef enum:
+    BLOCKS_AT_ONCE = 16     # of a norm, whose numbers are read while their sums are in registers
+
+
+def clip_grad_norm(grad, max_norm):
+    """Clip a gradient to a norm, in place: grad <- min(1, max_norm / ||grad||) grad.
+
+    Between `backprop` and `optimizer.step` it gives the bits of `max_norm` in `MLP.train_epoch` and
+    `MLP.fit`. The norm is that of the whole vector, as `torch.nn.utils.clip_grad_norm_` has it;
+    `MLP.clipped_backprop` clips the gradient of each sample by itself.
+
+    Parameters
+    ----------
+    grad : (n_params,) ndarray
+        C-contiguous, float32 or float64: `MLP.grad` for example.
+    max_norm : float
+        Above 0. What is clipped is no longer than that by more than a share of 2 u + (64 +
+        n_params / 512) 2^-53, u being the unit of rounding of the dtype, 2^-24 or 2^-53, and
+        sqrt(n_params) times its least number above 0. With infinity nothing is clipped.
+
+    Returns
+    -------
+    float
+        ||grad||_2 before, summed in float64 in a fixed order; infinite where float64 has no such
+        number, and then `grad` is clipped all the same. Where an element is infinite it becomes
+        NaN and the others 0; where one is NaN all become NaN, unless `max_norm` is infinite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For `grad` of another kind, dtype or shape, or that is read-only, and `max_norm` that is not
+        above 0.
+    """
+    if not (real(grad) and cnp.PyArray_NDIM(grad) == 1 and cnp.PyArray_ISWRITEABLE(grad)):
+        grad = _arguments.flat_gradient(grad)
+    if type(max_norm) is not float or not <double> max_norm > 0:
+        max_norm = _arguments.norm_limit(max_norm)
+    result = new_float()                # before anything is written
+    cdef double limit = max_norm, norm
+    cdef Py_ssize_t size = grad.size, first = 0, count
+    cdef const KernelTable* k = kernels(grad.itemsize)
+    cdef char* g = data(grad)
+    cdef Square[BLOCKS_AT_ONCE] squares
+    cdef Square total = Square(0, 0)
+    cdef float_mode mode
+    with nogil:
+        mode = enter_float_mode()
+        while first < size:
+            count = min(<Py_ssize_t> (BLOCKS_AT_ONCE * NORM_BLOCK), size - first)
+            k.squares_of_blocks(squares, g + first * k.itemsize, count)
+            k.add_blocks(&total, squares, (count + NORM_BLOCK - 1) // NORM_BLOCK)
+            first += count
+        norm = k.clip_to_norm(g, &total, limit, size)
+        leave_float_mode(mode)
+    return filled(result, norm)
+
+
+explain(SGD, Adam, clip_grad_norm)

@@ -22,6 +22,7 @@ class Training(InputGradients):
         rng: _Random | None = None,
         sample_weight: ArrayLike | None = None,
         l2: float = 0.0,
+        max_norm: float | None = None,
         batch_losses: NDArray[np.float64] | None = None,
         max_grad_norm: float | None = None,
         noise_multiplier: float = 0.0,

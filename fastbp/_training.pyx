@@ -8,7 +8,9 @@ from fastbp._calls import explain
 cimport numpy as cnp
 
 from fastbp._engine.arrays cimport data, filled, new_float
-from fastbp._engine.epoch cimport BatchLoss, Course, draws_ahead, prepare_epoch, run_epoch
+from fastbp._engine.epoch cimport (
+    BatchLoss, Course, draws_ahead, new_epoch, prepare_epoch, run_epoch,
+)
 from fastbp._engine.memory cimport Memory, put_back
 from fastbp._engine.network cimport Workspace, bind_flat
 from fastbp._engine.per_sample cimport blank_samples, deviation_of
@@ -49,12 +51,13 @@ cdef Py_ssize_t count_of(const Batches* batches) noexcept:
 
 cdef class Training(InputGradients):
     def train_epoch(self, X, y, optimizer, *, batch_size=BATCH_SIZE, shuffle=True, order=None,
-                    rng=None, sample_weight=None, l2=0.0, batch_losses=None, max_grad_norm=None,
-                    noise_multiplier=0.0):
+                    rng=None, sample_weight=None, l2=0.0, max_norm=None, batch_losses=None,
+                    max_grad_norm=None, noise_multiplier=0.0):
         """One pass over the data: for each mini-batch gather, E1 to E6 with "mean", update.
 
-        The same bits as the same sequence of `backprop(..., reduction="mean")` and
-        `optimizer.step(net.params, net.grad)`. The GIL is released, unless it takes microseconds.
+        The same bits as the same sequence of `backprop(..., reduction="mean")`, with `max_norm`
+        `clip_grad_norm(net.grad, max_norm)`, and `optimizer.step(net.params, net.grad)`. The GIL is
+        released, unless it takes microseconds.
 
         With `max_grad_norm` it is DP-SGD: a step takes the sum of `clipped_backprop`, with its
         noise, over the expected size of a mini-batch. docs/privacy.md has what that promises.
@@ -80,11 +83,16 @@ cdef class Training(InputGradients):
             Source of the permutation and, after it, of the noise of each step; not used without
             them. An int gives the same permutation at every call: pass a Generator to several
             epochs; for noise an int is refused.
+        max_norm : float, optional
+            Above 0: clips the gradient of each mini-batch, the mean with the penalty, to this norm
+            before the optimizer takes it, as `clip_grad_norm` does. Not `max_grad_norm`, which is
+            for privacy, and excludes it.
         batch_losses : (n_batches, 2) ndarray of float64, optional
             C-contiguous; row i is set to the loss of mini-batch i before its update and to its
             penalty, each over the sum of the weights, and left alone if that is zero.
         max_grad_norm : float, optional
-            Above 0: clips the gradient of each sample to this norm. Their sum, with its noise and
+            Above 0: clips the gradient of each sample to this norm, for privacy; `max_norm` is that
+            of the whole gradient. Their sum, with its noise and
             the penalty, is divided by `batch_size`, or if that is less by n, or the n_rows of an
             order, however many samples the mini-batch has and whatever they weigh; one without
             samples, or without weight, makes a step, too.
@@ -105,9 +113,9 @@ cdef class Training(InputGradients):
             As `backprop`; `TypeError` for an optimizer of another type, or that overrides
             `step`; `RuntimeError` for one whose `__init__` was not called; `ValueError` for no
             samples, batch_size below 1, an order that is empty or has an index outside, a
-            noise_multiplier without `max_grad_norm`, clipped steps of an order without batch_size;
-            and, after the steps before it, for a step with a sample whose gradient has no finite
-            norm.
+            noise_multiplier without `max_grad_norm`, both limits of norms, clipped steps of an
+            order without batch_size; and, after the steps before it, for a step with a sample whose
+            gradient has no finite norm.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s of processor time; `params` are those after a whole
             number of steps.
@@ -133,8 +141,10 @@ cdef class Training(InputGradients):
         cdef Course course = Course(
             batch_loss=self._batch_losses(batch_losses, &batches, X, y, sample_weight),
             loss=0, weight=0)
-        cdef Epoch epoch = Epoch(rules=NULL, courses=&course, divisor=size if clipped else 0,
-                                 seen=0, bad=-1, norm=0)
+        cdef Epoch epoch = new_epoch(NULL, &course)
+        epoch.divisor = size if clipped else 0
+        if max_norm is not None:
+            epoch.max_norm = _arguments.norm_limit(max_norm, max_grad_norm)
         shuffled = _arguments.boolean("shuffle", shuffle) and order is None
         rng = _arguments.bit_generator(rng) if shuffled or rng is not None else None
         loss = new_float()
@@ -176,7 +186,7 @@ cdef class Training(InputGradients):
         cdef Py_ssize_t most = 0
         draw = raw = None
         batch.order = <const Py_ssize_t*> data(order)
-        memory = prepare_epoch(ws, &run, &batch, batches, p.l2, samples, self.asked)
+        memory = prepare_epoch(ws, &run, epoch, &batch, batches, p.l2, samples, self.asked)
         try:
             bind_flat(ws, data(self.params_array), data(self.grad_array))
             if source is not None:

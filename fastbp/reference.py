@@ -27,15 +27,15 @@ import numpy as np
 from . import _arguments
 from ._twin import mathematics
 from ._twin.inputs import input_grad, jacobian
-from ._twin.optimizers import SGD, Adam
+from ._twin.optimizers import SGD, Adam, clip_grad_norm
 from ._twin.per_sample import clipped_backprop, per_sample_grad_norms, per_sample_grads
 from ._twin.problem import checked
 from ._twin.second_order import gnvp, hvp, linearize
 
-__all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "clipped_backprop",
-           "delta_step", "forward", "gnvp", "hvp", "input_grad", "jacobian", "linearize",
-           "per_sample_grad_norms", "per_sample_grads", "poisson_with_logits", "sigmoid",
-           "sigmoid_backward", "softmax_with_logits", "squared_error", "weight_grad"]
+__all__ = ["SGD", "Adam", "activate", "backprop", "bce_with_logits", "clip_grad_norm",
+           "clipped_backprop", "delta_step", "forward", "gnvp", "hvp", "input_grad", "jacobian",
+           "linearize", "per_sample_grad_norms", "per_sample_grads", "poisson_with_logits",
+           "sigmoid", "sigmoid_backward", "softmax_with_logits", "squared_error", "weight_grad"]
 
 
 # ---- one function per equation

@@ -15,6 +15,7 @@ from fastbp._logit_losses import bce_with_logits as bce_with_logits
 from fastbp._logit_losses import poisson_with_logits as poisson_with_logits
 from fastbp._logit_losses import softmax_with_logits as softmax_with_logits
 from fastbp._logit_losses import squared_error as squared_error
+from fastbp._optim import clip_grad_norm as clip_grad_norm
 from fastbp._twin.second_order import Linearization
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]

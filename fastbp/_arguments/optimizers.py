@@ -3,7 +3,7 @@
 import numpy as np
 
 from .arrays import converted, real_array, require_shape, require_writable, same_memory
-from .numbers import boolean, counted, fraction, sequence
+from .numbers import boolean, counted, fraction, limit, sequence
 
 _MARKS = {"momentum": "SGD", "betas": "Adam"}     # options that one kind alone has
 MOST_STEPS = 2**53  # beyond that t + 1 == t in float64
@@ -115,13 +115,34 @@ def refuse_override(optimizer, kind, name):
         "and optimizer.step instead of train_epoch")
 
 
+def norm_limit(max_norm, max_grad_norm=None):
+    """The limit of the norm of a whole gradient; that of each sample's excludes it."""
+    if max_grad_norm is not None:
+        raise ValueError("max_norm and max_grad_norm are both given; one of them should be None: "
+                         "max_norm clips the gradient of a mini-batch, max_grad_norm that of each "
+                         "sample, for privacy")
+    return limit("max_norm", max_norm)
+
+
+def flat_gradient(grad):
+    """A flat array of a float dtype that can be written to."""
+    _float_array("grad", grad)
+    require_shape("grad", grad, ("n_params",))
+    require_writable("grad", grad)
+    return np.asarray(grad)
+
+
+def _float_array(name, array):
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is of type {type(array).__name__}; it should be an ndarray")
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} has dtype {array.dtype}; it should have float32 or float64")
+
+
 def optimizer_arrays(params, grad):
     """The flat arrays of ``opt.step``: of one float dtype and one length, ``params`` writable."""
-    for name, array in (("params", params), ("grad", grad)):
-        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-            raise TypeError(f"{name} is of type {type(array).__name__}; it should be an ndarray")
-        if array.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{name} has dtype {array.dtype}; it should have float32 or float64")
+    _float_array("params", params)
+    _float_array("grad", grad)
     if grad.dtype != params.dtype:
         raise TypeError(
             f"grad has dtype {grad.dtype}; it should have that of params, {params.dtype}")

@@ -2,7 +2,7 @@ from fastbp._engine.memory cimport Memory
 from fastbp._engine.network cimport Workspace
 from fastbp._engine.per_sample cimport Samples
 from fastbp._engine.plan cimport Batch, Pass, Plan
-from fastbp._kernels.table cimport Rule
+from fastbp._kernels.table cimport Rule, Square
 
 ctypedef struct BatchLoss:      # of a mini-batch before its update, per unit of weight
     double loss
@@ -26,11 +26,17 @@ ctypedef struct Epoch:      # what the steps share besides the pass of the gradi
     Py_ssize_t seen         # samples of earlier mini-batches
     Py_ssize_t bad          # the sample whose norm is not finite, which ended the epoch, or -1
     double norm             # its norm
+    double max_norm         # of the gradient of each mini-batch; infinity where it is not clipped
+    Square* squares         # workspace: those of its blocks, if it is
+    Square square           # their sum
 
+# One that clips nothing
+cdef Epoch new_epoch(Rule* rules, Course* courses) noexcept nogil
 # The pass of an epoch, and all that it allocates, for `put_back`, or NULL where it needs nothing.
 # Gradients of samples are clipped if `samples`, with its max_norm and deviation, is not NULL
-cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, const Batches* batches,
-                           double l2, Samples* samples, int asked) except? NULL
+cdef Memory* prepare_epoch(Workspace ws, Pass* run, Epoch* epoch, const Batch* batch,
+                           const Batches* batches, double l2, Samples* samples,
+                           int asked) except? NULL
 # The raw draws, draw(source, count), for the noise of the next mini-batches: at most so many, or
 # those of one; there must be `lengths`
 cdef object draws_ahead(const Pass* run, draw, source, Py_ssize_t most)

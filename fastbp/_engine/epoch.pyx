@@ -2,17 +2,18 @@
 
 All threads stay for the whole epoch, or with noise for as many steps as have had their draws. After
 the gradient of a mini-batch one part settles its loss, then every part divides and updates some
-lines of the flat vectors.
+lines of the flat vectors. Where the norm of the gradient is limited, every part divides some of its
+blocks and sums their squares, one part adds these up, then every part clips and updates.
 """
 
-from libc.math cimport isinf
+from libc.math cimport INFINITY, isinf
 
 from fastbp._engine.arrays cimport data
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode, settled
 from fastbp._engine.gradient cimport add_gradient
 from fastbp._engine.loop cimport carry_out
 from fastbp._engine.memory cimport aligned, borrow
-from fastbp._engine.network cimport CLIPPED, IN_ORDER, PENALISED, UPDATE
+from fastbp._engine.network cimport CLIPPED, IN_ORDER, LIMITED, PENALISED, UPDATE
 from fastbp._engine.per_sample cimport (
     add_clipped_gradient, draws_of, first_not_finite, key_of, place, workspace_bytes,
 )
@@ -21,18 +22,26 @@ from fastbp._engine.plan cimport (
 )
 from fastbp._engine.recursion cimport add_penalties, clear, penalty_of, tree
 from fastbp._engine.samples cimport advance, gathered_bytes
-from fastbp._kernels.table cimport Rule, Totals
+from fastbp._kernels.table cimport NORM_BLOCK, Rule, Square, Totals
 
 cdef enum:
     UPDATE_LINE = 16        # parameters that a part of an update is a multiple of
     UPDATE_PIECE = 1024     # parameters whose gradient stays in L1 from division to update
 
 
-cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, const Batches* batches,
-                           double l2, Samples* samples, int asked) except? NULL:
+cdef Epoch new_epoch(Rule* rules, Course* courses) noexcept nogil:
+    return Epoch(rules=rules, courses=courses, divisor=0, seen=0, bad=-1, norm=0,
+                 max_norm=INFINITY, squares=NULL, square=Square(0, 0))
+
+
+cdef Memory* prepare_epoch(Workspace ws, Pass* run, Epoch* epoch, const Batch* batch,
+                           const Batches* batches, double l2, Samples* samples,
+                           int asked) except? NULL:
+    cdef bint limited = epoch.max_norm < INFINITY
     cdef int key = (UPDATE + (IN_ORDER if batch.order != NULL else 0)
-                    + (PENALISED if l2 != 0 else 0) + (key_of(samples) if samples != NULL else 0))
-    cdef Py_ssize_t nbytes = 0, gathered = 0
+                    + (PENALISED if l2 != 0 else 0) + (LIMITED if limited else 0)
+                    + (key_of(samples) if samples != NULL else 0))
+    cdef Py_ssize_t nbytes = 0, gathered = 0, squares = 0
     cdef Memory* memory = NULL
     ws.prepare(run, key, add_update, batches.n, batches.size,
                threads_for(ws.shape, batches.size, 3, asked))
@@ -42,13 +51,22 @@ cdef Memory* prepare_epoch(Workspace ws, Pass* run, const Batch* batch, const Ba
         gathered = nbytes = aligned(gathered_bytes(ws.shape, run.plan.rows))
     if samples != NULL:
         nbytes += aligned(workspace_bytes(run.plan.rows)) + batches.size * ws.shape.itemsize
+    if limited:
+        squares = aligned(nbytes)
+        nbytes = squares + blocks_of(ws.shape) * sizeof(Square)
     if nbytes > 0:
         memory = borrow(nbytes)
         run.batch.gathered = memory.at
     if samples != NULL:
         place(samples, memory.at + gathered, run.plan.rows)
         samples.norms = memory.at + gathered + aligned(workspace_bytes(run.plan.rows))
+    if limited:
+        epoch.squares = <Square*> (memory.at + squares)
     return memory
+
+
+cdef inline Py_ssize_t blocks_of(const Shape* s) noexcept nogil:
+    return (s.n_params + NORM_BLOCK - 1) // NORM_BLOCK
 
 
 cdef double run_epoch(Pass* run, Epoch* epoch, raw, draw, source, Py_ssize_t most) except? -1:
@@ -104,6 +122,11 @@ cdef int add_update(Plan* plan, int key) except -1:
     add_alone(plan, settle, 0, 1, 0)
     end_phase(plan)
     # Counted as no work: signals wait until every parameter has made the step.
+    if key & LIMITED:
+        add_lines(plan, divide_blocks, 0, blocks_of(plan.shape), NORM_BLOCK, 0)
+        end_phase(plan)
+        add_alone(plan, add_blocks, 0, 1, 0)
+        end_phase(plan)
     add_lines(plan, update, 0, (plan.shape.n_params + UPDATE_LINE - 1) // UPDATE_LINE, UPDATE_LINE,
               0)
     end_phase(plan)
@@ -164,8 +187,35 @@ cdef inline void add_to_loss(Course* course, const Totals* totals) noexcept nogi
         course.batch_loss.penalty = penalty / weight
 
 
+cdef void divide_blocks(const Step* step, Frame* f) noexcept nogil:
+    """Blocks of grad over the weights of the batch, and their squares while they are in L1."""
+    cdef Epoch* e = <Epoch*> f.run.more
+    cdef const Shape* s = f.run.shape
+    cdef Py_ssize_t first = f.first * NORM_BLOCK, count
+    cdef Py_ssize_t last = min((f.first + f.count) * NORM_BLOCK, s.n_params)
+    cdef char* grad
+    if e.rules.rests:
+        return
+    while first < last:
+        count = min(<Py_ssize_t> UPDATE_PIECE, last - first)
+        grad = f.run.layers[0].dW + first * s.itemsize
+        s.kernels.divide(grad, f.run.totals, count)
+        s.kernels.squares_of_blocks(e.squares + first // NORM_BLOCK, grad, count)
+        first += count
+
+
+cdef void add_blocks(const Step* step, Frame* f) noexcept nogil:
+    cdef Epoch* e = <Epoch*> f.run.more
+    e.square = Square(0, 0)
+    if not e.rules.rests:
+        f.run.shape.kernels.add_blocks(&e.square, e.squares, blocks_of(f.run.shape))
+
+
 cdef void update(const Step* step, Frame* f) noexcept nogil:
-    """Lines of the flat vectors: grad over the weights of the batch, then the optimiser's rule."""
+    """Lines of the flat vectors: grad over the weights of the batch, then the optimiser's rule.
+
+    A gradient whose norm is limited is that quotient already, and is clipped.
+    """
     cdef Epoch* e = <Epoch*> f.run.more
     cdef const Shape* s = f.run.shape
     cdef Py_ssize_t first = f.first * UPDATE_LINE, count
@@ -176,6 +226,9 @@ cdef void update(const Step* step, Frame* f) noexcept nogil:
         return
     while first < last:
         count = min(<Py_ssize_t> UPDATE_PIECE, last - first)
-        s.kernels.divide(grad + first * s.itemsize, f.run.totals, count)
+        if e.squares == NULL:
+            s.kernels.divide(grad + first * s.itemsize, f.run.totals, count)
+        else:
+            s.kernels.clip_to_norm(grad + first * s.itemsize, &e.square, e.max_norm, count)
         e.rules.apply(e.rules, s.kernels, params, grad, first, count)
         first += count

@@ -28,6 +28,7 @@ ctypedef enum:              # the key of a plan is the sum of what it is for, on
     TO_WEIGHTS = 1 << 20
     KNOWN = 1 << 21         # h, act'(z) and delta of every row are there from an earlier pass
     NOISY = 1 << 22
+    LIMITED = 1 << 23       # the norm of the gradient of a mini-batch
 
 
 cdef class Architecture:

@@ -13,7 +13,7 @@ one, and is loaded without a copy. A thread takes group after group; one group i
 from libc.stdlib cimport calloc, free, qsort
 from libc.string cimport memset
 
-from fastbp._engine.epoch cimport add_update
+from fastbp._engine.epoch cimport add_update, new_epoch
 from fastbp._engine.gradient cimport activate_output, add_gradient
 from fastbp._engine.loop cimport carry_out_parts, run_within
 from fastbp._engine.memory cimport aligned, new_memory, put_back
@@ -196,7 +196,7 @@ cdef void load(Space* space, Group* group) noexcept nogil:
         return
     space.totals[0].l2, space.totals[0].divisor = first.l2, first.divisor
     clear(space.totals)
-    space.epoch = Epoch(first.rule, &first.course, 0, 0, -1, 0)
+    space.epoch = new_epoch(first.rule, &first.course)
     run.output = first.output
     bind_vector(run.layers, run.shape, first.params, first.grad)
 
@@ -223,7 +223,7 @@ cdef void load_lanes(Space* space, Group* group) noexcept nogil:
             space.rules[k] = member.rule[0]
     space.run.batch.X_offsets, space.run.batch.y_offsets = space.X_offsets, space.y_offsets
     space.run.batch.weight_offsets = space.weight_offsets
-    space.epoch = Epoch(&space.rules[0], &space.courses[0], 0, 0, -1, 0)
+    space.epoch = new_epoch(&space.rules[0], &space.courses[0])
     bind_vector(space.run.layers, s, space.params, space.grad)
     s.kernels.gather(space.params, first.params, &FIRST_ROW, space.offsets, 1, s.n_params)
     if first.rule != NULL:

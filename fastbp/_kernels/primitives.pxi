@@ -7,8 +7,8 @@ from libc.math cimport INFINITY, copysign, fabs, frexp, ldexp, sqrt
 from libc.string cimport memcpy, memset
 
 from fastbp._kernels.table cimport (
-    EXPONENTIAL, IDENTITY, OUTPUTS_TOGETHER, RELU, SIGMOID, SOFTMAX, TABLE_VERSION, TANH,
-    Activation, KernelTable, Rule, Target, Totals,
+    EXPONENTIAL, IDENTITY, NORM_BLOCK, OUTPUTS_TOGETHER, RELU, SIGMOID, SOFTMAX, TABLE_VERSION,
+    TANH, Activation, KernelTable, Rule, Square, Target, Totals,
 )
 
 cdef extern from "simd.h" nogil:

@@ -61,11 +61,16 @@ ctypedef struct Rule:       # an optimiser without Python: what a step reads and
     char* v
     bint rests              # makes no step now
 
+ctypedef struct Square:     # of a norm: value 4^exponent
+    double value
+    int exponent
+
 cdef enum:
+    NORM_BLOCK = 256        # elements of a flat vector whose squares are summed before others'
     MOST_LANES = 16         # of any table
     OUTPUTS_TOGETHER = 1024     # of networks as lanes, at most, for `criteria` and `softmax`
     CRITERIA = 4            # one for each of `_arguments.LOSSES`, in that order
-    TABLE_VERSION = 5       # of this struct: another one has another meaning, or another order
+    TABLE_VERSION = 6       # of this struct: another one has another meaning, or another order
 
 ctypedef struct KernelTable:
     int version             # TABLE_VERSION and sizeof(KernelTable) when it was compiled
@@ -217,3 +222,11 @@ ctypedef struct KernelTable:
     # grad_i += deviation z_(first + i), z being normal numbers from the raw draws of as many (N6)
     void (*add_noise)(void* grad, const unsigned long long* raw, double deviation, Py_ssize_t first,
                       Py_ssize_t size) noexcept nogil
+
+    # The norm of a flat vector (clipping.pxi): the squares of every NORM_BLOCK elements of x, the
+    #    last of what is left; their sum, ascending; and x, which may be a part of the vector, <-
+    #    min(1, max_norm / norm) x, with the norm returned
+    void (*squares_of_blocks)(Square* squares, const void* x, Py_ssize_t size) noexcept nogil
+    void (*add_blocks)(Square* total, const Square* squares, Py_ssize_t count) noexcept nogil
+    double (*clip_to_norm)(void* x, const Square* square, double max_norm,
+                           Py_ssize_t size) noexcept nogil

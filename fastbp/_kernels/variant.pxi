@@ -11,6 +11,7 @@ include "softmax.pxi"
 include "update.pxi"
 include "bound.pxi"
 include "norms.pxi"
+include "clipping.pxi"
 include "noise.pxi"
 include "tangent.pxi"
 include "lanes.pxi"
@@ -61,6 +62,9 @@ TABLE.add_squares = add_squares
 TABLE.take_roots = take_roots
 TABLE.clip_rows = clip_rows
 TABLE.add_noise = add_noise
+TABLE.squares_of_blocks = squares_of_blocks
+TABLE.add_blocks = add_blocks
+TABLE.clip_to_norm = clip_to_norm
 
 cdef KernelTable NETWORKS      # the same, of VL networks at once
 

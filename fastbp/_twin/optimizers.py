@@ -1,8 +1,9 @@
-"""SGD and Adam in NumPy: `fastbp.reference` has them, and fastbp their compiled twins."""
+"""SGD, Adam and clipping in NumPy: `fastbp.reference` has them, fastbp their compiled twins."""
 
 import numpy as np
 
 from .. import _arguments
+from .per_sample import norm
 
 
 class SGD:
@@ -69,3 +70,34 @@ class Adam:
             params -= self.lr * correction2**0.5 / correction1 * (m / (np.sqrt(v) + self.eps))
         else:
             params -= self.lr * (m / correction1 / (np.sqrt(v / correction2) + self.eps))
+
+
+@_arguments.public
+def clip_grad_norm(grad, max_norm):
+    """Clip a gradient to a norm, in place: g ← min(1, max_norm/‖g‖₂) g.
+
+    Parameters
+    ----------
+    grad : ndarray (n_params,)
+        C-contiguous, float32 or float64.
+    max_norm : float
+        Above 0; with infinity nothing is clipped.
+
+    Returns
+    -------
+    float
+        ‖g‖₂ before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fastbp.clip_grad_norm` does.
+    """
+    grad = _arguments.flat_gradient(grad)
+    max_norm = _arguments.norm_limit(max_norm)
+    with np.errstate(all="ignore"):
+        largest, rest = norm(grad)
+        length = float(largest * rest)
+        if max_norm < np.inf and not length <= max_norm:
+            grad[:] = np.float64(grad) / largest / rest * max_norm      # quotients of at most 1
+    return length

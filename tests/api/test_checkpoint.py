@@ -58,7 +58,7 @@ def assert_same(found, expected):
 @pytest.mark.usefixtures("after_every_epoch")
 @pytest.mark.parametrize("options", [
     {}, {"validation": HELD_OUT}, {"validation": HELD_OUT, "patience": 2},
-    {"shuffle": False, "l2": 0.1, "schedule": lambda epoch: 0.3 / (epoch + 1)}],
+    {"max_norm": 0.05}, {"shuffle": False, "l2": 0.1, "schedule": lambda epoch: 0.3 / (epoch + 1)}],
     ids=lambda options: "-".join(options) or "training")
 @pytest.mark.parametrize("rule", RULES)
 def test_resumed_after_every_epoch(isa, dtype, rule, options, tmp_path):
@@ -174,6 +174,7 @@ def refused(path, **options):
 
 
 @pytest.mark.parametrize("changed, words", [
+    ({"max_norm": 0.5}, "max_norm was None, it is 0.5"),
     ({"batch_size": 16}, "batch_size was 32, it is 16"), ({"l2": 0.5}, "l2 was 0.0, it is 0.5"),
     ({"validation": None}, "validation was"), ({"shuffle": False}, "shuffle was True"),
     ({"rows": np.arange(49)}, "samples was"), ({"sample_weight": np.ones(50)}, "samples was"),
@@ -195,6 +196,14 @@ def test_another_seed_of_the_network(content, tmp_path):
                        "parameters; give the same seeds, or another path$"):
         net.fit(X, Y, Adam(0.2), epochs=8, rng=np.random.PCG64(5), checkpoint=path,
                 validation=HELD_OUT)
+
+
+@pytest.mark.parametrize("max_norm", [None, np.inf])
+def test_a_limit_that_is_none(max_norm, content, tmp_path):
+    """Infinity clips nothing, as None does."""
+    path = tmp_path / "it"
+    path.write_bytes(content)
+    assert_same(fit(path, validation=HELD_OUT, max_norm=max_norm), fit(None, validation=HELD_OUT))
 
 
 def test_the_same_network_goes_on(tmp_path):

@@ -61,6 +61,11 @@ def stepped(optimizer):
     return params
 
 
+def cut(module, max_norm):
+    grad = np.arange(4.0)
+    return module.clip_grad_norm(grad, max_norm), grad
+
+
 def of_layers(**options):
     layers = Layers([3, 3, 2], ["tanh", "identity"], dtype="float64")
     dW, db = [np.empty_like(each) for each in W], [np.empty_like(each) for each in b]
@@ -149,6 +154,8 @@ CASES = {
     ("MLP.train_epoch", "batch_size"): (lambda v: trained(batch_size=v, shuffle=False), 3),
     ("MLP.train_epoch", "rng"): (lambda v: trained(rng=v, batch_size=1), 3),
     ("MLP.train_epoch", "l2"): (lambda v: trained(l2=v, shuffle=False), 0.3),
+    ("MLP.train_epoch", "max_norm"): (lambda v: trained(max_norm=v, shuffle=False), 0.3),
+    ("MLP.fit", "max_norm"): (lambda v: fitted(max_norm=v), 0.3),
     ("MLP.train_epoch", "max_grad_norm"): (lambda v: private(max_grad_norm=v), 0.3),
     ("MLP.train_epoch", "noise_multiplier"): (lambda v: private(noise_multiplier=v), 0.3),
     ("Population", "n_networks"): (lambda v: Population(v, [3, 2], seeds=0).params, 3),
@@ -206,6 +213,7 @@ CASES = {
         lambda v: fastbp.backprop(W, b, X, two, loss="softmax", class_weight=[v, 1]), 2.5),
     ("backprop", "label_smoothing"): (
         lambda v: fastbp.backprop(W, b, X, two, label_smoothing=v), 0.1),
+    ("clip_grad_norm", "max_norm"): (lambda v: cut(fastbp, v), 0.3),
     ("set_num_threads", "n"): (threads, 3),
 }
 MORE = {        # attributes, whole numbers among real ones, and the twins
@@ -221,6 +229,7 @@ MORE = {        # attributes, whole numbers among real ones, and the twins
     "reduction of 2": (lambda v: of_layers(reduction=v), 2),
     "reference.SGD": (lambda v: stepped(reference.SGD(v, v, weight_decay=v)), 0.3),
     "reference.Adam": (lambda v: stepped(reference.Adam(v, (v, v), v, v)), 0.3),
+    "reference.clip_grad_norm": (lambda v: cut(reference, v), 0.3),
     "reference.bce_with_logits": (lambda v: reference.bce_with_logits(
         X, X / 2, pos_weight=v, label_smoothing=v), 0.1),
     "reference.softmax_with_logits": (lambda v: reference.softmax_with_logits(

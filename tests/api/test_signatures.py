@@ -43,12 +43,12 @@ SIGNATURES = {
     "MLP.objective": f"(self, {LOSS}, l2=0.0, memory=1073741824)",
     "MLP.linearize": f"(self, {LOSS}, l2=0.0, memory=1073741824)",
     "MLP.train_epoch": "(self, X, y, optimizer, *, batch_size=32, shuffle=True, order=None, "
-                       "rng=None, sample_weight=None, l2=0.0, batch_losses=None, "
+                       "rng=None, sample_weight=None, l2=0.0, max_norm=None, batch_losses=None, "
                        "max_grad_norm=None, noise_multiplier=0.0)",
     "MLP.fit": "(self, X, y, optimizer=None, *, epochs, batch_size=32, shuffle=True, rng=None, "
-               "rows=None, sample_weight=None, l2=0.0, validation=None, validation_rows=None, "
-               "patience=None, min_delta=0.0, schedule=None, callback=None, progress=False, "
-               "checkpoint=None)",
+               "rows=None, sample_weight=None, l2=0.0, max_norm=None, validation=None, "
+               "validation_rows=None, patience=None, min_delta=0.0, schedule=None, "
+               "callback=None, progress=False, checkpoint=None)",
     "Population": "(n_networks, layer_sizes, *, activation='sigmoid', loss='bce', "
                   f"dtype='float32', seeds=None, n_threads=None, {OPTIONS})",
     "Population.from_networks": "(networks)",
@@ -83,6 +83,7 @@ SIGNATURES = {
     "Adam.step": "(self, params, grad)",
     "Adam.state_dict": "(self)",
     "Adam.load_state_dict": "(self, d)",
+    "clip_grad_norm": "(grad, max_norm)",
     "show_config": "(mode='print')",
     "get_include": "()",
     "get_isa": "()",
@@ -139,7 +140,8 @@ def test_signatures(name):
     assert str(inspect.signature(public(name))) == SIGNATURES[name]
 
 
-@pytest.mark.parametrize("name", [*EQUATIONS, "SGD", "Adam", "SGD.step", "Adam.step"])
+@pytest.mark.parametrize("name", [*EQUATIONS, "SGD", "Adam", "SGD.step", "Adam.step",
+                                  "clip_grad_norm"])
 def test_twins_have_one_signature(name):
     assert inspect.signature(public(name, reference)) == inspect.signature(public(name))
 

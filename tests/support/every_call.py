@@ -217,6 +217,8 @@ def networks(a, sizes, y, options):
     yield Call(f"{name}: train_epoch shuffled", {}, epoch(partial(fastbp.SGD, 1e-3, momentum=0.5),
                                                           rng=0, l2=0.5))
     yield Call(f"{name}: private train_epoch", {"batch_losses": ((3, 2), "float64")}, private)
+    yield Call(f"{name}: train_epoch of a limited norm", {},
+               epoch(fastbp.Adam, order=a.order[:5], sample_weight=a.w, max_norm=0.25))
     yield Call(f"{name}: train_epoch", {}, epoch(partial(fastbp.SGD, 1e-3),
                                                  shuffle=False))
 
@@ -312,6 +314,11 @@ def plans(a, sizes, dtype, threads):
 
 
 def optimizers(a):
+    def clipped():
+        grad = a.grad.copy()
+        return partial(fastbp.clip_grad_norm, grad, 0.25), (grad,)
+
+    yield Call("clip_grad_norm", {}, clipped)
     for name, kind in (("SGD", fastbp.SGD), ("Adam", fastbp.Adam),
                        ("momentum", partial(fastbp.SGD, momentum=0.5, nesterov=True))):
         def steps(before, kind=kind):

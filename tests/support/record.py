@@ -95,6 +95,16 @@ def private_digests(dtype):
     return {"params": digest(net.params, *vectors(opt)), "loss": losses[-1].hex()}
 
 
+def limited_digests(dtype):
+    """Ten epochs of mini-batches whose gradients are clipped to a norm, of 2 blocks and a part."""
+    net, X, y = network((6, 40, 9, 1), 333, dtype)
+    opt, rng = fastbp.Adam(2.0**-6), np.random.PCG64(5)
+    losses = [net.train_epoch(X, y, opt, batch_size=48, rng=rng, l2=2.0**-8, max_norm=2.0**-5)
+              for _ in range(10)]
+    return {"params": digest(net.params, *vectors(opt)), "gradient": digest(net.grad),
+            "loss": losses[-1].hex()}
+
+
 def training_digests(dtype, n_threads=None):
     """Ten epochs of Adam, and of its other form and SGD with everything on."""
     out = {}
@@ -128,6 +138,7 @@ def all_digests():
             found[f"beyond {name_of(kind)} {dtype}"] = digests_beyond(kind, (17, 33, 16, 5), 300,
                                                                       dtype)
         found[f"10 private epochs {dtype}"] = private_digests(dtype)
+        found[f"10 epochs of a limited norm {dtype}"] = limited_digests(dtype)
     return found
 
 
