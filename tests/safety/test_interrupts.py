@@ -145,6 +145,25 @@ def test_a_private_epoch():
     np.testing.assert_array_equal(net.params, twin.params)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_epoch_of_a_limited_norm(n_threads):
+    """No step ends between the norm of its gradient and its update."""
+    X, y = np.random.default_rng(0).standard_normal((300, 30), "f"), np.ones(300, "f")
+    order, sgd = np.tile(np.arange(300), 20_000), fastbp.SGD(1e-3)
+    net, twin = (fastbp.MLP([30, 64, 1], seed=0, n_threads=n_threads) for _ in range(2))
+    start, given = [], {"batch_size": 300, "max_norm": 1e-3}
+
+    def call():
+        start[:] = net.params.copy(), sgd.t
+        net.train_epoch(X, y, sgd, order=order, **given)
+
+    ends_in_time(call, 0.15)
+    twin.params, before = start
+    assert 0 < sgd.t - before < 20_000
+    twin.train_epoch(X, y, fastbp.SGD(1e-3), order=order[:300 * (sgd.t - before)], **given)
+    np.testing.assert_array_equal(net.params, twin.params)
+
+
 def test_initial_weights():
     ends_in_time(lambda: fastbp.MLP([WIDE, WIDE], seed=0), 0.2)
 
