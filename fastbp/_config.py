@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import reprlib
-import textwrap
 import warnings
 
 import numpy as np
@@ -97,6 +96,7 @@ def show_config(mode="print"):
     Parameters
     ----------
     mode : {"print", "dict"}
+        A line for each entry, wrapped on a terminal, or a dict of them.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def show_config(mode="print"):
     }
     if mode == "dict":
         return config
+    from fastbp import _screen
+
     for name, value in config.items():
-        text = ", ".join(value) if isinstance(value, list) else str(value)
-        print(textwrap.fill(f"{name:17} {text}", 100, subsequent_indent=18 * " ",
-                            break_on_hyphens=False, break_long_words=False))
+        _screen.show(name, ", ".join(value) if isinstance(value, list) else str(value), 18)

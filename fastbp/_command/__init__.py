@@ -1,9 +1,10 @@
 """The `fastbp` command, on the public API.
 
-    main      the options, the exit codes, the one-line errors; `fastbp info`
+    main      the options, the help, the exit codes, the errors; `fastbp info`
     train     `fastbp train`
     check     `fastbp check`: gradients and functions
     digests   and the bits
+    summary   and the six lines of all of it
     bench/    `fastbp bench`
     problems  a network and a batch from the raw bits of a seed
     machine   CPU, libraries and load, which figures depend on

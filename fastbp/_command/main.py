@@ -1,19 +1,23 @@
-"""The `fastbp` command: its options, its exit codes and its one-line errors.
+"""The `fastbp` command: its options, its help, its exit codes and its errors.
 
 The subcommands are in modules of their names, each imported when it is asked for.
-Results go to stdout, progress and errors to stderr. Exit codes: 0; 1 if `check` finds a deviation;
+Results go to stdout, progress and errors to stderr; an error is one line, wrapped on a terminal.
+Without a subcommand it prints its help. Exit codes: 0; 1 if `check` finds a deviation;
 2 for an error; 130 after Ctrl-C; 141 if the reader of the output has gone, as after `| head`.
 """
 
 import argparse
 import io
 import os
+import shutil
 import sys
 
 import fastbp
-from fastbp import _arguments
+from fastbp import _arguments, _screen
 from fastbp._command import options
 from fastbp._command.exits import INTERRUPTED, READER_GONE
+
+WIDEST_HELP = 100       # cells; longer lines are hard to read
 
 
 @_arguments.public
@@ -35,14 +39,14 @@ def main(argv=None):
     try:
         try:
             args = _parser().parse_args(argv)
-            code = args.run(args)
+            code = args.run(args) or 0
         except SystemExit as stop:  # --help, --version, or a wrong option
             code = stop.code
         if sys.stdout is not None:  # None: started with the stream closed
             sys.stdout.flush()  # not at exit, where an error cannot be caught
         return code
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED, prefix="fastbp: ")
+        return _fail("interrupted", INTERRUPTED, prefix="fastbp:")
     except BrokenPipeError:
         _settle(sys.stdout)
         _settle(sys.stderr)
@@ -57,10 +61,11 @@ def main(argv=None):
         return _fail(str(error))
 
 
-def _fail(message, code=2, prefix="fastbp: error: "):
-    """Print one line to stderr and return the exit code."""
+def _fail(message, code=2, prefix="fastbp: error:"):
+    """Print a message to stderr and return the exit code."""
     try:
-        print(prefix + " ".join(message.split()), file=sys.stderr, flush=True)
+        if sys.stderr is not None:  # None: started with the stream closed
+            _screen.show(prefix, " ".join(message.split()), len(prefix) + 1, sys.stderr)
     except OSError:
         _settle(sys.stderr)
     return code
@@ -77,8 +82,25 @@ def _settle(stream):
         os.close(null)
 
 
+class _Help(argparse.HelpFormatter):
+    """Help that is wrapped as all other texts are, and nowhere wider than WIDEST_HELP."""
+
+    def __init__(self, prog, **options):
+        width = min(shutil.get_terminal_size().columns, WIDEST_HELP) - 2
+        super().__init__(prog, **{"width": width, **options})
+
+    def _split_lines(self, text, width):
+        return _screen.wrap(" ".join(text.split()), width)
+
+    def _fill_text(self, text, width, indent):
+        return "\n".join(indent + line for line in self._split_lines(text, width - len(indent)))
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, without the usage before it."""
+
+    def __init__(self, **options):
+        super().__init__(**{"formatter_class": _Help, **options})
 
     def error(self, message):
         self.exit(_fail(message))
@@ -89,7 +111,8 @@ def _parser():
         prog="fastbp", description="Exact gradients of multilayer perceptrons on a CPU."
     )
     parser.add_argument("--version", action="version", version=f"fastbp {fastbp.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser.set_defaults(run=lambda _: print(parser.format_help(), end=""))
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     options.add_train(commands, _train)
     options.add_predict(commands, _predict)
     options.add_explain(commands, _explain)
