@@ -6,19 +6,21 @@
     tanh       the same
     L0 to L5   the same bits, and those that other machines found: `digests`
 
-Each check is one line, and one that does not hold says FAILED. Networks, inputs and sample points
-come from the raw bits of PCG64, so that digests of different machines can be compared.
+With --verbose each check is one line; without, `summary` says in six lines what all of them found.
+One that does not hold says FAILED, and is printed in full either way. Networks, inputs and sample
+points come from the raw bits of PCG64, so that digests of different machines can be compared.
 """
 
 from contextlib import contextmanager
-from itertools import chain, product
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 import fastbp
-from fastbp import _arguments, _random
-from fastbp._command import digests
+from fastbp import _arguments, _random, _screen
+from fastbp._command import digests, summary
+from fastbp._command.digests import Outcome
 from fastbp._command.machine import cpu_model
 from fastbp._command.problems import problem
 from fastbp._kernels import dispatch
@@ -78,16 +80,27 @@ def run(args):
     int
         0, or 1 if anything is off.
     """
-    print(f"fastbp {fastbp.__version__}, contract {dispatch.CONTRACT_VERSION}, "
-          f"{dispatch.COMPILER}, NumPy {np.__version__}, {cpu_model()}; "
-          f"{dispatch.get_isa()} in use")
-    n_failed, n_checks = 0, 0
+    if args.verbose:
+        _screen.show("fastbp", f"{fastbp.__version__}, contract {dispatch.CONTRACT_VERSION}, "
+                     f"{dispatch.COMPILER}, NumPy {np.__version__}, {cpu_model()}; "
+                     f"{dispatch.get_isa()} in use", 7)
+    n_failed, n_checks, confirmed = 0, 0, ()
     with _variant_restored():
-        for ok, line in chain(gradients(), functions(), digests.levels(NETWORKS)):
-            print("ok    " if ok else "FAILED", line, flush=True)
-            n_checks += 1
-            n_failed += not ok
-    print(f"{n_failed} of {n_checks} checks failed" if n_failed else f"{n_checks} checks passed")
+        for stage in (gradients(), functions(), digests.levels(NETWORKS)):
+            found = []
+            for outcome in stage:
+                found.append(outcome)
+                n_failed += not outcome.ok
+                if args.verbose or not outcome.ok:
+                    _screen.show("ok" if outcome.ok else "FAILED", outcome.line, 7)
+            if not args.verbose:
+                summary.show_parts(found)
+            n_checks += len(found)
+            confirmed = found[-1].confirmed
+    if args.verbose:
+        print(summary.count(n_failed, n_checks))
+    else:
+        summary.show_verdict(n_failed, n_checks, confirmed)
     return 1 if n_failed else 0
 
 
@@ -104,7 +117,7 @@ def _variant_restored():
 
 
 def gradients():
-    """Yield (ok, line) for each dtype and variant: the largest error over its bound."""
+    """Yield an `Outcome` for each dtype and variant: the largest error over its bound."""
     for dtype in dispatch.DTYPES:
         wide = wider(dtype)
         worst = dict.fromkeys(dispatch.available_isas(), (0.0, ""))
@@ -124,9 +137,9 @@ def gradients():
                 ratio = max(_ratio(error, bounds[isa]), _ratio(error, net.error_bound(X, y)))
                 worst[isa] = max(worst[isa], (ratio / (1 + own_error(dtype, wide)), case.name))
         for isa, (ratio, network) in worst.items():
-            yield ratio <= 1.0, (f"gradient  {dtype} {isa:8} largest |error| / error bound "
-                                 f"{ratio:.4f}, allowed 1, in {network}; errors against "
-                                 f"{_format(wide)}")
+            line = (f"gradient  {dtype} {isa:8} largest |error| / error bound {ratio:.4f}, "
+                    f"allowed 1, in {network}; errors against {_format(wide)}")
+            yield Outcome("gradient", ratio <= 1.0, line, ratio)
 
 
 def _ratio(error, bound):
@@ -175,18 +188,19 @@ def wide_tanh(z):
 
 
 def functions():
-    """Yield (ok, line) for sigma and tanh, dtype and variant: the largest error in ulp, and where.
+    """Yield an `Outcome` of sigma and tanh, dtype and variant: the largest error in ulp, where.
 
     tanh is evaluated at halves, because it is 2 sigma(2 z) - 1 and saturates where sigma does.
     """
     for name, function, wide_function, limits, scale in (
             ("sigma", lambda z: fastbp.sigmoid(z), lambda z: mathematics.sigmoid(z)[0],
              [0.5, 1, 0], 1),
-            ("tanh ", lambda z: fastbp.activate(z, "tanh")[0], wide_tanh, [0, 1, -1], 2)):
+            ("tanh", lambda z: fastbp.activate(z, "tanh")[0], wide_tanh, [0, 1, -1], 2)):
         for dtype in dispatch.DTYPES:
             wide = wider(dtype)
             if np.finfo(wide).nmant < 2 * np.finfo(dtype).nmant and np.finfo(wide).nmant < 63:
-                yield True, f"{name}     {dtype} not measured here: long double is no wider"
+                line = f"{name:9} {dtype} not measured here: long double is no wider"
+                yield Outcome(name, True, line)
                 continue
             z = points(dtype) / scale
             with np.errstate(under="ignore"):
@@ -198,5 +212,6 @@ def functions():
                 special = function(np.array([0.0, np.inf, -np.inf, np.nan], dtype))
                 ok = errors[at] <= ULPS and np.array_equal(
                     special, [*limits, np.nan], equal_nan=True)
-                yield ok, (f"{name}     {dtype} {isa:8} largest error {errors[at]:.3f} ulp, "
-                           f"allowed {ULPS:g}, at z = {float(z[at]).hex()} of {len(z)} points")
+                line = (f"{name:9} {dtype} {isa:8} largest error {errors[at]:.3f} ulp, allowed "
+                        f"{ULPS:g}, at z = {float(z[at]).hex()} of {len(z)} points")
+                yield Outcome(name, ok, line, float(errors[at]))

@@ -35,6 +35,16 @@ TRAINED, ROWS, BATCH = (6, 19, 9, 1), 333, 48
 MEMBERS = 27                # full vectors of networks, and some left, with 4, 8 and 16 lanes
 
 
+class Outcome(NamedTuple):
+    """A check of one variant and dtype, or one of all of them."""
+
+    kind: str                   # "gradient", "sigma", "tanh", one of LEVELS, "L5", "bits"
+    ok: bool
+    line: str
+    worst: float | None = None  # the largest error, in units of what the kind is allowed
+    confirmed: tuple = ()       # of "bits": the levels that hold on this machine
+
+
 def digest(arrays):
     """The first 16 hexadecimal digits of the SHA-256 of the bytes, little-endian."""
     total = hashlib.sha256()
@@ -142,7 +152,7 @@ def _alone(dtype):
 
 
 def levels(networks):
-    """Yield (ok, line) for each dtype, variant and level, and last what they confirm."""
+    """Yield an `Outcome` for each dtype, variant and level, and last what they confirm."""
     holds, of_variants = dict.fromkeys((*LEVELS, "L5"), True), {}
     for dtype in dispatch.DTYPES:
         bits = {}
@@ -152,7 +162,7 @@ def levels(networks):
             for level, (ok, line) in zip(("L0", "L1", "L2", "L5"),
                                          _own(networks, dtype, bits[isa]), strict=True):
                 holds[level] &= ok
-                yield ok, f"{level}        {dtype} {isa:8} {line}"
+                yield Outcome(level, ok, f"{level}        {dtype} {isa:8} {line}")
         texts = {isa: " ".join(digests) for isa, digests in bits.items()}
         fused = {isa: text for isa, text in texts.items() if isa in FUSED}
         of_variants[dtype] = sorted(set(fused.values()))
@@ -160,11 +170,12 @@ def levels(networks):
         if len(fused) > 1:
             ok = len(of_variants[dtype]) == 1
             holds["L3"] &= ok
-            yield ok, f"L3        {dtype} {here} of {_list(fused)}"
+            yield Outcome("L3", ok, f"L3        {dtype} {here} of {_list(fused)}")
         else:
-            yield True, f"L3        {dtype} nothing to compare: {_list(bits)}"
+            yield Outcome("L3", True, f"L3        {dtype} nothing to compare: {_list(bits)}")
         if fused and texts.get("generic", here) != here:
-            yield True, f"          {dtype} {texts['generic']} of generic, outside the promise"
+            yield Outcome("L3", True,
+                          f"          {dtype} {texts['generic']} of generic, outside the promise")
     yield _verdict(holds, of_variants)
 
 
@@ -185,7 +196,7 @@ def _own(networks, dtype, first):
 
 
 def _verdict(holds, of_variants):
-    """(ok, line): the digest of all of them, the recorded one, the level that they confirm."""
+    """The `Outcome` "bits": the digest of all, the recorded one, the levels that they confirm."""
     expected = {dtype: [" ".join(bits)] for dtype, bits in recorded().items()}
     version = dispatch.CONTRACT_VERSION
     here = _total(of_variants)
@@ -202,8 +213,9 @@ def _verdict(holds, of_variants):
     if confirmed[-1:] == ["L3"] and platform.machine() in ("aarch64", "arm64"):
         confirmed.append("L4")
     level = confirmed[-1] if confirmed else "no level"
-    beside = ", and L5" if confirmed and holds["L5"] else ""
-    return ok, f"bits: {text}; {level} confirmed on this machine{beside}"
+    beside = ("L5",) if confirmed and holds["L5"] else ()
+    line = f"bits: {text}; {level} confirmed on this machine{', and L5' if beside else ''}"
+    return Outcome("bits", ok, line, confirmed=(*confirmed, *beside))
 
 
 def _total(of_dtypes):

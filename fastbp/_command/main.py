@@ -122,7 +122,11 @@ def _parser():
         f"{what}. Gradients are held to their error bounds, sigma and tanh to 1 ulp, digests of "
         "the results to levels L0 to L3 of the promise, L4 on ARM, and L5: the same bits from call "
         "to call, for any number of threads, for any batch around a sample, for each kernel "
-        "variant with FMA, as recorded on x86-64, and of networks together as alone."))
+        "variant with FMA, as recorded on x86-64, and of networks together as alone. A variant is "
+        "the kernels for one instruction set."))
+    check.add_argument("-v", "--verbose", action="store_true",
+                       help="print a line for each check of each variant, with digests, not six "
+                            "lines of all; a check that fails is printed in full either way")
     check.set_defaults(run=_check)
 
     what = "time fastbp beside the peers that are installed, each verified first"

@@ -1,8 +1,12 @@
-"""`fastbp check` holds on this machine, and fails for each kind of thing that can be off."""
+"""`fastbp check` holds on this machine, and fails for each kind of thing that can be off.
+
+With the networks of `small_check` in conftest.py, and all lines; those that it prints without
+--verbose are in test_check_summary.py.
+"""
 
 import json
 import re
-from functools import cache
+from argparse import Namespace
 
 import mpmath
 import numpy as np
@@ -19,6 +23,8 @@ from fastbp._twin import mathematics
 from fastbp._twin.error_bound import error_bound
 from fastbp._twin.rounding import ANY_ORDER, FASTBP, own_error, wider
 
+pytestmark = pytest.mark.usefixtures("small_check")
+
 FULL = check.NETWORKS
 POINTS = check.POINTS
 HAS_X87 = np.finfo(np.longdouble).nmant == 63       # a wider long double is emulated, and slow
@@ -26,30 +32,9 @@ HAS_FMA = dispatch.available_isas()[0] in digests.FUSED
 with_fma = pytest.mark.skipif(not HAS_FMA, reason="no variant with FMA: nothing is recorded for it")
 
 
-@pytest.fixture
-def best():
-    """The best variant, whatever FASTBP_ISA says."""
-    before = dispatch.get_isa()
-    dispatch.set_isa(dispatch.available_isas()[0])
-    yield
-    dispatch.set_isa(before)
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch, best):
-    monkeypatch.setattr(check, "POINTS", 1 << 10)
-    monkeypatch.setattr(check, "NETWORKS", (
-        check.Case((2, 8, 1), 5), check.Case((3, 4, 2), 9, 40),
-        check.Case((4, 5, 3), 7, 1, "tanh", "softmax")))
-    monkeypatch.setattr(digests, "EPOCHS", 2)
-    expected = found_small()
-    monkeypatch.setattr(digests, "recorded", lambda: expected)
-
-
-@cache
-def found_small():
-    """What the best variant finds of the small networks, as `digests.recorded` gives it."""
-    return {dtype: digests.found(check.NETWORKS, dtype) for dtype in dispatch.DTYPES}
+def run():
+    """The exit status of `fastbp check -v`."""
+    return check.run(Namespace(verbose=True))
 
 
 def failed(capsys):
@@ -66,7 +51,7 @@ def verdict(capsys):
 
 def test_all_is_well(capsys):
     before = dispatch.get_isa()
-    assert check.run(None) == 0
+    assert run() == 0
     out = capsys.readouterr().out
     assert "checks passed" in out and "FAILED" not in out
     assert "confirmed on this machine, and L5\n" in out
@@ -99,7 +84,7 @@ def wrong(change):
 def test_wrong_gradient(monkeypatch, capsys, change):
     before = dispatch.get_isa()
     monkeypatch.setattr(fastbp, "MLP", wrong(change))
-    assert check.run(None) == 1
+    assert run() == 1
     lines, last = verdict(capsys)
     assert len(lines) == 2 * len(fastbp.available_isas())
     assert all(" gradient " in line for line in lines)
@@ -117,7 +102,7 @@ def test_wrong_certificate(monkeypatch, capsys, change):
             return change(super().error_bound(*args, **options))
 
     monkeypatch.setattr(fastbp, "MLP", Wrong)
-    assert check.run(None) == 1
+    assert run() == 1
     lines, _ = verdict(capsys)
     assert len(lines) == 2 * len(fastbp.available_isas())
     assert all(" gradient " in line for line in lines)
@@ -126,7 +111,7 @@ def test_wrong_certificate(monkeypatch, capsys, change):
 def test_wrong_sigma(monkeypatch, capsys):
     monkeypatch.setattr(fastbp, "sigmoid", lambda z: 1 / (1 + np.exp(-z)))
     with np.errstate(over="ignore"):
-        assert check.run(None) == 1
+        assert run() == 1
     lines = failed(capsys)
     assert lines and all(" sigma " in line and "0x" in line for line in lines)
 
@@ -135,7 +120,7 @@ def test_wrong_tanh(monkeypatch, capsys):
     """2 sigma(2 z) - 1 cancels near 0."""
     monkeypatch.setattr(fastbp, "activate", lambda z, _: (2 * fastbp.sigmoid(2 * z) - 1, z))
     with np.errstate(over="ignore"):
-        assert check.run(None) == 1
+        assert run() == 1
     lines = failed(capsys)
     assert lines and all(" tanh " in line and "0x" in line for line in lines)
 
@@ -143,7 +128,7 @@ def test_wrong_tanh(monkeypatch, capsys):
 def test_wrong_at_infinity(monkeypatch, capsys):
     sigmoid = fastbp.sigmoid
     monkeypatch.setattr(fastbp, "sigmoid", lambda z: np.nan_to_num(sigmoid(z), nan=0.5))
-    assert check.run(None) == 1 and failed(capsys)
+    assert run() == 1 and failed(capsys)
 
 
 def test_other_bits_in_a_second_run(monkeypatch, capsys):
@@ -155,7 +140,7 @@ def test_other_bits_in_a_second_run(monkeypatch, capsys):
 
     monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
     monkeypatch.setattr(check, "NETWORKS", check.NETWORKS[:1])
-    assert check.run(None) == 1
+    assert run() == 1
     lines, last = verdict(capsys)
     assert any(" L0 " in line for line in lines) and "no level confirmed" in last
 
@@ -169,7 +154,7 @@ def test_other_bits_for_single_rows(monkeypatch, capsys):
             return h
 
     monkeypatch.setattr(fastbp, "Layers", Disturbed)
-    assert check.run(None) == 1
+    assert run() == 1
     lines, last = verdict(capsys)
     assert lines and all(" L2 " in line for line in lines) and "L1 confirmed" in last
 
@@ -181,7 +166,7 @@ def test_other_bits_of_threads(monkeypatch, capsys):
             return super().train_epoch(*args, **options) + (self.n_threads == 3)
 
     monkeypatch.setattr(fastbp, "MLP", Disturbed)
-    assert check.run(None) == 1
+    assert run() == 1
     lines, last = verdict(capsys)
     assert lines and all(" L1 " in line for line in lines) and "L0 confirmed" in last
 
@@ -208,7 +193,7 @@ def test_other_bits_of_a_population(monkeypatch, capsys, what):
             return f
 
     monkeypatch.setattr(fastbp, "Population", Disturbed)
-    assert check.run(None) == 1
+    assert run() == 1
     lines, last = verdict(capsys)
     assert len(lines) == 2 * len(fastbp.available_isas())
     assert all(" L5 " in line for line in lines) and last.endswith(" confirmed on this machine")
@@ -218,7 +203,7 @@ def test_other_bits_of_a_population(monkeypatch, capsys, what):
 @pytest.mark.parametrize("machine, level", [("x86_64", "L3"), ("aarch64", "L4")])
 def test_recorded_bits_confirm_the_highest_level(monkeypatch, capsys, machine, level):
     monkeypatch.setattr(digests.platform, "machine", lambda: machine)
-    assert check.run(None) == 0
+    assert run() == 0
     lines, last = verdict(capsys)
     assert not lines and f"as recorded for contract 1; {level} confirmed" in last
 
@@ -229,7 +214,7 @@ def test_bits_that_differ_from_the_recorded_ones(monkeypatch, capsys, dtype, dig
     other = digests.recorded()
     other = {**other, dtype: other[dtype]._replace(**{digest: "0" * 16})}
     monkeypatch.setattr(digests, "recorded", lambda: other)
-    assert check.run(None) == 1
+    assert run() == 1
     lines, last = verdict(capsys)
     assert not lines and last.startswith("FAILED") and "L2 confirmed" in last
 
@@ -237,7 +222,7 @@ def test_bits_that_differ_from_the_recorded_ones(monkeypatch, capsys, dtype, dig
 @with_fma
 def test_a_version_without_record(monkeypatch, capsys):
     monkeypatch.setattr(digests, "recorded", lambda: {})
-    assert check.run(None) == 1
+    assert run() == 1
     assert "but nothing is recorded" in verdict(capsys)[1]
 
 
@@ -245,7 +230,7 @@ def test_a_machine_without_fma(monkeypatch, capsys):
     dispatch.set_isa("generic")
     with monkeypatch.context() as without:
         without.setattr(dispatch, "available_isas", lambda: ("generic",))
-        assert check.run(None) == 0
+        assert run() == 0
     lines, last = verdict(capsys)
     assert not lines and "L2 confirmed" in last
 
@@ -279,7 +264,7 @@ def test_other_bits_of_a_variant(monkeypatch, capsys):
             grad[0] = np.nextafter(grad[0], grad.dtype.type(9))
 
     monkeypatch.setattr(fastbp, "MLP", wrong(disturb))
-    assert check.run(None) == 1
+    assert run() == 1
     lines, last = verdict(capsys)
     assert len(lines) == 2 and all(" L3 " in line for line in lines)
     assert last.startswith("FAILED") and "L2 confirmed" in last
@@ -292,7 +277,7 @@ def test_the_recorded_errors_are_as_large(monkeypatch):
                 for r in json.loads(results.read_text(encoding="utf-8"))["results"]}
     if HAS_X87:
         monkeypatch.setattr(check, "POINTS", POINTS)
-    for _, line in check.functions():
+    for _, _, line, *_ in check.functions():
         name, dtype, isa, *_ = line.split()
         if isa in dispatch.ISAS:
             isa = "avx2" if isa == "neon" else isa      # the same bits
@@ -310,7 +295,7 @@ def test_variant_is_restored_after_an_error(monkeypatch):
 
     monkeypatch.setattr(check, "functions", stop)
     with pytest.raises(MemoryError):
-        check.run(None)
+        run()
     assert dispatch.get_isa() == before
 
 

@@ -292,8 +292,8 @@ def test_the_command_imports_downwards():
         rest = {name: others for name, others in rest.items() if name not in lowest}
     shared = {"exits", "figures", "machine", "problems"}
     assert not any(arrows[name] for name in shared)
-    for name in ("check", "digests"):
-        assert arrows[name] <= shared | {"digests"}
+    for name in ("check", "summary", "digests"):
+        assert arrows[name] <= shared | {"digests", "summary"}
     tables = {name for name in arrows if name.startswith("tables.")}
     for name in ("train", "predict", "explain", *tables):
         assert arrows[name] <= shared | tables | {"predict"}

@@ -102,8 +102,8 @@ assert list(fastbp._arguments.ACTIVATIONS)[-1] == "softsign"
 found = [(case.activation, case.loss) for case in check.NETWORKS]
 assert ("softsign", "quarter") in found and ("softsign", "softmax") in found, found
 lines = list(check.gradients())
-assert lines and all(ok for ok, _ in lines), lines
-assert all(ok for ok, _ in digests.levels(check.NETWORKS))     # of the recorded pairs alone
+assert lines and all(each.ok for each in lines), lines
+assert all(each.ok for each in digests.levels(check.NETWORKS))     # of the recorded pairs alone
 
 for activation, loss in (("softsign", "bce"), ("tanh", "quarter"), ("softsign", "quarter")):
     net, X, y = problem((3, 5, 2), 7, "float64", 0, activation, loss)
