@@ -27,6 +27,8 @@ from fastbp._table.cells import Column, dates_in
 MOST_LEVELS = 50  # with a feature of their own
 DAY = np.timedelta64(1, "D").astype("timedelta64[us]")
 TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
+LOWER = {text: text.lower() for text in ("True", "TRUE", "False", "FALSE")}
+MIDNIGHT = "T00:00:00.000000"
 WHOLE = re.compile(r"-?[0-9]+\.0")
 
 
@@ -108,8 +110,10 @@ class Levels(NamedTuple):
         it, and how many are of rare or unknown levels."""
         out[...] = 0.0
         places = {level: j for j, level in enumerate(self.levels)}
-        codes = np.fromiter(map(places.get, level_texts(column), repeat(-1)), np.intp,
-                            len(column.values))
+        texts = level_texts(column)
+        if self.source == "truth":  # a CSV file has them as True, TRUE or true
+            texts = [LOWER.get(text, text) for text in texts]
+        codes = np.fromiter(map(places.get, texts, repeat(-1)), np.intp, len(texts))
         codes[column.missing] = -2
         unknown = codes == -1
         rows = np.flatnonzero(codes >= 0)
@@ -144,7 +148,12 @@ def as_floats(column, number=None):
         return (values.astype("datetime64[us]") - np.datetime64(0, "us")) / DAY
     if kind == "date":
         raise ValueError(f"column {column.name!r} holds numbers; it should hold dates")
-    return values.astype(np.float64)
+    values = values.astype(np.float64)
+    if kind == "truth":
+        bad = values[~column.missing & (values != 0.0) & (values != 1.0) & ~np.isnan(values)]
+        if len(bad):
+            raise ValueError(f"column {column.name!r}: {bad[0]:g} is neither true nor false")
+    return values
 
 
 def _dates(column, form):
@@ -166,15 +175,22 @@ def _truths(column):
 
 
 def level_texts(column):
-    """The cells as the texts of levels: 1 and 1.0 are one level, "1"; so are True and "true"."""
+    """The cells as the texts of levels: 1 and 1.0 are one level, "1", and so are 0.0 and -0.0; a
+    date without a time of the day is that alone."""
     values = column.values
     if values.dtype.kind == "f":
-        return [text[:-2] if WHOLE.fullmatch(text) else text for text in map(repr, values.tolist())]
+        return [*map(number_text, values.tolist())]
     if values.dtype.kind == "b":
         return ["true" if value else "false" for value in values.tolist()]
     if values.dtype.kind == "M":
-        return np.datetime_as_string(values).tolist()
+        return [text.removesuffix(MIDNIGHT) for text in np.datetime_as_string(values).tolist()]
     return values.tolist() if values.dtype == object else [*map(str, values.tolist())]
+
+
+def number_text(value):
+    """A float as the text of a level."""
+    text = repr(value + 0.0)  # which has no -0.0
+    return text[:-2] if WHOLE.fullmatch(text) else text
 
 
 def plain_column(name, values):

@@ -13,8 +13,8 @@ import numpy as np
 
 from fastbp import _arguments
 from fastbp._arguments import tables
-from fastbp._preparation.columns import Levels, level_texts
-from fastbp._table.cells import Column, number
+from fastbp._preparation.columns import TRUTHS, Levels, level_texts, number_text
+from fastbp._table.cells import BLANKS, Column, dates_in, number
 
 
 def columns_of(X, wanted, marks):
@@ -83,37 +83,50 @@ def _column(where, column, cells, gone, marks):
         gone = gone | np.isnan(cells)
     if cells.dtype.kind == "M":
         gone, cells = gone | np.isnat(cells), cells.astype("datetime64[us]")
+    if cells.dtype.kind in "iuf" and column.reads == "number":
+        cells = cells.astype(np.float64)
+        _refuse_infinite(where, cells)
     if isinstance(column, Levels):
         texts = level_texts(Column(column.name, cells, gone))
         cells = np.array([None if g else text for g, text in zip(gone, texts, strict=True)],
                          dtype=object)
-    elif cells.dtype.kind in "iuf":
-        cells = cells.astype(np.float64)
-        _refuse_infinite(where, cells)
     return Column(column.name, cells, gone)
 
 
 def _of_objects(where, column, cells, gone, marks):
     """A column of Python's objects."""
-    read = _text if isinstance(column, Levels) else _READ[column.kind]
+    read = _READ[column.reads]
     values = []
     for i, (cell, missing) in enumerate(zip(cells.tolist(), gone, strict=True)):
         if isinstance(cell, str):
-            cell = cell.strip()
+            cell = cell.strip(BLANKS)
         missing = missing or _is_missing(cell, marks)
         value = None if missing else read(cell)
         if value is None and not missing:
             raise ValueError(f"{where} holds {reprlib.repr(cell)} in row {i}; it should hold "
-                             f"{_WANTED.get(getattr(column, 'kind', None), 'texts or numbers')}")
+                             f"{_WANTED[column.reads]}")
         values.append(value)
     gone = np.array([value is None for value in values], dtype=bool)
-    if isinstance(column, Levels) or any(isinstance(value, str) for value in values):
-        return Column(column.name, np.array([*values, None], dtype=object)[:-1], gone)
-    if column.kind == "date":
-        return Column(column.name, np.array(values, dtype="datetime64[us]"), gone)
-    values = np.array([0.0 if value is None else value for value in values], dtype=np.float64)
-    _refuse_infinite(where, values)
+    if column.reads == "date":
+        return Column(column.name, _of_dates(where, column, values), gone)
+    if column.reads != "text":
+        values = np.array([0.0 if value is None else value for value in values], dtype=np.float64)
+        _refuse_infinite(where, values)
+        if isinstance(column, Levels):
+            values = [None if g else number_text(v) for g, v in zip(gone, values.tolist(),
+                                                                    strict=True)]
+    if isinstance(column, Levels):
+        values = np.array([*values, None], dtype=object)[:-1]
     return Column(column.name, values, gone)
+
+
+def _of_dates(where, column, values):
+    """Dates, and texts that stand for dates, as one array."""
+    found, bad = dates_in(column.form, {value for value in values if isinstance(value, str)})
+    if bad:
+        raise ValueError(f"{where}: {min(bad)!r} is not a date such as those of the training "
+                         f"({column.form})")
+    return np.array([found.get(value, value) for value in values], dtype="datetime64[us]")
 
 
 def _is_missing(cell, marks):
@@ -127,7 +140,8 @@ def _is_missing(cell, marks):
 
 def _number(cell):
     if isinstance(cell, str):
-        return number(cell, ".")
+        found = number(cell, ".")
+        return None if found is None or np.isnan(found) else found
     try:
         return float(cell)  # a Decimal, too
     except (TypeError, ValueError, OverflowError):
@@ -141,21 +155,25 @@ def _date(cell):
 
 
 def _truth(cell):
-    return cell if isinstance(cell, str) else _number(cell)
+    if isinstance(cell, str):
+        return TRUTHS.get(cell.lower())
+    found = _number(cell)
+    return found if found in (0.0, 1.0) else None
 
 
 def _text(cell):
     if isinstance(cell, str):
         return cell
-    if isinstance(cell, bool):
+    if isinstance(cell, (bool, np.bool_)):
         return str(cell).lower()
-    if isinstance(cell, float):
-        return repr(cell).removesuffix(".0")
+    if isinstance(cell, (float, np.floating)):
+        return number_text(float(cell))
     return str(cell) if isinstance(cell, (Real, date)) else None
 
 
-_READ = {"number": _number, "date": _date, "truth": _truth}
-_WANTED = {"number": "numbers", "date": "dates", "truth": "truth values"}
+_READ = {"number": _number, "date": _date, "truth": _truth, "text": _text}
+_WANTED = {"number": "numbers", "date": "dates", "truth": "truth values",
+           "text": "texts or numbers"}
 
 
 def _refuse_infinite(where, values):

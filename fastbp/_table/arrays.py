@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastbp import _arguments
-from fastbp._table.cells import Column
+from fastbp._table.cells import BLANKS, Column
 from fastbp._table.faults import DataError, Faults, listed
 
 
@@ -119,7 +119,7 @@ class ArrayTable:
 def _as_column(name, values):
     missing = np.zeros(len(values), dtype=bool)
     if values.dtype.kind == "U":
-        values = np.array([value.strip() or None for value in values.tolist()], dtype=object)
+        values = np.array([value.strip(BLANKS) or None for value in values.tolist()], dtype=object)
         missing = np.equal(values, None)
     elif values.dtype.kind in "iu" and np.abs(values.astype(object)).max(initial=0) > 2**53:
         values = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64)

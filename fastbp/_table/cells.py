@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+BLANKS = " \t\r\n"  # around a cell
 EXACT = 2**53  # the integers up to it are float64
 MOST_BAD = 20  # cells that are looked for
 NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I)

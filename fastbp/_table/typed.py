@@ -36,8 +36,6 @@ class TypedFile:
         decided = _form(type_)
         if decided is None:
             return None, [Bad(0, f"holds {type_}, not numbers, text or dates")]
-        if kind == "text" and decided != "VARCHAR":
-            decided = "VARCHAR"
         table = self.window.table if self.window else self._table
         try:
             found = self._connection.execute(
@@ -47,7 +45,7 @@ class TypedFile:
         missing, values = np.ma.getmaskarray(found), np.ma.getdata(found)
         if decided == "VARCHAR":
             marks = {"", *(options.label_missing if kind == "label" else options.missing)}
-            stripped = [None if gone else value.strip()
+            stripped = [None if gone else value.strip(cells.BLANKS)
                         for gone, value in zip(missing, values, strict=True)]
             texts = np.array([None if cell in marks else cell for cell in stripped], dtype=object)
             if type_ in HUGE or kind in ("number", "label"):
@@ -59,7 +57,7 @@ class TypedFile:
         if decided in LARGE and (kind == "number" or np.abs(values).max(
                 initial=0, where=~missing) <= cells.EXACT):
             values = values.astype(np.float64)
-        bad = np.flatnonzero(~np.isfinite(values) & ~missing)
+        bad = [] if kind == "text" else np.flatnonzero(~np.isfinite(values) & ~missing)
         column = Column(name, values, missing)
         if kind == "number" and decided == "TIMESTAMP":
             return column, [Bad(int(i), f"{values[i]} is not a number")

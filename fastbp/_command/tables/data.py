@@ -99,7 +99,7 @@ def _read(table, args, marks):
         raise DataError(f"there is no feature column beside {listed(targets)}")
     kinds = dict.fromkeys(wishes.numeric, "number") | dict.fromkeys(targets, "label")
     found = table.columns([*names, *targets], kinds)
-    columns, labels = found[:len(names)], found[len(names):]
+    columns, labels = _dates_as_levels(table, found[:len(names)], wishes), found[len(names):]
     if not len(labels[0].values):
         raise DataError("there is a header but no data row")
     target, y, there = target_of(labels, args.task, args.positive)
@@ -117,6 +117,19 @@ def _read(table, args, marks):
     if args.strict:
         _be_strict(table, data)
     return data
+
+
+def _dates_as_levels(table, columns, wishes):
+    """The columns, and dates that are to be levels as the texts that a file of text has for them.
+
+    So they are read for a prediction, which knows nothing of dates in a column of levels.
+    """
+    names = [column.name for column in columns
+             if column.name in wishes.categorical and column.values.dtype.kind == "M"]
+    if not names or table.has_types:
+        return columns
+    texts = dict(zip(names, table.columns(names, dict.fromkeys(names, "text")), strict=True))
+    return [texts.get(column.name, column) for column in columns]
 
 
 def _described(path, there, names):
