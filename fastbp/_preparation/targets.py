@@ -16,7 +16,7 @@ import numpy as np
 from fastbp._arguments.descriptors import COUNTS, LOSSES, REAL
 from fastbp._preparation.columns import level_texts
 from fastbp._preparation.judgement import standardisation
-from fastbp._table.cells import Column, number
+from fastbp._table.cells import NOT_FINITE, column_of, in_some_mark
 from fastbp._table.faults import DataError, listed
 
 TASKS = ("classes", "labels", "regression", "counts")
@@ -72,13 +72,15 @@ class Target(NamedTuple):
         return self._replace(mean=np.array([mean for mean, _ in pairs]),
                              scale=np.array([scale for _, scale in pairs]))
 
-    def numbers_of(self, columns):
+    def numbers_of(self, columns, decimal="."):
         """The numbers that stand for this target in another table.
 
         Parameters
         ----------
         columns : sequence of Column
             In the order of `names`, read as "label".
+        decimal : str
+            The decimal mark of the table.
 
         Returns
         -------
@@ -91,7 +93,7 @@ class Target(NamedTuple):
         DataError
             A label is none of the classes, or a cell is no number.
         """
-        columns = [_without_marks(column) for column in columns]
+        columns = [_without_marks(column, decimal) for column in columns]
         there = ~np.any([column.missing for column in columns], axis=0)
         if self.task in ("regression", "counts"):
             return np.stack([_numbers(column, there, self.task) for column in columns],
@@ -144,7 +146,7 @@ class Target(NamedTuple):
         return self.values(outputs)
 
 
-def target_of(columns, task=None, positive=None):
+def target_of(columns, task=None, positive=None, decimal="."):
     """Find the task, and the numbers that stand for the target.
 
     Parameters
@@ -155,6 +157,8 @@ def target_of(columns, task=None, positive=None):
         One of TASKS; else the values decide.
     positive : str, optional
         Of two classes the one whose probability the output is; else the second in order.
+    decimal : str
+        The decimal mark of the table.
 
     Returns
     -------
@@ -169,7 +173,7 @@ def target_of(columns, task=None, positive=None):
     DataError
         The values do not fit the task.
     """
-    columns = [_without_marks(column) for column in columns]
+    columns = [_without_marks(column, decimal) for column in columns]
     there = ~np.any([column.missing for column in columns], axis=0)
     if not there.any():
         raise DataError(f"target {columns[0].name!r}: no row has a value")
@@ -197,18 +201,20 @@ def target_of(columns, task=None, positive=None):
     return target._replace(mean=np.zeros(n), scale=np.ones(n)), y, there
 
 
-def _without_marks(column):
+def _without_marks(column, decimal):
     """Numbers among which there are texts such as NA: these cells are missing."""
     if column.values.dtype != object:
         return column
     marks = {cell for cell in column.values.tolist() if cell in MARKS}
     others = {cell for cell in column.values.tolist() if cell is not None} - marks
-    if not marks or not others or any(number(cell, ".") is None for cell in others):
+    if not any(map(in_some_mark, others)) or not all(
+            in_some_mark(cell) or NOT_FINITE.fullmatch(cell) for cell in others):
         return column
-    missing = np.array([cell is None or cell in marks for cell in column.values.tolist()])
-    values = [0.0 if gone else number(cell, ".") for cell, gone in
-              zip(column.values.tolist(), missing, strict=True)]
-    return Column(column.name, np.array(values), missing)
+    cells = np.array([None if cell in marks else cell for cell in column.values.tolist()], object)
+    found, bad = column_of(column.name, cells, decimal, False, "number")
+    if bad:
+        raise DataError(f"target {column.name!r}: {bad[0].what}")
+    return found
 
 
 MARKS = frozenset(("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?", "-", "."))

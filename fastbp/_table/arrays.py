@@ -17,7 +17,7 @@ class ArrayTable:
     """
 
     left_out = renamed = ()
-    has_types = True
+    has_types, decimal = True, "."
 
     def __init__(self, path, local):
         self.path, self._local = path, local

@@ -150,7 +150,7 @@ def _is_text(counts, numbers):
 
 def _ambiguous(cells, counts, decimal, grouped):
     """The first cell that is no number, where all of them are numbers in one mark or the other."""
-    if not counts or not all(map(_in_some_mark, counts)):
+    if not counts or not all(map(in_some_mark, counts)):
         return []
     i, cell = next((i, cell) for i, cell in enumerate(cells)
                    if cell is not None and number(cell, decimal, grouped) is None)
@@ -160,7 +160,8 @@ def _ambiguous(cells, counts, decimal, grouped):
     return [Bad(i, f"{cell!r} is not a number with the decimal mark {decimal!r} (--decimal)")]
 
 
-def _in_some_mark(cell):
+def in_some_mark(cell):
+    """Whether the cell is a number with a decimal point or with a decimal comma."""
     return any(test(cell, mark) for test in (is_plain, is_grouped) for mark in ".,")
 
 
@@ -170,7 +171,7 @@ def _bad_cells(cells, bad, numbers, decimal):
 
 
 def _what(cell, value, decimal):
-    if value is None and _in_some_mark(cell):
+    if value is None and in_some_mark(cell):
         return f"{shortened(cell)} is not a number with the decimal mark {decimal!r} (--decimal)"
     if value is None:
         return f"{shortened(cell)} is not a number"

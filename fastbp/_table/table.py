@@ -73,6 +73,11 @@ class Table:
         """Whether the files say what their columns are, as all but CSV files do."""
         return not any(isinstance(file, CsvFile) for file in self._files)
 
+    @property
+    def decimal(self):
+        """The decimal mark of texts."""
+        return getattr(self._files[0], "decimal", self._options.decimal or ".")
+
     @interruptible()
     def columns(self, names=None, kinds=None, complete=False):
         """Read columns.

@@ -102,7 +102,7 @@ def _read(table, args, marks):
     columns, labels = _dates_as_levels(table, found[:len(names)], wishes), found[len(names):]
     if not len(labels[0].values):
         raise DataError("there is a header but no data row")
-    target, y, there = target_of(labels, args.task, args.positive)
+    target, y, there = target_of(labels, args.task, args.positive, table.decimal)
     notes = [("", sentence) for sentence in (*table.left_out, *table.renamed)]
     if not there.all():
         rows = np.flatnonzero(there)
