@@ -11,15 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _arguments, _random
+from fastbp import _arguments, _files, _random
 from fastbp._command.figures import import_figure
+from fastbp._command.outputs import check_suffix, refuse_overwriting
 from fastbp._command.predict import columns_of, encoded, marks_of
 from fastbp._command.tables import pictures, report
 from fastbp._command.tables.data import opened
 from fastbp._command.tables.metrics import figures
 from fastbp._command.tables.splits import SHUFFLE, stream
 from fastbp._preparation import Levels
-from fastbp._table import DataError
+from fastbp._table import DataError, files_of
 from fastbp.io import load_model
 
 AT_ONCE = 1024  # rows of a Jacobian
@@ -41,6 +42,9 @@ def run(args):
         if args.data is None:
             raise ValueError("--plot needs DATA, on whose rows the columns are compared")
         import_figure()
+        check_suffix(args.plot)
+        refuse_overwriting("--plot", args.plot, [args.model, *files_of(args.data)])
+        _files.check_writable(args.plot)
     model = load_model(args.model)
     _tell_model(args.model, model)
     if args.data is None:
@@ -70,15 +74,22 @@ def _tell_model(path, model):
                        + ", ".join(map(repr, labels)))
     if model.recipe is None:
         return
-    training = model.recipe.training
+    try:
+        _tell_training(model.recipe.training)
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"{path}: damaged: what it says of its training cannot be read") from None
+    report.tell_columns((column.name, _words(column))
+                        for column in model.recipe.preparation.columns)
+
+
+def _tell_training(training):
     report.say("trained on", str(training.get("data", "")))
     rows = training.get("rows", {})
     report.say("rows", ", ".join(f"{n} {what}" for what, n in rows.items()))
     for name, value, error, remark in training.get("figures", ()):
-        report.say(name, f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+        shown = "none" if value is None else f"{value:.4f}"
+        report.say(name, shown + (f" ± {error:.4f}" if error is not None else "")
                    + (f" ({remark})" if remark else ""))
-    report.tell_columns((column.name, _words(column))
-                        for column in model.recipe.preparation.columns)
 
 
 def _words(column):
@@ -107,10 +118,10 @@ def _read(model, args):
     if not with_target:
         return X, None, columns
     try:
-        y, there = target.numbers_of(found[len(names):])
+        y, there = target.numbers_of(found[len(names):], table.decimal)
     except DataError as error:
         raise DataError(f"{table.path}: {error}") from None
-    return X[there], y[there], columns
+    return (X[there], y[there], columns) if there.any() else (X, None, columns)
 
 
 def importances(model, X, y, columns, args):

@@ -1,12 +1,12 @@
 """`fastbp predict`: a model's answers to the rows of a table, which may be larger than memory."""
 
-import os
 import sys
 from collections import Counter
 
 import numpy as np
 
 from fastbp import _arguments, _files
+from fastbp._command.outputs import refuse_overwriting
 from fastbp._command.tables import answers, report
 from fastbp._command.tables.data import names_of, opened
 from fastbp._preparation import Number
@@ -22,9 +22,7 @@ def run(args):
     """Carry out `fastbp predict` and return its exit code."""
     model = load_model(args.model)
     if args.out:
-        taken = [os.path.realpath(path) for path in (args.model, *files_of(args.data))]
-        if os.path.realpath(args.out) in taken:
-            raise ValueError(f"--out {args.out} would overwrite another file of this command")
+        refuse_overwriting("--out", args.out, [args.model, *files_of(args.data)])
         _files.check_writable(args.out)
     table = opened(args.data, marks_of(model, args), args)
     columns = columns_of(model, table)
@@ -86,7 +84,13 @@ def _batches(model, table, columns, kept, told):
             _refuse_missing(table, inputs)
         X, what = encoded(model, inputs)
         told.add(len(X), what)
-        yield [by_name[name] for name in kept] + answer_columns(model.target, model.outputs(X))
+        outputs = model.outputs(X)
+        bad = np.flatnonzero(np.isnan(outputs).any(axis=1))
+        if len(bad):
+            row = told.n_rows - len(X) + int(bad[0]) + 1
+            raise DataError(f"{table.path}: the answer to data row {row}"
+                            " is not a number: its values are too large for the network")
+        yield [by_name[name] for name in kept] + answer_columns(model.target, outputs)
 
 
 def _refuse_missing(table, columns):

@@ -5,7 +5,6 @@ trained until the rows of a validation no longer gain. Every random number comes
 can fail for want of a package or a writable file fails before training.
 """
 
-import os
 
 import numpy as np
 
@@ -13,6 +12,7 @@ import fastbp
 from fastbp import _files, io
 from fastbp._command.exits import INTERRUPTED
 from fastbp._command.figures import import_figure
+from fastbp._command.outputs import check_suffix, refuse_overwriting
 from fastbp._command.tables import report
 from fastbp._command.tables.data import load
 from fastbp._command.tables.fitting import divided, plan, trained
@@ -21,7 +21,6 @@ from fastbp._command.tables.splits import folds, stratified_split
 from fastbp._safetensors import import_safetensors
 from fastbp._table import files_of
 
-PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 TEST_FRACTION = 0.25
 
 
@@ -82,16 +81,14 @@ def _check_outputs(args):
         import_safetensors()
     if args.plot:
         import_figure()
-        if os.path.splitext(args.plot)[1].lower() not in PLOT_SUFFIXES:
-            raise ValueError(f"--plot {args.plot}: the suffix must be .png, .pdf or .svg")
-    taken = [os.path.realpath(path) for path in files_of(args.data)] if args.data else []
+        check_suffix(args.plot)
+    taken = files_of(args.data) if args.data else []
     outputs = [("--out", args.out), ("--checkpoint", args.checkpoint)]
     outputs += [("--plot", path) for path in pages(args.plot)] if args.plot else []
     for option, path in outputs:
         if path:
-            if os.path.realpath(path) in taken:
-                raise ValueError(f"{option} {path} would overwrite another file of this command")
-            taken.append(os.path.realpath(path))
+            refuse_overwriting(option, path, taken)
+            taken.append(path)
             if option != "--checkpoint":  # which may be read only
                 _files.check_writable(path)
 
@@ -119,7 +116,8 @@ def _training(args, data, found, figures, of):
         "rows": {"training": len(found.rows.train), "validation": len(found.rows.validation),
                  "held out": len(found.rows.held_out)},
         "epochs": found.n_epochs, "best epoch": found.best_epoch + 1,
-        "figures": [[f"{of} {figure.name}", figure.value,
-                     None if np.isnan(figure.error) else figure.error, figure.remark]
+        "figures": [[f"{of} {figure.name}", *(  # JSON has no NaN
+                        value if np.isfinite(value) else None
+                        for value in (figure.value, figure.error)), figure.remark]
                     for figure in figures],
         "versions": {"fastbp": fastbp.__version__, "numpy": np.__version__}}

@@ -70,6 +70,11 @@ class Preparation(NamedTuple):
         -------
         X : (n, n_features) ndarray
         told : Told
+
+        Raises
+        ------
+        ValueError
+            A cell is not what it was in the training, or too large for the dtype.
         """
         n = len(columns[0].values) if columns else 0
         X, told, j = np.empty((n, len(self.mean)), dtype), Told({}, {}), 0
@@ -81,7 +86,12 @@ class Preparation(NamedTuple):
                 if count:
                     kept[wanted.name] = count
             here = slice(j, j + width)
-            X[:, here] = (features - self.mean[here]) / self.scale[here]
+            with np.errstate(over="ignore"):
+                X[:, here] = (features - self.mean[here]) / self.scale[here]
+            if not np.isfinite(X[:, here]).all():
+                row = int(np.flatnonzero(~np.isfinite(X[:, here]).all(axis=1))[0])
+                raise ValueError(f"column {wanted.name!r} holds {features[row, 0]:g}, which is too "
+                                 f"large for {np.dtype(dtype).name} once it is standardised")
             j += width
         return X, told
 

@@ -1,12 +1,20 @@
-"""Benchmarks and checks of small cases, which take no longer than it takes to test them."""
+"""Benchmarks and checks of small cases, which take no longer than it takes to test them; the
+command in this process, and models that it trained on small tables."""
 
+import contextlib
+import io
 from functools import cache
 
+import pandas as pd
 import pytest
 
 from fastbp._command import check, digests
 from fastbp._command.bench import timing
+from fastbp._command.main import main
 from fastbp._kernels import dispatch
+from fastbp.io import load_model
+
+FEW = ["--epochs", 2, "--hidden", 3]
 
 
 @pytest.fixture
@@ -40,3 +48,30 @@ def small_check(monkeypatch, best):
 def found_small():
     """What the best variant finds of the small networks, as `digests.recorded` gives it."""
     return {dtype: digests.found(check.NETWORKS, dtype) for dtype in dispatch.DTYPES}
+
+
+@pytest.fixture
+def called(tmp_path, monkeypatch):
+    """A function that does what the command does, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([*map(str, args)])
+        return code, out.getvalue(), err.getvalue()
+
+    return call
+
+
+@pytest.fixture
+def model(called):
+    """A function that trains on a table, and returns what `load_model` does."""
+
+    def train(columns, *options):
+        pd.DataFrame(columns).to_csv("train.csv", index=False)
+        code, _, err = called("train", "train.csv", *FEW, "--out", "m", *options)
+        assert code == 0, err
+        return load_model("m")
+
+    return train

@@ -1,46 +1,14 @@
 """A model answers the same to the same rows, whatever they are written in: CSV, Parquet, frames."""
 
-import contextlib
 import io
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fastbp._command.main import main
-from fastbp.io import load_model
-
 N = 60
 A = np.random.default_rng(0).standard_normal(N)
 Y = np.where(A + np.arange(N) % 2 > 0.5, "p", "q")
-FEW = ["--epochs", 2, "--hidden", 3]
-
-
-@pytest.fixture
-def called(tmp_path, monkeypatch):
-    """A function that does what the command does, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([*map(str, args)])
-        return code, out.getvalue(), err.getvalue()
-
-    return call
-
-
-@pytest.fixture
-def model(called):
-    """A function that trains on a table, and returns what `load_model` does."""
-
-    def train(columns, *options):
-        pd.DataFrame(columns).to_csv("train.csv", index=False)
-        code, _, err = called("train", "train.csv", *FEW, "--out", "m", *options)
-        assert code == 0, err
-        return load_model("m")
-
-    return train
 
 
 def answers(called, frame, suffix=".csv"):

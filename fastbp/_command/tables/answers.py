@@ -25,6 +25,10 @@ def write(path, names, batches):
         Some rows of all columns.
     """
     if path is None:
+        if sys.stdout is None:
+            raise ValueError("the standard output is closed; --out FILE writes the answers to one")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="strict")  # as a file, in any locale
         _write_csv(sys.stdout, names, batches)
     elif path.lower().endswith((".parquet", ".pq")):
         _write_parquet(path, names, batches)

@@ -91,13 +91,22 @@ def tell_figures(figures, of):
 
 
 def over_folds(all_figures):
-    """The mean of each figure over folds, and its standard deviation there."""
+    """The mean of each figure, and its standard deviation, over the folds that have it.
+
+    A fold of one class has no AUC, and one of a single row no share of a variance.
+    """
+    by_name = {}
+    for figure in (figure for figures in all_figures for figure in figures):
+        by_name.setdefault(figure.name, []).append(figure)
     found = []
-    for same in zip(*all_figures, strict=True):
-        values = np.array([figure.value for figure in same])
+    for same in by_name.values():
+        values = np.array([figure.value for figure in same if not np.isnan(figure.value)])
+        remark = f"mean and deviation of {len(values)} folds"
+        if len(values) < len(all_figures):
+            remark += ", the others have none"
         found.append(same[0]._replace(
-            value=float(values.mean()), error=float(values.std(ddof=1)),
-            remark=f"mean and deviation of {len(values)} folds"))
+            value=float(values.mean()) if len(values) else np.nan,
+            error=float(values.std(ddof=1)) if len(values) > 1 else np.nan, remark=remark))
     return found
 
 

@@ -1,0 +1,128 @@
+"""`fastbp predict` and the targets and folds of `train`: no wrong number in silence."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import safe_open
+
+from fastbp._command.tables.answers import write
+from fastbp.io import save_model
+
+N = 60
+A = np.random.default_rng(0).standard_normal(N)
+Y = np.where(A + np.arange(N) % 2 > 0.5, "p", "q")
+FEW = ["--epochs", 2, "--hidden", 3]
+
+
+def train(called, frame, *options, **how):
+    frame.to_csv("t.csv", index=False, **how)
+    return called("train", "t.csv", *FEW, *options)
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("mark", ["NA", "-", "?"])
+def test_numbers_with_marks_are_a_number(called, decimal, mark):
+    frame = pd.DataFrame({"a": A, "y": np.round(3 * A, 3)})
+    frame.loc[3, "y"] = np.nan
+    code, out, err = train(called, frame, "--out", "m", sep=";", decimal=decimal, na_rep=mark)
+    assert code == 0 and "y: a number" in out and "1 row without a target" in out, err
+    code, out, err = called("explain", "m", "t.csv")
+    assert code == 0 and f"{N - 1} rows looked at" in out, err
+
+
+@pytest.mark.parametrize(("cells", "words"), [
+    (["inf"], "target 'y': the value is inf"), (["1e400", "NA"], "the value is inf ('1e400')"),
+    (["nan", "-inf"], "target 'y': the value is -inf")])
+def test_an_infinite_target(called, cells, words):
+    frame = pd.DataFrame({"a": A, "y": [*cells, *map(str, np.round(A, 3))][:N]})
+    code, out, err = train(called, frame)
+    assert code == 2 and words in err and not out
+
+
+def test_classes_that_are_marks(called):
+    code, out, err = train(called, pd.DataFrame({"a": A, "y": np.where(Y == "p", "-", "+")}))
+    assert code == 0 and "'+'" in out and "'-'" in out, err
+
+
+def test_folds_without_a_class(called):
+    """The area under the curve is that of the folds which have one."""
+    frame = pd.DataFrame({"a": A, "y": np.where(np.arange(N) < 2, "p", "q")})
+    code, out, err = train(called, frame, "--folds", 5)
+    assert code == 0 and "mean and deviation of 2 folds, the others have none" in out, err
+
+
+def test_folds_of_single_rows(called):
+    """Their share of the variance is nobody's, and no NaN goes to a file."""
+    frame = pd.DataFrame({"a": A[:12], "y": A[:12]})
+    code, out, err = train(called, frame, "--folds", 12, "--out", "m")
+    assert code == 0 and "0 folds, the others have none" in out, err
+    with safe_open("m", framework="numpy") as file:
+        recipe = file.metadata()["recipe"]
+    figures = json.loads(recipe, parse_constant=pytest.fail)["training"]["figures"]
+    assert figures[0][:3] == ["held-out R²", None, None] and figures[1][1] > 0
+    code, out, err = called("explain", "m")
+    assert code == 0 and "held-out R²        none" in out, err
+
+
+def test_values_that_are_too_large(called, model):
+    loaded = model({"a": A, "b": -A, "y": Y}, "--activation", "relu")
+    for cells, words in (([1e300, 1.0], "column 'a' holds 1e+300, which is too large for float32"),
+                         ([3e38, 3e38], "answer to data row 2 is not a number")):
+        frame = pd.DataFrame({"a": [0.0, cells[0]], "b": [0.0, cells[1]]})
+        frame.to_csv("new.csv", index=False)
+        loaded.net.weights[0][:, :] = [[2.0], [-2.0]]
+        loaded.net.weights[1][:, 0] = [1.0, -1.0, 1.0]
+        save_model("m", loaded)
+        code, out, err = called("predict", "m", "new.csv")
+        assert code == 2 and words in err and "Warning" not in err, (out, err)
+
+
+def test_no_row_has_a_target(called, model):
+    model({"a": A, "y": Y})
+    pd.DataFrame({"a": [1.0, 2.0], "y": [None, None]}).to_csv("new.csv", index=False)
+    code, out, err = called("explain", "m", "new.csv")
+    assert code == 0 and "the table has no target" in out and not err
+
+
+def test_outputs_onto_inputs_by_hard_links(called, model, tmp_path):
+    model({"a": A, "y": Y})
+    for link, to in (("table", "train.csv"), ("other", "m")):
+        (tmp_path / link).hardlink_to(tmp_path / to)
+    (tmp_path / "page.png").hardlink_to(tmp_path / "m")
+    before = [(tmp_path / name).read_bytes() for name in ("train.csv", "m")]
+    for args in (["train", "train.csv", *FEW, "--out", "table"],
+                 ["predict", "m", "train.csv", "--out", "table"],
+                 ["predict", "m", "train.csv", "--out", "other"],
+                 ["explain", "m", "train.csv", "--plot", "page.png"]):
+        code, out, err = called(*args)
+        assert code == 2 and "would overwrite" in err and not out
+    assert [(tmp_path / name).read_bytes() for name in ("train.csv", "m")] == before
+
+
+@pytest.mark.parametrize(("plot", "words"), [
+    ("x.docx", "the suffix must be .png"), ("nowhere/x.png", "No such file or directory")])
+def test_plots_that_cannot_be_written(called, model, plot, words):
+    model({"a": A, "y": Y})
+    code, out, err = called("explain", "m", "train.csv", "--plot", plot)
+    assert code == 2 and words in err and not out
+
+
+@pytest.mark.parametrize("training", [
+    {"rows": []}, {"figures": 3}, {"figures": [[1]]}, {"figures": [["a", "b", None, ""]]},
+    {"rows": 1.0}])
+def test_a_training_that_lies(called, model, training):
+    loaded = model({"a": A, "y": Y})
+    loaded.recipe = loaded.recipe._replace(training=training)
+    save_model("m", loaded)
+    code, _, err = called("explain", "m")
+    assert code == 2 and "m: damaged: what it says of its training cannot be read" in err
+
+
+def test_a_closed_output(called, model, monkeypatch):
+    model({"a": A, "y": Y})
+    with monkeypatch.context() as patch:
+        patch.setattr("fastbp._command.tables.answers.sys.stdout", None)
+        with pytest.raises(ValueError, match="the standard output is closed"):
+            write(None, ["a"], [])
