@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._preparation.columns import MOST_LEVELS, Levels, Number, as_floats, level_texts
-from fastbp._table.cells import DATE_FORMS
 
 ID_NAME = re.compile(r"(?i)(?:^|.*[\W_])(?:id|uid|uuid|guid|key|index|idx|nr|no|number|rownames)$")
+DATED = "ISO 8601"  # the form of dates that are no text, as in Parquet
 CAMEL_ID = re.compile(r".*[a-z](?:Id|ID|Key|UUID)$")
 FEWEST_IDS = 10  # rows: in fewer all cells may differ by chance
 
@@ -112,7 +112,7 @@ def _levels(column, rows, n_missing):
 
 def _number(column, rows, n_missing, date_form):
     kind = {"b": "truth", "M": "date"}.get(column.values.dtype.kind, "number")
-    form = (date_form or DATE_FORMS[0]) if kind == "date" else ""
+    form = (date_form or DATED) if kind == "date" else ""
     number = Number(column.name, kind, form, 0.0, n_missing > 0)
     values = as_floats(column, number)[rows]
     missing = column.missing[rows]

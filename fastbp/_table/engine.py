@@ -14,10 +14,12 @@ def connect():
     except ImportError:
         raise ImportError("reading a table needs DuckDB, which is not installed: "
                           "pip install 'fastbp[cli]'") from None
-    return duckdb.connect(config={
+    found = duckdb.connect(config={
         "threads": N_THREADS, "autoinstall_known_extensions": False,
         "autoload_known_extensions": False, "temp_directory": "",
         "disabled_optimizers": WITHOUT})
+    found.execute("SET TimeZone = 'UTC'")  # moments with a zone are the same on every machine
+    return found
 
 
 @contextmanager

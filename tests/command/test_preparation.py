@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fastbp.io import load_model
+
 N = 60
 A = np.random.default_rng(0).standard_normal(N)
 Y = np.where(A + np.arange(N) % 2 > 0.5, "p", "q")
@@ -77,3 +79,21 @@ def test_dates_and_texts_of_them_in_one_column(called, model):
     mixed[0] = "01.02.2020"
     with pytest.raises(ValueError, match="'01.02.2020' is not a date such as those"):
         loaded.predict(pd.DataFrame({"a": A, "f": mixed}))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_moments_of_parquet(called, monkeypatch, zone):
+    """They do not depend on the zone of the machine, and CSV files have them too."""
+    monkeypatch.setenv("TZ", zone)
+    t = pd.date_range("2020-01-01 10:30", periods=N, freq="37h")
+    frame = pd.DataFrame({"t": t, "z": t.tz_localize("UTC").tz_convert("Asia/Tokyo"), "y": Y})
+    frame.to_parquet("t.parquet")
+    code, _, err = called("train", "t.parquet", "--epochs", 2, "--out", "m")
+    assert code == 0, err
+    loaded = load_model("m")
+    days = (t - pd.Timestamp(0)) / pd.Timedelta("1D")
+    np.testing.assert_allclose(loaded.feature_mean[0], loaded.feature_mean[1], rtol=0, atol=0)
+    assert abs(loaded.feature_mean[0] - days.to_numpy().mean()) < 20
+    expected = loaded.predict_proba(frame).astype(np.float32)
+    np.testing.assert_array_equal(answers(called, frame, ".parquet"), expected)
+    np.testing.assert_array_equal(answers(called, frame.assign(z=t)), expected)
