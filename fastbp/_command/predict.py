@@ -75,7 +75,7 @@ def _batches(model, table, columns, kept, told):
     """Yield the kept columns and the answers of some rows at a time."""
     wanted = [column.name for column in columns]
     names = list(dict.fromkeys([*wanted, *kept]))
-    kinds = {name: "text" for name in kept if not table.has_types}
+    kinds = dict.fromkeys(kept, "kept" if table.has_types else "text")
     kinds |= {column.name: column.reads for column in columns}
     for found in table.batches(AT_ONCE, names, kinds, complete=False):
         by_name = dict(zip(names, found, strict=True))

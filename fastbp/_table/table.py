@@ -89,7 +89,8 @@ class Table:
         kinds : dict of str to str, optional
             What a column is to be: "text"; "number", and a cell that is none is a fault;
             "label", a number if all cells are numbers, and text otherwise; "date" or "truth", which
-            a file of types has as they are, and a CSV file as text.
+            a file of types has as they are, and a CSV file as text; "kept" in a file of types,
+            whose large integers then stay integers, whatever the others are.
         complete : bool
             Whether a missing cell is a fault, too.
 

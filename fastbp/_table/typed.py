@@ -54,7 +54,7 @@ class TypedFile:
         values = np.ascontiguousarray(values)
         if decided == "TIMESTAMP":
             values = values.astype("datetime64[us]")
-        if decided in LARGE and (kind == "number" or np.abs(values).max(
+        if decided in LARGE and kind != "kept" and (kind == "number" or np.abs(values).max(
                 initial=0, where=~missing) <= cells.EXACT):
             values = values.astype(np.float64)
         bad = [] if kind == "text" else np.flatnonzero(~np.isfinite(values) & ~missing)

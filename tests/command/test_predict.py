@@ -126,3 +126,14 @@ def test_a_closed_output(called, model, monkeypatch):
         patch.setattr("fastbp._command.tables.answers.sys.stdout", None)
         with pytest.raises(ValueError, match="the standard output is closed"):
             write(None, ["a"], [])
+
+
+def test_kept_integers_of_later_batches(called, model):
+    """The first batch alone would make them floats, and an id would change."""
+    model({"a": A, "y": Y})
+    ids = np.arange(70000)
+    ids[-1] = 2**53 + 1
+    pd.DataFrame({"i": ids, "a": 0.5}).to_parquet("new.parquet")
+    code, _, err = called("predict", "m", "new.parquet", "--keep", "i", "--out", "o.parquet")
+    assert code == 0, err
+    assert pd.read_parquet("o.parquet")["i"].tolist() == ids.tolist()
