@@ -11,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
-from fastbp import _arguments, _files, _random
+from fastbp import _files, _random
 from fastbp._command.figures import import_figure
 from fastbp._command.outputs import check_suffix, refuse_overwriting
-from fastbp._command.predict import columns_of, encoded, marks_of
+from fastbp._command.predict import columns_of, encoded, marks_of, model_of
 from fastbp._command.tables import pictures, report
 from fastbp._command.tables.data import opened
 from fastbp._command.tables.metrics import figures
 from fastbp._command.tables.splits import SHUFFLE, stream
 from fastbp._preparation import Levels
+from fastbp._preparation.judgement import filling
 from fastbp._table import DataError, files_of
-from fastbp.io import load_model
 
 AT_ONCE = 1024  # rows of a Jacobian
 MOST_LEVELS_SHOWN = 8
@@ -45,7 +45,7 @@ def run(args):
         check_suffix(args.plot)
         refuse_overwriting("--plot", args.plot, [args.model, *files_of(args.data)])
         _files.check_writable(args.plot)
-    model = load_model(args.model)
+    model = model_of(args)
     _tell_model(args.model, model)
     if args.data is None:
         report.say("columns", "name a table to see which columns the answers depend on: "
@@ -100,7 +100,7 @@ def _words(column):
                 + ", others together" * column.other + ", missing ones" * column.missing)
     kind = {"number": "number", "date": f"dates ({column.form}), as days",
             "truth": "true or false"}[column.kind]
-    return f"{kind}, {column.fill:g} where missing" + ", and a flag" * column.flag
+    return f"{kind}, {filling(column)} where missing" + ", and a flag" * column.flag
 
 
 def _read(model, args):
@@ -163,7 +163,7 @@ def _shuffled(X, here, which):
 
 
 def _tell(found, metric, n_rows):
-    report.say("rows", f"{_arguments.counted(n_rows, 'row')} looked at")
+    report.say("rows", f"{n_rows} looked at")
     if metric is None:
         report.say("", "the table has no target: answers can be compared, not judged")
     else:

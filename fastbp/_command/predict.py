@@ -20,7 +20,7 @@ AT_ONCE = 65536  # rows
 
 def run(args):
     """Carry out `fastbp predict` and return its exit code."""
-    model = load_model(args.model)
+    model = model_of(args)
     if args.out:
         refuse_overwriting("--out", args.out, [args.model, *files_of(args.data)])
         _files.check_writable(args.out)
@@ -33,6 +33,18 @@ def run(args):
     answers.write(args.out, _distinct([*kept, *answer_names(model.target)]), batches)
     told.tell(args, sys.stdout if args.out else sys.stderr)
     return 0
+
+
+def model_of(args):
+    """The model of a command; an error that says so if the table was named first."""
+    try:
+        return load_model(args.model)
+    except ValueError:
+        suffix = ".safetensors"
+        if (args.data or "").endswith(suffix) and not args.model.endswith(suffix):
+            raise ValueError(f"{args.model} is no model; the model comes first, then the table: "
+                             f"{args.data} {args.model}") from None
+        raise
 
 
 def marks_of(model, args):

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._arguments.descriptors import COUNTS, LOSSES, REAL
-from fastbp._preparation.columns import level_texts
+from fastbp._preparation.columns import MOST_LEVELS, level_texts
 from fastbp._preparation.judgement import standardisation
-from fastbp._table.cells import NOT_FINITE, column_of, in_some_mark
+from fastbp._table.cells import NOT_FINITE, column_of, decimal_of, in_some_mark
 from fastbp._table.faults import DataError, listed
 
 TASKS = ("classes", "labels", "regression", "counts")
@@ -72,15 +72,15 @@ class Target(NamedTuple):
         return self._replace(mean=np.array([mean for mean, _ in pairs]),
                              scale=np.array([scale for _, scale in pairs]))
 
-    def numbers_of(self, columns, decimal="."):
+    def numbers_of(self, columns, decimal=None):
         """The numbers that stand for this target in another table.
 
         Parameters
         ----------
         columns : sequence of Column
             In the order of `names`, read as "label".
-        decimal : str
-            The decimal mark of the table.
+        decimal : {".", ","}, optional
+            The decimal mark of the table; found if not given.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class Target(NamedTuple):
         return self.values(outputs)
 
 
-def target_of(columns, task=None, positive=None, decimal="."):
+def target_of(columns, task=None, positive=None, decimal=None):
     """Find the task, and the numbers that stand for the target.
 
     Parameters
@@ -157,8 +157,8 @@ def target_of(columns, task=None, positive=None, decimal="."):
         One of TASKS; else the values decide.
     positive : str, optional
         Of two classes the one whose probability the output is; else the second in order.
-    decimal : str
-        The decimal mark of the table.
+    decimal : {".", ","}, optional
+        The decimal mark of the table; found if not given.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def _without_marks(column, decimal):
             in_some_mark(cell) or NOT_FINITE.fullmatch(cell) for cell in others):
         return column
     cells = np.array([None if cell in marks else cell for cell in column.values.tolist()], object)
-    found, bad = column_of(column.name, cells, decimal, False, "number")
+    found, bad = column_of(column.name, cells, decimal or decimal_of(others), False, "number")
     if bad:
         raise DataError(f"target {column.name!r}: {bad[0].what}")
     return found
@@ -263,6 +263,10 @@ def _classes(column, there):
     if len(classes) > LIMIT_OF_CLASSES:
         raise DataError(f"target {column.name!r} holds {len(classes)} different labels; at most "
                         f"{LIMIT_OF_CLASSES} can be classes")
+    n_rows = int(there.sum())
+    if values.dtype == object and len(classes) > MOST_LEVELS and 2 * len(classes) > n_rows:
+        raise DataError(f"target {column.name!r} holds {len(classes)} different texts in {n_rows} "
+                        f"rows, {classes[0]!r} for one; classes should have more rows than that")
     return _places(column, there, classes), tuple(classes)
 
 

@@ -1,0 +1,64 @@
+"""Promise: what a target is, and which columns are features, is judged as a reader would."""
+
+import numpy as np
+import pytest
+
+from fastbp._command.main import main
+from fastbp._preparation import judge
+from fastbp._preparation.columns import plain_column
+from fastbp._preparation.targets import target_of
+from fastbp._table import DataError
+from fastbp._table.cells import Column
+
+
+def texts(*cells):
+    cells = np.array([cell or None for cell in cells], dtype=object)
+    return Column("y", cells, np.equal(cells, None))
+
+
+@pytest.mark.parametrize(("cells", "numbers"), [
+    (("1,5", "NA", "1.249,90", "-2,25"), [1.5, 1249.9, -2.25]),
+    (("1.5", "-", "1249.90", ""), [1.5, 1249.9]),
+    (("1,249.90", "?", "3.5"), [1249.9, 3.5])])
+def test_a_target_of_numbers_with_marks_of_missing_cells(cells, numbers):
+    target, y, there = target_of([texts(*cells)], "regression")
+    assert target.task == "regression"
+    assert y[there, 0].tolist() == numbers
+    again, there = target.numbers_of([texts(*cells)])
+    assert again[there, 0].tolist() == numbers
+
+
+def test_the_decimal_mark_that_the_user_named():
+    cells = texts("1,249", "NA", "2,5")
+    assert target_of([texts("1,249", "NA")], "regression", decimal=",")[1][0, 0] == 1.249
+    assert target_of([cells], "regression", decimal=",")[1][0, 0] == 1.249
+
+
+def test_labels_among_which_a_mark_stands_are_labels():
+    target, _, there = target_of([texts("a", "NA", "a", "b")])
+    assert target.classes == (("NA", "a", "b"),) and there.all()
+
+
+def test_texts_that_differ_in_most_rows_are_no_classes():
+    names = [f"name {k}" for k in range(60)]
+    with pytest.raises(DataError, match="60 different texts in 100 rows, 'name 0' for one"):
+        target_of([texts(*names, *names[:40])])
+    assert len(target_of([texts(*names, *names)])[0].classes[0]) == 60
+
+
+@pytest.mark.parametrize(("numbers", "left_out"), [
+    (np.arange(40.0), True), (np.delete(np.arange(40.0), [3, 4, 20]), True),
+    (np.arange(40.0)[::2], True), (np.arange(40.0)[::-1], True),
+    (np.arange(0.0, 4000.0, 100), False), (np.delete(np.arange(40.0)[::-1], [3, 4]), False)])
+def test_running_numbers_are_an_id(numbers, left_out):
+    """Also where the rows held out, or those without a target, are not among them."""
+    judgement = judge(plain_column("order", numbers), np.arange(len(numbers)))
+    assert (judgement.column is None) == left_out
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_table_before_the_model(command, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,2\n")
+    assert main([command, str(table), "model.safetensors"]) == 2
+    assert "the model comes first" in capsys.readouterr().err
