@@ -84,7 +84,9 @@ def _log_loss(likelihood):
 def _of_classes(target, answers, right, y):
     two = target.n_outputs == 1
     P = answers[:, :, 0].T if two else answers
-    found = [_mean("accuracy", right, f"{int(right.sum())} of {len(y)}")]
+    counts = np.bincount(y)
+    always = f"always {target.classes[0][counts.argmax()]!r}: {counts.max()}"
+    found = [_mean("accuracy", right, f"{int(right.sum())} of {len(y)}; {always}")]
     if two and len(np.unique(y)) == 2:
         found.append(Figure("AUC", *auc(y, P[:, 1])))
     return [*found, _mean("log loss", _log_loss(P[np.arange(len(y)), y]), "nats per row")]
