@@ -27,6 +27,7 @@ DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md",
              *sorted(PACKAGE.glob("**/*.md"))]
 # not in the extra `test`: .ci/run has a step with each
 NEEDS = {"torch.md": "torch", "privacy.md": "dp_accounting"}
+RUN_AS_PAGES = ("tutorial.md", "command.md")    # with their commands, in test_pages.py
 DERIVATION = (ROOT / "docs" / "derivation.md").read_text()
 
 
@@ -119,7 +120,8 @@ def blocks(path, language):
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name not in RUN_AS_PAGES],
+                         ids=name_of)
 def test_code_blocks_run(path, tmp_path):
     """In order, as one script that has the line numbers of the document, and without a warning."""
     needed = NEEDS.get(path.name)
@@ -152,7 +154,7 @@ def test_links_resolve(path):
 
 def command_lines(path):
     """The arguments of each `fastbp …` in shell blocks and in the text of a document."""
-    shell = re.split(r"&&|\n", blocks(path, "sh").replace("\\\n", " "))
+    shell = re.split(r"&&|\||\n", blocks(path, "sh").replace("\\\n", " "))
     inline = re.findall(r"`((?:FASTBP_\w+=\S+ )?fastbp [^`]*)`", path.read_text())
     for line in (*shell, *inline):
         words = [word for word in shlex.split(line, comments=True)
