@@ -103,6 +103,9 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": _Help, **options})
 
     def error(self, message):
+        kind, _, words = message.partition(": ")
+        if kind == "unrecognized arguments" and any(map(os.path.isfile, words.split())):
+            message += "; several files are one pattern in quotes, such as 'part-*.csv'"
         self.exit(_fail(message))
 
 

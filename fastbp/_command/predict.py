@@ -16,12 +16,16 @@ from fastbp._table.faults import listed, one_line
 from fastbp.io import load_model
 
 AT_ONCE = 65536  # rows
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
 def run(args):
     """Carry out `fastbp predict` and return its exit code."""
     model = model_of(args)
     if args.out:
+        if args.out.lower().endswith(SPREADSHEETS):
+            raise ValueError(f"--out {args.out}: answers are written as CSV or Parquet; the name "
+                             "should end in .csv, which a spreadsheet imports, or in .parquet")
         refuse_overwriting("--out", args.out, [args.model, *files_of(args.data)])
         _files.check_writable(args.out)
     table = opened(args.data, marks_of(model, args), args)

@@ -229,8 +229,8 @@ def _task(columns, there):
             kinds.append("pair" if n <= 2 else "classes")
             continue
         distinct = np.unique(values)
-        whole = bool((distinct == np.floor(distinct)).all())
-        few = len(distinct) <= (MOST_CLASSES if whole else 2)
+        repeated = bool((distinct == np.floor(distinct)).all()) and 2 * len(distinct) <= len(values)
+        few = len(distinct) <= (MOST_CLASSES if repeated else 2)
         kinds.append("pair" if few and len(distinct) <= 2 else "classes" if few else "number")
     if len(columns) == 1:
         return "regression" if kinds[0] == "number" else "classes"

@@ -56,6 +56,36 @@ def test_running_numbers_are_an_id(numbers, left_out):
     assert (judgement.column is None) == left_out
 
 
+@pytest.mark.parametrize(("numbers", "task"), [
+    ([1, 2, 3, 1, 2, 3], "classes"), ([1, 2, 3, 1, 2], "regression"), ([7, 8, 7], "classes"),
+    ([1.5, 2, 3, 1.5, 2, 3], "regression")])
+def test_whole_numbers_that_repeat_are_classes(numbers, task):
+    assert target_of([plain_column("y", np.array(numbers, float))])[0].task == task
+
+
+def test_how_to_make_numbers_of_classes_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{k / 7},{k % 3}\n" for k in range(60)))
+    assert main(["train", "t.csv", "--epochs", "1"]) == 0
+    assert "--task regression takes them for numbers" in capsys.readouterr().out
+    assert main(["train", "t.csv", "--epochs", "1", "--task", "classes"]) == 0
+    assert "--task" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["train", "t.csv", "t.csv"], "several files are one pattern in quotes"),
+    (["train", "t.csv", "--drop", "b"], "the columns are 'a', 'y'"),
+    (["predict", "model.safetensors", "t.csv", "--out", "p.xlsx"], "the name should end in .csv")])
+def test_slips_of_a_first_hour(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{k / 7},{k % 2}\n" for k in range(60)))
+    assert main(["train", "t.csv", "--epochs", "1", "--out", "model.safetensors"]) == 0
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert words in line
+    assert line.count("'y'") <= 1
+
+
 @pytest.mark.parametrize("command", ["predict", "explain"])
 def test_a_table_before_the_model(command, tmp_path, capsys):
     table = tmp_path / "table.csv"

@@ -7,7 +7,7 @@ import numpy as np
 from fastbp import _arguments
 from fastbp._preparation import Preparation, Target, Wishes, judge
 from fastbp._preparation.columns import plain_column
-from fastbp._preparation.targets import MARKS, target_of
+from fastbp._preparation.targets import MARKS, MOST_CLASSES, target_of
 from fastbp._table import ArrayTable, DataError, files_of, open_table
 from fastbp._table.cells import date_form, is_number
 from fastbp._table.faults import Faults, listed, one_line
@@ -111,6 +111,9 @@ def _read(table, args, marks):
         y = y[rows]
         columns = [column._replace(values=column.values[rows], missing=column.missing[rows])
                    for column in columns]
+    if not args.task and target.loss == "softmax" and labels[0].values.dtype.kind == "f":
+        notes.insert(0, ("", f"at most {MOST_CLASSES} whole numbers are classes; --task regression "
+                             "takes them for numbers"))
     dates = [column.name for column in columns if column.values.dtype.kind == "M"]
     data = Data(_described(args.data, there, names), columns, target, y, marks, wishes,
                 _date_forms(table, dates), notes)
@@ -172,7 +175,8 @@ def names_of(given, names, option):
 
 def _wished(names, targets, args):
     """The columns to look at, and what was said of them."""
-    said = {option: names_of(getattr(args, option) or (), (*names, *targets), f"--{option}")
+    every = list(dict.fromkeys((*names, *targets)))
+    said = {option: names_of(getattr(args, option) or (), every, f"--{option}")
             for option in ("drop", "only", "numeric", "categorical")}
     for option, chosen in said.items():
         wrong = [name for name in chosen if name in targets]
