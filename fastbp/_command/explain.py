@@ -14,7 +14,7 @@ import fastbp
 from fastbp import _files, _random
 from fastbp._command.figures import import_figure
 from fastbp._command.outputs import check_suffix, refuse_overwriting
-from fastbp._command.predict import columns_of, encoded, marks_of, model_of
+from fastbp._command.predict import columns_of, decimal_of, encoded, marks_of, model_of
 from fastbp._command.tables import pictures, report
 from fastbp._command.tables.data import opened
 from fastbp._command.tables.metrics import figures
@@ -105,7 +105,7 @@ def _words(column):
 
 def _read(model, args):
     """The features of the table, its target or None, and the columns."""
-    table = opened(args.data, marks_of(model, args), args, args.missing or ())
+    table = opened(args.data, marks_of(model, args), args, args.missing or (), decimal_of(model))
     columns, target = columns_of(model, table), model.target
     names = [column.name for column in columns]
     with_target = all(name in table.names and name not in names for name in target.names)

@@ -28,7 +28,7 @@ def run(args):
                              "should end in .csv, which a spreadsheet imports, or in .parquet")
         refuse_overwriting("--out", args.out, [args.model, *files_of(args.data)])
         _files.check_writable(args.out)
-    table = opened(args.data, marks_of(model, args), args)
+    table = opened(args.data, marks_of(model, args), args, likely_decimal=decimal_of(model))
     columns = columns_of(model, table)
     kept = list(table.names) if args.keep == ["all"] else list(dict.fromkeys(
         names_of(args.keep or (), table.names, "--keep")))
@@ -56,6 +56,11 @@ def marks_of(model, args):
     if args.missing is not None:
         return tuple(args.missing)
     return () if model.recipe is None else model.recipe.marks
+
+
+def decimal_of(model):
+    """The decimal mark of the table of the training, if it is known."""
+    return None if model.recipe is None else model.recipe.training.get("decimal")
 
 
 def columns_of(model, table):

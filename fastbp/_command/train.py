@@ -112,7 +112,7 @@ def _training(args, data, found, figures, of):
         "epochs", "batch_size", "optimizer", "lr", "l2", "patience", "class_weight", "seed",
         "folds", "ensemble")}
     return {
-        "data": data.description, "options": options,
+        "data": data.description, "decimal": data.decimal, "options": options,
         "rows": {"training": len(found.rows.train), "validation": len(found.rows.validation),
                  "held out": len(found.rows.held_out)},
         "epochs": found.n_epochs, "best epoch": found.best_epoch + 1,

@@ -104,6 +104,12 @@ def decimal_of(cells):
     return "," if sure and not points else "."
 
 
+def can_have_decimal_commas(cells):
+    """Whether no cell has a point that can be nothing else than the decimal mark."""
+    return not any("." in cell and is_plain(cell, ".") and not is_grouped(cell, ",")
+                   or settles_groups(cell, ".") for cell in cells)
+
+
 def column_of(name, cells, decimal, known_decimal, kind=None):
     """Return the column that the cells make, and its bad cells.
 

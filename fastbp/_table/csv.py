@@ -35,7 +35,11 @@ class CsvFile:
         self._dialect = dialect.find_dialect(
             connection, folder.written([sample]), sample, self._text.whole, options.delimiter)
         self.header = self._dialect.names
-        self.decimal = options.decimal or cells.decimal_of(self._sampled(range(len(self.header))))
+        sampled = self._sampled(range(len(self.header)))
+        commas = (options.likely_decimal == "," != self._dialect.delimiter
+                  and cells.can_have_decimal_commas(sampled))
+        self.knows_decimal = options.decimal is not None or commas
+        self.decimal = options.decimal or ("," if commas else cells.decimal_of(sampled))
 
     def _sampled(self, columns):
         return [cell.strip() for row in self._dialect.rows for j in columns

@@ -33,11 +33,12 @@ class Options(NamedTuple):
     decimal: str | None
     delimiter: str | None
     encoding: str
+    likely_decimal: str | None
 
 
 @interruptible()
 def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=None,
-               encoding="utf-8"):
+               encoding="utf-8", likely_decimal=None):
     """Open a table.
 
     Parameters
@@ -55,6 +56,9 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
         One character; found where it is not given.
     encoding : str
         Of a CSV file; a byte order mark goes before it.
+    likely_decimal : {".", ","}, optional
+        The decimal mark of a table of the same origin. A comma is then the decimal mark unless a
+        sample of the cells, or commas between them, show that it cannot be.
 
     Returns
     -------
@@ -69,7 +73,8 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
     TypeError, ValueError
         An option is not what it should be.
     """
-    options = checked_options(missing, label_missing, decimal, delimiter, encoding)
+    options = checked_options(missing, label_missing, decimal, delimiter, encoding)._replace(
+        likely_decimal=likely_decimal)
     paths = files_of(path)
     whole = ", ".join(paths[:3]) + ", ..." * (len(paths) > 3)
     folder, files = Folder(), []
@@ -110,7 +115,8 @@ def checked_options(missing, label_missing, decimal, delimiter, encoding):
                          "or 'latin-1'") from None
     encoding = "utf-8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     return Options(tuple(mark.strip() for mark in missing),
-                   tuple(mark.strip() for mark in label_missing), decimal, delimiter, encoding)
+                   tuple(mark.strip() for mark in label_missing), decimal, delimiter, encoding,
+                   None)
 
 
 def files_of(path):

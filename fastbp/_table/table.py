@@ -75,8 +75,8 @@ class Table:
 
     @property
     def decimal(self):
-        """The decimal mark of texts."""
-        return getattr(self._files[0], "decimal", self._options.decimal or ".")
+        """The decimal mark of the first file; of no CSV file the one that was named, or None."""
+        return getattr(self._files[0], "decimal", self._options.decimal)
 
     @interruptible()
     def columns(self, names=None, kinds=None, complete=False):
@@ -214,12 +214,14 @@ class _Reading:
         if name not in self.texts:
             found = self.numbers[name]
             return Column(name, np.ma.filled(found, 0.0), np.ma.getmaskarray(found))
-        options, decimals = self.table._options, {file.decimal for file in self.table._files}
+        files = self.table._files
+        decimals = {file.decimal for file in files}
         if len(decimals) > 1:
             raise DataError(f"{self.table.path}: some files have decimal commas and others decimal "
                             "points")
         column, bad = cells.column_of(name, self.texts[name], *decimals,
-                                      options.decimal is not None, self.kinds.get(name))
+                                      all(file.knows_decimal for file in files),
+                                      self.kinds.get(name))
         self.bad += [(each.row, name, each.what) for each in bad]
         return column
 

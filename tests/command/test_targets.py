@@ -86,6 +86,26 @@ def test_slips_of_a_first_hour(arguments, words, tmp_path, monkeypatch, capsys):
     assert line.count("'y'") <= 1
 
 
+@pytest.mark.parametrize(("new", "same"), [
+    ("a;b\n2.000;1\n", "a;b\n2000,0;1\n"), ("a;b\n2,000;1\n", "a;b\n2;1\n"),
+    ("a,b\n2.000,1\n", "a;b\n2,0;1\n"), ("a;b\n2.000;1.5\n", "a;b\n2,0;1,5\n"),
+    ('a,b\n"2.000,5",1\n', "a;b\n2000,5;1\n")])
+def test_new_rows_are_read_with_the_decimal_mark_of_the_training(new, same, tmp_path, monkeypatch,
+                                                                 capsys):
+    """Where they leave it open: 2.000 is two thousand if the training had decimal commas."""
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{k * 37 % 3001},{k % 10};{k % 7};{k % 2}\n" for k in range(80))
+    (tmp_path / "t.csv").write_text("a;b;y\n" + rows)
+    assert main(["train", "t.csv", "--epochs", "3", "--out", "model.safetensors"]) == 0
+    capsys.readouterr()
+    found = []
+    for text in (new, same):
+        (tmp_path / "new.csv").write_text(text)
+        assert main(["predict", "model.safetensors", "new.csv"]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("command", ["predict", "explain"])
 def test_a_table_before_the_model(command, tmp_path, capsys):
     table = tmp_path / "table.csv"

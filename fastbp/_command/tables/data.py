@@ -35,6 +35,8 @@ class Data(NamedTuple):
         {name: form} of the columns of dates.
     notes : list of (str, str)
         Names of columns, or none, and what is said of them.
+    decimal : str or None
+        The decimal mark of a CSV file.
     """
 
     description: str
@@ -45,6 +47,7 @@ class Data(NamedTuple):
     wishes: Wishes
     date_forms: dict
     notes: list
+    decimal: str | None = None
 
     @property
     def n_rows(self):
@@ -71,10 +74,11 @@ def load(args):
         raise DataError(one_line(f"{prefix}{error}{remedy}"), error.faults) from None
 
 
-def opened(path, marks, args, label_marks=()):
+def opened(path, marks, args, label_marks=(), likely_decimal=None):
     """The table of a command's DATA."""
     return open_table(path, missing=marks, label_missing=label_marks, decimal=args.decimal,
-                      delimiter=args.delimiter, encoding=args.encoding)
+                      delimiter=args.delimiter, encoding=args.encoding,
+                      likely_decimal=likely_decimal)
 
 
 def _bundled(args):
@@ -116,7 +120,7 @@ def _read(table, args, marks):
                              "takes them for numbers"))
     dates = [column.name for column in columns if column.values.dtype.kind == "M"]
     data = Data(_described(args.data, there, names), columns, target, y, marks, wishes,
-                _date_forms(table, dates), notes)
+                _date_forms(table, dates), notes, getattr(table, "decimal", None))
     if args.strict:
         _be_strict(table, data)
     return data
