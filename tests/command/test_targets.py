@@ -1,9 +1,12 @@
 """Promise: what a target is, and which columns are features, is judged as a reader would."""
 
+import io
+
 import numpy as np
 import pytest
 
 from fastbp._command.main import main
+from fastbp._command.tables import report
 from fastbp._preparation import judge
 from fastbp._preparation.columns import plain_column
 from fastbp._preparation.targets import target_of
@@ -104,6 +107,24 @@ def test_new_rows_are_read_with_the_decimal_mark_of_the_training(new, same, tmp_
         assert main(["predict", "model.safetensors", "new.csv"]) == 0
         found.append(capsys.readouterr().out)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("columns", [30, 40, 80, 200])
+def test_lines_wrap_between_words_on_a_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text, kept = "number; 26 missing, filled with the median 48.97, and a flag " * 4, io.StringIO()
+    report.say("price", text.strip(), kept)
+    assert kept.getvalue().count("\n") == 1
+    kept = io.StringIO()
+    kept.isatty = lambda: True
+    report.say("price", text.strip(), kept)
+    lines = kept.getvalue().splitlines()
+    assert " ".join(kept.getvalue().split()) == f"price {text.strip()}"
+    if columns == 30:   # too narrow to wrap
+        assert len(lines) == 1
+    else:
+        assert 1 < len(lines) and max(map(len, lines)) <= columns
+        assert all(line.startswith(" " * report.WIDTH) for line in lines[1:])
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])

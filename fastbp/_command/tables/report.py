@@ -1,7 +1,9 @@
 """What `fastbp train` prints: the table, its columns, the network, figures, and what comes next."""
 
 import shlex
+import shutil
 import sys
+import textwrap
 
 import numpy as np
 
@@ -9,13 +11,24 @@ from fastbp import _arguments
 from fastbp._command.tables.fitting import LEARNING_RATES
 
 WIDTH = 18  # of the first column
+LEAST_WIDTH = 20  # beside it, where lines are wrapped between words
 MOST_COLUMNS = 60  # that are told one by one; of more, only those that are no plain numbers
 RISEN, FALLEN = 1.1, 0.95  # of the losses at the best epoch, where curves have parted
 
 
 def say(name, text, file=None):
     """Print a name and what is said of it."""
-    print(f"{name:<{WIDTH}} {text}", file=file)
+    _print(f"{name:<{WIDTH}} ", text, file)
+
+
+def _print(start, text, file=None):
+    """Print a line; on a terminal in as many as it takes, each below the beginning of the text."""
+    terminal = (file or sys.stdout) is not None and (file or sys.stdout).isatty()
+    width = shutil.get_terminal_size().columns - len(start)
+    if terminal and LEAST_WIDTH <= width < len(text):
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        text = ("\n" + " " * len(start)).join(lines)
+    print(start + text, file=file)
 
 
 def tell_table(data, words, brief=False):
@@ -40,7 +53,7 @@ def tell_columns(words, numbers=()):
     print("columns")
     width = max([WIDTH - 2, *(len(name) for name, _ in rows)])
     for name, text in rows:
-        print(f"  {name:<{width}} {text}")
+        _print(f"  {name:<{width}} ", text)
 
 
 def shortened(name, most=40):
@@ -142,9 +155,10 @@ def tell_next(args, paths):
     if args.out:
         out = shlex.quote(args.out)
         data = shlex.quote(args.data if isinstance(args.data, str) else "DATA")
-        say("next", f"fastbp predict {out} NEW_DATA.csv --out predictions.csv")
-        if args.data:
-            say("", f"fastbp explain {out} {data}")
+        commands = [f"fastbp predict {out} NEW_DATA.csv --out predictions.csv"]
+        commands += [f"fastbp explain {out} {data}"] * bool(args.data)
+        for name, command in zip(("next", ""), commands, strict=False):
+            print(f"{name:<{WIDTH}} {command}")  # in one line, which can be copied
     elif args.data:
         say("next", "the same with --out MODEL.safetensors saves the network, for fastbp predict")
     if sys.stdout is not None:
