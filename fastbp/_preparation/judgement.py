@@ -69,27 +69,37 @@ def judge(column, rows, wishes=NO_WISHES, date_form=""):
     if not len(there):
         return Judgement(None, "left out: empty" if column.missing.all() else
                          "left out: empty in the rows of the training")
-    n_levels = len(np.unique(there)) if there.dtype != object else len(set(there.tolist()))
-    if n_levels == 1 and not n_missing:
+    if not n_missing and (there == there[0]).all():
         return Judgement(None, "left out: constant")
-    if not asked and _is_id(name, there, n_levels):
+    if not asked and _is_id(name, there):
         return Judgement(None, "left out: an id, all its cells differ")
     is_text = there.dtype == object or there.dtype.kind in "iu"  # integers of more than 53 bits
     if name in wishes.categorical or (is_text and name not in wishes.numeric):
-        if not asked and n_levels > MOST_LEVELS and 2 * n_levels > len(there):
+        n_levels = 0 if asked else _n_levels(there)
+        if n_levels > MOST_LEVELS and 2 * n_levels > len(there):
             return Judgement(None, f"left out: {n_levels} levels in {len(there)} cells")
         return _levels(column, rows, n_missing)
     return _number(column, rows, n_missing, date_form)
 
 
-def _is_id(name, there, n_levels):
-    if n_levels < len(there) or n_levels < FEWEST_IDS:
+def _n_levels(there):
+    return len(set(there.tolist())) if there.dtype == object else len(np.unique(there))
+
+
+def _is_id(name, there):
+    """Whether all cells differ, as those of an id do; that takes longest, and comes last."""
+    n = len(there)
+    if n < FEWEST_IDS or there.dtype.kind not in "fiuO":
         return False
     if there.dtype.kind == "f":
-        if not (there == np.floor(there)).all():
+        named = ID_NAME.fullmatch(name) or CAMEL_ID.fullmatch(name)
+        with np.errstate(over="ignore"):
+            spread = there.max() - there.min()
+        if spread < n - 1 or not (named or spread < MOST_STEP * n):
             return False
-        return _counts_rows(there) or bool(ID_NAME.fullmatch(name) or CAMEL_ID.fullmatch(name))
-    return there.dtype.kind in "iuO"
+        if not (there == np.floor(there)).all() or not (named or _counts_rows(there)):
+            return False
+    return _n_levels(there) == n
 
 
 def _counts_rows(there):
@@ -101,8 +111,8 @@ def _counts_rows(there):
 
 def _levels(column, rows, n_missing):
     source = {"f": "number", "b": "truth"}.get(column.values.dtype.kind, "text")
-    texts = level_texts(column)
-    counts = Counter(texts[i] for i in rows[~column.missing[rows]].tolist())
+    there = rows[~column.missing[rows]]
+    counts = Counter(level_texts(column._replace(values=column.values[there])))
     levels = sorted(counts)
     if len(levels) > MOST_LEVELS:  # the rarest go together; of a tie the first in order, as
         rare = sorted(levels, key=counts.get)[:len(levels) - MOST_LEVELS]  # OneHotEncoder does

@@ -7,6 +7,7 @@ from fastbp._table.faults import DataError
 from fastbp._table.text import Text
 
 BLANKS = r"e' \t\r\n'"
+EACH_BLANK = ("' '", r"e'\t'", r"e'\r'", r"e'\n'")
 OTHER_REJECTS = {
     "UNQUOTED VALUE": "a quote does not end, or text follows it",
     "INVALID ENCODING": "is not in UTF-8",
@@ -118,8 +119,10 @@ class CsvFile:
             return self._as_number(j, self._is_complete(j, form))
         labels = form == "label"
         marks = _listed(self._options.label_missing if labels else self._options.missing)
-        cell = f"trim(c{j}, {BLANKS})"
-        return f"CASE WHEN {cell} IS NULL OR {cell} IN ({marks}) THEN NULL ELSE {cell} END"
+        # DuckDB's trim is slow: most cells have no blank at either end.
+        ends = " OR ".join(f"ends_with(c{j}, {blank})" for blank in EACH_BLANK)
+        cell = f"if(c{j} < '!' OR {ends}, trim(c{j}, {BLANKS}), c{j})"
+        return f"CASE WHEN c{j} IS NULL OR {cell} IN ({marks}) THEN NULL ELSE {cell} END"
 
     def _as_number(self, j, complete):
         """What `read` promises of a number, with no more work than the first rows call for."""
