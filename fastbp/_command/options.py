@@ -70,11 +70,11 @@ def _add_columns(group):
 
 def _add_network(group):
     add = group.add_argument
-    add("--hidden", type=_sizes, default="16,16", metavar="N,N",
+    add("--hidden", type=_sizes, default="64,64", metavar="N,N",
         help="widths of the hidden layers, '' for none; default %(default)s")
-    add("--activation", type=_names, default=_arguments.DEFAULTS["activation"], metavar="NAME,NAME",
+    add("--activation", type=_names, metavar="NAME,NAME",
         help=f"of all hidden layers, or one for each: {', '.join(_arguments.ACTIVATIONS)}; "
-        "default %(default)s")
+        "default relu, and tanh for counts")
     add("--ensemble", type=_whole(1), default=1, metavar="N",
         help="train so many networks, and answer with their mean")
     add("--class-weight", choices=("balanced",),
@@ -94,7 +94,7 @@ def _add_training(group):
     add("--optimizer", choices=("adam", "sgd"), default="adam",
         help="sgd has momentum 0.9; default %(default)s")
     add("--lr", type=_positive, metavar="X",
-        help="learning rate; default 0.005 for adam, 0.1 for sgd")
+        help="learning rate; default 0.003 for adam, 0.1 for sgd")
     add("--l2", type=_real, default=0.1, metavar="X",
         help="half of X times the sum of squared weights is added to a batch's summed loss; "
         "default %(default)s")

@@ -18,7 +18,9 @@ from fastbp._command.tables.splits import EPOCH, VALIDATION, stratified_split, s
 from fastbp._progress import progress
 from fastbp._saved_model import Recipe, SavedModel
 
-LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
+LEARNING_RATES = {"adam": 0.003, "sgd": 0.1}
+# Answers to counts are exponentials: with relu units, which have no bound, they overshoot.
+ACTIVATIONS = {"counts": "tanh"}  # elsewhere relu
 FEWEST_ROWS = 40  # of a training from which some are taken for the validation
 
 
@@ -120,7 +122,8 @@ def trained(plan, args, caption="epoch", checkpoint=None):
 
 def _network(args, target, n_features, y):
     sizes = (n_features, *args.hidden, target.n_outputs)
-    options = {"activation": args.activation, "loss": target.loss, "dtype": args.dtype}
+    activation = args.activation or ACTIVATIONS.get(target.task, "relu")
+    options = {"activation": activation, "loss": target.loss, "dtype": args.dtype}
     if args.class_weight == "balanced":
         options["class_weight"] = _balanced(target, y)
     if args.ensemble > 1:
