@@ -70,13 +70,11 @@ def permutation(n, raw):
 
     For i from n − 1 down to 1, entry i changes places with entry j = ⌊raw · (i + 1) / 2⁶⁴⌋, the
     high word of a 128-bit product. The probability of a j is off by less than 2⁻⁶⁴, relatively by
-    less than n · 2⁻⁶⁴. The plain twin of the native loop, for n up to 2³².
+    less than n · 2⁻⁶⁴. The plain twin of the native loop.
     """
-    sizes, half = np.arange(n, 1, -1, dtype=np.uint64), np.uint64(32)
-    upper, lower = raw >> half, raw & np.uint64(2**32 - 1)
-    places = upper * sizes + (lower * sizes >> half) >> half  # of products of 32 bits by 32
     a = list(range(n))
-    for i, j in zip(range(n - 1, 0, -1), places.tolist(), strict=True):
+    for i, draw in zip(range(n - 1, 0, -1), raw.tolist(), strict=True):
+        j = draw * (i + 1) >> 64
         a[i], a[j] = a[j], a[i]
     return np.array(a, dtype=np.intp)
 

@@ -71,6 +71,16 @@ cdef object fisher_yates(order, draw, source, Py_ssize_t most):
     return order
 
 
+def permuted(const unsigned long long[::1] raw):
+    """What `_random.permutation` gives of the draws: an order of one row more than these are."""
+    cdef Py_ssize_t n = raw.shape[0] + 1, k
+    order = np.arange(n, dtype=np.intp)
+    cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
+    for k in range(n - 1):
+        change_places(a, n - 1 - k, raw[k])
+    return order
+
+
 # ---- many orders ------------------------------------------------------------------------
 
 cdef enum:

@@ -9,6 +9,7 @@ from fastbp._table.cells import DATE_FORMS
 
 KINDS = ("number", "date", "truth")
 SOURCES = ("text", "number", "truth")
+ROWS_AT_ONCE = 4096  # whose features stay in the cache while column after column fills them
 
 
 class Told(NamedTuple):
@@ -77,24 +78,31 @@ class Preparation(NamedTuple):
             A cell is not what it was in the training, or too large for the dtype.
         """
         n = len(columns[0].values) if columns else 0
-        X, told, j = np.empty((n, len(self.mean)), dtype), Told({}, {}), 0
+        X, told = np.empty((n, len(self.mean)), dtype), Told({}, {})
+        for first in range(0, n, ROWS_AT_ONCE):
+            rows = slice(first, first + ROWS_AT_ONCE)
+            self._encode(X[rows], told, [column._replace(
+                values=column.values[rows], missing=column.missing[rows]) for column in columns])
+        return X, told
+
+    def _encode(self, X, told, columns):
+        """Fill some rows of X, and add what was done to their cells."""
+        j = 0
         for wanted, column in zip(self.columns, columns, strict=True):
-            width = len(wanted.features)
-            here = slice(j, j + width)
+            here = slice(j, j + len(wanted.features))
             mean, scale = self.mean[here], self.scale[here]
-            stays = isinstance(wanted, Levels) and not mean.any() and (scale == 1).all()
-            # 0 and 1 are put where they belong, numbers are standardised in float64 before.
-            features = X[:, here] if stays else np.empty((width, n)).T
-            counts = wanted.encode(column, features)
-            for kept, count in zip(told, counts, strict=True):
-                if count:
-                    kept[wanted.name] = count
-            if not stays:
+            if isinstance(wanted, Levels) and not mean.any() and (scale == 1).all():
+                counts = wanted.encode(column, X[:, here])
+            else:
+                features = np.empty((here.stop - j, len(X))).T  # its columns are filled in turn
+                counts = wanted.encode(column, features)
                 features -= mean
                 features /= scale
                 X[:, here] = features
-            j += width
-        return X, told
+            for kept, count in zip(told, counts, strict=True):
+                if count:
+                    kept[wanted.name] = kept.get(wanted.name, 0) + count
+            j = here.stop
 
     def as_lists(self):
         """The columns as JSON takes them."""

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from fastbp._engine.orders import permuted
 
 from fastbp import MLP, SGD, Population, _random, train_many
 
@@ -44,6 +45,12 @@ def test_each_is_its_permutation(kinds, n_threads):
             expected = _random.permutation(n, _random.raw_bits(source, n - 1))
         np.testing.assert_array_equal(found[k], expected)
         assert sources[k].random_raw() == source.random_raw()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 70, 10_001])
+def test_an_order_of_given_draws_is_its_permutation(n):
+    raw = _random.raw_bits(n, n - 1)
+    np.testing.assert_array_equal(permuted(raw), _random.permutation(n, raw))
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastbp import _random
+from fastbp._engine.orders import permuted
 
 SPLIT, EPOCH, VALIDATION, FOLDS, SHUFFLE = range(1, 6)  # streams beside that of the weights
 
@@ -37,7 +37,7 @@ def stratified_split(y, fraction, seed, which=SPLIT):
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"the share of rows held out must be between 0 and 1, it is {fraction}")
-    order = _random.permutation(len(y), stream(seed, which).random_raw(len(y) - 1))
+    order = permuted(stream(seed, which).random_raw(len(y) - 1))
     second = np.zeros(len(y), dtype=bool)
     for label in np.unique(y):
         rows = order[y[order] == label]
@@ -57,7 +57,7 @@ def folds(y, n_folds, seed):
     """
     if len(y) < n_folds:
         raise ValueError(f"{len(y)} rows cannot be divided into {n_folds} folds")
-    order = _random.permutation(len(y), stream(seed, FOLDS).random_raw(len(y) - 1))
+    order = permuted(stream(seed, FOLDS).random_raw(len(y) - 1))
     by_class = order[np.argsort(y[order], kind="stable")]
     for k in range(n_folds):
         held_out = np.zeros(len(y), dtype=bool)
