@@ -64,8 +64,10 @@ def judge(column, rows, wishes=NO_WISHES, date_form=""):
     Judgement
     """
     name, asked = column.name, column.name in wishes.numeric | wishes.categorical
-    there = column.values[rows][~column.missing[rows]]
-    n_missing = len(rows) - len(there)
+    there, missing = column.values[rows], column.missing[rows]
+    n_missing = int(missing.sum())
+    if n_missing:
+        there = there[~missing]
     if not len(there):
         return Judgement(None, "left out: empty" if column.missing.all() else
                          "left out: empty in the rows of the training")
@@ -133,7 +135,8 @@ def _number(column, rows, n_missing, date_form):
     number = Number(column.name, kind, form, 0.0, n_missing > 0)
     values = as_floats(column, number)[rows]
     missing = column.missing[rows]
-    number = number._replace(fill=float(np.median(values[~missing])))
+    there = values[~missing] if n_missing else values
+    number = number._replace(fill=float(np.median(there)))
     values[missing] = number.fill
     mean, scale = (0.0, 1.0) if kind == "truth" else standardisation(values)
     if not np.isfinite(scale):

@@ -131,7 +131,9 @@ class CsvFile:
         cell = f"trim(c{j}, {BLANKS})" if padded else f"c{j}"
         # 007 and -007; after a blank or a plus it may be; 1_000, which DuckDB takes for a number
         odd = (f"{cell} BETWEEN '00' AND '0:' OR {cell} BETWEEN '-00' AND '-0:' "
-               f"OR {cell} < ',' OR contains({cell}, '_')")
+               f"OR {cell} < ','")
+        if self._text.may_hold(b"_"):
+            odd += f" OR contains({cell}, '_')"
         read = cell
         if self.decimal == ",":
             odd, read = f"{odd} OR contains({cell}, '.')", f"replace({cell}, ',', '.')"

@@ -6,6 +6,7 @@ import re
 from fastbp._table.faults import DataError
 
 SAMPLE_BYTES = 2**18
+SEARCHED_BYTES = 2**20  # at a time
 GZIP = b"\x1f\x8b"
 NEITHER = "is neither a CSV file in UTF-8 nor an NPZ, Parquet or JSON file"
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
@@ -28,6 +29,7 @@ class Text:
 
     def __init__(self, path, encoding, folder):
         self.path, self.encoding, self._folder, self._copied = path, encoding, folder, False
+        self._held = {}
         with open(path, "rb") as file:
             self.compression = "gzip" if file.read(2) == GZIP else "none"
         try:
@@ -64,6 +66,18 @@ class Text:
         if "\0" in text:
             raise DataError(NEITHER)
         return text
+
+    def may_hold(self, mark):
+        """Whether a byte is in the file behind its first line; a compressed file is not searched,
+        for a look at all cells costs less than to read it twice."""
+        if self.compression == "gzip":
+            return True
+        if mark not in self._held:
+            with open(self.path, "rb") as file:
+                file.readline(SAMPLE_BYTES)
+                self._held[mark] = any(mark in part for part in iter(
+                    lambda: file.read(SEARCHED_BYTES), b""))
+        return self._held[mark]
 
     def copy(self):
         """Put a copy in UTF-8 with one kind of line ends in the place of the file.
