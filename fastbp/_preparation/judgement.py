@@ -133,8 +133,8 @@ def _number(column, rows, n_missing, date_form):
     kind = {"b": "truth", "M": "date"}.get(column.values.dtype.kind, "number")
     form = (date_form or DATED) if kind == "date" else ""
     number = Number(column.name, kind, form, 0.0, n_missing > 0)
-    values = as_floats(column, number)[rows]
     missing = column.missing[rows]
+    values = as_floats(column._replace(values=column.values[rows], missing=missing), number)
     there = values[~missing] if n_missing else values
     number = number._replace(fill=float(np.median(there)))
     values[missing] = number.fill
