@@ -6,7 +6,8 @@ import ast
 import pytest
 from places import SUPPORT, TESTS
 
-FOLDERS = {"api", "bits", "command", "exactness", "house", "safety", "sklearn", "torch"}
+FOLDERS = {"api", "bits", "command", "exactness", "house", "onnx", "safety", "sklearn",
+           "torch"}
 FILES = sorted(TESTS.rglob("*.py"))
 
 

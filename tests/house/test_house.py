@@ -134,6 +134,7 @@ MAY_IMPORT = {
                  "io", "datasets", "sklearn", *TWINS),
     "sklearn": ("", "sklearn", "_arguments", "_many"),
     "torch": ("", "torch", "_unchecked", *BELOW),
+    "onnx": ("", "onnx", "_arguments", "_files", "io", "sklearn"),
     "io": ("", "_arguments", "_files", "_model_file", "_safetensors", "_saved_model"),
     "datasets": ("_arguments", "_table"),
     "_table": ("_table", "_arguments"),
