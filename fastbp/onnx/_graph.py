@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-# What every operator here is defined by, and the first file format with it; older runtimes read it.
+# What the operators are defined by, and the first file format with it, as old runtimes read it; and
+# the first where texts can be compared.
 OPSET, IR_VERSION = 17, 8
+TEXT_OPSET, TEXT_IR_VERSION = 19, 9
 
 
 def element_type(dtype):
@@ -44,15 +46,16 @@ class Graph:
         self._used.add(name)
         return name
 
-    def input(self, name, dtype, shape):
+    def input(self, name, dtype, shape, said=""):
         """Add an input, before anything else, and return its name."""
         name = self._unique(name)
-        self._inputs.append(helper.make_tensor_value_info(name, element_type(dtype), shape))
+        self._inputs.append(helper.make_tensor_value_info(name, element_type(dtype), shape, said))
         return name
 
     def output(self, name, value, dtype, shape):
         """Make a value an output."""
-        self.nodes.append(Node("Identity", (value,), self._unique(name), {}))
+        name = self._unique(name)
+        self.nodes.append(Node("Identity", (value,), name, {}))
         self._outputs.append(helper.make_tensor_value_info(name, element_type(dtype), shape))
 
     def node(self, op, *inputs, **attributes):

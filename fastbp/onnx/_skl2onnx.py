@@ -3,8 +3,9 @@
 import numpy as np
 from onnx import TensorProto
 
+from fastbp.onnx._described import described
 from fastbp.onnx._graph import Graph
-from fastbp.onnx._models import add_model, described
+from fastbp.onnx._models import add_model
 
 NAMES = ("MLPClassifier", "MLPRegressor", "MLPEnsembleClassifier", "MLPEnsembleRegressor")
 OPTIONS = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True],
@@ -40,7 +41,8 @@ def register_skl2onnx():
 def _model(estimator, scope):
     """The `Model` of an estimator; its classes are their places under the option `nocl`."""
     model = described(estimator)
-    if isinstance(model.labels, np.ndarray) and scope.get_options(estimator).get("nocl"):
+    one_label = model.labels is not None and model.labels.ndim == 1
+    if one_label and scope.get_options(estimator).get("nocl"):
         return model._replace(labels=np.arange(len(model.labels)))
     return model
 
@@ -55,9 +57,9 @@ def _declare(operator):
     answer.set_type(type(data_types.guess_tensor_type(operator.inputs[0].type))(
         [n, model.n_columns]))
     for label in labels:
-        text = isinstance(model.labels, np.ndarray) and model.labels.dtype.kind in "OU"
+        text = model.labels.dtype.kind in "OU"
         kind = data_types.StringTensorType if text else data_types.Int64TensorType
-        label.set_type(kind([n, model.n_columns] if isinstance(model.labels, str) else [n]))
+        label.set_type(kind([n, model.n_columns][:model.labels.ndim]))
 
 
 def _convert(scope, operator, container):

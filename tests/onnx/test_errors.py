@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastbp
-from fastbp.onnx import _models, export, register_skl2onnx, to_onnx
+from fastbp.onnx import _described, _models, export, register_skl2onnx, to_onnx
 from fastbp.sklearn import MLPClassifier, MLPSearchCV
 
 X = np.random.default_rng(0).standard_normal((20, 2))
@@ -42,7 +42,7 @@ def test_a_search_without_an_estimator():
 @pytest.mark.parametrize("classes", [[0, 2**63], [b"a", b"b"]], ids=str)
 def test_labels_that_are_no_tensor(classes):
     dtype = "uint64" if classes[1] == 2**63 else "S1"
-    refused(lambda: _models.label_array(np.array(classes, dtype)), ValueError, "classes_ is")
+    refused(lambda: _described.label_array(np.array(classes, dtype)), ValueError, "classes_ is")
 
 
 def test_a_model_that_is_too_large(monkeypatch, tmp_path):

@@ -84,6 +84,16 @@ def test_a_classifier(kind, target, dtype):
     assert found["label"].dtype.kind == kinds.get(*[model.classes_.dtype.kind] * 2)
 
 
+@pytest.mark.parametrize("target", ["two texts", "several labels"])
+def test_a_probability_of_one_half(target):
+    """It is not enough for the second class, here as in `predict`."""
+    model = fitted(KINDS["alone"], TARGETS[target], "float32")
+    for array in (*model.coefs_, *model.intercepts_):
+        array[...] = 0
+    found = run(to_onnx(model), X=X.astype("float32"))
+    assert (found["probabilities"] == 0.5).all() and (found["label"] == model.predict(X)).all()
+
+
 def test_members_that_lack_a_class():
     """Of bootstrap samples of four rows some see two of the classes, or one."""
     model = fitted(KINDS["of samples"], TARGETS["three integers"], "float64")

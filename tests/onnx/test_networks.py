@@ -132,11 +132,27 @@ def test_labels_of_a_saved_model(loss, n_outputs, classes, dtype, tmp_path):
     assert (found["label"] == labels)[certain].all()
 
 
-def test_classes_that_are_no_choice(tmp_path):
-    """Each output of several "bce" has two classes of its own, a squared error none."""
-    for loss in ("bce", "squared_error"):
-        model = saved(network((7, 2), loss=loss), tmp_path / loss, classes=["a", "b"])
-        assert list(run(to_onnx(model), X=batch(dtype="float64"))) == [ANSWERS[loss]]
+def test_labels_of_a_model_without_classes(tmp_path):
+    """As `predict` has them: "0", "1", ..., of several "bce" each by itself."""
+    X = batch(dtype="float64")
+    for loss, n_outputs, shape in (("bce", 1, (33,)), ("softmax", 3, (33,)), ("bce", 3, (33, 3))):
+        model = saved(network((7, n_outputs), loss=loss), tmp_path / "m")
+        found = run(to_onnx(model), X=X)
+        assert found["label"].shape == shape and (found["label"] == model.predict(X)).all()
+        off = distance(model.net, X.astype("float32")).max() + 2.0**-23
+        assert np.abs(found["probabilities"] - model.predict_proba(X)).max() <= off
+
+
+def test_a_probability_of_one_half(dtype, tmp_path):
+    """It decides as `predict` does: 1/2 is enough for the second class."""
+    X = batch(3, dtype="float64")
+    for n_outputs in (1, 2):
+        net = fastbp.MLP([7, n_outputs], dtype=dtype, seed=0)
+        net.params[...] = 0
+        model = saved(net, tmp_path / "m")
+        found = run(to_onnx(model), X=X)
+        assert (found["probabilities"] == 0.5).all() and (found["label"] == "1").all()
+        assert (found["label"] == model.predict(X)).all()
 
 
 # ---- the file
