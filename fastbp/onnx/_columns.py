@@ -58,11 +58,15 @@ def _number(graph, cells, column):
 def _levels(graph, cells, column, marks):
     """1 in the feature of the level of a cell; a cell of none is missing or other."""
     parts = [_equal(graph, cells, column.levels, "levels")] if column.levels else []
+    if not (column.missing or column.other):
+        return parts
     missing = _sum(graph, _equal(graph, cells, ["", *marks], "missing"))
+    if not column.other:
+        return [*parts, missing]
     other = graph.node("Sub", graph.scalar(1, np.float64), missing)
-    if column.levels:
-        other = graph.node("Sub", other, _sum(graph, parts[0]))
-    return parts + [missing] * column.missing + [other] * column.other
+    for part in parts:
+        other = graph.node("Sub", other, _sum(graph, part))
+    return [*parts, *[missing] * column.missing, other]
 
 
 def _equal(graph, cells, texts, name):

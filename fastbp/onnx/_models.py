@@ -47,17 +47,23 @@ def add_model(graph, X, model):
 
 
 def _label(graph, answer, model):
-    labels, half = model.labels, graph.constant("half", np.asarray(0.5, model.dtype))
+    labels = model.labels
     if labels.ndim == 2:
         first, second = (graph.constant("labels", each) for each in labels.T)
-        return graph.node("Where", graph.node(model.half, answer, half), second, first)
+        return graph.node("Where", _is_second(graph, answer, model), second, first)
     if model.groups[0].is_pair and len(labels) <= 2:
         second = graph.node("Gather", answer, graph.constant("second", np.array(1)), axis=1)
-        which = graph.cast(graph.node(model.half, second, half), np.int64)
+        which = graph.cast(_is_second(graph, second, model), np.int64)
         labels = np.resize(labels, 2)       # of a single class too
     else:
         which = graph.node("ArgMax", answer, axis=1, keepdims=0)
     return graph.node("Gather", graph.constant("labels", labels), which, axis=0)
+
+
+def _is_second(graph, probabilities, model):
+    """Where the probability of the second of two classes decides for it."""
+    half = graph.constant("half", np.asarray(0.5, model.dtype))
+    return graph.node(model.half, probabilities, half)
 
 
 @_arguments.public

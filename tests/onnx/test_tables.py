@@ -9,8 +9,9 @@ import pytest
 from errors import refused
 from runtime import distance, run
 
+import fastbp
 from fastbp._command.main import main
-from fastbp.io import load_model
+from fastbp.io import SavedModel, load_model
 from fastbp.onnx import to_onnx
 
 EPOCH = pd.Timestamp("1970-01-01")
@@ -125,6 +126,22 @@ def test_a_model_of_a_table(target, options, trained):
     assert (gap > 2 * most).mean() > 0.95 and len(set(labels.ravel())) > 1
     assert found["label"].shape == labels.shape
     assert (found["label"] == labels)[gap > 2 * most].all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_network_reads_the_same_bits(dtype, trained):
+    """A network that only copies its features has no rounding of its own."""
+    model = trained(TARGETS["regression"])
+    n = len(model.feature_names)
+    copies = fastbp.MLP([n, n], loss="squared_error", dtype=dtype, seed=0)
+    copies.weights[0][...], copies.biases[0][...] = np.eye(n), 0
+    target = model.target._replace(names=tuple(model.feature_names), mean=np.zeros(n),
+                                   scale=np.ones(n))
+    copier = SavedModel(copies, *model[1:], model.recipe._replace(target=target))
+    frame = table(300, seed=1)
+    frame.loc[5::50, "street"] = "never seen"
+    found = run(to_onnx(copier), **inputs_of(model, frame))["value"]
+    assert (found == copier.prepared(frame)).all()
 
 
 def test_cells_that_are_missing_or_unknown(trained):

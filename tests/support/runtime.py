@@ -10,8 +10,12 @@ from fastbp._twin.rounding import ANY_ORDER, FASTBP
 
 
 def run(proto, **inputs):
-    """The outputs by their names, in the order of the model."""
+    """The outputs by their names, in the order of the model, which has nothing that is not used."""
     onnx.checker.check_model(proto, full_check=True)
+    made = {name for node in proto.graph.node for name in node.output}
+    made |= {each.name for each in proto.graph.initializer}
+    used = {name for node in proto.graph.node for name in node.input}
+    assert made - used <= {each.name for each in proto.graph.output}
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3      # errors
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options,
