@@ -98,7 +98,10 @@ class Preparation(NamedTuple):
                 counts = wanted.encode(column, features)
                 features -= mean
                 features /= scale
-                X[:, here] = features
+                with np.errstate(over="ignore"):
+                    X[:, here] = features
+                if not np.isfinite(X[:, here]).all():
+                    _refuse_overflow(wanted, X[:, here], features * scale + mean)
             for kept, count in zip(told, counts, strict=True):
                 if count:
                     kept[wanted.name] = kept.get(wanted.name, 0) + count
@@ -109,6 +112,13 @@ class Preparation(NamedTuple):
         return [{"kind": column.kind, **_without_kind(column)} if isinstance(column, Number)
                 else {"kind": "levels", **column._asdict(), "levels": [*column.levels]}
                 for column in self.columns]
+
+
+def _refuse_overflow(column, X, values):
+    """Raise for the first value that is beyond the dtype once it is standardised."""
+    row = int(np.flatnonzero(~np.isfinite(X).all(axis=1))[0])
+    raise ValueError(f"column {column.name!r} holds {values[row, 0]:g}, which is too large for "
+                     f"{X.dtype.name} once it is standardised")
 
 
 def _without_kind(column):
