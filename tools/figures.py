@@ -116,13 +116,18 @@ def picture_of(file):
     return ROOT / "docs" / Path(file).stem
 
 
+def paths_of(file):
+    """The paths of the picture on a light and on a dark ground."""
+    stem = picture_of(file)
+    return [Path(*plots.names(name, ["growth"])) for name in (stem, plots.dark(stem))]
+
+
 def picture(document, file):
     """The line of a page that shows it."""
-    (path,), counts = plots.names(picture_of(file), ["growth"]), [
-        result["n_networks"] for result in document["growth"]]
-    network = document["growth"][0]["network"]
-    return (f"![Time to train {min(counts):,} to {max(counts):,} networks {network}, at once, one "
-            f"by one, and by vmap]({Path(path).name})")
+    counts = [result["n_networks"] for result in document["growth"]]
+    return plots.markup(*(path.name for path in paths_of(file)), (
+        f"Time to train {min(counts):,} to {max(counts):,} networks "
+        f"{document['growth'][0]['network']}, at once, one by one, and by vmap"))
 
 
 # ---- the pages
@@ -155,7 +160,7 @@ def pictures():
     """(file of results, path of its picture) of the pages that show one."""
     found = dict.fromkeys(file for page in pages() for file, name, *_ in
                           SECTION.findall(page.read_text()) if name == "picture")
-    return [(ROOT / file, Path(*plots.names(picture_of(file), ["growth"]))) for file in found]
+    return [(ROOT / file, path) for file in found for path in paths_of(file)]
 
 
 def is_current(file, picture):
@@ -180,9 +185,8 @@ def main(arguments):
         return 1 if found else 0
     for page in set(found) & set(pages()):
         page.write_text(rewritten(page.read_text()))
-    for file, picture in pictures():
-        if picture in found:
-            plots.draw(json.loads(file.read_text()), picture_of(file))
+    for file in dict.fromkeys(file for file, picture in pictures() if picture in found):
+        plots.draw_both(json.loads(file.read_text()), picture_of(file))
     return 0
 
 

@@ -35,15 +35,21 @@ IMPORT_MS, WHEEL_MB = 30, 2     # what the project holds itself to
 
 
 def images():
-    """The paths of the plots."""
-    return [Path(name) for name in plots.names(STEM, ["gradients"])]
+    """The paths of the plots: on a light ground, then on a dark one."""
+    return [Path(name) for stem in (STEM, plots.dark(STEM))
+            for name in plots.names(stem, ["gradients"])]
+
+
+def picture(which, words, folder=""):
+    """The plot of a name, as a page shows it from which docs/ is `folder`."""
+    names = (folder + path.name for path in images() if path.stem.endswith(f"-{which}"))
+    return plots.markup(*names, words)
 
 
 def section(document):
     """The text between the comments."""
     gradients, epochs, threads = (document[name] for name in ("gradients", "epochs", "threads"))
     dtypes = dict.fromkeys(result["dtype"] for result in gradients)
-    speedup, roofline, _ = (name.name for name in images())
     parts = [
         "\n".join(f"- {line}" for line in (*machine_lines(document["machine"]),
                                            f"measured {document['machine']['time'][:10]}")),
@@ -51,8 +57,11 @@ def section(document):
         f"take\nturns on one core; {SLOWER} marks a figure below 1, where the other side is "
         f"faster, and {DISTURBED} one to a\ntime that other work disturbed.\n"
         "[bench/README.md](../bench/README.md) defines every column and says how to measure it "
-        "again.\n"
-        f"Plots: [speed-up over each peer]({speedup}), [roofline]({roofline}).",
+        "again.",
+        picture("speedup", "Time of a gradient in other libraries over that in fastbp, at every "
+                "network"),
+        picture("roofline", "Operations per second of a gradient at every network, and the limits "
+                "of the machine"),
         *(f"## One gradient, {dtype}\n\n" + gradient_table(
             [result for result in gradients if result["dtype"] == dtype]) for dtype in dtypes),
         "## One training step with Adam\n\n" + epoch_table(epochs),
@@ -142,7 +151,6 @@ def summary(document):
     peers = ", ".join(f"{name} {three_digits(result['ratios'][name])}"
                       for name in ("NumPy", "PyTorch", "JAX", "scikit-learn"))
     added, wheel, *_ = startup_lines(document["startup"])
-    *_, four = images()
     lines = (
         f"one gradient of a {network(result)} network takes {own(result)} µs on one core; times as "
         f"long: {peers};",
@@ -154,8 +162,8 @@ def summary(document):
         "on `MLP.objective`;",
         f"{added};", f"{wheel}.")
     return "\n".join((
-        "", f"![Time of a gradient in other libraries over that in fastbp, at four networks]"
-        f"({four.relative_to(ROOT)})", "", *(f"- {line}" for line in lines), "", ""))
+        "", picture("four", "Time of a gradient in other libraries over that in fastbp, at four "
+                    "networks", "docs/"), "", *(f"- {line}" for line in lines), "", ""))
 
 
 def spread(results, table, heading):
@@ -198,7 +206,7 @@ def main(arguments):
     README.write_text(rewritten(README.read_text(), summary)[0])
     text, document = rewritten(PAGE.read_text())
     PAGE.write_text(text)
-    plots.draw(document, STEM)
+    plots.draw_both(document, STEM)
     return 0
 
 

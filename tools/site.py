@@ -3,6 +3,7 @@
 - Pages of the reference: `REFERENCE` lists the names on each; mkdocstrings writes them.
 - A page for every file outside docs/ that a page links to, under repository/: Markdown as it is,
   of a program its text. Links stay as they are in the files, so that they work in a checkout, too.
+- A picture with a dark twin, which GitHub shows by the system's scheme, by that of the site.
 - Formulas, which LaTeX writes, as MathML, which browsers set without a script.
 """
 
@@ -16,9 +17,12 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = "repository"
-LINK = re.compile(r'(\]\(|(?:src|srcset|href)=")(?!\w+:|#|/)([^)\s"#]+)')
+LINK = re.compile(r'(\]\(|(?:src|srcset)=")(?!\w+:|#|/)([^)\s"#]+)')
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+PICTURE = re.compile(r'<picture><source media="[^"]*" srcset="([^"]+)">'
+                     r'<img alt="([^"]*)" src="([^"]+)"></picture>')
 TAG = re.compile(r"\\tag\{(.*?)\}")
+IMAGES = r"![\2](\3#only-light)![\2](\1#only-dark)"
 LANGUAGES = {".py": "python", ".h": "c", ".sh": "sh", ".json": "json", ".toml": "toml", "": "sh"}
 REFERENCE = {
     "network": ("Networks and optimizers", ["fastbp.MLP", "fastbp.SGD", "fastbp.Adam",
@@ -55,7 +59,7 @@ def path_of(uri):
 
 
 def page_of(path):
-    """The page of the site that a file of the checkout becomes."""
+    """The page, or the picture, of the site that a file of the checkout becomes."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     return f"{ELSEWHERE}/{path}" if path.endswith(".md") else f"{ELSEWHERE}/{path}.md"
@@ -105,7 +109,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **others):
-    """Links between files as links between pages."""
+    """Links between files as links between pages; a picture as one for each scheme of the site."""
     here = page.file.src_uri
     if here.startswith("reference/"):
         return markdown
@@ -116,7 +120,7 @@ def on_page_markdown(markdown, page, **others):
         return found[1] + posixpath.relpath(page_of(target), posixpath.dirname(here) or ".")
 
     fences = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
-    fences[::2] = [LINK.sub(to_page, text) for text in fences[::2]]
+    fences[::2] = [LINK.sub(to_page, PICTURE.sub(IMAGES, text)) for text in fences[::2]]
     return "".join(fences)
 
 

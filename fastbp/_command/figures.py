@@ -8,3 +8,10 @@ def import_figure():
     except ImportError:
         raise ImportError("--plot needs matplotlib: pip install 'fastbp[plot]'") from None
     return Figure
+
+
+def settings():
+    """matplotlib's rcParams, which a plot is drawn under."""
+    from matplotlib import rcParams
+
+    return rcParams

@@ -144,7 +144,7 @@ def anchors(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_links_resolve(path):
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+    for target in re.findall(r'(?:\]\(|src="|srcset=")([^)"\s]+)[)"]', path.read_text()):
         if not re.match(r"\w+:", target):
             file, _, anchor = target.partition("#")
             linked = path.parent / file if file else path

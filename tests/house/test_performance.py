@@ -87,6 +87,15 @@ def test_limits_that_are_exceeded_are_said(document, added, size, words):
     assert text.count("exceeded") == words.count("exceeded")
 
 
+def test_every_plot_has_a_dark_twin():
+    """Both are shown, and differ; the README's too."""
+    light, dark = performance.images()[:3], performance.images()[3:]
+    for one, other in zip(light, dark, strict=True):
+        assert one.read_bytes() != other.read_bytes()
+        shown = "".join(path.read_text() for path in (performance.PAGE, performance.README))
+        assert f'{one.name}"' in shown and f'{other.name}"' in shown
+
+
 def test_what_is_committed(document):
     """Every section and peer; plots that are small."""
     assert all(document[name] for name in ("gradients", "epochs", "threads", "startup"))

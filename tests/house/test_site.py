@@ -54,6 +54,12 @@ def test_nothing_is_fetched_from_elsewhere(site):
                              r'(?:src|href)="?https?:', path.read_text())
 
 
+def test_a_picture_is_that_of_the_scheme(site):
+    text = page(site, "performance.html")
+    assert text.count("#only-light") == text.count("#only-dark") == 2
+    assert "<picture>" not in text
+
+
 def test_formulas_are_set(site):
     text = page(site, "derivation.html")
     assert "arithmatex" not in text

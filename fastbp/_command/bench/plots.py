@@ -1,7 +1,8 @@
 """The plots of `fastbp bench --plot`.
 
 Of gradients the speed-up over each peer and the roofline, of populations the time of an epoch by
-the number of networks.
+the number of networks. Networks stand on the axis by their names, and a peer has one colour and one
+marker in every plot. The documents have each plot on a light and on a dark ground.
 """
 
 import hashlib
@@ -9,14 +10,20 @@ import json
 from io import BytesIO
 
 from fastbp import _files
-from fastbp._command.figures import import_figure
+from fastbp._command.figures import import_figure, settings
 
 DPI = 72
 MARKERS = {"NumPy": "o", "PyTorch": "s", "torch.compile": "^", "JAX": "D", "scikit-learn": "v"}
 COLOURS = dict(zip(MARKERS, ("C0", "C1", "C2", "C3", "C4"), strict=True))   # in every plot
 FOUR = ("2-8-8-1 (32)", "10-32-32-1 (64)", "30-64-64-1 (256)", "784-256-128-1 (128)")
-SIDES_OF_MANY = {"fastbp": ("Population", "ko-"), "one by one": ("a loop over MLP", "C7s-"),
-                 "JAX": ("JAX, vmap of a scan", f"{COLOURS['JAX']}D-")}
+SIDES_OF_MANY = {"fastbp": ("Population", "o", None),
+                 "one by one": ("a loop over MLP", "s", "C7"),
+                 "JAX": ("JAX, vmap of a scan", MARKERS["JAX"], COLOURS["JAX"])}
+INK, PAPER = "#e6e9ef", "#1e2129"       # of the dark ground
+DARK = {**dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color",
+                         "ytick.color", "xtick.labelcolor", "ytick.labelcolor"), INK),
+        **dict.fromkeys(("figure.facecolor", "savefig.facecolor", "axes.facecolor",
+                         "legend.facecolor"), PAPER), "grid.color": "#8a90a0"}
 
 
 def names(stem, sections):
@@ -27,6 +34,28 @@ def names(stem, sections):
 def digest(document):
     """The digest of a run's results, which the plots carry: it tells which run they show."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def dark(stem):
+    """The stem of the plots on a dark ground."""
+    return f"{stem}-dark"
+
+
+def markup(name, dark_name, words):
+    """The HTML of a document that shows the one or the other picture, as the reader's system is."""
+    return (f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark_name}">'
+            f'<img alt="{words}" src="{name}"></picture>')
+
+
+def draw_both(document, stem):
+    """`draw`, on a light ground and on a dark one."""
+    draw(document, stem)
+    before = {name: settings()[name] for name in DARK}
+    settings().update(DARK)
+    try:
+        draw(document, dark(stem))
+    finally:
+        settings().update(before)
 
 
 def draw(document, stem):
@@ -41,7 +70,7 @@ def draw(document, stem):
     for section, panels in drawn.items():
         dtypes = list(dict.fromkeys(result["dtype"] for result in document[section]))
         for name, panel in zip(names(stem, [section]), panels.values(), strict=True):
-            figure = Figure(figsize=(5.5 * len(dtypes) + 1.5, 5), dpi=DPI, layout="constrained")
+            figure = Figure(figsize=(5 * len(dtypes) + 2.5, 5), dpi=DPI, layout="constrained")
             for axes, dtype in zip(figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0],
                                    dtypes, strict=True):
                 lines = panel(axes, [r for r in document[section] if r["dtype"] == dtype],
@@ -73,49 +102,55 @@ def _four(axes, results, memory):
                        fontsize="x-small")
     axes.set_yticks(range(len(results)), [_name(r) for r in results])
     axes.set_xscale("log")
-    axes.axvline(1, color="black", linewidth=1)
+    axes.axvline(1, color=_ink(), linewidth=1)
     axes.margins(x=0.1)
     axes.set(xlabel="time of a gradient / that of fastbp", ylabel="network (rows of a batch)")
     return bars
 
 
 def _speedup(axes, results, memory):
-    """The ratio of each peer, the networks by their work; returns the lines of the legend."""
-    results = sorted(results, key=lambda result: result["flops"])
-    lines = [axes.semilogy([r["ratios"][peer] for r in results], MARKERS.get(peer, ""),
-                           color=COLOURS.get(peer), linestyle="-", markersize=4, linewidth=1,
-                           label=peer)[0] for peer in results[0]["ratios"]]
-    axes.axhline(1, color="black", linewidth=1)
-    axes.set_xticks(range(len(results)), [_name(r) for r in results], rotation=90,
-                    fontsize="small")
-    axes.set(xlabel="network (rows of a batch)", ylabel="time of a gradient / that of fastbp")
+    """The ratio of each peer at every network; returns what the legend has."""
+    places = _rows(axes, results)
+    lines = [axes.plot([r["ratios"][peer] for r in results], places, MARKERS.get(peer, "."),
+                       color=COLOURS.get(peer), markersize=5, label=peer)[0]
+             for peer in results[0]["ratios"]]
+    axes.set_xscale("log")
+    axes.axvline(1, color=_ink(), linewidth=1)
+    axes.set(xlabel="time of a gradient / that of fastbp")
     return lines
 
 
 def _roofline(axes, results, memory):
-    """Operations per second over operations per least byte, under the limits of the machine.
+    """Operations per second of each network, and the limits of the machine; returns the legend.
 
-    A network's point is its number; the lines of the legend are returned.
+    A limit is the operations per byte that must be moved times the bandwidth, or the peak.
     """
+    places = _rows(axes, results)
     intensity = [r["flops"] / r["least_bytes"] for r in results]
     peak = max(r["fma_peak_gflops"] for r in results)
-    first, last = min(intensity) / 2, max(intensity) * 4
-    limits = []
-    for bandwidth, style, what in (
-            (max(r["copy_gbytes_per_s"] for r in results), "k-", "copy in cache"),
-            (memory, "k--", "copy in memory")):
-        corner = min(max(peak / bandwidth, first), last)
-        x = [first, corner, last]
-        limits += axes.loglog(x, [min(bandwidth * a, peak) for a in x], style, linewidth=1,
-                              label=f"{what}, {bandwidth:.0f} GB/s")
-    axes.annotate(f"FMA peak, {peak:.0f} GFLOP/s", (last, peak), ha="right", va="bottom",
-                  fontsize="small")
-    points = [axes.loglog(x, r["gflops"], "C0", marker=f"${i}$", markersize=6 + 3 * (i > 9),
-                          linestyle="", label=_name(r))[0]
-              for i, (x, r) in enumerate(zip(intensity, results, strict=True), 1)]
-    axes.set(xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
-    axes.legend(handles=limits, loc="lower right", fontsize="small")
-    return points
+    cache = max(r["copy_gbytes_per_s"] for r in results)
+    lines = [axes.plot([min(bandwidth * x, peak) for x in intensity], places, marker, color=_ink(),
+                       markersize=7, markerfacecolor="none", linestyle="", label=label)[0]
+             for bandwidth, marker, label in ((cache, ">", "limit, data in cache"),
+                                              (memory, "d", "limit, data in memory"))]
+    lines += axes.plot([r["gflops"] for r in results], places, "C0o", markersize=5, label="fastbp")
+    axes.set_xscale("log")
+    axes.axvline(peak, color=_ink(), linestyle="--", linewidth=1)
+    axes.set(xlabel=f"GFLOP/s; FMA peak {peak:.0f}, copies {cache:.0f} and {memory:.0f} GB/s")
+    return lines
+
+
+def _rows(axes, results):
+    """The places of the results, each with its network's name, the first one on top."""
+    places = range(len(results))[::-1]
+    axes.set_yticks(places, [_name(r) for r in results], fontsize="small")
+    axes.set(ylabel="network (rows of a batch)")
+    return places
+
+
+def _ink():
+    """The colour of lines that are no peer's."""
+    return settings()["text.color"]
 
 
 def _networks(axes, results, memory):
@@ -125,9 +160,11 @@ def _networks(axes, results, memory):
 
     results = sorted(results, key=lambda result: result["n_networks"])
     lines = [axes.loglog([r["n_networks"] for r in results],
-                         [milliseconds(r, side) for r in results], style, markersize=4,
+                         [milliseconds(r, side) for r in results], marker=marker,
+                         color=colour or _ink(), markersize=4,
                          linewidth=1, label=label)[0]
-             for side, (label, style) in SIDES_OF_MANY.items() if side in results[0]["times"]]
+             for side, (label, marker, colour) in SIDES_OF_MANY.items()
+             if side in results[0]["times"]]
     axes.set(xlabel=f"networks {results[0]['network']}",
              ylabel=f"ms for {results[0]['steps']} steps of {results[0]['batch']} rows of each")
     return lines
