@@ -57,7 +57,7 @@ def section(document):
         f"take\nturns on one core; {SLOWER} marks a figure below 1, where the other side is "
         f"faster, and {DISTURBED} one to a\ntime that other work disturbed.\n"
         "[bench/README.md](../bench/README.md) defines every column and says how to measure it "
-        "again.",
+        "again. On the site [a page to filter and plot them](measurements.html) has all of them.",
         picture("speedup", "Time of a gradient in other libraries over that in fastbp, at every "
                 "network"),
         picture("roofline", "Operations per second of a gradient at every network, and the limits "
