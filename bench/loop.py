@@ -97,6 +97,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=6, help="to time each network")
     given = parser.parse_args()
     rows = []
+    fastbp.set_num_threads(1)
     with one_core():
         for sizes, batch in NETWORKS:
             verify(sizes, batch)
