@@ -1,4 +1,4 @@
-"""Docstrings of compiled modules for the pages of docs/: the stubs have signatures alone.
+"""Docstrings for the pages of docs/ where stubs, which have signatures alone, hide them.
 
 An extension of griffe, which reads the stubs; a docstring is that of the imported object.
 """
@@ -9,12 +9,12 @@ import inspect
 from griffe import Docstring, Extension
 
 
-class CompiledDocstrings(Extension):
-    """Gives each object of a stub the docstring of the compiled one."""
+class StubDocstrings(Extension):
+    """Gives each object of a stub the docstring of the object itself, compiled or not."""
 
     def on_package(self, *, pkg, loader, **others):
         for module in pkg.modules.values():
-            if not module.is_alias and module.filepath.suffix == ".pyi":
+            if not module.is_alias and module.filepath.with_suffix(".pyi").exists():
                 fill(module, importlib.import_module(module.path))
 
 

@@ -14,6 +14,7 @@ import pytest
 from places import ROOT
 
 import fastbp
+import fastbp.sklearn
 
 pytest.importorskip("mkdocs", reason="the extra docs is not installed")
 
@@ -74,6 +75,16 @@ def test_every_public_name_has_its_docstring(site):
     for method in ("backprop", "fit", "train_epoch", "hvp", "objective"):
         first = getattr(fastbp.MLP, method).__doc__.strip().splitlines()[0]
         assert re.sub(r"`.*?`", "", first)[:30] in text, method
+
+
+def test_integrations_have_docstrings(site):
+    text = page(site, "reference/sklearn.html")
+    for name in ("MLPClassifier", "MLPRegressor", "MLPEnsembleClassifier", "MLPSearchCV"):
+        assert f"fastbp.sklearn.{name}" in text
+    for words in (fastbp.sklearn.MLPClassifier.__doc__, fastbp.sklearn.MLPSearchCV.__doc__):
+        assert words.strip()[:25] in text
+    for name in ("fuse", "loss_and_grad_"):
+        assert f"fastbp.torch.{name}" in page(site, "reference/torch.html")
 
 
 def test_a_link_that_leads_nowhere_is_an_error(tmp_path):
