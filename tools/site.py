@@ -26,7 +26,8 @@ IMAGES = r"![\2](\3#only-light)![\2](\1#only-dark)"
 LANGUAGES = {".py": "python", ".h": "c", ".sh": "sh", ".json": "json", ".toml": "toml", "": "sh"}
 REFERENCE = {
     "network": ("Networks and optimizers", ["fastbp.MLP", "fastbp.SGD", "fastbp.Adam",
-                                            "fastbp.Layers", "fastbp.backprop"]),
+                                            "fastbp.clip_grad_norm", "fastbp.Layers",
+                                            "fastbp.backprop"]),
     "population": ("Many networks", ["fastbp.Population", "fastbp.train_many",
                                      "fastbp.poisson_order"]),
     "equations": ("Equations, losses, settings", [

@@ -115,7 +115,7 @@ def _read(table, args, marks):
         y = y[rows]
         columns = [column._replace(values=column.values[rows], missing=column.missing[rows])
                    for column in columns]
-    if not args.task and target.loss == "softmax" and labels[0].values.dtype.kind == "f":
+    if not args.task and target.is_one_of_several and labels[0].values.dtype.kind == "f":
         notes.insert(0, ("", f"at most {MOST_CLASSES} whole numbers are classes; --task regression "
                              "takes them for numbers"))
     dates = [column.name for column in columns if column.values.dtype.kind == "M"]

@@ -30,9 +30,9 @@ def write(path, figures):
     if form == "pdf":
         from matplotlib.backends.backend_pdf import PdfPages
         content = BytesIO()
-        with PdfPages(content) as file:
+        with PdfPages(content) as pdf:
             for figure in figures:
-                file.savefig(figure)
+                pdf.savefig(figure)
         _files.write_file(path, content.getvalue())
         return [path]
     paths = pages(path)[:len(figures)]
