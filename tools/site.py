@@ -47,7 +47,10 @@ REFERENCE = {
         "fastbp.sklearn.MLPSearchCV"]),
     "torch": ("PyTorch", [
         "fastbp.torch.fuse", "fastbp.torch.FusedSequential", "fastbp.torch.loss_and_grad_",
-        "fastbp.torch.clipped_loss_and_grad_"]),
+        "fastbp.torch.clipped_loss_and_grad_", "fastbp.torch.to_torch",
+        "fastbp.torch.from_torch"]),
+    "onnx": ("ONNX", ["fastbp.onnx.export", "fastbp.onnx.to_onnx",
+                      "fastbp.onnx.register_skl2onnx"]),
 }
 
 
