@@ -1,34 +1,25 @@
 """What `fastbp train` prints: the table, its columns, the network, figures, and what comes next."""
 
 import shlex
-import shutil
 import sys
-import textwrap
 
 import numpy as np
 
-from fastbp import _arguments
+from fastbp import _arguments, _screen
 from fastbp._command.tables.fitting import LEARNING_RATES
 
 WIDTH = 18  # of the first column
-LEAST_WIDTH = 20  # beside it, where lines are wrapped between words
 MOST_COLUMNS = 60  # that are told one by one; of more, only those that are no plain numbers
 RISEN, FALLEN = 1.1, 0.95  # of the losses at the best epoch, where curves have parted
 
 
-def say(name, text, file=None):
-    """Print a name and what is said of it."""
-    _print(f"{name:<{WIDTH}} ", text, file)
+def say(name, text, stream=None, column=WIDTH + 1):
+    """Print a name and what is said of it, on a terminal wrapped between words.
 
-
-def _print(start, text, file=None):
-    """Print a line; on a terminal in as many as it takes, each below the beginning of the text."""
-    terminal = (file or sys.stdout) is not None and (file or sys.stdout).isatty()
-    width = shutil.get_terminal_size().columns - len(start)
-    if terminal and LEAST_WIDTH <= width < len(text):
-        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-        text = ("\n" + " " * len(start)).join(lines)
-    print(start + text, file=file)
+    Nothing is flushed: a reader that has gone must not end a training.
+    """
+    stream = stream or sys.stdout
+    print(*_screen.rows(name, text, column, _screen.width_of(stream)), sep="\n", file=stream)
 
 
 def tell_table(data, words, brief=False):
@@ -53,7 +44,7 @@ def tell_columns(words, numbers=()):
     print("columns")
     width = max([WIDTH - 2, *(len(name) for name, _ in rows)])
     for name, text in rows:
-        _print(f"  {name:<{width}} ", text)
+        say(f"  {name}", text, column=width + 3)
 
 
 def shortened(name, most=40):
