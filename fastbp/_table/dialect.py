@@ -76,8 +76,11 @@ def find_dialect(connection, path, text, whole, delimiter=None):
 def _under(connection, path, text, whole, delimiter, skip):
     """Return how well the delimiter fits, to be compared, and the `Dialect` that it makes."""
     dialect = Dialect(delimiter, *_quote(connection, path, delimiter), skip, [], [])
-    names = _header(connection, path, text, dialect)
+    names, n_empty = _header(connection, path, text, dialect)
     rows, n_bad, wider = _rows(connection, path, dialect, len(names), whole)
+    if n_empty and n_bad and not rows:  # the last columns have no names, but cells
+        names = [*names, *[""] * n_empty]
+        rows, n_bad, wider = _rows(connection, path, dialect, len(names), whole)
     shifted = bool(n_bad) and wider == n_bad and not rows
     if shifted:  # a column of row numbers or names has no name
         names = ["", *names]
@@ -106,8 +109,9 @@ def _quote(connection, path, delimiter):
 
 
 def _header(connection, path, text, dialect):
-    """The names in the header, stripped; trailing ones that are empty are not among them."""
-    width = _most_parts(text, dialect) + 1
+    """The names in the header, stripped, and how many empty ones are behind them."""
+    header = _header_text(text, dialect)
+    width = header.count(dialect.delimiter) + 1  # at most
     if width > MOST_COLUMNS:
         raise DataError(f"has more than {MOST_COLUMNS} columns, or a quote that does not end")
     row = connection.execute(
@@ -118,19 +122,20 @@ def _header(connection, path, text, dialect):
         names.pop()
     if not names:
         raise DataError("the first line holds no names of columns")
-    return names
+    named = header.rstrip(f"{dialect.delimiter}{dialect.quote} \t\n")
+    return names, header.count(dialect.delimiter, len(named))
 
 
 _LOOSE = {"strict_mode": "false", "ignore_errors": "true", "parallel": "false"}
 
 
-def _most_parts(text, dialect):
-    """As many delimiters as the header can have: up to where its quotes are even in number."""
+def _header_text(text, dialect):
+    """The text up to the end of the line where its quotes are even in number."""
     end = 0
     while True:
         end = text.find("\n", end) + 1 or len(text)
         if end == len(text) or text.count(dialect.quote, 0, end) % 2 == 0:
-            return text.count(dialect.delimiter, 0, end)
+            return text[:end]
 
 
 def _rows(connection, path, dialect, width, whole):

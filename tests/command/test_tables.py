@@ -86,6 +86,20 @@ def test_names_that_are_missing_or_doubled(tmp_path):
     assert table.names == ("a", "b") and len(table.left_out) == 2
 
 
+@pytest.mark.parametrize("n_empty", [1, 2])
+def test_last_columns_without_a_name_that_have_cells(tmp_path, n_empty):
+    """They are not taken for names of rows, which would move every cell by a column."""
+    empty, sevens, eights = "," * n_empty, ",7" * n_empty, ",8" * n_empty
+    for b in ("b", '"b\nc"'):
+        path = write(tmp_path / "t.csv", f"a,{b}{empty}\n1,2{sevens}\n3,4{eights}\n")
+        table = open_table(path)
+        assert table.names == ("a", b.strip('"'), "column_3", "column_4")[:2 + n_empty]
+        assert columns(path) == dict(zip(table.names, [[1, 3], [2, 4], [7, 8], [7, 8]],
+                                         strict=False))
+    path.write_text(f"a,b{empty}\n1,2{empty}\n3,4{empty}\n")
+    assert columns(path) == {"a": [1, 3], "b": [2, 4]}
+
+
 def test_other_encodings(tmp_path):
     path = write(tmp_path / "t.csv", "größe,y\n1,ä\n".encode("latin-1"))
     assert columns(path, encoding="latin-1") == {"größe": [1], "y": ["ä"]}
