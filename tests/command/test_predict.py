@@ -137,3 +137,15 @@ def test_kept_integers_of_later_batches(called, model):
     code, _, err = called("predict", "m", "new.parquet", "--keep", "i", "--out", "o.parquet")
     assert code == 0, err
     assert pd.read_parquet("o.parquet")["i"].tolist() == ids.tolist()
+
+
+def test_a_checkpoint_ends_in_the_bytes_of_a_run_without_a_stop(called):
+    frame = pd.DataFrame({"a": A, "y": Y})
+    for out, epochs, *more in (("m", 4, "--checkpoint", "c"), ("n", 9, "--checkpoint", "c"),
+                               ("o", 9)):
+        frame.to_csv("t.csv", index=False)
+        code, said, err = called("train", "t.csv", "--hidden", 3, "--epochs", epochs, "--patience",
+                                 100, "--out", out, *more)
+        assert code == 0, err
+        assert ("9 epochs, 5 of them now, in" in said) == (out == "n")
+    assert open("n", "rb").read() == open("o", "rb").read() != open("m", "rb").read()

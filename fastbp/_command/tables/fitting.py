@@ -45,7 +45,10 @@ class Trained(NamedTuple):
         Of an ensemble the means; the latter is None without a validation.
     best_epoch : int
         From 0; of an ensemble the median.
+    n_made : int
+        Epochs of this run; others were in a checkpoint.
     seconds : float
+        That these took.
     interrupted : bool
     """
 
@@ -55,6 +58,7 @@ class Trained(NamedTuple):
     losses: np.ndarray
     validation_losses: np.ndarray | None
     best_epoch: int
+    n_made: int
     seconds: float
     interrupted: bool
 
@@ -117,7 +121,7 @@ def trained(plan, args, caption="epoch", checkpoint=None):
     history, interrupted = course.run(plan.y, checkpoint)
     looked_at = rows.held_out if len(rows.held_out) else rows.validation
     found = figures(model, plan.X[looked_at], plan.targets[looked_at]) if len(looked_at) else []
-    return Trained(model, rows, found, *history, course.seconds, interrupted)
+    return Trained(model, rows, found, *history, len(course.losses), course.seconds, interrupted)
 
 
 def _network(args, target, n_features, y):

@@ -116,10 +116,12 @@ def over_folds(all_figures):
 
 def tell_course(trained):
     """How the training went, and in words whether the curves parted."""
-    rate = trained.n_epochs * len(trained.rows.train) / max(trained.seconds, 1e-9)
+    rate = trained.n_made * len(trained.rows.train) / max(trained.seconds, 1e-9)
+    resumed = "" if trained.n_made == trained.n_epochs else f", {trained.n_made} of them now,"
     best = f", the best was epoch {trained.best_epoch + 1}" * (
         trained.validation_losses is not None and trained.best_epoch >= 0)
-    say("training", f"{_arguments.counted(trained.n_epochs, 'epoch')} in {trained.seconds:.3f} s, "
+    say("training", f"{_arguments.counted(trained.n_epochs, 'epoch')}{resumed} in "
+                    f"{trained.seconds:.3f} s, "
                     f"{rate:.0f} rows per second{best}")
     words = overfitting(trained)
     if words:
