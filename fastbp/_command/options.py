@@ -5,6 +5,7 @@ import math
 
 from fastbp import _arguments
 
+LARGEST = 2**63 - 1
 DATA = ("CSV file of any dialect, gzip of it, Parquet, JSON or NPZ file, or a pattern in quotes, "
         "such as 'part-*.csv'")
 
@@ -50,7 +51,8 @@ def _add_reading(group):
     add = group.add_argument
     add("--decimal", choices=[".", ","], help="decimal mark of a CSV file; the other one may stand "
         "between thousands; found if not given")
-    add("--delimiter", metavar="CHARACTER", help="of a CSV file; found if not given")
+    add("--delimiter", type=_character, metavar="CHARACTER",
+        help=r"of a CSV file, \t for a tab; found if not given")
     add("--encoding", default="utf-8", metavar="NAME", help="of a CSV file; default %(default)s")
     add("--missing", action="append", metavar="MARK", help="text that stands for a missing cell, "
         "in place of NA, N/A, NaN, NULL, None, ?, - and their like; empty cells are always missing")
@@ -148,6 +150,10 @@ def add_explain(commands, run):
     _add_reading(explain.add_argument_group("how the file is read"))
 
 
+def _character(text):
+    return "\t" if text == r"\t" else text
+
+
 def _sizes(text):
     """Parse "64,64" to (64, 64) and "" to ()."""
     return tuple(_whole(1)(size) for size in text.split(",")) if text.strip() else ()
@@ -166,6 +172,8 @@ def _whole(least):
             number = least - 1
         if number < least:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if number > LARGEST:
+            raise argparse.ArgumentTypeError(f"{text!r} is above {LARGEST}")
         return number
 
     return parse

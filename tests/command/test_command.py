@@ -168,6 +168,7 @@ def test_npz_without_hidden_layers(fastbp_run, tmp_path):
         (["train", "--optimizer", "lbfgs"], "invalid choice: 'lbfgs'"),
         (["train", "--seed", "-1"], "'-1' is not a whole number of at least 0"),
         (["train", "--test-fraction", "1"], "'1' is not a number of at least 0 and below 1"),
+        (["train", "--batch-size", "1" + "0" * 30], "is above 9223372036854775807"),
         (["train", "--folds", "1"], "'1' is not a whole number of at least 2"),
         (["train", "--folds", "3", "--test-fraction", "0.1"], "were both given"),
         (["train", "--folds", "3", "--checkpoint", "c"], "--checkpoint goes with one network"),

@@ -1,6 +1,7 @@
 """Answers to the rows of a table, written as CSV or Parquet while they are made."""
 
 import csv
+import errno
 import io
 import sys
 
@@ -63,6 +64,8 @@ TYPES = {"O": "VARCHAR", "b": "BOOLEAN", "M": "TIMESTAMP", "i": "BIGINT", "u": "
 
 
 def _write_parquet(path, names, batches):
+    """Gather the rows in a database on the disk, which may be full, and copy them to the file."""
+    import duckdb
     folder, connection = Folder(), connect()
     connection.execute(f"ATTACH {literal(folder.database())} AS kept")
     types = None
@@ -73,13 +76,22 @@ def _write_parquet(path, names, batches):
             _make_table(connection, names, types)
         batch = {f"c{j}": np.ma.masked_array(values, missing) if values.dtype != object else values
                  for j, (_, values, missing) in enumerate(columns)}
-        connection.execute(
-            f"INSERT INTO kept.answers SELECT {', '.join(batch)} FROM batch")
+        try:
+            connection.execute(f"INSERT INTO kept.answers SELECT {', '.join(batch)} FROM batch")
+        except duckdb.IOException as error:
+            raise _failed(path, error) from None
     if types is None:
         _make_table(connection, names, ["VARCHAR"] * len(names))
     with _files.replaced(path) as part:
-        connection.execute(f"COPY kept.answers TO {literal(part.name)} "
-                           "(FORMAT parquet, USE_TMP_FILE false)")
+        try:
+            connection.execute(f"COPY kept.answers TO {literal(part.name)} "
+                               "(FORMAT parquet, USE_TMP_FILE false)")
+        except duckdb.IOException as error:
+            raise _failed(path, error) from None
+
+
+def _failed(path, error):
+    return OSError(errno.EIO, f"cannot be written: {str(error).splitlines()[0]}", path)
 
 
 def _make_table(connection, names, types):
