@@ -22,8 +22,8 @@ def add_train(commands, run):
                        "data set")
     _add_target(train.add_argument_group("what is predicted"))
     _add_reading(train.add_argument_group("how the file is read"))
-    _add_columns(train.add_argument_group("columns, each option once or several times, with one "
-                                          "name or several divided by commas"))
+    _add_columns(train.add_argument_group(
+        "columns", "Each option once or several times, with a name, or several divided by commas."))
     _add_network(train.add_argument_group("the network"))
     _add_training(train.add_argument_group("the training"))
     _add_judging(train.add_argument_group("how it is judged"))
