@@ -166,7 +166,9 @@ class SavedModel(_Fields):
         """The features of X (n, n_features), standardised, in the dtype of the network."""
         if self.recipe is not None:
             preparation, marks = self.recipe.preparation, frozenset(self.recipe.marks)
-            return preparation.encode(columns_of(X, preparation.columns, marks), self.net.dtype)[0]
+            decimal = "," if self.recipe.training.get("decimal") == "," else "."
+            columns = columns_of(X, preparation.columns, marks, decimal)
+            return preparation.encode(columns, self.net.dtype)[0]
         X = tables.by_name("X", X, self.feature_names)
         X = _arguments.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
         return (X - self.feature_mean) / self.feature_scale

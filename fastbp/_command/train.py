@@ -70,9 +70,6 @@ def _check_options(args):
                          "out")
     if args.checkpoint and (args.folds or args.ensemble > 1):
         raise ValueError("--checkpoint goes with one network, without --folds and --ensemble")
-    if args.validation_fraction >= 1:
-        raise ValueError(f"the validation fraction must be below 1, it is "
-                         f"{args.validation_fraction:g}")
 
 
 def _check_outputs(args):

@@ -7,6 +7,7 @@ mark, an empty text, or one of the texts that were missing cells in the training
 
 import reprlib
 from datetime import UTC, date, datetime
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -14,10 +15,10 @@ import numpy as np
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp._preparation.columns import TRUTHS, Levels, level_texts, number_text
-from fastbp._table.cells import BLANKS, Column, dates_in, number
+from fastbp._table.cells import BLANKS, LEADING_ZERO, Column, dates_in, number
 
 
-def columns_of(X, wanted, marks):
+def columns_of(X, wanted, marks, decimal="."):
     """The columns of X.
 
     Parameters
@@ -27,6 +28,9 @@ def columns_of(X, wanted, marks):
         The columns, in the order of the places of a plain array.
     marks : frozenset of str
         Texts that stand for missing cells.
+    decimal : str
+        The decimal mark of numbers that are texts; the other one is refused in them, since it
+        could stand between thousands.
 
     Returns
     -------
@@ -37,7 +41,7 @@ def columns_of(X, wanted, marks):
     TypeError, ValueError
         A column is not there, twice there, or cannot be what it was in the training.
     """
-    return [_column(f"X[{column.name!r}]", column, cells, gone, marks)
+    return [_column(f"X[{column.name!r}]", column, cells, gone, marks, decimal)
             for column, (cells, gone) in zip(wanted, _cells(X, wanted), strict=True)]
 
 
@@ -74,28 +78,31 @@ def _plain(X, n_columns):
     return array
 
 
-def _column(where, column, cells, gone, marks):
+def _column(where, column, cells, gone, marks, decimal):
     if cells.dtype.kind not in "biufMO":
         cells = cells.astype(object)
     if cells.dtype == object:
-        return _of_objects(where, column, cells, gone, marks)
+        return _of_objects(where, column, cells, gone, marks, decimal)
     if cells.dtype.kind == "f":
         gone = gone | np.isnan(cells)
     if cells.dtype.kind == "M":
         gone, cells = gone | np.isnat(cells), cells.astype("datetime64[us]")
+    if isinstance(column, Levels) and cells.dtype.kind == "f":
+        cells = cells.astype("U").astype(np.float64)  # 0.1 of 24 bits is the level "0.1", too
     if cells.dtype.kind in "iuf" and column.reads == "number":
         cells = cells.astype(np.float64)
         _refuse_infinite(where, cells)
     if isinstance(column, Levels):
+        _refuse_codes(where, column, cells)
         texts = level_texts(Column(column.name, cells, gone))
         cells = np.array([None if g else text for g, text in zip(gone, texts, strict=True)],
                          dtype=object)
     return Column(column.name, cells, gone)
 
 
-def _of_objects(where, column, cells, gone, marks):
+def _of_objects(where, column, cells, gone, marks, decimal):
     """A column of Python's objects."""
-    read = _READ[column.reads]
+    read = partial(_number, decimal=decimal) if column.reads == "number" else _READ[column.reads]
     values = []
     for i, (cell, missing) in enumerate(zip(cells.tolist(), gone, strict=True)):
         if isinstance(cell, str):
@@ -138,9 +145,17 @@ def _is_missing(cell, marks):
         return True
 
 
-def _number(cell):
+def _refuse_codes(where, column, cells):
+    """Raise for numbers where levels were codes such as 007, of which a number has lost a part."""
+    codes = [level for level in column.levels if LEADING_ZERO.fullmatch(level)]
+    if codes and column.source == "text" and cells.dtype.kind in "iuf":
+        raise ValueError(f"{where} holds numbers; it should hold texts such as {codes[0]!r}, as in "
+                         "the training")
+
+
+def _number(cell, decimal="."):
     if isinstance(cell, str):
-        found = number(cell, ".")
+        found = number(cell, decimal)
         return None if found is None or np.isnan(found) else found
     try:
         return float(cell)  # a Decimal, too
@@ -171,7 +186,7 @@ def _text(cell):
     return str(cell) if isinstance(cell, (Real, date)) else None
 
 
-_READ = {"number": _number, "date": _date, "truth": _truth, "text": _text}
+_READ = {"date": _date, "truth": _truth, "text": _text}
 _WANTED = {"number": "numbers", "date": "dates", "truth": "truth values",
            "text": "texts or numbers"}
 

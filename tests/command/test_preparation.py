@@ -97,3 +97,31 @@ def test_moments_of_parquet(called, monkeypatch, zone):
     expected = loaded.predict_proba(frame).astype(np.float32)
     np.testing.assert_array_equal(answers(called, frame, ".parquet"), expected)
     np.testing.assert_array_equal(answers(called, frame.assign(z=t)), expected)
+
+
+def test_levels_that_are_numbers_of_24_bits(model):
+    values = np.array([0.1, 0.3, 0.7] * 20)
+    found = model({"a": values, "y": ["p", "q"] * 30}, "--categorical", "a")
+    wide, narrow = (found.prepared(pd.DataFrame({"a": values.astype(dtype)}))
+                    for dtype in ("float64", "float32"))
+    assert wide.any(axis=1).all() and (wide == narrow).all()
+
+
+def test_codes_that_became_numbers_are_refused(model):
+    codes = np.array([f"00{k % 5}" for k in range(60)], dtype=object)
+    found = model({"a": codes, "y": ["p", "q"] * 30})
+    assert found.prepared(pd.DataFrame({"a": codes})).any(axis=1).all()
+    with pytest.raises(ValueError, match="holds numbers; it should hold texts such as '00"):
+        found.predict(pd.DataFrame({"a": np.arange(60) % 5}))
+
+
+def test_texts_of_numbers_have_the_decimal_mark_of_the_training(called, tmp_path):
+    rows = "".join(f"{k},{k % 7};{'pq'[k % 2]}\n" for k in range(60))
+    (tmp_path / "t.csv").write_text("a;y\n" + rows)
+    code, _, err = called("train", "t.csv", "--epochs", 2, "--hidden", 3, "--out", "m")
+    assert code == 0, err
+    found = load_model(tmp_path / "m")
+    texts, numbers = pd.DataFrame({"a": ["2,5", "3"]}), pd.DataFrame({"a": [2.5, 3.0]})
+    assert (found.prepared(texts) == found.prepared(numbers)).all()
+    with pytest.raises(ValueError, match="holds '2.345' in row 0; it should hold numbers"):
+        found.predict(pd.DataFrame({"a": ["2.345"]}))
