@@ -37,7 +37,7 @@ def show(name, text, column, stream=None):
 
 
 def width_of(stream):
-    """The cells in a line of a terminal; None if the stream is none, or closed."""
+    """The width of a terminal in cells; None if the stream is not a terminal, or is closed."""
     if stream is None or not stream.isatty():
         return None
     try:

@@ -130,7 +130,8 @@ class Target(NamedTuple):
         return outputs[:, 0] if len(self.names) == 1 else outputs
 
     def chosen(self, outputs):
-        """Of classes which (n,), of labels whether the second (n, n_labels)."""
+        """The index of the chosen class (n,); for labels 1 where the second is chosen, else 0
+        (n, n_labels)."""
         if self.is_one_of_several:
             return outputs.argmax(axis=1)
         chosen = (outputs >= 0.5).astype(np.intp)

@@ -53,7 +53,7 @@ class Model(NamedTuple):
 
     @property
     def n_columns(self):
-        """Of the answer: probabilities or values."""
+        """How many columns of probabilities or values the answer has."""
         if self.labels is not None and self.labels.ndim == 1 and len(self.labels) > 1:
             return len(self.labels)
         return 2 if self.groups[0].is_pair else self.groups[0].shapes[-1][1]

@@ -10,8 +10,9 @@ from fastbp._command.tables.splits import folds, stratified_split
 from fastbp._preparation import Preparation, Target
 from fastbp._saved_model import Recipe, SavedModel
 
-# A sum of n terms, whichever order, is off by at most n u of the sum of absolute values, and
-# figures are a handful of them.
+# A sum of n terms in any order is off by at most n u of the sum of absolute values. A figure is a
+# quotient of two such sums, whose terms have a handful of roundings each, on either side of the
+# comparison: far below n * 100 u.
 ROUNDING = 100 * 2.0**-53
 
 

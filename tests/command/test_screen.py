@@ -142,7 +142,8 @@ def test_an_error_on_a_terminal(width):
 
 
 def test_the_width_that_counts():
-    """COLUMNS; else that of the terminal, also where another stream is none; else 80."""
+    """The width is COLUMNS; without it that of the terminal, even if another stream is not a
+    terminal; without both 80."""
     error = [*MODULE, "train", "--activation", "gelu"]
     narrow, given, unknown = (
         lines_on_terminal(error, 40, "stderr")[1],

@@ -56,11 +56,19 @@ def test_numpy_loop():
 def test_search():
     """All candidates at once have the scores of one by one; scikit-learn's own class agrees."""
     pytest.importorskip("sklearn")
-    (one_by_one, at_once), (ours, theirs) = example("search").main()
+    (one_by_one, at_once), models, X = example("search").main()
     np.testing.assert_array_equal(one_by_one, at_once)
     assert len(at_once) == 16
-    # Softmax of the same float64 logits but for rounding: sums of 13 and 8 products.
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+    # A layer adds (fan_in + 2) u of its sum of absolute values to what the layer before was off by,
+    # and 2 u more of a logit is lost before its exponential. Either side is off by so much, which
+    # moves the numerator and the sum of a softmax; 16 u are for its own few operations.
+    u, h, off = 2.0**-53, X, np.zeros_like(X)
+    for W, b in zip(models[0].coefs_, models[0].intercepts_, strict=True):
+        off = off @ abs(W) + (len(W) + 4) * u * (abs(h) @ abs(W) + abs(b))
+        h = np.maximum(h @ W + b, 0)
+    ours, theirs = (model.predict_proba(X) for model in models)
+    allowed = np.expm1(4 * off.max(axis=1, keepdims=True)) + 16 * u
+    assert (abs(ours - theirs) <= allowed * theirs).all()
 
 
 def test_verify():

@@ -95,7 +95,7 @@ def test_a_probability_of_one_half(target):
 
 
 def test_members_that_lack_a_class():
-    """Of bootstrap samples of four rows some see two of the classes, or one."""
+    """Some bootstrap samples of four rows hold two of the classes, or one."""
     model = fitted(KINDS["of samples"], TARGETS["three integers"], "float64")
     assert {len(each.classes_) for each in model.estimators_} >= {2, 3}
 
@@ -132,7 +132,7 @@ def test_names_of_features_are_kept():
 
 
 def converted(model, dtype, **options):
-    """Of a pipeline that standardises first."""
+    """A pipeline that standardises first is converted as a whole."""
     return skl2onnx.to_onnx(model, X[:1].astype(dtype), options={
         type(model[-1]): options} if options else None)
 

@@ -29,7 +29,7 @@ def network(loss="bce", activation=("tanh", "relu"), dtype="float64", sizes=SIZE
 
 
 def bits(net):
-    """Of NaNs too."""
+    """Every bit is the same, those of NaNs too."""
     return net.params.tobytes()
 
 

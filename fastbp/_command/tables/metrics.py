@@ -48,7 +48,7 @@ def figures(model, X, y):
 
 
 def _logits(net, X):
-    """Of each network, as float64 (n_networks, n, n_outputs)."""
+    """The logits of each network, as float64 (n_networks, n, n_outputs)."""
     z = net.logits(X).astype(np.float64)
     return z[None] if z.ndim == 2 else z
 
@@ -115,7 +115,7 @@ def _of_counts(of, expected, y):
 
 
 def _deviance(counts, expected):
-    """Of each row, 2 (y log(y/h) - y + h)."""
+    """The deviance of each row, 2 (y log(y/h) - y + h)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(counts > 0, counts * np.log(counts / expected), 0.0)
     return 2 * (logs - counts + expected)
@@ -155,7 +155,8 @@ def auc(y, score):
 
 
 def doubled_wins(y, score):
-    """Of each row, twice the number of rows of the other class with a lower score, ties once."""
+    """For each row, twice the number of rows of the other class that have a lower score, plus the
+    number of those that have the same score."""
     _, group = np.unique(score, return_inverse=True)
     wins = np.empty(len(y), dtype=np.int64)
     for label in (0, 1):
