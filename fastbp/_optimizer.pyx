@@ -11,7 +11,7 @@ from fastbp import _arguments
 
 cimport numpy as cnp
 
-from fastbp._engine.arrays cimport data
+from fastbp._engine.arrays cimport alike, data, real, writable
 from fastbp._engine.float_mode cimport enter_float_mode, float_mode, leave_float_mode
 from fastbp._engine.team cimport acquire, release
 from fastbp._kernels.dispatch cimport kernels
@@ -55,6 +55,8 @@ cdef class Optimizer(Copied):
         if self.itemsize == 0:
             self._check_dtype(dtype)
             return {name: np.zeros(size, dtype) for name in self._state_names()}
+        if size == self.size and dtype.itemsize == self.itemsize:
+            return None
         _arguments.optimizer_state(size, dtype, self.size, f"float{8 * self.itemsize}")
         return None
 
@@ -192,7 +194,9 @@ cdef class Optimizer(Copied):
         RuntimeError
             When a call that has not ended is using this optimizer.
         """
-        params, grad = _arguments.optimizer_arrays(params, grad)
+        if not (real(params) and cnp.PyArray_NDIM(params) == 1 and alike(grad, params)
+                and writable(params, grad)):
+            params, grad = _arguments.optimizer_arrays(params, grad)
         if acquire(&self.busy):
             raise RuntimeError(_arguments.IN_USE.format("optimizer"))
         cdef const KernelTable* k
