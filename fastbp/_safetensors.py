@@ -31,7 +31,19 @@ def sorted_header(content):
 
 
 def digest(*arrays):
-    """Names arrays, or None, by their content."""
+    """The SHA-256, in hexadecimal digits, of the arrays in their order.
+
+    Of each its dtype with the byte order, its shape, its elements in C order, and a mark of its
+    end; None counts as the mark alone.
+
+    Parameters
+    ----------
+    *arrays : ndarray or None
+
+    Returns
+    -------
+    str
+    """
     found = hashlib.sha256()
     for array in arrays:
         if array is not None:
