@@ -16,7 +16,8 @@ Version 3 has ensembles and recipes. `n_networks` is the number of networks; if 
 the weights and biases have a first axis of that length. `activation` is JSON, a name or a list of
 names. `recipe` is JSON, null or an object: `columns`, how each becomes features (`Number` and
 `Levels` of `_preparation`), `target` (`names`, `task`, `classes`), `marks` of missing cells, and
-`training`, which is for readers. `digest` is the SHA-256 of all tensors and all other entries.
+`training`, which is for readers but for `decimal` and `thousands`: see `Recipe`. `digest` is the
+SHA-256 of all tensors and all other entries.
 """
 
 import json
@@ -80,7 +81,8 @@ def _add_recipe(model, tensors, metadata):
 
 
 def _digest(tensors, metadata):
-    """The digest of a file, without that which the metadata have."""
+    """The digest that a file should have: of the names and the contents of its tensors, in the
+    order of the names, and of all metadata but the entry `digest` itself."""
     rest = {name: text for name, text in metadata.items() if name != "digest"}
     text = json.dumps([sorted(tensors), rest], sort_keys=True).encode()
     return digest(np.frombuffer(text, np.uint8), *(tensors[name] for name in sorted(tensors)))

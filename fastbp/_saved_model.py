@@ -9,7 +9,7 @@ from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp._arguments.descriptors import REAL
 from fastbp._preparation import Preparation, Target
-from fastbp._preparation.frames import columns_of
+from fastbp._preparation.frames import frame_columns
 
 
 class Recipe(NamedTuple):
@@ -29,6 +29,17 @@ class Recipe(NamedTuple):
     target: Target
     marks: tuple
     training: dict
+
+    @property
+    def decimal(self):
+        """The decimal mark of the table of the training; None if it is not known."""
+        found = self.training.get("decimal")
+        return found if found in (".", ",") else None
+
+    @property
+    def thousands(self):
+        """Whether the other mark stood between thousands there."""
+        return self.training.get("thousands") is True
 
 
 class _Fields(NamedTuple):
@@ -165,9 +176,9 @@ class SavedModel(_Fields):
     def prepared(self, X):
         """The features of X (n, n_features), standardised, in the dtype of the network."""
         if self.recipe is not None:
-            preparation, marks = self.recipe.preparation, frozenset(self.recipe.marks)
-            decimal = "," if self.recipe.training.get("decimal") == "," else "."
-            columns = columns_of(X, preparation.columns, marks, decimal)
+            recipe, preparation = self.recipe, self.recipe.preparation
+            columns = frame_columns(X, preparation.columns, frozenset(recipe.marks),
+                                    recipe.decimal or ".", recipe.thousands)
             return preparation.encode(columns, self.net.dtype)[0]
         X = tables.by_name("X", X, self.feature_names)
         X = _arguments.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))

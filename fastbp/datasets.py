@@ -110,11 +110,11 @@ def read_table(path, target=None, *, decimal=None):
     ------
     DataError
         The file cannot be read; there is no such target; a cell is empty, NaN, infinite or not a
-        number; the labels are not two classes; there are no rows, no features, rows of different
-        lengths, or columns without a name or with the same name. All faults of the cells and the
-        rows are in one error, up to 5 of a column, and the first 20 in its message. Rows and
-        columns are counted from 1, the header line is not counted; lines are counted from the
-        beginning of the file.
+        number; a label is missing, or a mark such as NA says so; the labels are not two classes;
+        there are no rows, no features, rows of different lengths, or columns without a name or
+        with the same name. All faults of the cells and the rows are in one error, up to 5 of a
+        column, and the first 20 in its message. Rows and columns are counted from 1, the header
+        line is not counted; lines are counted from the beginning of the file.
     ImportError
         DuckDB is not installed.
     TypeError

@@ -14,7 +14,7 @@ import fastbp
 from fastbp import _files, _random
 from fastbp._command.figures import import_figure
 from fastbp._command.outputs import check_suffix, refuse_overwriting
-from fastbp._command.predict import columns_of, decimal_of, encoded, marks_of, model_of
+from fastbp._command.predict import encoded, marks_of, model_of, needed_columns, numerals_of
 from fastbp._command.tables import pictures, report
 from fastbp._command.tables.data import opened
 from fastbp._command.tables.metrics import figures
@@ -105,8 +105,11 @@ def _words(column):
 
 def _read(model, args):
     """The features of the table, its target or None, and the columns."""
-    table = opened(args.data, marks_of(model, args), args, args.missing or (), decimal_of(model))
-    columns, target = columns_of(model, table), model.target
+    target, marks = model.target, marks_of(model, args)
+    labels = {label for classes in target.classes for label in classes}
+    table = opened(args.data, marks, args, label_missing=sorted({*marks} - labels),
+                   **numerals_of(model))
+    columns = needed_columns(model, table)
     names = [column.name for column in columns]
     with_target = all(name in table.names and name not in names for name in target.names)
     targets = [*target.names] if with_target else []
@@ -118,7 +121,7 @@ def _read(model, args):
     if not with_target:
         return X, None, columns
     try:
-        y, there = target.numbers_of(found[len(names):], table.decimal)
+        y, there = target.numbers_of(found[len(names):])
     except DataError as error:
         raise DataError(f"{table.path}: {error}") from None
     return (X[there], y[there], columns) if there.any() else (X, None, columns)
@@ -128,17 +131,19 @@ def importances(model, X, y, columns, args):
     """Return an `Importance` of each column, and the `Figure` that shuffling lowers, or None."""
     slopes = _slopes(model.net, X) * X.std(axis=0)
     metric = None if y is None else figures(model, X, y)[0]
+    if metric is not None and np.isnan(metric.value):  # of a target with one value
+        metric = None
     found, first = [], 0
     for k, column in enumerate(columns):
         here = slice(first, first + len(column.features))
-        lost = [] if y is None else [
+        lost = [] if metric is None else [
             metric.value - figures(model, _shuffled(X, here, (args.seed, k, i)), y)[0].value
             for i in range(args.repeats)]
         found.append(Importance(
             column.name, float(slopes[here].sum()),
             float(np.mean(lost)) if lost else np.nan, float(np.std(lost)) if lost else np.nan))
         first = here.stop
-    return sorted(found, key=lambda each: -(each.slope if y is None else each.lost)), metric
+    return sorted(found, key=lambda each: -(each.slope if metric is None else each.lost)), metric
 
 
 def _slopes(net, X):
@@ -165,7 +170,8 @@ def _shuffled(X, here, which):
 def _tell(found, metric, n_rows):
     report.say("rows", f"{n_rows} looked at")
     if metric is None:
-        report.say("", "the table has no target: answers can be compared, not judged")
+        report.say("", "the table has no target, or one value of it: answers can be compared, not "
+                       "judged")
     else:
         report.say(metric.name, f"{metric.value:.4f} on these rows")
     width = max(len(report.shortened(each.name)) for each in found)

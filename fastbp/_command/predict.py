@@ -28,8 +28,8 @@ def run(args):
                              "should end in .csv, which a spreadsheet imports, or in .parquet")
         refuse_overwriting("--out", args.out, [args.model, *files_of(args.data)])
         _files.check_writable(args.out)
-    table = opened(args.data, marks_of(model, args), args, likely_decimal=decimal_of(model))
-    columns = columns_of(model, table)
+    table = opened(args.data, marks_of(model, args), args, **numerals_of(model))
+    columns = needed_columns(model, table)
     kept = list(table.names) if args.keep == ["all"] else list(dict.fromkeys(
         names_of(args.keep or (), table.names, "--keep")))
     told = _Told()
@@ -58,12 +58,14 @@ def marks_of(model, args):
     return () if model.recipe is None else model.recipe.marks
 
 
-def decimal_of(model):
-    """The decimal mark of the table of the training, if it is known."""
-    return None if model.recipe is None else model.recipe.training.get("decimal")
+def numerals_of(model):
+    """How numbers were written in the table of the training, as `open_table` takes it."""
+    if model.recipe is None:
+        return {}
+    return {"likely_decimal": model.recipe.decimal, "likely_thousands": model.recipe.thousands}
 
 
-def columns_of(model, table):
+def needed_columns(model, table):
     """The model's columns as `Number` and `Levels`; DataError if the table lacks one."""
     if model.recipe is not None:
         columns = model.recipe.preparation.columns
@@ -95,12 +97,9 @@ def encoded(model, columns):
 def _batches(model, table, columns, kept, told):
     """Yield the kept columns and the answers of some rows at a time."""
     wanted = [column.name for column in columns]
-    names = list(dict.fromkeys([*wanted, *kept]))
-    kinds = dict.fromkeys(kept, "kept" if table.has_types else "text")
-    kinds |= {column.name: column.reads for column in columns}
-    for found in table.batches(AT_ONCE, names, kinds, complete=False):
-        by_name = dict(zip(names, found, strict=True))
-        inputs = [by_name[name] for name in wanted]
+    kinds = {column.name: column.reads for column in columns}
+    for found in table.batches(AT_ONCE, wanted, kinds, kept):
+        inputs, originals = found[:len(wanted)], found[len(wanted):]
         if model.recipe is None:
             _refuse_missing(table, inputs)
         X, what = encoded(model, inputs)
@@ -111,7 +110,7 @@ def _batches(model, table, columns, kept, told):
             row = told.n_rows - len(X) + int(bad[0]) + 1
             raise DataError(f"{table.path}: the answer to data row {row}"
                             " is not a number: its values are too large for the network")
-        yield [by_name[name] for name in kept] + answer_columns(model.target, outputs)
+        yield originals + answer_columns(model.target, outputs)
 
 
 def _refuse_missing(table, columns):

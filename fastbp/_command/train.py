@@ -5,7 +5,6 @@ trained until the rows of a validation no longer gain. Every random number comes
 can fail for want of a package or a writable file fails before training.
 """
 
-
 import numpy as np
 
 import fastbp
@@ -109,7 +108,8 @@ def _training(args, data, found, figures, of):
         "epochs", "batch_size", "optimizer", "lr", "l2", "patience", "class_weight", "seed",
         "folds", "ensemble")}
     return {
-        "data": data.description, "decimal": data.decimal, "options": options,
+        "data": data.description, "decimal": data.decimal, "thousands": data.thousands,
+        "options": options,
         "rows": {"training": len(found.rows.train), "validation": len(found.rows.validation),
                  "held out": len(found.rows.held_out)},
         "epochs": found.n_epochs, "best epoch": found.best_epoch + 1,

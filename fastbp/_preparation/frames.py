@@ -18,7 +18,7 @@ from fastbp._preparation.columns import TRUTHS, Levels, level_texts, number_text
 from fastbp._table.cells import BLANKS, LEADING_ZERO, Column, dates_in, number
 
 
-def columns_of(X, wanted, marks, decimal="."):
+def frame_columns(X, wanted, marks, decimal=".", thousands=False):
     """The columns of X.
 
     Parameters
@@ -29,8 +29,9 @@ def columns_of(X, wanted, marks, decimal="."):
     marks : frozenset of str
         Texts that stand for missing cells.
     decimal : str
-        The decimal mark of numbers that are texts; the other one is refused in them, since it
-        could stand between thousands.
+        The decimal mark of numbers that are texts.
+    thousands : bool
+        Whether the other one may stand between thousands in them; else it is refused.
 
     Returns
     -------
@@ -41,7 +42,8 @@ def columns_of(X, wanted, marks, decimal="."):
     TypeError, ValueError
         A column is not there, twice there, or cannot be what it was in the training.
     """
-    return [_column(f"X[{column.name!r}]", column, cells, gone, marks, decimal)
+    read = partial(_number, decimal=decimal, grouped=thousands)
+    return [_column(f"X[{column.name!r}]", column, cells, gone, marks, read)
             for column, (cells, gone) in zip(wanted, _cells(X, wanted), strict=True)]
 
 
@@ -78,11 +80,11 @@ def _plain(X, n_columns):
     return array
 
 
-def _column(where, column, cells, gone, marks, decimal):
+def _column(where, column, cells, gone, marks, read_number):
     if cells.dtype.kind not in "biufMO":
         cells = cells.astype(object)
     if cells.dtype == object:
-        return _of_objects(where, column, cells, gone, marks, decimal)
+        return _of_objects(where, column, cells, gone, marks, read_number)
     if cells.dtype.kind == "f":
         gone = gone | np.isnan(cells)
     if cells.dtype.kind == "M":
@@ -100,9 +102,9 @@ def _column(where, column, cells, gone, marks, decimal):
     return Column(column.name, cells, gone)
 
 
-def _of_objects(where, column, cells, gone, marks, decimal):
+def _of_objects(where, column, cells, gone, marks, read_number):
     """A column of Python's objects."""
-    read = partial(_number, decimal=decimal) if column.reads == "number" else _READ[column.reads]
+    read = read_number if column.reads == "number" else _READ[column.reads]
     values = []
     for i, (cell, missing) in enumerate(zip(cells.tolist(), gone, strict=True)):
         if isinstance(cell, str):
@@ -153,9 +155,9 @@ def _refuse_codes(where, column, cells):
                          "the training")
 
 
-def _number(cell, decimal="."):
+def _number(cell, decimal=".", grouped=False):
     if isinstance(cell, str):
-        found = number(cell, decimal)
+        found = number(cell, decimal, grouped)
         return None if found is None or np.isnan(found) else found
     try:
         return float(cell)  # a Decimal, too

@@ -16,7 +16,7 @@ import numpy as np
 from fastbp._arguments.descriptors import COUNTS, LOSSES, REAL
 from fastbp._preparation.columns import MOST_LEVELS, level_texts
 from fastbp._preparation.judgement import standardisation
-from fastbp._table.cells import NOT_FINITE, column_of, decimal_of, in_some_mark
+from fastbp._table.cells import in_some_mark
 from fastbp._table.faults import DataError, listed
 
 TASKS = ("classes", "labels", "regression", "counts")
@@ -72,15 +72,13 @@ class Target(NamedTuple):
         return self._replace(mean=np.array([mean for mean, _ in pairs]),
                              scale=np.array([scale for _, scale in pairs]))
 
-    def numbers_of(self, columns, decimal=None):
+    def numbers_of(self, columns):
         """The numbers that stand for this target in another table.
 
         Parameters
         ----------
         columns : sequence of Column
             In the order of `names`, read as "label".
-        decimal : {".", ","}, optional
-            The decimal mark of the table; found if not given.
 
         Returns
         -------
@@ -91,9 +89,8 @@ class Target(NamedTuple):
         Raises
         ------
         DataError
-            A label is none of the classes, or a cell is no number.
+            A label is none of the classes, or a cell is no number or no count.
         """
-        columns = [_without_marks(column, decimal) for column in columns]
         there = ~np.any([column.missing for column in columns], axis=0)
         if self.task in ("regression", "counts"):
             return np.stack([_numbers(column, there, self.task) for column in columns],
@@ -147,7 +144,7 @@ class Target(NamedTuple):
         return self.values(outputs)
 
 
-def target_of(columns, task=None, positive=None, decimal=None):
+def target_of(columns, task=None, positive=None):
     """Find the task, and the numbers that stand for the target.
 
     Parameters
@@ -158,8 +155,6 @@ def target_of(columns, task=None, positive=None, decimal=None):
         One of TASKS; else the values decide.
     positive : str, optional
         Of two classes the one whose probability the output is; else the second in order.
-    decimal : {".", ","}, optional
-        The decimal mark of the table; found if not given.
 
     Returns
     -------
@@ -172,16 +167,22 @@ def target_of(columns, task=None, positive=None, decimal=None):
     Raises
     ------
     DataError
-        The values do not fit the task.
+        The values do not fit the task, are all the same, or one row alone has a target.
     """
-    columns = [_without_marks(column, decimal) for column in columns]
     there = ~np.any([column.missing for column in columns], axis=0)
     if not there.any():
         raise DataError(f"target {columns[0].name!r}: no row has a value")
+    if there.sum() == 1:
+        raise DataError(f"1 row has a value of the target {columns[0].name!r}; it should be 2 rows "
+                        "or more")
     names = tuple(column.name for column in columns)
     task = task or _task(columns, there)
     if task in ("regression", "counts"):
         y = np.stack([_numbers(column, there, task) for column in columns], axis=1)
+        for name, values in zip(names, y[there].T, strict=True):
+            if (values == values[0]).all():
+                raise DataError(f"target {name!r} is {values[0]:g} in all {len(values)} rows; it "
+                                "should have two values or more")
         classes = ()
     elif task == "classes":
         if len(columns) > 1:
@@ -200,25 +201,6 @@ def target_of(columns, task=None, positive=None, decimal=None):
     target = Target(names, task, classes, np.zeros(0), np.ones(0))
     n = target.n_outputs
     return target._replace(mean=np.zeros(n), scale=np.ones(n)), y, there
-
-
-def _without_marks(column, decimal):
-    """Numbers among which there are texts such as NA: these cells are missing."""
-    if column.values.dtype != object:
-        return column
-    marks = {cell for cell in column.values.tolist() if cell in MARKS}
-    others = {cell for cell in column.values.tolist() if cell is not None} - marks
-    if not any(map(in_some_mark, others)) or not all(
-            in_some_mark(cell) or NOT_FINITE.fullmatch(cell) for cell in others):
-        return column
-    cells = np.array([None if cell in marks else cell for cell in column.values.tolist()], object)
-    found, bad = column_of(column.name, cells, decimal or decimal_of(others), False, "number")
-    if bad:
-        raise DataError(f"target {column.name!r}: {bad[0].what}")
-    return found
-
-
-MARKS = frozenset(("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?", "-", "."))
 
 
 def _task(columns, there):
@@ -243,11 +225,18 @@ def _task(columns, there):
 def _numbers(column, there, task):
     values = column.values
     if values.dtype.kind not in "fiub":
-        bad = next(value for value in values[there].tolist())
-        raise DataError(f"target {column.name!r}: {bad!r} is not a number (--task classes)")
+        texts = values.tolist()
+        row = max(np.flatnonzero(there), key=lambda i: not in_some_mark(str(texts[i])))
+        raise DataError(f"target {column.name!r} holds {texts[row]!r} in data row {row + 1}, not a "
+                        "number (--task classes)")
     values = np.where(there, values.astype(np.float64), 0.0)
-    if task == "counts" and (values < 0).any():
-        raise DataError(f"target {column.name!r}: {values.min():g} is below 0; counts are not")
+    if task == "counts":
+        bad = np.flatnonzero((values < 0) | (values != np.floor(values)))
+        if len(bad):
+            others = f" and in {len(bad) - 1} more" if len(bad) > 1 else ""
+            raise DataError(f"target {column.name!r} is {values[bad[0]]:g} in data row "
+                            f"{bad[0] + 1}{others}; counts should be whole numbers of at least 0 "
+                            "(--task regression takes any numbers)")
     return values
 
 
@@ -259,8 +248,9 @@ def _classes(column, there):
     else:
         classes = sorted(set(np.array(level_texts(column), dtype=object)[there].tolist()))
     if len(classes) < 2:
-        raise DataError(f"target {column.name!r} holds {classes[0]!r} alone; it should hold two "
-                        "classes or more")
+        others = "" if there.all() else f" beside {int((~there).sum())} missing"
+        raise DataError(f"target {column.name!r} holds {classes[0]!r} alone{others}; it should "
+                        "hold two classes or more")
     if len(classes) > LIMIT_OF_CLASSES:
         raise DataError(f"target {column.name!r} holds {len(classes)} different labels; at most "
                         f"{LIMIT_OF_CLASSES} can be classes")

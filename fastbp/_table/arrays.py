@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastbp import _arguments
+from fastbp._table import cells
 from fastbp._table.cells import BLANKS, Column
 from fastbp._table.faults import DataError, Faults, listed
 
@@ -17,11 +18,12 @@ class ArrayTable:
     """
 
     left_out = renamed = ()
-    has_types, decimal = True, "."
+    has_types = True
 
-    def __init__(self, path, local):
-        self.path, self._local = path, local
-        self._faults = Faults(path)
+    def __init__(self, path, local, options):
+        self.path, self._local, self._options = path, local, options
+        self.decimal = options.decimal or options.likely_decimal or "."
+        self.thousands = options.decimal is not None or options.likely_thousands
         try:
             self._arrays = self._loaded()
             self._X = self._matrix()
@@ -72,57 +74,72 @@ class ArrayTable:
     def columns(self, names=None, kinds=None, complete=False):
         """Return `Column`s; what is wrong with any of them is one `DataError`.
 
-        The parameters are those of `Table.columns`; the arrays say what they are.
+        The parameters are those of `Table.columns`; NaN is a missing cell.
         """
-        try:
-            found = [self._column(name) for name in (self.names if names is None else names)]
-        except DataError as error:
-            raise DataError(f"{self.path}: {error}") from None
-        if complete:
-            for name, _, missing in found:
-                for i in np.flatnonzero(missing):
-                    self._faults.add(f"{self.place(i, name)}: the label is missing")
-        faults, self._faults = self._faults, Faults(self.path)
+        found, kinds, faults = [], kinds or {}, Faults(self.path)
+        for name in self.names if names is None else names:
+            try:
+                column, bad = self._column(name, kinds.get(name))
+            except DataError as error:
+                raise DataError(f"{self.path}: {error}") from None
+            found.append(column)
+            if complete:
+                lack = "nan" if column.values.dtype.kind == "f" else "missing"
+                bad += [(i, f"the {_noun(kinds.get(name))} is {lack}")
+                        for i in np.flatnonzero(column.missing)]
+            for i, what in sorted(bad):
+                faults.add(f"{self._place(i, name)}: {what}")
         faults.refuse()
         return found
 
-    def batches(self, n_rows, names=None, kinds=None, complete=False):
-        """Yield what `columns` returns for `n_rows` rows at a time."""
-        found = self.columns(names, kinds, complete)
+    def batches(self, n_rows, names=None, kinds=None, kept=()):
+        """Yield what `columns` returns for `n_rows` rows at a time, and behind it columns as they
+        stand."""
+        found = self.columns(names, kinds) + self.columns(kept, dict.fromkeys(kept, "kept"))
         for first in range(0, len(self._X), n_rows):
             rows = slice(first, first + n_rows)
             yield [Column(name, values[rows], missing[rows]) for name, values, missing in found]
 
-    def _column(self, name):
+    def _column(self, name, kind):
+        """Return a column and its bad cells, as pairs of a row and what is wrong there."""
         if name in self.features and name not in self._arrays:
-            j = self.features.index(name)
-            values = np.ascontiguousarray(self._X[:, j])
-            place = f"column {j + 1} (counted from 1)"
-            for i in np.flatnonzero(~np.isfinite(values)):
-                self._faults.add(f"X, row {i + 1}, {place}: the value is {values[i]}")
-            return _as_column(name, values)
-        values, n = self._array(name), len(self._X)
-        if values.shape not in ((n,), (n, 1)):
-            raise DataError(f"{name!r} must have shape ({n},) like X's rows, it has {values.shape}")
-        values = values.ravel()
-        if values.dtype.kind == "f":
-            for i in np.flatnonzero(~np.isfinite(values)):
-                self._faults.add(
-                    f"{name!r}, row {i + 1} (counted from 1): the label is {float(values[i])}")
-        return _as_column(name, values)
+            values = np.ascontiguousarray(self._X[:, self.features.index(name)])
+        else:
+            values, n = self._array(name), len(self._X)
+            if values.shape not in ((n,), (n, 1)):
+                raise DataError(
+                    f"{name!r} must have shape ({n},) like X's rows, it has {values.shape}")
+            values = values.ravel()
+        if values.dtype.kind == "U":
+            return self._of_texts(name, values, kind)
+        column = _of_numbers(name, values)
+        if values.dtype.kind != "f" or kind == "kept":
+            return column, []
+        return column._replace(missing=np.isnan(values)), [
+            (i, f"the {_noun(kind)} is {values[i]}") for i in np.flatnonzero(np.isinf(values))]
 
-    def place(self, row, name):
+    def _of_texts(self, name, values, kind):
+        marks = {"", *(() if kind in ("label", "kept") else self._options.missing)}
+        stripped = [value.strip(BLANKS) for value in values.tolist()]
+        texts = np.array([None if cell in marks else cell for cell in stripped], dtype=object)
+        column, bad = cells.column_of(name, texts, self.decimal, self.thousands, kind or "text",
+                                      self._options.label_missing)
+        return column, [(each.row, each.what) for each in bad]
+
+    def _place(self, row, name):
         """Where a cell is, in words."""
+        if name in self.features and name not in self._arrays:
+            return f"X, row {row + 1}, column {self.features.index(name) + 1} (counted from 1)"
         return f"{name!r}, row {row + 1} (counted from 1)"
 
 
-def _as_column(name, values):
-    missing = np.zeros(len(values), dtype=bool)
-    if values.dtype.kind == "U":
-        values = np.array([value.strip(BLANKS) or None for value in values.tolist()], dtype=object)
-        missing = np.equal(values, None)
-    elif values.dtype.kind in "iu" and np.abs(values.astype(object)).max(initial=0) > 2**53:
+def _noun(kind):
+    return "label" if kind == "label" else "value"
+
+
+def _of_numbers(name, values):
+    if values.dtype.kind in "iu" and np.abs(values.astype(object)).max(initial=0) > 2**53:
         values = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64)
     elif values.dtype.kind in "iuf":
         values = values.astype(np.float64)
-    return Column(name, values, missing)
+    return Column(name, values, np.zeros(len(values), dtype=bool))

@@ -19,7 +19,8 @@ MOST_BAD = 20  # cells that are looked for
 NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I)
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-AS_TEXT = ("text", "date", "truth")
+AS_TEXT = ("text", "date", "truth", "kept")
+MARKS = frozenset(("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?", "-", "."))
 TRUTH = {"true": True, "false": False}
 DATES = {name: re.compile(form, re.A) for name, form in {
     "Y-M-D": r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})",
@@ -56,6 +57,12 @@ class Bad(NamedTuple):
 
     row: int
     what: str
+
+
+def missing_labels(labels, marks):
+    """Which of the labels are marks of missing ones; a minus is a label where there is a plus."""
+    found = set(marks).intersection(labels)
+    return found - {"-"} if "+" in labels else found
 
 
 def is_plain(cell, decimal):
@@ -95,6 +102,12 @@ def settles_groups(cell, decimal):
                                   or cell.count(match["sep"]) > 1)
 
 
+def has_thousands(cells, decimal):
+    """Whether the mark that is not the decimal one stands between thousands in some cell."""
+    other = "," if decimal == "." else "."
+    return any(other in cell and is_grouped(cell, decimal) for cell in {*cells} - {None})
+
+
 def decimal_of(cells):
     """The decimal mark that these cells have: a comma only where it can be nothing else."""
     commas = [cell for cell in cells if "," in cell and is_plain(cell, ",")]
@@ -110,7 +123,7 @@ def can_have_decimal_commas(cells):
                    or settles_groups(cell, ".") for cell in cells)
 
 
-def column_of(name, cells, decimal, known_decimal, kind=None):
+def column_of(name, cells, decimal, known_decimal, kind=None, marks=()):
     """Return the column that the cells make, and its bad cells.
 
     Parameters
@@ -121,10 +134,15 @@ def column_of(name, cells, decimal, known_decimal, kind=None):
         The decimal mark.
     known_decimal : bool
         Whether somebody said so; 1,234 is then a number of thousands.
-    kind : {None, "text", "date", "truth", "number", "label"}
-        What it is to be; a label is a number only if all of them are, and no label is a fault.
-        Dates and truth values stay text for the caller, who knows which of them to expect.
+    kind : {None, "text", "date", "truth", "kept", "number", "label"}
+        What it is to be; labels are numbers only if all of them are. Dates and truth values stay
+        text for the caller, who knows which of them to expect.
+    marks : collection of str
+        What stands for a missing label, see `missing_labels`.
     """
+    if kind == "label":
+        gone = missing_labels({*cells}, marks)
+        cells = np.array([None if cell in gone else cell for cell in cells], dtype=object)
     missing = np.equal(cells, None)
     counts = Counter(cells.tolist())
     counts.pop(None, None)
@@ -134,7 +152,8 @@ def column_of(name, cells, decimal, known_decimal, kind=None):
     numbers = {cell: number(cell, decimal, grouped) for cell in counts}
     bad = {cell for cell, value in numbers.items() if value is None or not math.isfinite(value)}
     if kind is None or kind == "label":
-        if (bad and kind == "label") or _is_text(counts, numbers):
+        is_text = None in numbers.values() if kind == "label" else _is_text(counts, numbers)
+        if is_text:
             return _other(name, cells, missing, counts, kind), _ambiguous(
                 cells, counts, decimal, grouped)
         if any(map(LEADING_ZERO.fullmatch, counts)) and kind is None:
@@ -145,7 +164,8 @@ def column_of(name, cells, decimal, known_decimal, kind=None):
             return exact, []
     values = np.array([0.0 if cell is None else numbers[cell] for cell in cells], dtype=object)
     values = np.where(np.equal(values, None), np.nan, values).astype(np.float64)
-    return Column(name, values, missing), _bad_cells(cells, bad, numbers, decimal)
+    noun = "label" if kind == "label" else "value"
+    return Column(name, values, missing), _bad_cells(cells, bad, numbers, decimal, noun)
 
 
 def _is_text(counts, numbers):
@@ -156,7 +176,8 @@ def _is_text(counts, numbers):
 
 def _ambiguous(cells, counts, decimal, grouped):
     """The first cell that is no number, where all of them are numbers in one mark or the other."""
-    if not counts or not all(map(in_some_mark, counts)):
+    finite = [cell for cell in counts if not NOT_FINITE.fullmatch(cell)]
+    if not finite or not all(map(in_some_mark, finite)):
         return []
     i, cell = next((i, cell) for i, cell in enumerate(cells)
                    if cell is not None and number(cell, decimal, grouped) is None)
@@ -171,17 +192,18 @@ def in_some_mark(cell):
     return any(test(cell, mark) for test in (is_plain, is_grouped) for mark in ".,")
 
 
-def _bad_cells(cells, bad, numbers, decimal):
+def _bad_cells(cells, bad, numbers, decimal, noun):
     rows = [i for i, cell in enumerate(cells) if cell in bad] if bad else []
-    return [Bad(i, _what(cells[i], numbers[cells[i]], decimal)) for i in rows]
+    return [Bad(i, _what(cells[i], numbers[cells[i]], decimal, noun)) for i in rows]
 
 
-def _what(cell, value, decimal):
+def _what(cell, value, decimal, noun):
     if value is None and in_some_mark(cell):
         return f"{shortened(cell)} is not a number with the decimal mark {decimal!r} (--decimal)"
     if value is None:
         return f"{shortened(cell)} is not a number"
-    return f"the value is {value}" + ("" if NOT_FINITE.fullmatch(cell) else f" ({shortened(cell)})")
+    written = "" if NOT_FINITE.fullmatch(cell) else f" ({shortened(cell)})"
+    return f"the {noun} is {value}{written}"
 
 
 def shortened(cell):

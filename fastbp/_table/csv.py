@@ -39,8 +39,9 @@ class CsvFile:
         sampled = self._sampled(range(len(self.header)))
         commas = (options.likely_decimal == "," != self._dialect.delimiter
                   and cells.can_have_decimal_commas(sampled))
-        self.knows_decimal = options.decimal is not None or commas
         self.decimal = options.decimal or ("," if commas else cells.decimal_of(sampled))
+        self.knows_decimal = options.decimal is not None or commas or (
+            options.likely_thousands and self.decimal == options.likely_decimal)
 
     def _sampled(self, columns):
         return [cell.strip() for row in self._dialect.rows for j in columns
@@ -62,8 +63,8 @@ class CsvFile:
         Parameters
         ----------
         wanted : dict of int to str
-            For each number of a column "text", "label", which is text with marks of missing cells
-            of its own, "number", or "sparse", a number of which cells are missing.
+            For each number of a column "text"; "raw", which is text in which only nothing is
+            missing; "number"; or "sparse", a number of which cells are missing.
         rejected : list
             To which the `Reject`s are added.
 
@@ -108,7 +109,7 @@ class CsvFile:
         return found
 
     def _converted(self, j, form, found):
-        if form in ("text", "label"):
+        if form in ("text", "raw"):
             cells_ = np.array(found.data if np.ma.isMA(found) else found, dtype=object)
             cells_[np.ma.getmaskarray(found)] = None
             return cells_
@@ -117,8 +118,7 @@ class CsvFile:
     def _sql(self, j, form):
         if form in ("number", "sparse"):
             return self._as_number(j, self._is_complete(j, form))
-        labels = form == "label"
-        marks = _listed(self._options.label_missing if labels else self._options.missing)
+        marks = _listed(() if form == "raw" else self._options.missing)
         # DuckDB's trim is slow: most cells have no blank at either end.
         ends = " OR ".join(f"ends_with(c{j}, {blank})" for blank in EACH_BLANK)
         cell = f"if(c{j} < '!' OR {ends}, trim(c{j}, {BLANKS}), c{j})"

@@ -34,11 +34,12 @@ class Options(NamedTuple):
     delimiter: str | None
     encoding: str
     likely_decimal: str | None
+    likely_thousands: bool
 
 
 @interruptible()
 def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=None,
-               encoding="utf-8", likely_decimal=None):
+               encoding="utf-8", likely_decimal=None, likely_thousands=False):
     """Open a table.
 
     Parameters
@@ -48,7 +49,8 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
     missing : sequence of str
         What stands for a missing cell, beside nothing.
     label_missing : sequence of str, optional
-        The same in columns that are read as labels, if it is not the same.
+        The same in columns that are read as labels, if it is not the same. A minus is a label
+        where a plus is one.
     decimal : {".", ","}, optional
         The decimal mark of a CSV file; the other one may then stand between thousands. Without it
         a comma is the decimal mark where a sample of the cells shows that it can be nothing else.
@@ -59,6 +61,9 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
     likely_decimal : {".", ","}, optional
         The decimal mark of a table of the same origin. A comma is then the decimal mark unless a
         sample of the cells, or commas between them, show that it cannot be.
+    likely_thousands : bool
+        Whether in that table the other mark stood between thousands. It then does here, too, in a
+        file of this decimal mark, also where a cell such as 6,673 could be a fraction.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
         An option is not what it should be.
     """
     options = checked_options(missing, label_missing, decimal, delimiter, encoding)._replace(
-        likely_decimal=likely_decimal)
+        likely_decimal=likely_decimal, likely_thousands=likely_thousands)
     paths = files_of(path)
     whole = ", ".join(paths[:3]) + ", ..." * (len(paths) > 3)
     folder, files = Folder(), []
@@ -87,7 +92,7 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
     if any(form == "NumPy" for _, _, form in files):
         if len(files) > 1:
             raise DataError(f"{whole}: NPZ files are read one at a time")
-        return ArrayTable(*files[0][:2])
+        return ArrayTable(*files[0][:2], options)
     return Table(connect(), files, options, folder, whole)
 
 
@@ -116,7 +121,7 @@ def checked_options(missing, label_missing, decimal, delimiter, encoding):
     encoding = "utf-8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     return Options(tuple(mark.strip() for mark in missing),
                    tuple(mark.strip() for mark in label_missing), decimal, delimiter, encoding,
-                   None)
+                   None, False)
 
 
 def files_of(path):

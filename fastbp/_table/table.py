@@ -31,11 +31,14 @@ class Table:
     renamed : tuple of str
         Sentences about columns that share a name, or have none: they are called "name_2" and
         "column_3" here.
+    thousands : bool
+        Whether the mark that is not the decimal one may stand between thousands: the caller named
+        the decimal mark, or a column that was read shows it.
     """
 
     def __init__(self, connection, files, options, folder, path):
         self._connection, self._options, self._folder = connection, options, folder
-        self.path = path
+        self.path, self.thousands = path, options.decimal is not None
         self._files = [self._opened(*file) for file in files]
         self._name_columns()
 
@@ -89,8 +92,9 @@ class Table:
         kinds : dict of str to str, optional
             What a column is to be: "text"; "number", and a cell that is none is a fault;
             "label", a number if all cells are numbers, and text otherwise; "date" or "truth", which
-            a file of types has as they are, and a CSV file as text; "kept" in a file of types,
-            whose large integers then stay integers, whatever the others are.
+            a file of types has as they are, and a CSV file as text; "kept", the cells as they
+            stand: text of a CSV file, marks of missing cells too, and integers, NaN and infinite
+            numbers of a file of types.
         complete : bool
             Whether a missing cell is a fault, too.
 
@@ -111,24 +115,25 @@ class Table:
         reading.refuse()
         return found
 
-    def batches(self, n_rows, names=None, kinds=None, complete=False):
+    def batches(self, n_rows, names=None, kinds=None, kept=()):
         """Yield what `columns` returns for `n_rows` rows at a time, of each file in turn.
 
+        Behind it come the columns named in `kept`, as they stand, which may be others or the same.
         The rows lie in a database in a temporary folder meanwhile, so that tables may be larger
         than memory. What a column of no given kind holds is seen in each batch alone.
         """
-        kept = f"kept{id(self)}"
-        self._connection.execute(f"ATTACH {literal(self._folder.database())} AS {kept}")
+        database = f"kept{id(self)}"
+        self._connection.execute(f"ATTACH {literal(self._folder.database())} AS {database}")
         try:
             for f, file in enumerate(self._files):
                 part = copy.copy(self)
                 part._files = [file]
                 part._places = {name: [places[f]] for name, places in self._places.items()}
-                yield from part._windows(f"{kept}.file{f}", n_rows, (names, kinds, complete))
+                yield from part._windows(f"{database}.file{f}", n_rows, names, kinds, kept)
         finally:
-            self._connection.execute(f"DETACH {kept}")
+            self._connection.execute(f"DETACH {database}")
 
-    def _windows(self, table, n_rows, asked):
+    def _windows(self, table, n_rows, names, kinds, kept):
         (file,), faults = self._files, Faults(self.path)
         try:
             with interruptible():
@@ -142,7 +147,8 @@ class Table:
         try:
             for first in range(0, n, n_rows):
                 file.window = Window(table, first, n_rows)
-                found = self.columns(*asked)
+                found = self.columns(names, kinds)
+                found += self.columns(kept, dict.fromkeys(kept, "kept"))
                 file.window = None
                 yield found
         finally:
@@ -182,7 +188,7 @@ class _Reading:
                     self._read([(name, form) for name in slow], again=True)
 
     def _form(self, name):
-        return "label" if self.kinds.get(name) == "label" else "text"
+        return "raw" if self.kinds.get(name) in ("label", "kept") else "text"
 
     def _is_fast(self, name):
         return self.kinds.get(name, "number") == "number" and all(
@@ -221,7 +227,9 @@ class _Reading:
                             "points")
         column, bad = cells.column_of(name, self.texts[name], *decimals,
                                       all(file.knows_decimal for file in files),
-                                      self.kinds.get(name))
+                                      self.kinds.get(name), self.table._options.label_missing)
+        if column.values.dtype != object and cells.has_thousands(self.texts[name], *decimals):
+            self.table.thousands = True
         self.bad += [(each.row, name, each.what) for each in bad]
         return column
 
@@ -247,10 +255,12 @@ class _Reading:
         for name, values, missing in columns:
             is_label = self.kinds.get(name) == "label"
             what = "the label is missing" if is_label else "the cell is empty"
+            what += "" if self.csv or is_label else " or NaN"
             self.bad += [(int(i), name, what) for i in np.flatnonzero(missing)]
             if is_label and values.dtype == object:
+                marks = cells.missing_labels({*values}, cells.MARKS)
                 self.bad += [(i, name, f"the label is {value}") for i, value in enumerate(values)
-                             if value is not None and value.lower() == "nan"]
+                             if value is not None and (value in marks or value.lower() == "nan")]
 
     def refuse(self):
         for file, rejected in zip(self.table._files, self.rejected, strict=True):

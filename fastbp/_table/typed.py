@@ -44,25 +44,34 @@ class TypedFile:
             raise DataError(f"cannot be read: {str(error).splitlines()[0]}") from None
         missing, values = np.ma.getmaskarray(found), np.ma.getdata(found)
         if decided == "VARCHAR":
-            marks = {"", *(options.label_missing if kind == "label" else options.missing)}
+            marks = {"", *(() if kind in ("label", "kept") else options.missing)}
             stripped = [None if gone else value.strip(cells.BLANKS)
                         for gone, value in zip(missing, values, strict=True)]
             texts = np.array([None if cell in marks else cell for cell in stripped], dtype=object)
             if type_ in HUGE or kind in ("number", "label"):
-                return cells.column_of(name, texts, options.decimal or ".", True, kind)
+                return cells.column_of(
+                    name, texts, options.decimal or options.likely_decimal or ".",
+                    options.decimal is not None or options.likely_thousands, kind,
+                    options.label_missing)
             return Column(name, texts, np.equal(texts, None)), []
         values = np.ascontiguousarray(values)
         if decided == "TIMESTAMP":
             values = values.astype("datetime64[us]")
-        if decided in LARGE and kind != "kept" and (kind == "number" or np.abs(values).max(
+        if kind == "kept":
+            return Column(name, values, missing), []
+        if decided in LARGE and (kind == "number" or np.abs(values).max(
                 initial=0, where=~missing) <= cells.EXACT):
             values = values.astype(np.float64)
+        if decided == "DOUBLE":
+            values = np.where(missing, 0.0, values)
+            missing = missing | np.isnan(values)
+        noun = "label" if kind == "label" else "value"
         bad = [] if kind == "text" else np.flatnonzero(~np.isfinite(values) & ~missing)
         column = Column(name, values, missing)
         if kind == "number" and decided == "TIMESTAMP":
             return column, [Bad(int(i), f"{values[i]} is not a number")
                             for i in np.flatnonzero(~missing)]
-        return column, [Bad(int(i), f"the value is {values[i]}") for i in bad]
+        return column, [Bad(int(i), f"the {noun} is {values[i]}") for i in bad]
 
     def keep(self, table):
         """Make a table of the database of the rows."""

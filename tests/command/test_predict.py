@@ -33,8 +33,8 @@ def test_numbers_with_marks_are_a_number(called, decimal, mark):
 
 
 @pytest.mark.parametrize(("cells", "words"), [
-    (["inf"], "target 'y': the value is inf"), (["1e400", "NA"], "the value is inf ('1e400')"),
-    (["nan", "-inf"], "target 'y': the value is -inf")])
+    (["inf"], "column 'y': the label is inf"), (["1e400", "NA"], "the label is inf ('1e400')"),
+    (["nan", "-inf"], "column 'y': the label is -inf")])
 def test_an_infinite_target(called, cells, words):
     frame = pd.DataFrame({"a": A, "y": [*cells, *map(str, np.round(A, 3))][:N]})
     code, out, err = train(called, frame)

@@ -9,44 +9,83 @@ from fastbp._command.main import main
 from fastbp._command.tables import report
 from fastbp._preparation import judge
 from fastbp._preparation.columns import plain_column
-from fastbp._preparation.targets import target_of
+from fastbp._preparation.targets import TASKS, target_of
 from fastbp._table import DataError
-from fastbp._table.cells import Column
+from fastbp._table.cells import MARKS, column_of
 
 
-def texts(*cells):
+def labels(*cells, decimal=".", known=False):
+    """A column of labels, "" where one is missing, as `fastbp train` reads it."""
     cells = np.array([cell or None for cell in cells], dtype=object)
-    return Column("y", cells, np.equal(cells, None))
+    column, bad = column_of("y", cells, decimal, known, "label", MARKS)
+    assert not bad
+    return column
 
 
-@pytest.mark.parametrize(("cells", "numbers"), [
-    (("1,5", "NA", "1.249,90", "-2,25"), [1.5, 1249.9, -2.25]),
-    (("1.5", "-", "1249.90", ""), [1.5, 1249.9]),
-    (("1,249.90", "?", "3.5"), [1249.9, 3.5])])
-def test_a_target_of_numbers_with_marks_of_missing_cells(cells, numbers):
-    target, y, there = target_of([texts(*cells)], "regression")
+@pytest.mark.parametrize(("cells", "decimal", "numbers"), [
+    (("1,5", "NA", "1.249,90", "-2,25"), ",", [1.5, 1249.9, -2.25]),
+    (("1.5", "-", "1249.90", ""), ".", [1.5, 1249.9]),
+    (("1,249.90", "?", "3.5"), ".", [1249.9, 3.5]), (("2,5", "NA", "1,249"), ",", [2.5, 1.249])])
+def test_a_target_of_numbers_with_marks_of_missing_cells(cells, decimal, numbers):
+    column = labels(*cells, decimal=decimal)
+    target, y, there = target_of([column], "regression")
     assert target.task == "regression"
     assert y[there, 0].tolist() == numbers
-    again, there = target.numbers_of([texts(*cells)])
+    again, there = target.numbers_of([column])
     assert again[there, 0].tolist() == numbers
 
 
-def test_the_decimal_mark_that_the_user_named():
-    cells = texts("1,249", "NA", "2,5")
-    assert target_of([texts("1,249", "NA")], "regression", decimal=",")[1][0, 0] == 1.249
-    assert target_of([cells], "regression", decimal=",")[1][0, 0] == 1.249
+def test_thousands_of_a_target_whose_decimal_mark_the_user_named():
+    """Also among marks of missing cells."""
+    assert labels("1,249", "NA", known=True).values[0] == 1249
+    assert labels("1.249", "NA", decimal=",", known=True).values[0] == 1249
+    cells = np.array(["1,249", "NA"], dtype=object)
+    (bad,) = column_of("y", cells, ".", False, "label", MARKS)[1]
+    assert "'1,249' could be a fraction or thousands" in bad.what
 
 
-def test_labels_among_which_a_mark_stands_are_labels():
-    target, _, there = target_of([texts("a", "NA", "a", "b")])
-    assert target.classes == (("NA", "a", "b"),) and there.all()
+@pytest.mark.parametrize("mark", [*sorted(MARKS - {"-"}), ""])
+def test_a_mark_among_labels_is_no_class(mark):
+    target, y, there = target_of([labels("b", mark, "a", mark, "b", "a")])
+    assert target.classes == (("a", "b"),)
+    assert there.tolist() == [True, False, True, False, True, True]
+    assert y[there].tolist() == [1, 0, 1, 0]
+
+
+def test_a_minus_beside_a_plus_is_a_class():
+    target, _, there = target_of([labels("+", "-", "NA", "-")])
+    assert target.classes == (("+", "-"),) and there.tolist() == [True, True, False, True]
+    with pytest.raises(DataError, match="holds 'yes' alone beside 1 missing"):
+        target_of([labels("yes", "-", "yes")])
+
+
+@pytest.mark.parametrize(("task", "numbers", "words"), [
+    ("regression", [3, 3, 3], "target 'y' is 3 in all 3 rows; it should have two values or more"),
+    ("counts", [0, 0], "target 'y' is 0 in all 2 rows"),
+    ("classes", [3, 3], "holds '3' alone; it should hold two classes or more"),
+    ("labels", [3, 3], "holds '3' alone; it should hold two classes or more"),
+    ("regression", [3, np.nan, 3, 3], "target 'y' is 3 in all 3 rows"),
+    ("counts", [1, 0.5, 2, -1], r"is 0.5 in data row 2 and in 1 more; counts should be whole num"),
+    ("counts", [1, 2, -2], "is -2 in data row 3; counts should be whole numbers of at least 0"),
+    *((task, [1, np.nan], "1 row has a value of the target 'y'; it should be 2 rows or more")
+      for task in (None, *TASKS))])
+def test_a_target_that_cannot_be_learned(task, numbers, words):
+    with pytest.raises(DataError, match=words):
+        target_of([plain_column("y", np.array(numbers, float))], task)
+
+
+def test_counts_of_another_table_are_counts():
+    """As where `fastbp explain` reads them."""
+    target = target_of([plain_column("n", np.arange(4.0))], "counts")[0]
+    with pytest.raises(DataError, match="target 'n' is 0.5 in data row 2; counts should be whole"):
+        target.numbers_of([plain_column("n", np.array([1.0, 0.5]))])
 
 
 def test_texts_that_differ_in_most_rows_are_no_classes():
     names = [f"name {k}" for k in range(60)]
     with pytest.raises(DataError, match="60 different texts in 100 rows, 'name 0' for one"):
-        target_of([texts(*names, *names[:40])])
-    assert len(target_of([texts(*names, *names)])[0].classes[0]) == 60
+        target_of([labels(*names, *names[:40])])
+    assert len(target_of([labels(*names, *names)])[0].classes[0]) == 60
 
 
 @pytest.mark.parametrize(("numbers", "left_out"), [

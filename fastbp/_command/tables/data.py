@@ -1,5 +1,6 @@
 """A table for training: read, its columns judged, its target found, and all that told."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -7,9 +8,9 @@ import numpy as np
 from fastbp import _arguments
 from fastbp._preparation import Preparation, Target, Wishes, judge
 from fastbp._preparation.columns import plain_column
-from fastbp._preparation.targets import MARKS, MOST_CLASSES, target_of
+from fastbp._preparation.targets import MOST_CLASSES, target_of
 from fastbp._table import ArrayTable, DataError, files_of, open_table
-from fastbp._table.cells import date_form, is_number
+from fastbp._table.cells import MARKS, date_form, is_number
 from fastbp._table.faults import Faults, listed, one_line
 from fastbp.datasets import DEFAULT_TARGETS, load_breast_cancer
 
@@ -37,6 +38,8 @@ class Data(NamedTuple):
         Names of columns, or none, and what is said of them.
     decimal : str or None
         The decimal mark of a CSV file.
+    thousands : bool
+        Whether the other mark may stand between thousands: see `Table`.
     """
 
     description: str
@@ -48,6 +51,7 @@ class Data(NamedTuple):
     date_forms: dict
     notes: list
     decimal: str | None = None
+    thousands: bool = False
 
     @property
     def n_rows(self):
@@ -64,7 +68,7 @@ def load(args):
     if args.data is None:
         return _bundled(args)
     marks = tuple(sorted(MARKS)) if args.missing is None else tuple(args.missing)
-    table = opened(args.data, marks, args, args.missing or ())
+    table = opened(args.data, marks, args)
     try:
         return _read(table, args, marks)
     except DataError as error:
@@ -74,11 +78,10 @@ def load(args):
         raise DataError(one_line(f"{prefix}{error}{remedy}"), error.faults) from None
 
 
-def opened(path, marks, args, label_marks=(), likely_decimal=None):
-    """The table of a command's DATA."""
-    return open_table(path, missing=marks, label_missing=label_marks, decimal=args.decimal,
-                      delimiter=args.delimiter, encoding=args.encoding,
-                      likely_decimal=likely_decimal)
+def opened(path, marks, args, **options):
+    """The table of a command's DATA; the options are those of `open_table`."""
+    return open_table(path, missing=marks, decimal=args.decimal, delimiter=args.delimiter,
+                      encoding=args.encoding, **options)
 
 
 def _bundled(args):
@@ -106,12 +109,12 @@ def _read(table, args, marks):
     columns, labels = _dates_as_levels(table, found[:len(names)], wishes), found[len(names):]
     if not len(labels[0].values):
         raise DataError("there is a header but no data row")
-    target, y, there = target_of(labels, args.task, args.positive, table.decimal)
+    target, y, there = target_of(labels, args.task, args.positive)
     notes = [("", sentence) for sentence in (*table.left_out, *table.renamed)]
     if not there.all():
         rows = np.flatnonzero(there)
-        notes.append(("", f"{_arguments.counted(int((~there).sum()), 'row')} without a target: "
-                          "left out"))
+        notes.append(("", f"{_arguments.counted(int((~there).sum()), 'row')} without a target"
+                          f"{_marks_told(table, labels)}: left out"))
         y = y[rows]
         columns = [column._replace(values=column.values[rows], missing=column.missing[rows])
                    for column in columns]
@@ -120,10 +123,21 @@ def _read(table, args, marks):
                              "takes them for numbers"))
     dates = [column.name for column in columns if column.values.dtype.kind == "M"]
     data = Data(_described(args.data, there, names), columns, target, y, marks, wishes,
-                _date_forms(table, dates), notes, getattr(table, "decimal", None))
+                _date_forms(table, dates), notes, table.decimal, table.thousands)
     if args.strict:
         _be_strict(table, data)
     return data
+
+
+def _marks_told(table, labels):
+    """Which marks stand in the place of labels, and how often, in brackets."""
+    names, counts = [label.name for label in labels], Counter()
+    texts = table.columns(names, dict.fromkeys(names, "kept"))
+    for column, label in zip(texts, labels, strict=True):
+        if column.values.dtype == object:
+            counts.update(column.values[label.missing & ~column.missing].tolist())
+    found = ", ".join(f"{n} {mark!r}" for mark, n in counts.most_common())
+    return f" ({found}; --missing MARK names other marks)" if found else ""
 
 
 def _dates_as_levels(table, columns, wishes):

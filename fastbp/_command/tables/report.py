@@ -91,7 +91,8 @@ def tell_figures(figures, of):
     for figure in figures:
         error = "" if np.isnan(figure.error) else f" ± {figure.error:.4f}"
         remark = f" ({figure.remark})" if figure.remark else ""
-        say(f"{of} {figure.name}", f"{figure.value:.4f}{error}{remark}")
+        value = "none" if np.isnan(figure.value) else f"{figure.value:.4f}"
+        say(f"{of} {figure.name}", f"{value}{error}{remark}")
 
 
 def over_folds(all_figures):

@@ -43,7 +43,8 @@ def stratified_split(y, fraction, seed, which=SPLIT):
         rows = order[y[order] == label]
         second[rows[:min(max(round(fraction * len(rows)), 1), len(rows) - 1)]] = True
     if not second.any():
-        raise ValueError("no class has two rows: none can be held out")
+        raise ValueError("no class has two rows: none can be held out (--test-fraction 0 holds "
+                         "out none)")
     return np.flatnonzero(~second), np.flatnonzero(second)
 
 
