@@ -55,7 +55,8 @@ def _add_reading(group):
         help=r"of a CSV file, \t for a tab; found if not given")
     add("--encoding", default="utf-8", metavar="NAME", help="of a CSV file; default %(default)s")
     add("--missing", action="append", metavar="MARK", help="text that stands for a missing cell, "
-        "in place of NA, N/A, NaN, NULL, None, ?, - and their like; empty cells are always missing")
+        "in place of NA, N/A, NaN, NULL, None, ?, - and their like, in the target too; empty cells "
+        "are always missing")
 
 
 def _add_columns(group):
@@ -127,8 +128,11 @@ def add_predict(commands, run):
     add("model", metavar="MODEL", help="file that fastbp train --out wrote")
     add("data", metavar="DATA", help=f"{DATA}; it may be larger than memory")
     add("--out", metavar="FILE", help="CSV file, or Parquet if the name ends in .parquet")
+    add("--out-decimal", choices=[".", ","], default=".", help="decimal mark of the CSV that is "
+        "written; with a comma semicolons divide its columns; default %(default)s")
     add("--keep", action="append", metavar="NAME", help="columns of DATA that go before the "
-        "answers, an id say; once or several times, or divided by commas; 'all' for all")
+        "answers as they stand, an id say; once or several times, or divided by commas; 'all' for "
+        "all")
     _add_reading(predict.add_argument_group("how the file is read"))
 
 

@@ -26,6 +26,9 @@ def run(args):
         if args.out.lower().endswith(SPREADSHEETS):
             raise ValueError(f"--out {args.out}: answers are written as CSV or Parquet; the name "
                              "should end in .csv, which a spreadsheet imports, or in .parquet")
+        if args.out_decimal == "," and answers.is_parquet(args.out):
+            raise ValueError(f"--out-decimal is ',' and --out {args.out} is Parquet, whose numbers "
+                             "have no decimal mark; the name should end in .csv")
         refuse_overwriting("--out", args.out, [args.model, *files_of(args.data)])
         _files.check_writable(args.out)
     table = opened(args.data, marks_of(model, args), args, **numerals_of(model))
@@ -34,7 +37,8 @@ def run(args):
         names_of(args.keep or (), table.names, "--keep")))
     told = _Told()
     batches = _batches(model, table, columns, kept, told)
-    answers.write(args.out, _distinct([*kept, *answer_names(model.target)]), batches)
+    answers.write(args.out, _distinct([*kept, *answer_names(model.target)]), batches,
+                  args.out_decimal)
     told.tell(args, sys.stdout if args.out else sys.stderr)
     return 0
 

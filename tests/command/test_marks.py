@@ -174,6 +174,18 @@ def test_apostrophes_say_nothing_of_commas(called):
     assert code == 0 and not load_model("m").recipe.thousands, err
 
 
+def test_answers_with_decimal_commas(called, model):
+    model({"a": A, "b": np.arange(N) % 7, "y": np.round(3 * A, 2)})
+    plain = called("predict", "m", "train.csv", "--keep", "b")[1]
+    code, out, err = called("predict", "m", "train.csv", "--keep", "b", "--out-decimal", ",")
+    assert code == 0 and out.startswith("b;predicted_y\n0;"), err
+    assert out == plain.replace(",", ";").replace(".", ",")
+    frame = pd.read_csv(io.StringIO(out), sep=";", decimal=",")
+    pd.testing.assert_frame_equal(frame, pd.read_csv(io.StringIO(plain)))
+    code, _, err = called("predict", "m", "train.csv", "--out-decimal", ",", "--out", "o.parquet")
+    assert code == 2 and "o.parquet is Parquet" in err
+
+
 def test_kept_cells_are_as_they_stand(called, tmp_path):
     cells = ["007.50", "1,234,567.0", "NA", "", "-"]
     rows = "".join(f'"{cells[k % 5]}",{k % 7}.0,{k % 2}\n' for k in range(N))
@@ -186,6 +198,20 @@ def test_kept_cells_are_as_they_stand(called, tmp_path):
     found = pd.read_csv(io.StringIO(out), dtype=str, keep_default_na=False)
     assert found["a"].tolist() == [cells[k % 5] for k in range(N)]
     assert found["b"].tolist() == [f"{k % 7}.0" for k in range(N)]
+
+
+@pytest.mark.parametrize("out", ["o.csv", "o.parquet"])
+def test_kept_numbers_of_parquet_may_be_any(called, model, out):
+    """NaN, infinite and missing ones, which are no fault beside the columns of the model."""
+    model({"a": A, "y": Y})
+    con = pytest.importorskip("duckdb").connect()
+    con.execute("COPY (SELECT * FROM (VALUES (0.5, 'nan'::DOUBLE), (1.5, NULL), (2.5, 'inf'), "
+                "(NULL, 0.1)) AS t(a, k)) TO 'new.parquet'")
+    code, _, err = called("predict", "m", "new.parquet", "--keep", "k", "--keep", "a", "--out", out)
+    assert code == 0, err
+    kept = con.execute(f"SELECT k::VARCHAR, a::VARCHAR FROM '{out}'").fetchall()
+    assert [row[1] for row in kept] == ["0.5", "1.5", "2.5", None]
+    assert [row[0] for row in kept] == ["nan", None, "inf", "0.1"]
 
 
 @pytest.mark.parametrize("task", TASKS)

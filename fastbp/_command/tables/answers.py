@@ -14,7 +14,12 @@ from fastbp._table.engine import connect
 from fastbp._table.temporary import Folder
 
 
-def write(path, names, batches):
+def is_parquet(path):
+    """Whether the name of a file says so."""
+    return path.lower().endswith((".parquet", ".pq"))
+
+
+def write(path, names, batches, decimal="."):
     """Write columns.
 
     Parameters
@@ -24,32 +29,34 @@ def write(path, names, batches):
     names : sequence of str
     batches : iterable of lists of Column
         Some rows of all columns.
+    decimal : {".", ","}
+        The decimal mark of a CSV file; semicolons divide its columns if it is a comma.
     """
     if path is None:
         if sys.stdout is None:
             raise ValueError("the standard output is closed; --out FILE writes the answers to one")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="strict")  # as a file, in any locale
-        _write_csv(sys.stdout, names, batches)
-    elif path.lower().endswith((".parquet", ".pq")):
+        _write_csv(sys.stdout, names, batches, decimal)
+    elif is_parquet(path):
         _write_parquet(path, names, batches)
     else:
         with _files.replaced(path) as part:
             file = io.TextIOWrapper(io.BufferedWriter(part), encoding="utf-8", newline="",
                                     write_through=False)
-            _write_csv(file, names, batches)
+            _write_csv(file, names, batches, decimal)
             file.flush()
             file.detach().detach()
 
 
-def _write_csv(file, names, batches):
-    writer = csv.writer(file, lineterminator="\n")
+def _write_csv(file, names, batches, decimal):
+    writer = csv.writer(file, delimiter=";" if decimal == "," else ",", lineterminator="\n")
     writer.writerow(names)
     for columns in batches:
-        writer.writerows(zip(*map(_texts, columns), strict=True))
+        writer.writerows(zip(*(_texts(column, decimal) for column in columns), strict=True))
 
 
-def _texts(column):
+def _texts(column, decimal):
     """The cells of a column as the shortest text that stands for them, "" where missing."""
     values = column.values
     if values.dtype == np.float32:  # the shortest text of 24 bits
@@ -57,6 +64,8 @@ def _texts(column):
         texts = [text.removesuffix(".0") for text in texts]
     else:
         texts = level_texts(column)
+    if values.dtype.kind == "f" and decimal == ",":
+        texts = [text.replace(".", ",") for text in texts]
     return ["" if gone else text for text, gone in zip(texts, column.missing, strict=True)]
 
 
@@ -74,10 +83,14 @@ def _write_parquet(path, names, batches):
             types = [TYPES.get(values.dtype.kind, "FLOAT" if values.dtype == np.float32 else
                                "DOUBLE") for _, values, _ in columns]
             _make_table(connection, names, types)
-        batch = {f"c{j}": np.ma.masked_array(values, missing) if values.dtype != object else values
-                 for j, (_, values, missing) in enumerate(columns)}
+        # DuckDB takes the NaN of NumPy for NULL, and None too.
+        batch = {f"c{j}": column.values for j, column in enumerate(columns)}
+        batch |= {f"gone{j}": column.missing for j, column in enumerate(columns)}
+        read = [f"coalesce(c{j}, 'nan')" if column.values.dtype.kind == "f" else f"c{j}"
+                for j, column in enumerate(columns)]
+        cells = [f"CASE WHEN gone{j} THEN NULL ELSE {each} END" for j, each in enumerate(read)]
         try:
-            connection.execute(f"INSERT INTO kept.answers SELECT {', '.join(batch)} FROM batch")
+            connection.execute(f"INSERT INTO kept.answers SELECT {', '.join(cells)} FROM batch")
         except duckdb.IOException as error:
             raise _failed(path, error) from None
     if types is None:
