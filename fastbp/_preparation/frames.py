@@ -15,7 +15,7 @@ import numpy as np
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp._preparation.columns import TRUTHS, Levels, level_texts, number_text
-from fastbp._table.cells import BLANKS, LEADING_ZERO, Column, dates_in, number
+from fastbp._table.cells import BLANKS, LEADING_ZERO, Column, dates_in, number, settles_groups
 
 
 def frame_columns(X, wanted, marks, decimal=".", thousands=False):
@@ -31,7 +31,8 @@ def frame_columns(X, wanted, marks, decimal=".", thousands=False):
     decimal : str
         The decimal mark of numbers that are texts.
     thousands : bool
-        Whether the other one may stand between thousands in them; else it is refused.
+        Whether the other one stands between thousands in them; else it is refused where it could be
+        a decimal mark.
 
     Returns
     -------
@@ -157,7 +158,7 @@ def _refuse_codes(where, column, cells):
 
 def _number(cell, decimal=".", grouped=False):
     if isinstance(cell, str):
-        found = number(cell, decimal, grouped)
+        found = number(cell, decimal, grouped or settles_groups(cell, decimal))
         return None if found is None or np.isnan(found) else found
     try:
         return float(cell)  # a Decimal, too

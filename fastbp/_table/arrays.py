@@ -112,8 +112,10 @@ class ArrayTable:
             values = values.ravel()
         if values.dtype.kind == "U":
             return self._of_texts(name, values, kind)
+        if kind == "kept":
+            return Column(name, values, np.zeros(len(values), dtype=bool)), []
         column = _of_numbers(name, values)
-        if values.dtype.kind != "f" or kind == "kept":
+        if values.dtype.kind != "f":
             return column, []
         return column._replace(missing=np.isnan(values)), [
             (i, f"the {_noun(kind)} is {values[i]}") for i in np.flatnonzero(np.isinf(values))]

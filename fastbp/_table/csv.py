@@ -41,7 +41,7 @@ class CsvFile:
                   and cells.can_have_decimal_commas(sampled))
         self.decimal = options.decimal or ("," if commas else cells.decimal_of(sampled))
         self.knows_decimal = options.decimal is not None or commas or (
-            options.likely_thousands and self.decimal == options.likely_decimal)
+            options.likely_thousands and self.decimal == (options.likely_decimal or "."))
 
     def _sampled(self, columns):
         return [cell.strip() for row in self._dialect.rows for j in columns

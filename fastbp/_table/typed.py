@@ -34,6 +34,8 @@ class TypedFile:
         import duckdb
         name, sql, type_ = self.header[j], _quoted(self.header[j]), self._types[j]
         decided = _form(type_)
+        if kind == "kept" and type_ in NUMBERS:
+            decided = type_ if type_ in ("FLOAT", "DOUBLE") else "BIGINT"
         if decided is None:
             return None, [Bad(0, f"holds {type_}, not numbers, text or dates")]
         table = self.window.table if self.window else self._table

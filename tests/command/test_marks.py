@@ -167,6 +167,20 @@ def test_thousands_that_the_training_did_not_know(called, model):
             load_model(name).predict(texts)
 
 
+@pytest.mark.parametrize("cell", ["6'673", "6 673.0", "6\u00a0673", "6,673.0"])
+def test_thousands_that_nobody_could_take_for_a_fraction(called, model, cell):
+    """They are read in a frame as in a file, whatever the training had."""
+    loaded = model({"a": A, "y": Y})
+    frame = pd.DataFrame({"a": [cell, "1"], "b": 1})
+    frame.to_csv("new.csv", index=False)
+    expected = loaded.predict_proba(pd.DataFrame({"a": [6673.0, 1.0]}))[:, 1]
+    np.testing.assert_array_equal(loaded.predict_proba(frame)[:, 1], expected)
+    code, out, err = called("predict", "m", "new.csv")
+    assert code == 0, err
+    found = pd.read_csv(io.StringIO(out))["probability_q"].astype(np.float32)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_apostrophes_say_nothing_of_commas(called):
     frame = pd.DataFrame({"a": [f"{1 + k}'{100 + k}" for k in range(N)], "b": A, "y": Y})
     frame.to_csv("t.csv", index=False)
@@ -184,6 +198,21 @@ def test_answers_with_decimal_commas(called, model):
     pd.testing.assert_frame_equal(frame, pd.read_csv(io.StringIO(plain)))
     code, _, err = called("predict", "m", "train.csv", "--out-decimal", ",", "--out", "o.parquet")
     assert code == 2 and "o.parquet is Parquet" in err
+
+
+def test_kept_numbers_have_the_digits_of_their_type(called, model):
+    model({"x1": A, "y": Y})
+    kept = {"f": np.array([0.1, 2.0], np.float32), "i": np.array([1, 2], np.int8),
+            "d": np.array([0.1, 2.5])}
+    pd.DataFrame({"x1": A[:2], **kept}).to_parquet("new.parquet")
+    np.savez("new.npz", X=A[:2, None], h=kept["f"].astype(np.float16), **kept)
+    for name, more in (("new.parquet", []), ("new.npz", ["h"])):
+        names = [*kept, *more]
+        code, out, err = called("predict", "m", name, "--keep", ",".join(names))
+        assert code == 0, err
+        found = pd.read_csv(io.StringIO(out), dtype=str)[names]
+        expected = [["0.1", "1", "0.1", "0.1"], ["2", "2", "2.5", "2"]]
+        assert found.to_numpy().tolist() == [row[:len(names)] for row in expected]
 
 
 def test_kept_cells_are_as_they_stand(called, tmp_path):
@@ -212,6 +241,18 @@ def test_kept_numbers_of_parquet_may_be_any(called, model, out):
     kept = con.execute(f"SELECT k::VARCHAR, a::VARCHAR FROM '{out}'").fetchall()
     assert [row[1] for row in kept] == ["0.5", "1.5", "2.5", None]
     assert [row[0] for row in kept] == ["nan", None, "inf", "0.1"]
+
+
+def test_rows_with_one_value_of_the_target(called, model):
+    """They do not say how good the answers are."""
+    model({"a": A, "y": np.round(A, 2)})
+    pd.DataFrame({"a": A, "y": 3}).to_csv("new.csv", index=False)
+    code, out, err = called("explain", "m", "new.csv")
+    assert code == 0 and "one value of it: answers can be compared, not judged" in out, err
+    assert "R² lost" not in out and "nan" not in out
+    pd.DataFrame({"a": A[:4], "y": A[:4]}).to_csv("t.csv", index=False)
+    code, out, err = called("train", "t.csv", *FEW)
+    assert code == 0 and "held-out R²        none (share" in out, err
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -59,7 +59,7 @@ def _write_csv(file, names, batches, decimal):
 def _texts(column, decimal):
     """The cells of a column as the shortest text that stands for them, "" where missing."""
     values = column.values
-    if values.dtype == np.float32:  # the shortest text of 24 bits
+    if values.dtype.kind == "f" and values.itemsize < 8:  # the shortest text of fewer bits
         texts = values.astype("U").tolist()
         texts = [text.removesuffix(".0") for text in texts]
     else:
