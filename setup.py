@@ -2,7 +2,7 @@
 
 Static metadata is in pyproject.toml.  Switches, by environment variable:
 FASTBP_DEBUG=1       Cython's bounds checks on, -Og -g; the kernels' pointers need the next one
-FASTBP_OPTIMIZE=...  another level than -O3; no bit depends on it (tools/bits.py)
+FASTBP_OPTIMIZE=...  one level for all, -O3 too; no bit depends on it (tools/bits.py)
 FASTBP_SANITIZE=...  the argument of -fsanitize=, for example address,undefined
 FASTBP_ANNOTATE=1    Cython's annotated HTML in build/cython
 """
@@ -16,6 +16,7 @@ from glob import glob
 from pathlib import Path
 
 import numpy
+from Cython import __version__ as cython_version
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -43,6 +44,8 @@ FLAGS += ["-ffp-contract=off", "-fno-inline-functions", "-fno-math-errno", "-fno
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi"]
 # Clang leaves the loops over a large register tile rolled, and the tile in memory.
 UNROLL = ["-mllvm", "-unroll-threshold=2000"]
+# What stands above the kernels calls them and Python: half the size takes the same time.
+SMALL = [] if DEBUG or SANITIZE or os.environ.get("FASTBP_OPTIMIZE") else ["-Os"]
 LINK = []
 if SANITIZE:
     FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
@@ -72,22 +75,25 @@ MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls
            "_epochs", "_population", "_many", "_capi_problem", "_capi",
            "torch._gate", "torch._watch", "torch._parameters", "torch._gradients",
            "torch._binding")
+SHARED = "_cython_fastbp"
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.
 STAMP = Path("build/flags.txt")
-CURRENT = repr((FLAGS, LINK, os.environ.get("CC"), os.environ.get("CFLAGS"), sys.version))
-if not STAMP.exists() or STAMP.read_text() != CURRENT:
+CURRENT = repr((FLAGS, SMALL, LINK, DIRECTIVES, SHARED, os.environ.get("CC"),
+                os.environ.get("CFLAGS"), cython_version, sys.version))
+CHANGED = not STAMP.exists() or STAMP.read_text() != CURRENT
+if CHANGED:
     STAMP.parent.mkdir(exist_ok=True)
     STAMP.write_text(CURRENT)
 DEPENDS = [str(STAMP), "setup.py", *glob("fastbp/**/*.p[xy][di]", recursive=True),
            *glob("fastbp/**/*.h", recursive=True)]
 
 
-def extension(name, flags=(), macros=()):
+def extension(name, flags=(), macros=(), suffix="pyx"):
     return Extension(
         f"fastbp.{name}",
-        [f"fastbp/{name.replace('.', '/')}.pyx"],
+        [f"fastbp/{name.replace('.', '/')}.{suffix}"],
         include_dirs=["fastbp/_kernels", "fastbp/include", numpy.get_include()],
         define_macros=[*MACROS, *macros],
         extra_compile_args=[*FLAGS, *WARNINGS, *flags],
@@ -102,7 +108,9 @@ def extensions():
             yield extension(f"_kernels.{isa}_{dtype}", flags,
                             [(f"FASTBP_{isa.upper()}", 1), (f"FASTBP_{dtype.upper()}", 1)])
     for name in MODULES:
-        yield extension(name)
+        yield extension(name, SMALL)
+    # What Cython's modules have in common, once; Cython writes its text.
+    yield extension(SHARED, SMALL, suffix="c")
 
 
 def flags_macro(added):
@@ -144,6 +152,8 @@ class BuildExtensions(build_ext):
 if __name__ == "__main__":
     setup(
         ext_modules=cythonize(list(extensions()), compiler_directives=DIRECTIVES,
-                              nthreads=0, annotate=ANNOTATE, build_dir="build/cython"),
+                              shared_utility_qualified_name=f"fastbp.{SHARED}",
+                              force=CHANGED, nthreads=0, annotate=ANNOTATE,
+                              build_dir="build/cython"),
         cmdclass={"build_ext": BuildExtensions},
     )

@@ -15,7 +15,6 @@ except ModuleNotFoundError as error:
 except ImportError as error:
     _refuse(error)
 
-from fastbp import reference
 from fastbp._config import get_include, get_num_threads, set_num_threads, show_config
 from fastbp._equations import activate, delta_step, sigmoid, sigmoid_backward, weight_grad
 from fastbp._layers import Layers, backprop
@@ -60,3 +59,12 @@ __all__ = [
     "train_many",
     "weight_grad",
 ]
+
+
+def __getattr__(name):
+    """`fastbp.reference` is imported when it is first asked for: it is a quarter of the import."""
+    if name == "reference":
+        from importlib import import_module
+
+        return import_module("fastbp.reference")
+    raise AttributeError(f"module 'fastbp' has no attribute {name!r}")

@@ -7,12 +7,12 @@ has the least of its own group's and of every visible parent's.
     version 2    cpu.max                                   "quota period", or "max period"
     version 1    cpu.cfs_quota_us over cpu.cfs_period_us   the former is -1 without a quota
 
-A file that is absent, unreadable or says something else sets no limit.
+A file that is absent, unreadable or says something else sets no limit. Paths are tuples of names
+here: this is read when fastbp is imported, and the import of pathlib takes longer.
 """
 
 import os
 import re
-from pathlib import Path, PurePosixPath
 
 
 def cpu_quota(root="/"):
@@ -30,7 +30,7 @@ def cpu_quota(root="/"):
     """
     groups = dict(_groups(_read(root, "proc/self/cgroup")))
     mounts = list(_mounts(_read(root, "proc/self/mountinfo")))
-    granted = [_cpus(*QUOTAS[kind](Path(root, folder)))
+    granted = [_cpus(*QUOTAS[kind](os.path.join(root, *folder)))
                for kind, group in groups.items()
                for folder in _visible(group, [mount[1:] for mount in mounts if mount[0] == kind])]
     return min(filter(None, granted), default=None)
@@ -61,8 +61,8 @@ def _mounts(text):
 
 
 def _relative(path):
-    """A path below the root of a hierarchy, or of the file system."""
-    return PurePosixPath(path.lstrip("/"))
+    """The names on a path from the root of a hierarchy, or of the file system."""
+    return tuple(name for name in path.split("/") if name not in ("", "."))
 
 
 def _unescaped(path):
@@ -77,11 +77,11 @@ def _visible(group, mounts):
     mounted its own group and then moved the process, and a part that begins above the root of a
     namespace of groups ("/..") begins at a parent whose name is not known.
     """
-    found = [(point, group.relative_to(part)) for part, point in mounts
-             if group.is_relative_to(part) and ".." not in group.relative_to(part).parts]
-    for point, below in found or [(point, PurePosixPath()) for _, point in mounts]:
-        for level in (below, *below.parents):
-            yield point / level
+    found = [(point, group[len(part):]) for part, point in mounts
+             if group[:len(part)] == part and ".." not in group[len(part):]]
+    for point, below in found or [(point, ()) for _, point in mounts]:
+        for depth in range(len(below), -1, -1):
+            yield point + below[:depth]
 
 
 def _quota_of_version_1(folder):
@@ -107,6 +107,7 @@ def _cpus(quota, period):
 def _read(folder, name):
     """The text of a file, or "" without it."""
     try:
-        return os.fsdecode(Path(folder, name).read_bytes())
+        with open(os.path.join(folder, name), "rb") as file:
+            return os.fsdecode(file.read())
     except (OSError, ValueError):       # the latter for a path that has a null character
         return ""

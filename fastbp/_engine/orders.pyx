@@ -4,13 +4,14 @@ For i from n - 1 down to 1, entry i changes places with entry j = floor(raw (i +
 `_random.permutation` is the plain twin.
 """
 
+from functools import cache
+
 import numpy as np
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memcpy
-from numpy.random cimport bitgen_t
 
 from fastbp._engine.arrays cimport data
 from fastbp._engine.loop cimport carry_out_parts_alone
@@ -19,10 +20,21 @@ from fastbp._engine.plan cimport Frame, Step, threads_worth
 
 cnp.import_array()
 
-# Bit generators whose raw output is 64 bits of the C function that their capsule names.
-cdef frozenset OF_64_BITS = frozenset({
-    np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64})
 
+@cache
+def of_64_bits():
+    """Bit generators whose raw output is 64 bits of the C function that their capsule names.
+
+    They are asked for at the first draw: NumPy imports its generators when they are.
+    """
+    return frozenset({np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64})
+
+
+# Not by a cimport of numpy.random, which is an import, too.
+cdef extern from "numpy/random/bitgen.h":
+    ctypedef struct bitgen_t:
+        void* state
+        unsigned long long (*next_raw)(void* state) nogil
 
 cdef extern from *:
     """
@@ -53,7 +65,7 @@ cdef object fisher_yates(order, draw, source, Py_ssize_t most):
     cdef Py_ssize_t i = cnp.PyArray_DIM(order, 0) - 1, end, k
     cdef const unsigned long long* numbers
     cdef Shuffle shuffle
-    if type(source) in OF_64_BITS:
+    if type(source) in of_64_bits():
         shuffle = shuffle_of(order, source)
         while shuffle.left > 1:
             with source.lock, nogil:
@@ -123,7 +135,8 @@ cdef void take_part(const Step* step, Frame* f) noexcept nogil:
 
 
 cdef bint draw_apart(list sources):
-    return len(set(map(id, sources))) == len(sources) and OF_64_BITS.issuperset(map(type, sources))
+    return (len(set(map(id, sources))) == len(sources)
+            and of_64_bits().issuperset(map(type, sources)))
 
 
 cdef int shuffle_each(list orders, list rows, list sources, Py_ssize_t most,
