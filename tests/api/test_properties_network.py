@@ -237,15 +237,17 @@ def test_any_batch(method, data):
 
 
 def orders(n):
-    """Indices of samples in some dtype, twice or not at all too."""
-    def order(seed, dtype):
-        return np.random.default_rng(seed).integers(0, max(n, 1), n).astype(dtype)
+    """Indices of any number of samples in some dtype, twice or not at all too."""
+    def order(seed, dtype, size):
+        return np.random.default_rng(seed).integers(0, max(n, 1), size).astype(dtype)
 
-    good = st.builds(order, st.integers(0, 99), st.sampled_from(["i8", "u1", "i2", ">i4", "u8"]))
+    good = st.builds(order, st.integers(0, 99), st.sampled_from(["i8", "u1", "i2", ">i4", "u8"]),
+                     st.sampled_from([n, n, 1, 2 * n + 1]) if n else st.just(0))
     forms = st.sampled_from([np.copy, np.ndarray.tolist, lambda a: np.repeat(a, 2)[::2]])
     wrong = st.sampled_from([
         (TypeError, np.full(n, 0.0) if n else "x"), (TypeError, np.full(n, False) if n else {}),
-        (ValueError, np.zeros(n + 1, int)), (ValueError, np.zeros((n, 1), int)), (ValueError, 0),
+        (ValueError, np.zeros(0 if n else 1, int)), (ValueError, np.zeros((n, 1), int)),
+        (ValueError, 0),
         (TypeError, np.ma.zeros(n, int)), (TypeError, "order"),
         *[(ValueError, [bad] * n) for bad in (n, -1, 2**63 - 1) if n]])
     good = st.tuples(good, forms).filter(lambda f: n < 256)
@@ -263,8 +265,8 @@ def optimizers():
 
 def in_steps(net, optimizer, plain, batch_size, order, l2):
     """The epoch as the same sequence of backprop and step; what it returns without weights."""
-    total, weight, n = 0.0, 0.0, len(plain["X"])
-    for at in range(0, n, batch_size):
+    total, weight = 0.0, 0.0
+    for at in range(0, len(order), batch_size):
         rows = order[at:at + batch_size]
         arrays = {name: None if a is None else a[rows] for name, a in plain.items()}
         try:
@@ -294,8 +296,10 @@ def test_any_epoch(data):
     rule = copy.deepcopy(optimizer.value)
     rng = copy.deepcopy(extra["rng"].value)
     if not call.faults and net.params.size:
-        size = min(int(extra["batch_size"].value), max(n, 1))
-        losses = draw(st.none() | outputs("batch_losses", (-(-n // size), 2), "f8"))
+        chosen = extra["order"].value
+        taken = n if chosen is None else len(chosen)
+        size = min(int(extra["batch_size"].value), max(taken, 1))
+        losses = draw(st.none() | outputs("batch_losses", (-(-taken // size), 2), "f8"))
     else:
         losses = None
     passed = call.passed if losses is None else {**call.passed, "batch_losses": losses.value}
