@@ -20,8 +20,12 @@ def vector(size, dtype, scale, seed=0):
 
 
 def squared(x):
-    """The exact ||x||^2."""
-    return sum((Fraction(float(each)) ** 2 for each in x), Fraction(0))
+    """The exact ||x||^2: a sum of integers, of which the least exponent has bits of its own."""
+    mantissas, exponents = np.frexp(x.astype(float))
+    least = exponents.min()
+    total = sum(m * m << 2 * e for m, e in zip((mantissas * 2.0**53).astype(int).tolist(),
+                                               (exponents - least).tolist(), strict=True))
+    return total * Fraction(2) ** (2 * (int(least) - 53))
 
 
 def share(size):
