@@ -119,36 +119,60 @@ def test_it_is_written_at_the_end_and_about_once_a_second(tmp_path, monkeypatch)
 
 
 PROGRAM = """
-import sys
+import os, random, select, signal, sys, time
 import numpy as np
 from fastbp import MLP, Adam, _checkpoint
 _checkpoint.SECONDS, _checkpoint.SHARE_OF_WRITING = 0.0, float("inf")
 X = np.random.default_rng(0).normal(size=(4000, 8))
 y = (X[:, 0] > X[:, 1]).astype(float)
-net = MLP((8, 16, 1), seed=0)
-path = sys.argv[1] if len(sys.argv) > 1 else None
-net.fit(X, y, Adam(0.01), epochs=600, rng=0, validation=(X[:500], y[:500]), checkpoint=path)
-print(net.params.tobytes().hex())
+path, random = sys.argv[1], random.Random(1)
+
+def start(path):
+    "A process that fits, and the end of a pipe where its parameters arrive."
+    there, here = os.pipe()
+    process = os.fork()
+    if not process:
+        net = MLP((8, 16, 1), seed=0)
+        net.fit(X, y, Adam(0.01), epochs=600, rng=0, validation=(X[:500], y[:500]), checkpoint=path)
+        os.write(here, net.params.tobytes())
+        os._exit(0)
+    os.close(here)
+    return process, open(there, "rb")
+
+def end(process, pipe):
+    "What it found, once it has ended; nothing, if it was killed."
+    with pipe:
+        found = pipe.read()
+    os.waitpid(process, 0)
+    return found
+
+def file():
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+
+expected, killed, after_writing = end(*start(None)), 0, 0
+for kills in range(60):
+    before, (process, pipe) = file(), start(path)
+    while kills % 2 == 0 and file() == before:      # so that the fit goes on
+        if select.select([pipe], [], [], 0.0005)[0]:
+            break                                   # it has ended
+    after_writing += file() != before
+    time.sleep(0.02 * random.random())
+    os.kill(process, signal.SIGKILL)
+    killed += not end(process, pipe)
+found = end(*start(path))
+print(killed, after_writing, len(found), found == expected)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sent there")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be forked there")
 def test_kill_9_in_a_loop(tmp_path):
-    program, waits = [sys.executable, "-c", PROGRAM], random.Random(1)
-    expected = subprocess.run(program, capture_output=True, check=True).stdout
-    path = tmp_path / "it"
-    for kills in range(200):
-        running = subprocess.Popen([*program, path], stdout=subprocess.PIPE)
-        while running.poll() is None and not path.exists():     # in the first run
-            time.sleep(0.001)
-        try:
-            out, _ = running.communicate(timeout=0.05 if kills == 0 else 0.6 * waits.random())
-            break
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.communicate()
-    assert kills > 0 and running.returncode == 0
-    assert out == expected
+    """Of processes that have just begun, read, computed or written; the last one is left alone."""
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path / "it"], text=True,
+                           capture_output=True)
+    assert ended.returncode == 0, ended.stderr
+    killed, after_writing, size, same = ended.stdout.split()
+    assert int(killed) >= 10 and int(after_writing) >= 10
+    assert int(size) == 4 * (8 * 16 + 16 + 16 + 1) and same == "True"
 
 
 # ---- files that do not fit
