@@ -7,6 +7,7 @@ import os
 # They are none of fastbp's, and few of these products are worth a second one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import all_pairs
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,6 +20,11 @@ settings.register_profile("exhaustive", settings.get_profile("default"), max_exa
                           stateful_step_count=60, derandomize=False, database=None,
                           print_blob=True)
 settings.load_profile("default")
+
+
+def pytest_configure(config):
+    """Without `-m`, what is exhaustive is left out: then it need not be made first."""
+    all_pairs.others_are_made = config.option.markexpr != "not exhaustive"
 
 
 gc.disable()        # until all tests are collected: they make much that stays, and no garbage

@@ -2,6 +2,7 @@
 
 from itertools import combinations, product
 
+import all_pairs as module
 import pytest
 from all_pairs import all_pairs, covering
 
@@ -19,9 +20,13 @@ def test_few_hold_all_pairs():
     assert len(covering(3, 2, 18)) == 54 and len(covering(8, 7, 4, 2)) == 56
 
 
-def test_the_others_are_exhaustive():
+def test_the_others_are_exhaustive_where_they_are_made(monkeypatch):
+    monkeypatch.setattr(module, "others_are_made", True)
     names, params = all_pairs("dtype", a="xyz", b="uvw").args
     assert names == "dtype,a,b" and len(params) == 18
     few = [param.values for param in params if not param.marks]
     assert 9 <= len(few) < 18 and {(a, b) for _, a, b in few} == set(product("xyz", "uvw"))
     assert all(param.marks[0].name == "exhaustive" for param in params if param.marks)
+    monkeypatch.setattr(module, "others_are_made", False)
+    assert all_pairs("dtype", a="xyz", b="uvw").args == (
+        names, [param for param in params if not param.marks])
