@@ -39,7 +39,8 @@ def small_check(monkeypatch, best):
     monkeypatch.setattr(check, "NETWORKS", (
         check.Case((2, 8, 1), 5), check.Case((3, 4, 2), 9, 40),
         check.Case((4, 5, 3), 7, 1, "tanh", "softmax")))
-    monkeypatch.setattr(digests, "EPOCHS", 2)
+    for size, few in {"EPOCHS": 2, "ROWS": 100, "MEMBERS": 5}.items():
+        monkeypatch.setattr(digests, size, few)
     expected = found_small()
     monkeypatch.setattr(digests, "recorded", lambda: expected)
 
