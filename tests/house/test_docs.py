@@ -4,16 +4,13 @@ The derivation names what computes each equation, and that cites the equation ba
 run, links lead somewhere, command lines parse.
 """
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from places import ROOT
+from scripts import run_script
 
 import fastbp
 from fastbp import reference
@@ -129,12 +126,9 @@ def test_code_blocks_run(path, tmp_path):
         pytest.skip(f"the extra {needed} is not installed")
     script = tmp_path / "blocks.py"
     script.write_text(blocks(path, "python"))
-    found = [str(Path(fastbp.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    run = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True,
-                         env={**os.environ, "MKL_NUM_THREADS": "1",    # PyTorch's would spin
-                              "PYTHONPATH": os.pathsep.join(filter(None, found))})
-    assert run.returncode == 0, f"{name_of(path)} at the lines of blocks.py:\n{run.stderr}"
-    assert "Warning: " not in run.stderr, f"{name_of(path)} warns:\n{run.stderr}"
+    status, said = run_script(script)
+    assert status == 0, f"{name_of(path)} at the lines of blocks.py:\n{said}"
+    assert "Warning: " not in said, f"{name_of(path)} warns:\n{said}"
 
 
 def anchors(path):
