@@ -153,7 +153,7 @@ if __name__ == "__main__":
     setup(
         ext_modules=cythonize(list(extensions()), compiler_directives=DIRECTIVES,
                               shared_utility_qualified_name=f"fastbp.{SHARED}",
-                              force=CHANGED, nthreads=0, annotate=ANNOTATE,
+                              force=CHANGED, nthreads=os.cpu_count(), annotate=ANNOTATE,
                               build_dir="build/cython"),
         cmdclass={"build_ext": BuildExtensions},
     )

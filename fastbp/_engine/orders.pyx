@@ -34,7 +34,7 @@ def of_64_bits():
 cdef extern from "numpy/random/bitgen.h":
     ctypedef struct bitgen_t:
         void* state
-        unsigned long long (*next_raw)(void* state) nogil
+        unsigned long long (*next_raw)(void* state) noexcept nogil
 
 cdef extern from *:
     """
