@@ -86,8 +86,8 @@ def assert_error(done, words):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_bundled_data_reach_95_percent(fastbp_run, seed):
-    done = fastbp_run("train", "--seed", seed)
+def test_bundled_data_reach_95_percent(called, seed):
+    done = called("train", "--seed", seed)
     assert done.returncode == 0, done.stderr
     assert figure(done.stdout, "held-out accuracy") >= 0.95
     assert figure(done.stdout, "held-out AUC") >= 0.97
@@ -119,8 +119,8 @@ def test_info(fastbp_run):
 
 
 @pytest.mark.parametrize("options", [[], ["--optimizer", "sgd", "--dtype", "float64"]])
-def test_own_table(fastbp_run, table, options):
-    done = fastbp_run("train", table, "--target", "sick", "--hidden", "4", *options)
+def test_own_table(called, table, options):
+    done = called("train", table, "--target", "sick", "--hidden", "4", *options)
     assert done.returncode == 0, done.stderr
     assert "positive class 'yes'" in done.stdout and "2-4-1" in done.stdout
     assert re.search("^  constant +left out: constant$", done.stdout, re.M)
@@ -131,18 +131,18 @@ def test_own_table(fastbp_run, table, options):
     ("tanh", "tanh", "2-4-5-1 of tanh units, "), ("relu, relu", "relu", "2-4-5-1 of relu units, "),
     ("relu,tanh", ("relu", "tanh"), "2-4-5-1 of relu, tanh units, "),
     ("sigmoid", "sigmoid", "2-4-5-1 of sigmoid units, ")])
-def test_activations(fastbp_run, table, tmp_path, given, kept, said):
-    done = fastbp_run("train", table, "--target", "sick", "--hidden", "4,5", "--activation", given,
-                      "--out", "m")
+def test_activations(called, table, tmp_path, given, kept, said):
+    done = called("train", table, "--target", "sick", "--hidden", "4,5", "--activation", given,
+                  "--out", "m")
     assert done.returncode == 0, done.stderr
     assert said in done.stdout and figure(done.stdout, "held-out accuracy") >= 0.8
     assert load_model(tmp_path / "m").net.activation == kept
 
 
-def test_npz_without_hidden_layers(fastbp_run, tmp_path):
+def test_npz_without_hidden_layers(called, tmp_path):
     data = load_breast_cancer()
     np.savez(tmp_path / "t.npz", X=data.X, y=data.y)
-    done = fastbp_run("train", "t.npz", "--hidden", "", "--epochs", 20)
+    done = called("train", "t.npz", "--hidden", "", "--epochs", 20)
     assert done.returncode == 0, done.stderr
     assert "30-1 of" in done.stdout
     assert figure(done.stdout, "held-out accuracy") >= 0.9
@@ -263,10 +263,10 @@ def test_terminal(fastbp_run, tmp_path, blocked):
     assert ("\x1b[" in shown) != blocked  # cursor movements: the bar
 
 
-def test_saved_model(fastbp_run, table, tmp_path):
+def test_saved_model(called, table, tmp_path):
     tensors_of = safetensors.numpy.load_file
     path = tmp_path / "model.safetensors"
-    done = fastbp_run("train", table, "--target", "sick", "--hidden", "5,4", "--out", path)
+    done = called("train", table, "--target", "sick", "--hidden", "5,4", "--out", path)
     assert done.returncode == 0, done.stderr
     model, tensors = load_model(path), tensors_of(path)
     assert tuple(model.net.layer_sizes) == (2, 5, 4, 1)
@@ -288,8 +288,8 @@ def test_seed_decides_every_byte(fastbp_run, tmp_path):
     assert a == b != c
 
 
-def test_plot(fastbp_run, tmp_path):
-    done = fastbp_run("train", "--epochs", 3, "--plot", "loss.png")
+def test_plot(called, tmp_path):
+    done = called("train", "--epochs", 3, "--plot", "loss.png")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 

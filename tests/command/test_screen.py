@@ -130,11 +130,17 @@ def test_info_on_a_terminal(width):
         assert f" {name} {text} " in f" {' '.join(' '.join(lines).split())} "
 
 
+WRONG = [*MODULE, "train", "--activation", "gelu"]
+
+
+@pytest.fixture(scope="module")
+def piped():
+    return subprocess.run(WRONG, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_an_error_on_a_terminal(width):
-    args = ["train", "--activation", "gelu"]
-    code, lines = lines_on_terminal([*MODULE, *args], width, "stderr")
-    piped = subprocess.run([*MODULE, *args], capture_output=True, text=True)
+def test_an_error_on_a_terminal(width, piped):
+    code, lines = lines_on_terminal(WRONG, width, "stderr")
     assert code == piped.returncode == 2 and piped.stderr.count("\n") == 1
     assert " ".join(" ".join(lines).split()) == piped.stderr.rstrip("\n")
     assert all(len(line) <= width for line in lines)
@@ -144,11 +150,10 @@ def test_an_error_on_a_terminal(width):
 def test_the_width_that_counts():
     """The width is COLUMNS; without it that of the terminal, even if another stream is not a
     terminal; without both 80."""
-    error = [*MODULE, "train", "--activation", "gelu"]
     narrow, given, unknown = (
-        lines_on_terminal(error, 40, "stderr")[1],
-        lines_on_terminal(error, 200, "stderr", env={"COLUMNS": "40"})[1],
-        lines_on_terminal(error, None, "stderr")[1])
+        lines_on_terminal(WRONG, 40, "stderr")[1],
+        lines_on_terminal(WRONG, 200, "stderr", env={"COLUMNS": "40"})[1],
+        lines_on_terminal(WRONG, None, "stderr")[1])
     assert narrow == given and max(map(len, narrow)) <= 40
     assert 60 < max(map(len, unknown)) <= 80
 
