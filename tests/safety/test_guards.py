@@ -118,7 +118,7 @@ def against_the_edge(a, at_end):
     """A copy of `a` whose last byte lies before, or whose first lies after, a forbidden page."""
     page, nbytes = mmap.PAGESIZE, max(a.nbytes, 1)
     room = -(-nbytes // page) * page
-    memory = mmap.mmap(-1, room + 2 * page)
+    memory = mmap.mmap(-1, room + 2 * page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     start = np.frombuffer(memory, np.uint8).ctypes.data
     for edge in (start, start + page + room):
         if LIBC.mprotect(ctypes.c_void_p(edge), ctypes.c_size_t(page), 0):
