@@ -21,6 +21,7 @@ SHA-256 of all tensors and all other entries.
 """
 
 import json
+import reprlib
 
 import numpy as np
 
@@ -72,6 +73,9 @@ def _add_recipe(model, tensors, metadata):
     metadata["recipe"] = "null"
     if recipe is not None:
         target = recipe.target
+        if tuple(model.classes) != _classes_of(target):
+            raise ValueError(f"classes is {reprlib.repr(model.classes)}; it should be what the "
+                             f"recipe has, {reprlib.repr(_classes_of(target))}")
         tensors["target_mean"], tensors["target_scale"] = target.mean, target.scale
         metadata["recipe"] = json.dumps({
             "columns": recipe.preparation.as_lists(),
@@ -123,6 +127,8 @@ def model_of(metadata, tensors, n_threads):
         if recipe.target.loss != net.loss:
             raise ValueError(f"damaged: a network with loss {net.loss!r} does not predict "
                              f"{recipe.target.task}")
+        if tuple(classes) != _classes_of(recipe.target):
+            raise ValueError(f"damaged: classes {classes} are not those of its target")
         names = recipe.preparation.features
     else:
         names = _arguments.distinct_names("feature_names", names, sizes[0])
@@ -136,10 +142,9 @@ def _recipe(found, tensors, sizes):
     if found is None:
         return None
     target = found["target"]
-    names, task = tuple(target["names"]), target["task"]
-    classes = tuple(map(tuple, target["classes"]))
-    if task not in TASKS or not all(isinstance(text, str) for text in (
-            *names, *(label for labels in classes for label in labels), *found["marks"])):
+    names, task, marks = _texts(target["names"]), target["task"], _texts(found["marks"])
+    classes = tuple(map(_texts, target["classes"]))
+    if task not in TASKS or not all(len(set(texts)) == len(texts) for texts in (names, *classes)):
         raise ValueError("damaged: the target is none that a model can have")
     pairs = task == "labels" and len(classes) == len(names) and all(
         len(labels) == 2 for labels in classes)
@@ -154,7 +159,18 @@ def _recipe(found, tensors, sizes):
         raise ValueError(f"damaged: a network of sizes {list(sizes)} does not fit its columns")
     if not isinstance(found["training"], dict):
         raise ValueError("damaged: what is said of the training is no object")
-    return Recipe(preparation, target, tuple(found["marks"]), found["training"])
+    return Recipe(preparation, target, marks, found["training"])
+
+
+def _texts(found):
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ValueError(f"damaged: {reprlib.repr(found)} is no list of names")
+    return tuple(found)
+
+
+def _classes_of(target):
+    """What `classes` is beside a recipe with this target."""
+    return target.classes[0] if target.task == "classes" else ()
 
 
 def _network(metadata, tensors, sizes, dtype, n_networks, n_threads):

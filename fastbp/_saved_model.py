@@ -1,5 +1,6 @@
 """A network with what belongs to it: how its inputs are prepared, and what its outputs mean."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,10 @@ import fastbp
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp._arguments.descriptors import REAL
-from fastbp._preparation import Preparation, Target
+from fastbp._preparation import Levels, Preparation, Target
 from fastbp._preparation.frames import frame_columns
+
+CALLER = 5  # of a public method, counted from `_prepared`, which warns
 
 
 class Recipe(NamedTuple):
@@ -115,6 +118,12 @@ class SavedModel(_Fields):
         ndarray of shape (n, n_outputs)
             Probabilities; expected counts; numbers, which under a `recipe` are standardised.
 
+        Warns
+        -----
+        UserWarning
+            Once a call, with the columns and how many cells of each: levels that were rare or
+            absent in the training, and missing cells where the training had none.
+
         Raises
         ------
         TypeError
@@ -123,7 +132,7 @@ class SavedModel(_Fields):
             X lacks a column, has two of its name, or has another shape; it lacks a value, and the
             model has no `recipe`.
         """
-        return self.outputs(self.prepared(X))
+        return self.outputs(self._prepared(X, CALLER))
 
     @_arguments.public
     def predict(self, X):
@@ -141,12 +150,22 @@ class SavedModel(_Fields):
             the model has no `classes`; for several labels one of two for each; else the numbers or
             the expected counts, in the units of the table of the training.
 
+        Warns
+        -----
+        UserWarning
+            As in `forward`.
+
         Raises
         ------
         TypeError, ValueError
-            As in `forward`.
+            As in `forward`; or an output is NaN, of which there is no label.
         """
-        return self.target.answers(self.forward(X))
+        outputs = self.outputs(self._prepared(X, CALLER))
+        if self.target.classes and np.isnan(outputs).any():
+            row = int(np.isnan(outputs).any(axis=1).argmax())
+            raise ValueError(f"X gives NaN in row {row}, of which there is no label; its values, "
+                             "or the parameters of the network, are NaN or too large")
+        return self.target.answers(outputs)
 
     @_arguments.public
     def predict_proba(self, X):
@@ -163,6 +182,11 @@ class SavedModel(_Fields):
             In the order of `classes`; for several labels (n, n_labels), that of the second label of
             each.
 
+        Warns
+        -----
+        UserWarning
+            As in `forward`.
+
         Raises
         ------
         TypeError, ValueError
@@ -171,15 +195,24 @@ class SavedModel(_Fields):
         if self.target.task not in ("classes", "labels"):
             raise ValueError(f"the model predicts {self.target.task}, which have no probabilities; "
                              "it should be asked for predict")
-        return self.target.values(self.forward(X))
+        return self.target.values(self.outputs(self._prepared(X, CALLER)))
 
     def prepared(self, X):
-        """The features of X (n, n_features), standardised, in the dtype of the network."""
+        """The features of X (n, n_features), standardised, in the dtype of the network; it warns as
+        `forward` does."""
+        return self._prepared(X, 3)
+
+    def _prepared(self, X, caller):
+        """Those features; `caller` is the level of the stack that a warning is of."""
         if self.recipe is not None:
             recipe, preparation = self.recipe, self.recipe.preparation
             columns = frame_columns(X, preparation.columns, frozenset(recipe.marks),
                                     recipe.decimal or ".", recipe.thousands)
-            return preparation.encode(columns, self.net.dtype)[0]
+            X, told = preparation.encode(columns, self.net.dtype)
+            words = _unlike_the_training(preparation.columns, told)
+            if words:
+                warnings.warn(f"X has {words}", stacklevel=caller)
+            return X
         X = tables.by_name("X", X, self.feature_names)
         X = _arguments.real_array("X", X, np.float64, shape=("n_samples", self.net.layer_sizes[0]))
         return (X - self.feature_mean) / self.feature_scale
@@ -196,6 +229,17 @@ class SavedModel(_Fields):
 
 
 SavedModel.__module__ = "fastbp.io"
+
+
+def _unlike_the_training(columns, told):
+    """Which cells the training did not have, in words that may be empty."""
+    had_missing = {column.name for column in columns
+                   if (column.missing if isinstance(column, Levels) else column.flag)}
+    new = {name: n for name, n in told.filled.items() if name not in had_missing}
+    return "; ".join(
+        f"{what}: " + ", ".join(f"{n} in {name!r}" for name, n in counts.items())
+        for counts, what in ((told.unknown, "cells of rare or unknown levels"),
+                             (new, "missing cells, where the training had none")) if counts)
 
 
 def _plain_target(net, classes, name):

@@ -147,7 +147,8 @@ def _column(entry):
         del entry["kind"]
         found = Levels(**{**entry, "levels": tuple(entry["levels"])})
         fine = found.source in SOURCES and len(set(found.levels)) == len(found.levels) and all(
-            isinstance(text, str) for text in (found.name, *found.levels))
+            isinstance(text, str) for text in (found.name, *found.levels)) and isinstance(
+            entry["levels"], list)
         flags = found.missing, found.other
     else:
         found = Number(**entry)

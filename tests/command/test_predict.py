@@ -1,6 +1,7 @@
 """`fastbp predict` and the targets and folds of `train`: no wrong number in silence."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -149,3 +150,24 @@ def test_a_checkpoint_ends_in_the_bytes_of_a_run_without_a_stop(called):
         assert code == 0, err
         assert ("9 epochs, 5 of them now, in" in said) == (out == "n")
     assert open("n", "rb").read() == open("o", "rb").read() != open("m", "rb").read()
+
+
+def test_a_frame_unlike_the_training_is_told_once(called, model):
+    """Columns and counts: levels, and cells that are missing where the training had all."""
+    lacking = np.where(np.arange(N) % 9, A, np.nan)
+    loaded = model({"a": A, "b": lacking, "c": np.resize(list("uvw"), N), "y": Y})
+    usual = pd.DataFrame({"a": A, "b": lacking, "c": np.resize(list("uvw"), N)})
+    new = pd.DataFrame({"a": [0.5, None, None], "b": [None, 1.0, 2.0], "c": ["u", "x", "z"]})
+    new["c"] = new["c"].astype(object)
+    for call in (loaded.predict, loaded.predict_proba, loaded.forward, loaded.prepared):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(usual)
+            call(new)
+        assert [str(each.message) for each in caught] == [
+            "X has cells of rare or unknown levels: 2 in 'c'; missing cells, where the training "
+            "had none: 2 in 'a'"]
+        assert caught[0].category is UserWarning and caught[0].filename == __file__
+    new.to_csv("new.csv", index=False)
+    code, _, err = called("predict", "m", "new.csv")
+    assert code == 0 and "unknown            c: 2 cells of a rare" in err

@@ -14,6 +14,8 @@ from fastbp._command.main import main
 from fastbp.io import SavedModel, load_model
 from fastbp.onnx import to_onnx
 
+pytestmark = pytest.mark.filterwarnings("ignore:X has ")     # rare levels, with a feature of theirs
+
 EPOCH = pd.Timestamp("1970-01-01")
 KINDS = {"amount": "number", "whole": "number", "when": "date", "flag": "truth", "city": "levels",
          "code": "levels", "street": "levels"}
