@@ -19,21 +19,38 @@ SECONDS = 1.0               # between two files, at least,
 SHARE_OF_WRITING = 0.05     # and so long that writing takes no more of the time
 
 
+class OtherFit(ValueError):
+    """A checkpoint is not of this fit.
+
+    Attributes
+    ----------
+    differences : list of (str, str)
+        The names of the arguments that differ, and in words how.
+    """
+
+    def __init__(self, path, differences, remedy):
+        super().__init__(f"checkpoint {path} is of another fit: "
+                         f"{'; '.join(words for _, words in differences)}; {remedy}, or another "
+                         "path")
+        self.differences = differences
+
+
 class Checkpoint:
     """The file of one fit.
 
     Parameters
     ----------
     path : str or path-like
-    fit : dict of str
-        What the fit is of. A file of another one is refused.
+    fit : dict
+        What the fit is of, as JSON has it; arrays as `described` gives them. A file of another fit
+        is refused.
     """
 
     def __init__(self, path, fit):
         self.safetensors = import_safetensors()
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise TypeError(f"checkpoint is of type {type(path).__name__}; it should be a path")
-        self.path, self.fit = os.fsdecode(path), fit
+        self.path, self.fit = os.fsdecode(path), json.loads(json.dumps(fit))
         self.next = time.monotonic() + SECONDS
 
     def load(self):
@@ -63,20 +80,19 @@ class Checkpoint:
             raise self._damaged(f"it is damaged: {error!r}") from None
         if not isinstance(fit, dict) or not isinstance(rest, dict):
             raise self._damaged("it is damaged")
-        for name, value in self.fit.items():
-            if fit.get(name) != value:
-                raise self.of_another(f"{name} was {fit.get(name)}, it is {value}",
-                                      "give the same arguments")
+        differences = [(name, _difference(name, fit.get(name), value))
+                       for name, value in self.fit.items() if fit.get(name) != value]
+        if differences:
+            raise OtherFit(self.path, differences, "give the same arguments")
         return tensors, rest
 
     def _damaged(self, what):
         return ValueError(f"checkpoint {self.path} cannot be used: {what}; give another path, or "
                           "remove it to start anew")
 
-    def of_another(self, what, remedy):
-        """The error of a file whose fit is not this one."""
-        return ValueError(f"checkpoint {self.path} is of another fit: {what}; {remedy}, or another "
-                          "path")
+    def of_another(self, name, words):
+        """The error of a file whose fit began with another seed."""
+        return OtherFit(self.path, [(name, words)], "give the same seeds")
 
     def unfit(self, error):
         """The error of a file whose content does not make a fit."""
@@ -94,6 +110,26 @@ class Checkpoint:
         _files.write_file(self.path, sorted_header(content))
         end = time.monotonic()
         self.next = end + max(SECONDS, (end - start) / SHARE_OF_WRITING)
+
+
+def described(array):
+    """An array, or None, as a checkpoint keeps what must be the same."""
+    return None if array is None else {"shape": array.shape, "digest": digest(array)}
+
+
+def _difference(name, was, now):
+    """In words how an argument differs, the values of an array aside."""
+    if not isinstance(was, dict) or not isinstance(now, dict) or "shape" not in now:
+        was, now = ("given" if isinstance(value, dict) and "shape" in value else value
+                    for value in (was, now))
+        return f"{name} was {was}, it is {now}"
+    if was.get("shape") == now["shape"]:
+        return f"{name} has other values"
+    return f"{name} had the shape {_shape(was.get('shape'))}, it has {_shape(now['shape'])}"
+
+
+def _shape(found):
+    return tuple(found) if isinstance(found, list) else found
 
 
 def content_digest(tensors, metadata):

@@ -119,14 +119,16 @@ cdef class Fitting(Training):
         return fit.run(schedule, options, checkpoint, rng is not None)
 
     cdef object _checkpoint(self, path, Problem p, Problem held_out, rows, dict fit):
-        from fastbp._checkpoint import Checkpoint, digest
+        from fastbp._checkpoint import Checkpoint, described
+        names = "X", "y", "sample_weight"
         held = (None, None, None) if held_out is None else (
             held_out.X, held_out.y, held_out.sample_weight)
         return Checkpoint(path, {
-            "network": str((self.layer_sizes, self.activation, self.loss, self.dtype.name,
-                            self.loss_options)), **fit,
-            "samples": digest(p.X, p.y, p.sample_weight, rows),
-            "validation": digest(*held)})
+            "layer_sizes": self.layer_sizes, "activation": self.activation, "loss": self.loss,
+            "dtype": self.dtype.name, "loss_options": self.loss_options, **fit,
+            "rows": described(rows),
+            **dict(zip(names, map(described, (p.X, p.y, p.sample_weight)))),
+            **{f"{name} of the validation": described(array) for name, array in zip(names, held)}})
 
     cdef Problem _held_out(self, Problem p, X, y, sample_weight, validation, rows):
         if validation is None and rows is None:
@@ -255,10 +257,9 @@ cdef class Fit:
             raise checkpoint.unfit(error) from None
         here = self.began[0]
         if here != parameters and here not in map(_checkpoint.digest, (now, best)):
-            raise checkpoint.of_another("the network began with other parameters",
-                                        "give the same seeds")
+            raise checkpoint.of_another("params", "the network began with other parameters")
         if seeded and self.began[1] not in (generator, rest.get("generator")):
-            raise checkpoint.of_another("rng began otherwise", "give the same seeds")
+            raise checkpoint.of_another("rng", "rng began otherwise")
         try:
             _checkpoint.set_states(self.source, rest.get("generator"), self.optimizer, tensors,
                                    rest.get("optimizer"))

@@ -190,8 +190,9 @@ def refused(path, **options):
     net, optimizer = MLP(SIZES, seed=1), Adam(0.2)
     before = net.params.copy()
     with pytest.raises(ValueError) as caught:
-        net.fit(X, Y, optimizer, **{"epochs": 8, "rng": np.random.PCG64(5), "checkpoint": path,
-                                    "validation": HELD_OUT, **options})
+        net.fit(**{"X": X, "y": Y, "optimizer": optimizer, "epochs": 8,
+                   "rng": np.random.PCG64(5), "checkpoint": path, "validation": HELD_OUT,
+                   **options})
     np.testing.assert_array_equal(net.params, before)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -200,8 +201,13 @@ def refused(path, **options):
 @pytest.mark.parametrize("changed, words", [
     ({"max_norm": 0.5}, "max_norm was None, it is 0.5"),
     ({"batch_size": 16}, "batch_size was 32, it is 16"), ({"l2": 0.5}, "l2 was 0.0, it is 0.5"),
-    ({"validation": None}, "validation was"), ({"shuffle": False}, "shuffle was True"),
-    ({"rows": np.arange(49)}, "samples was"), ({"sample_weight": np.ones(50)}, "samples was"),
+    ({"validation": None}, "X of the validation was given, it is None; y of the validation was"),
+    ({"shuffle": False}, "shuffle was True"), ({"optimizer": SGD(1)}, "optimizer was Adam(lr=0.2"),
+    ({"rows": np.arange(49)}, "fit: rows had the shape (50,), it has (49,); give the same arg"),
+    ({"rows": np.arange(50)[::-1]}, "fit: rows has other values; give the same arguments, or ano"),
+    ({"sample_weight": np.ones(50)}, "fit: sample_weight was None, it is given; give the same"),
+    ({"X": X + 1, "y": 1 - Y}, "fit: X has other values; y has other values; give the same"),
+    ({"X": X[:40], "y": Y[:40]}, "X had the shape (50, 3), it has (40, 3); y had the shape (50"),
     ({"patience": 3}, "patience was None, it is 3"),
     ({"rng": np.random.Philox(0)}, "rng began otherwise"), ({"rng": 6}, "rng began otherwise")])
 def test_another_fit(changed, words, content, tmp_path):

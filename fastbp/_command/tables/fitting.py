@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastbp
+from fastbp._checkpoint import Checkpoint, OtherFit
 from fastbp._command.tables.data import features, prepare
 from fastbp._command.tables.metrics import figures
 from fastbp._command.tables.splits import EPOCH, VALIDATION, stratified_split, stream
@@ -22,6 +23,14 @@ LEARNING_RATES = {"adam": 0.003, "sgd": 0.1}
 # Answers to counts are exponentials: with relu units, which have no bound, they overshoot.
 ACTIVATIONS = {"counts": "tanh"}  # elsewhere relu
 FEWEST_ROWS = 40  # of a training from which some are taken for the validation
+CAUSES = {  # of what the fit of a checkpoint has in another way
+    "layer_sizes": "the columns or --hidden", "activation": "--activation",
+    "loss": "the target or --task", "dtype": "--dtype", "loss_options": "--class-weight",
+    "optimizer": "--optimizer or --lr", "batch_size": "--batch-size", "l2": "--l2",
+    "patience": "--patience or --validation-fraction", "y": "the target",
+    "X": "the cells of the table, or the rows of the training",
+    "rows": "the rows of the training, by --test-fraction, --validation-fraction or --seed",
+    "params": "--seed", "rng": "--seed"}
 
 
 class Rows(NamedTuple):
@@ -155,7 +164,8 @@ class _Course:
     def __init__(self, plan, args, caption):
         self.model, self.X, self.rows = plan.model, plan.X, plan.rows
         self.targets, self.args, self.caption, self.seconds = plan.targets, args, caption, 0.0
-        self.losses, self.validation_losses = [], []
+        self.losses, self.validation_losses = [], []    # of the epochs of this run,
+        self.earlier, self.first = ([], []), 0          # and of those in a checkpoint, how many
 
     def run(self, y, checkpoint):
         """Return (losses, validation losses, best epoch), and whether Ctrl-C came."""
@@ -169,16 +179,22 @@ class _Course:
         train = net.train if several else net.fit
         if checkpoint is not None:
             options["checkpoint"] = checkpoint
+            self.earlier = _losses_in(checkpoint)
         self.start, interrupted = time.perf_counter(), False
         try:
             with progress(self.caption, args.epochs) as self.show:
                 history = train(self.X, y, optimizer_of(args),
                                 rng=generators if several else generators[0], **options)
             found = self.of(history)
+        except OtherFit as error:
+            raise ValueError(_of_another_training(checkpoint, error.differences)) from None
         except KeyboardInterrupt:
+            if not self.losses:  # nothing that is new, to report or to write over a file
+                raise
             interrupted, found = True, self.so_far()
-            print(f"fastbp: interrupted after {len(self.losses)} of {args.epochs} epochs",
-                  file=sys.stderr)
+            if sys.stderr is not None:
+                print(f"fastbp: interrupted after {len(found[0])} of {args.epochs} epochs",
+                      file=sys.stderr)
         self.seconds = time.perf_counter() - self.start
         return found, interrupted
 
@@ -187,6 +203,7 @@ class _Course:
         loss, judged = (float(np.nanmean(each)) for each in (loss, judged))
         if not math.isfinite(loss):
             raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: try a smaller --lr")
+        self.first = epoch - len(self.losses)
         self.losses.append(loss)
         self.validation_losses.append(judged)
         self.show(epoch + 1, lambda: self.text(epoch, loss, judged))
@@ -212,8 +229,22 @@ class _Course:
         return history.losses, judged, history.best_epoch
 
     def so_far(self):
-        losses = np.array(self.losses)
+        """What `of` gives, of a fit that was stopped, with the epochs of its checkpoint."""
+        losses, judged = (np.array([*earlier[:self.first], *now]) for earlier, now in zip(
+            self.earlier, (self.losses, self.validation_losses), strict=True))
         if not len(self.rows.validation):
             return losses, None, len(losses) - 1
-        judged = np.array(self.validation_losses)
-        return losses, judged, int(np.argmin(judged)) if len(judged) else -1
+        return losses, judged, int(np.argmin(np.where(np.isnan(judged), np.inf, judged)))
+
+
+def _of_another_training(checkpoint, differences):
+    causes = [f"{CAUSES[name]} ({words})" for name, words in differences if name in CAUSES]
+    return (f"--checkpoint {checkpoint} is of another training: what differs is "
+            f"{'; '.join(causes or (words for _, words in differences))}. Give the same table and "
+            "options to go on with it; to begin anew, give another FILE or remove this one")
+
+
+def _losses_in(checkpoint):
+    """The losses, and those of the validation, of the epochs in a checkpoint, if it is there."""
+    tensors, _ = Checkpoint(checkpoint, {}).load() or ({}, {})
+    return [tensors.get(name, ()) for name in ("losses", "validation_losses")]
