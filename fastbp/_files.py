@@ -62,8 +62,15 @@ def replaced(path):
 def held(path):
     """The file, open for reading, while nothing is written to it in place."""
     with open(path, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, _not_regular(found), path)
         _lock(file, fcntl.LOCK_SH)
         yield file
+
+
+def _not_regular(found):
+    return "is a folder" if stat.S_ISDIR(found.st_mode) else "is not a regular file"
 
 
 def _regular(path):
@@ -71,13 +78,14 @@ def _regular(path):
 
     os.replace would put a file in the place of a device such as /dev/null, or of a folder.
     """
-    path = os.path.realpath(os.fsdecode(path))
+    given = os.fsdecode(path)
+    path = os.path.realpath(given)
     try:
-        old = os.stat(path)
+        old = os.stat(given)  # a pipe's real path, such as that of /dev/stdout, leads nowhere
     except FileNotFoundError:
         return path, None
     if not stat.S_ISREG(old.st_mode):
-        raise OSError(errno.EINVAL, "is not a regular file", path)
+        raise OSError(errno.EINVAL, _not_regular(old), given)
     if not os.access(path, os.W_OK):
         raise OSError(errno.EACCES, "is write-protected", path)
     return path, old

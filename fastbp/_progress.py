@@ -62,5 +62,12 @@ def _bar(what):
 
 
 def _show_line(what, done, total, text):
+    if sys.stderr is None:  # closed from the start; print would take stdout
+        return
     if done == 1 or 10 * done // total > 10 * (done - 1) // total:
-        print(f"{what} {done:>{len(str(total))}}/{total}  {_said(text)}", file=sys.stderr)
+        try:
+            print(f"{what} {done:>{len(str(total))}}/{total}  {_said(text)}", file=sys.stderr)
+        except BrokenPipeError:
+            raise
+        except OSError:  # a full disk behind stderr is no reason to lose what was computed
+            pass

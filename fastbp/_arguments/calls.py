@@ -11,6 +11,9 @@ from .numbers import integer
 # computed: an overflow is an infinity here, which is refused later or passes as one.
 quiet = np.errstate(all="ignore")
 
+# Arguments that a user may look for where they are not.
+ELSEWHERE = {"max_norm": "MLP.fit and MLP.train_epoch have it, for one network"}
+
 IN_USE = ("this {} is in use by a call that has not ended, of another thread or around this one; "
           "give each its own, or wait until that call ends")
 
@@ -38,7 +41,7 @@ def unbound(function, given, names):
     unknown = [name for name in names if name not in known]
     twice = [name for name in places[:len(given)] if name in names]
     if unknown:
-        near, absent = nearest(unknown[0], known), getattr(owner, "_absent", {})
+        near, absent = nearest(unknown[0], known), {**ELSEWHERE, **getattr(owner, "_absent", {})}
         hint = (f": {absent[unknown[0]]}" if unknown[0] in absent
                 else f" (did you mean {near!r}?)" if near else "")
         what = f"has no argument {unknown[0]!r}{hint}"

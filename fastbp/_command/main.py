@@ -44,6 +44,7 @@ def main(argv=None):
             code = stop.code
         if sys.stdout is not None:  # None: started with the stream closed
             sys.stdout.flush()  # not at exit, where an error cannot be caught
+        _settle(sys.stderr)
         return code
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED, prefix="fastbp:")

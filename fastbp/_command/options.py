@@ -18,8 +18,8 @@ def add_train(commands, run):
         "trained on. The columns may be numbers, dates, true or false, or text; a table before the "
         "training says what is done with each.")
     train.set_defaults(run=run)
-    train.add_argument("data", nargs="?", metavar="DATA", help=f"{DATA}; without it the bundled "
-                       "data set")
+    train.add_argument("data", nargs="?", type=_file, metavar="DATA",
+                       help=f"{DATA}; without it the bundled data set")
     _add_target(train.add_argument_group("what is predicted"))
     _add_reading(train.add_argument_group("how the file is read"))
     _add_columns(train.add_argument_group(
@@ -28,12 +28,12 @@ def add_train(commands, run):
     _add_training(train.add_argument_group("the training"))
     _add_judging(train.add_argument_group("how it is judged"))
     add = train.add_argument_group("what is written").add_argument
-    add("--out", metavar="MODEL.safetensors",
+    add("--out", type=_file, metavar="MODEL.safetensors",
         help="save the model, for fastbp predict and fastbp.io.load_model")
-    add("--plot", metavar="FILE.png", help="draw the losses of the epochs, and on a second page "
-        "(FILE-2.png, or within a PDF) the answers on the held-out rows")
-    add("--checkpoint", metavar="FILE", help="keep the state of the training here, about once a "
-        "second; if the file is there, the training goes on from it")
+    add("--plot", type=_file, metavar="FILE.png", help="draw the losses of the epochs, and on a "
+        "second page (FILE-2.png, or within a PDF) the answers on the held-out rows")
+    add("--checkpoint", type=_file, metavar="FILE", help="keep the state of the training here, "
+        "about once a second; if the file is there, the training goes on from it")
 
 
 def _add_target(group):
@@ -125,9 +125,10 @@ def add_predict(commands, run):
         "Without --out the answers go to the standard output as CSV."))
     predict.set_defaults(run=run)
     add = predict.add_argument
-    add("model", metavar="MODEL", help="file that fastbp train --out wrote")
-    add("data", metavar="DATA", help=f"{DATA}; it may be larger than memory")
-    add("--out", metavar="FILE", help="CSV file, or Parquet if the name ends in .parquet")
+    add("model", type=_file, metavar="MODEL", help="file that fastbp train --out wrote")
+    add("data", type=_file, metavar="DATA", help=f"{DATA}; it may be larger than memory")
+    add("--out", type=_file, metavar="FILE",
+        help="CSV file, or Parquet if the name ends in .parquet")
     add("--out-decimal", choices=[".", ","], default=".", help="decimal mark of the CSV that is "
         "written; with a comma semicolons divide its columns; default %(default)s")
     add("--keep", action="append", metavar="NAME", help="columns of DATA that go before the "
@@ -144,14 +145,25 @@ def add_explain(commands, run):
         "how much worse they are when its cells are shuffled."))
     explain.set_defaults(run=run)
     add = explain.add_argument
-    add("model", metavar="MODEL", help="file that fastbp train --out wrote")
-    add("data", nargs="?", metavar="DATA", help=f"{DATA}, with the target for the second figure")
-    add("--plot", metavar="FILE.png", help="draw the figures of the columns")
+    add("model", type=_file, metavar="MODEL", help="file that fastbp train --out wrote")
+    add("data", nargs="?", type=_file, metavar="DATA",
+        help=f"{DATA}, with the target for the second figure")
+    add("--plot", type=_file, metavar="FILE.png", help="draw the figures of the columns")
     add("--repeats", type=_whole(1), default=5, metavar="N",
         help="times that each column is shuffled; default %(default)s")
     add("--seed", type=_whole(0), default=0, metavar="N",
         help="of the shuffling; default %(default)s")
     _add_reading(explain.add_argument_group("how the file is read"))
+
+
+def _file(text):
+    if text == "-":
+        raise argparse.ArgumentTypeError(
+            "'-' is not the name of a file; the standard input is /dev/stdin, and answers without "
+            "--out go to the standard output")
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not the name of a file")
+    return text
 
 
 def _character(text):

@@ -169,6 +169,8 @@ class _Told:
 
     def tell(self, args, file):
         """Print the counts, on stderr where the answers are on stdout."""
+        if file is None:  # started with the stream closed
+            return
         report.say("rows", f"{self.n_rows} answered", file)
         for name, counts, what in (("filled", self.filled, "missing"),
                                    ("unknown", self.unknown, "of a rare or unknown level")):

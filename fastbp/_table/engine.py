@@ -11,9 +11,12 @@ def connect():
     """A connection to a database in memory that asks for nothing and leaves nothing behind."""
     try:
         import duckdb
-    except ImportError:
+    except ModuleNotFoundError:
         raise ImportError("reading a table needs DuckDB, which is not installed: "
                           "pip install 'fastbp[cli]'") from None
+    except ImportError as error:  # no memory for its library, say
+        raise ImportError("reading a table needs DuckDB (pip install 'fastbp[cli]'), which cannot "
+                          f"be imported: {error}") from None
     found = duckdb.connect(config={
         "threads": N_THREADS, "autoinstall_known_extensions": False,
         "autoload_known_extensions": False, "temp_directory": "",

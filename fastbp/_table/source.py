@@ -106,22 +106,34 @@ def checked_options(missing, label_missing, decimal, delimiter, encoding):
     for name, marks in (("missing", missing), ("label_missing", label_missing)):
         if isinstance(marks, str) or not all(isinstance(mark, str) for mark in marks):
             raise TypeError(f"{name} is {reprlib.repr(marks)}; it should be a sequence of str")
+        for mark in marks:
+            if not _has_bytes(mark):
+                raise ValueError(f"{name} has {reprlib.repr(mark)}; it should have texts that "
+                                 "UTF-8 has bytes for")
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal is {decimal!r}; it should be '.' or ','")
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1
-                                  or delimiter in '\r\n"'):
+                                  or delimiter in '\r\n"' or not _has_bytes(delimiter)):
         raise ValueError(f"delimiter is {delimiter!r}; it should be one character")
     if decimal == delimiter == ",":
         raise ValueError("decimal and delimiter are both ','; they should differ")
     try:
         "".encode(encoding)
-    except LookupError:
+    except (LookupError, ValueError):
         raise ValueError(f"encoding is {encoding!r}; it should be one of Python's, such as 'utf-8' "
                          "or 'latin-1'") from None
     encoding = "utf-8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     return Options(tuple(mark.strip() for mark in missing),
                    tuple(mark.strip() for mark in label_missing), decimal, delimiter, encoding,
                    None, False)
+
+
+def _has_bytes(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair, as bytes that are no text are given in arguments
+        return False
+    return True
 
 
 def files_of(path):

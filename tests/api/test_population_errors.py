@@ -164,6 +164,7 @@ def test_penalties(method, l2, error, words):
     ({"batch_losses": np.zeros((4, 2, 2))}, ValueError,
      r"batch_losses\[0\] has shape \(2, 2\); it should have shape \(1, 2\)"),
     ({"shuffle": 1}, TypeError, "shuffle is 1; it should be True or False"),
+    ({"max_norm": 1.0}, TypeError, "train_epoch has no argument 'max_norm': MLP.fit and"),
     ({"order": [0]}, TypeError, "order")])
 def test_epochs(options, error, words):
     refuses(lambda population: population.train_epoch(X, Y, adams(), **options), error, words)

@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import sys
+from itertools import chain, islice
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def write(path, names, batches, decimal="."):
         A Parquet file if the name says so, else a CSV file; None is the standard output.
     names : sequence of str
     batches : iterable of lists of Column
-        Some rows of all columns.
+        Some rows of all columns. An error of the first leaves the standard output empty, one of a
+        later batch what was written before; a file appears complete or not at all.
     decimal : {".", ","}
         The decimal mark of a CSV file; semicolons divide its columns if it is a comma.
     """
@@ -51,8 +53,10 @@ def write(path, names, batches, decimal="."):
 
 def _write_csv(file, names, batches, decimal):
     writer = csv.writer(file, delimiter=";" if decimal == "," else ",", lineterminator="\n")
+    batches = iter(batches)
+    first = [*islice(batches, 1)]       # before the header: it may be refused
     writer.writerow(names)
-    for columns in batches:
+    for columns in chain(first, batches):
         writer.writerows(zip(*(_texts(column, decimal) for column in columns), strict=True))
 
 
