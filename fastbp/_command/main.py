@@ -120,7 +120,15 @@ def _parser():
     options.add_train(commands, _train)
     options.add_predict(commands, _predict)
     options.add_explain(commands, _explain)
+    _add_check(commands)
+    _add_bench(commands)
+    what = "show version, instruction sets and threads"
+    info = commands.add_parser("info", help=what, description=what)
+    info.set_defaults(run=_info)
+    return parser
 
+
+def _add_check(commands):
     what = "check gradients, sigma, tanh and bits on this machine; exit status 1 if any is off"
     check = commands.add_parser("check", help=what, description=(
         f"{what}. Gradients are held to their error bounds, sigma and tanh to 1 ulp, digests of "
@@ -133,6 +141,8 @@ def _parser():
                             "lines of all; a check that fails is printed in full either way")
     check.set_defaults(run=_check)
 
+
+def _add_bench(commands):
     what = "time fastbp beside the peers that are installed, each verified first"
     bench = commands.add_parser("bench", help=what, description=what)
     bench.add_argument("--networks", metavar="LIST", help="such as 2-8-8-1,30-64-64-1")
@@ -159,11 +169,6 @@ def _parser():
     bench.add_argument("--from", dest="from_file", metavar="FILE",
                        help="print and draw what --json wrote, without measuring")
     bench.set_defaults(run=_bench)
-
-    what = "show version, instruction sets and threads"
-    info = commands.add_parser("info", help=what, description=what)
-    info.set_defaults(run=_info)
-    return parser
 
 
 def _train(args):
