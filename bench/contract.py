@@ -33,29 +33,29 @@ KERNELS = "fastbp/_kernels"
 PLAIN_SIGMA = [
     (f"{KERNELS}/elementwise.pxi", """\
         out[u].E = scale2(e[u].head, e[u].sum)
-        out[u].E_tail = scale2(e[u].tail, e[u].sum)
+        out[u].E_low = scale2(e[u].low, e[u].sum)
 """, """\
         out[u].E = scale2(e[u].head, e[u].sum)
-        out[u].E_tail = splat(0)
+        out[u].E_low = splat(0)
 """),
     (f"{KERNELS}/elementwise.pxi", """\
         d = one + out[u].E
-        d_low = ((one - d) + out[u].E) + out[u].E_tail        # 1 + e^a = d + d_low
+        d_low = ((one - d) + out[u].E) + out[u].E_low         # 1 + e^a = d + d_low
         q = e[u].head * out[u].inverse
-        q = fma(fma(-q, d_low, e[u].tail) + residual(e[u].head, q, d), out[u].inverse, q)
+        q = fma(fma(-q, d_low, e[u].low) + residual(e[u].head, q, d), out[u].inverse, q)
         out[u].q = scale2(q, e[u].sum)
 """, """\
         out[u].q = out[u].E * out[u].inverse
 """),
     (f"{KERNELS}/elementwise.pxi", """\
         out[u].head = one + s
-        out[u].tail = (s - (out[u].head - one)) + (t - (s - r[u]))
+        out[u].low = (s - (out[u].head - one)) + (t - (s - r[u]))
 """, """\
         out[u].head = one + s
-        out[u].tail = splat(0)
+        out[u].low = splat(0)
 """),
 ]
-ONE_CHAIN = [(f"{KERNELS}/tile.pxi", "    KC = 256 ", "    KC = 512 ")]
+ONE_CHAIN = [(f"{KERNELS}/table.pxd", "    KC = 256 ", "    KC = 512 ")]
 CONTRACTION = ["-ffp-contract=fast"]
 WITHOUT = {"plain sigma": (PLAIN_SIGMA, []), "contraction": ([], CONTRACTION),
            "one chain": (ONE_CHAIN, []), "all": (PLAIN_SIGMA + ONE_CHAIN, CONTRACTION)}

@@ -83,7 +83,7 @@ cdef class Crew:
     cdef void group_alike(self, Py_ssize_t first, Py_ssize_t end) noexcept:
         """Groups as large as there are lanes; a last one too if it takes more than half of them."""
         cdef const Shape* s = self.net.shape
-        cdef Py_ssize_t lanes = self.thread_spaces.together.shape.kernels.lanes, count, rows
+        cdef Py_ssize_t lanes = self.thread_spaces.together.shape.kernels.networks, count, rows
         cdef Member* last
         cdef bint fits = (4 * s.n_params * s.itemsize * lanes <= TOGETHER_BYTES
                           and s.sizes[s.n_layers] <= OUTPUTS_TOGETHER)

@@ -33,7 +33,7 @@ MEMORY = 2**30          # bytes that may be kept of a batch at one point, unless
 
 
 def aligned_zeros(size, dtype):
-    """Zeros that start at a cache line: loads of W that straddle two lines cost up to 6 %."""
+    """Zeros that start at a cache line: a load of W that straddles two lines takes longer."""
     roomy = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
     return roomy[-roomy.ctypes.data % CACHE_LINE:][:size * dtype.itemsize].view(dtype)
 

@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 from fastbp._engine.loop cimport carry_out
 from fastbp._engine.network cimport TO_INPUT, TO_WEIGHTS, WAY_BACK
 from fastbp._engine.plan cimport (
-    Frame, Pass, Plan, Step, add_rows, delta_of, dh_of, end_block, end_phase, threads_for,
+    Frame, Pass, Plan, Step, add_rows, delta_of, end_block, end_phase, slope_of, threads_for,
 )
 from fastbp._engine.recursion cimport add_deltas, add_weight_grads
 
@@ -41,8 +41,8 @@ cdef void multiply_by_derivative(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer
     cdef Py_ssize_t outputs = f.run.layers[l].fan_out, width = outputs * f.run.shape.itemsize
     cdef const char* grad = f.run.grad_output + (f.block_start + f.at) * width
-    cdef const char* dh = dh_of(f, l)
-    if dh == NULL:                      # h_L = z_L
+    cdef const char* slope = slope_of(f, l)
+    if slope == NULL:                      # h_L = z_L
         memcpy(delta_of(f, l), grad, f.n * width)
     else:
-        f.run.shape.kernels.multiply(delta_of(f, l), grad, dh, f.n * outputs)
+        f.run.shape.kernels.multiply(delta_of(f, l), grad, slope, f.n * outputs)

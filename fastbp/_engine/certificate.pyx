@@ -4,7 +4,7 @@ u is the unit roundoff, K the length of a sum, |.| elementwise, tiny the least n
 is never counted as less than NORMAL, the least normal one (_kernels/bound.pxi). Every x is a
 computed one and e_x bounds its distance from the true one, for exact params, X and y:
 
-    gamma(K) = k u / (1 - k u),  k = min(K, 256) + ceil(K / 256) + 1                    N1
+    gamma(K) = k u / (1 - k u),  k = min(K, KC) + ceil(K / KC) + 1                      N1
     e_z      = (gamma(K) |h| + e_h) |W| + gamma(K) |b| + eta(K),  eta(K) = (K + 2) tiny
     e_h, e_h', e_deltaL                                                    _kernels/bound.pxi
     e_g      = (gamma(K) |delta| + e_delta) |W^T| + eta(K),  g = delta W^T
@@ -30,22 +30,22 @@ from fastbp._engine.memory cimport ALIGNMENT, aligned, check_room
 from fastbp._engine.network cimport CERTIFICATE
 from fastbp._engine.plan cimport (
     BLOCK_ROWS, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
-    delta_of, dh_of, end_block, end_phase, h_of, input_of, threads_for, weight_of, y_of,
+    delta_of, end_block, end_phase, h_of, input_of, offset, slope_of, threads_for, weight_of, y_of,
 )
 from fastbp._engine.signals cimport UNIT_WORK, between_looks
 from fastbp._engine.recursion cimport sum_weights
-from fastbp._kernels.table cimport IDENTITY, SOFTMAX, Totals
+from fastbp._kernels.table cimport IDENTITY, KC, SOFTMAX, Totals
 
 cdef enum:
     UNDERFLOWS = 4      # of each term, in the sum and in its bound, rounded up
-    # Bytes of e_dW that stay in the cache from the first sum to the last step: 16 and 128 KiB took
-    # 1.1 times as long for one sample. Of more samples than these, products in such short runs
-    # pack delta again for each: 1.24 on 1024-1024-1024-1 (512).
+    # Bytes of e_dW that stay in the cache from the first sum to the last step, and the most samples
+    # for which lines are taken so few at a time: every such piece of a product packs delta anew,
+    # which for more samples costs more than the cache saves.
     CACHED_SUMS = 1 << 16
     CACHED_SUMS_SAMPLES = 8
 
 ctypedef struct Bound:      # what the steps share besides the pass of the values
-    Layer* errors           # h, dh, delta: e_h, e_h', e_delta; W: |W| of one column; b: of e_z
+    Layer* errors           # h, slope, delta: e_h, e_h', e_delta; W: |W| of one column; b: of e_z
     char* scratch           # of part 0
     Py_ssize_t scratch_bytes
     char* outputs           # (block, n_outputs) f = h_L
@@ -65,7 +65,7 @@ cdef double roundoff(const Shape* s) noexcept nogil:
 cdef Length length_of(double K, double u, double more) noexcept nogil:
     """The factors for sums of K products whose results are rounded `more` times afterwards."""
     cdef float_mode mode = enter_float_mode()
-    cdef double k = settled((min(settled(K), 256.0) + (settled(K) + 255.0) // 256.0 + 1) * u)
+    cdef double k = settled((min(settled(K), <double> KC) + (settled(K) + (KC - 1)) // KC + 1) * u)
     cdef Length length
     length.gamma = settled(k / (1 - k) + settled(more) * u) if k < 0.5 else INFINITY
     length.scale = settled(1 + 4 * length.gamma + 16 * u)       # of a sum of two products, too
@@ -130,7 +130,7 @@ cdef class Certificate:
                    s.sizes[l + 1])
             if s.sizes[l + 1] == 1:
                 e.W = column
-                s.kernels.spread(column, a.W, NULL, 1, 1, 0, s.sizes[l])
+                write_magnitudes(s, column, a.W, s.sizes[l])
                 column += s.sizes[l] * s.itemsize
             at += s.sizes[l + 1] * s.itemsize
 
@@ -214,6 +214,12 @@ cdef void spread(const Shape* s, char* out, const char* x, const char* e, Length
     s.kernels.spread(out, x, e, length.gamma, length.scale, lost, size)
 
 
+cdef void write_magnitudes(const Shape* s, char* out, const char* x,
+                           Py_ssize_t size) noexcept nogil:
+    """out = |x|; out may be x."""
+    s.kernels.spread(out, x, NULL, 1, 1, 0, size)
+
+
 # ---- the steps --------------------------------------------------------------------------
 
 cdef inline Bound* bound_of(const Frame* f) noexcept nogil:
@@ -222,11 +228,6 @@ cdef inline Bound* bound_of(const Frame* f) noexcept nogil:
 
 cdef inline char* errors_scratch(const Frame* f) noexcept nogil:
     return bound_of(f).scratch + f.part * bound_of(f).scratch_bytes
-
-
-cdef inline Py_ssize_t offset(const Frame* f, Py_ssize_t width) noexcept nogil:
-    """Bytes to the frame's rows, of so many numbers each, in memory of a block."""
-    return f.at * width * f.run.shape.itemsize
 
 
 cdef inline char* operand_of(const Frame* f, Py_ssize_t width) noexcept nogil:
@@ -238,8 +239,8 @@ cdef inline char* operand_of(const Frame* f, Py_ssize_t width) noexcept nogil:
 cdef void take_magnitudes(const Step* step, Frame* f) noexcept nogil:
     """|X|, which e_dW_1 multiplies."""
     cdef Py_ssize_t features = f.run.layers[0].fan_in
-    f.run.shape.kernels.spread(bound_of(f).inputs + offset(f, features), input_of(f, 0), NULL, 1, 1,
-                               0, f.n * features)
+    write_magnitudes(f.run.shape, bound_of(f).inputs + offset(f, features), input_of(f, 0),
+                     f.n * features)
 
 
 cdef void spread_input(const Step* step, Frame* f) noexcept nogil:
@@ -270,7 +271,7 @@ cdef void activate_within(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer, fan_out = f.run.layers[l].fan_out
     cdef const Layer* e = &bound_of(f).errors[l]
     f.run.shape.kernels.activate_within(
-        h_of(f, l), dh_of(f, l), e.h + offset(f, fan_out), e.dh + offset(f, fan_out),
+        h_of(f, l), slope_of(f, l), e.h + offset(f, fan_out), e.slope + offset(f, fan_out),
         f.run.layers[l].activation, f.n * fan_out)
 
 
@@ -322,13 +323,13 @@ cdef void descend_within(const Step* step, Frame* f) noexcept nogil:
 
 
 cdef void multiply_within(const Step* step, Frame* f) noexcept nogil:
-    """delta and e_delta of the layer below, whose h leaves its magnitude for e_dW."""
+    """delta and e_delta of the layer below; then its |h| takes the place of h, for e_dW."""
     cdef Py_ssize_t l = step.layer, fan_in = f.run.layers[l].fan_in, o = offset(f, fan_in)
     cdef const Layer* e = &bound_of(f).errors[l - 1]
     f.run.shape.kernels.multiply_within(
-        delta_of(f, l - 1), e.delta + o, dh_of(f, l - 1), e.dh + o if e.dh != NULL else NULL,
-        bound_of(f).lengths[l + 1].lost, f.n * fan_in)
-    f.run.shape.kernels.spread(h_of(f, l - 1), h_of(f, l - 1), NULL, 1, 1, 0, f.n * fan_in)
+        delta_of(f, l - 1), e.delta + o, slope_of(f, l - 1),
+        e.slope + o if e.slope != NULL else NULL, bound_of(f).lengths[l + 1].lost, f.n * fan_in)
+    write_magnitudes(f.run.shape, h_of(f, l - 1), h_of(f, l - 1), f.n * fan_in)
 
 
 cdef void spread_delta(const Step* step, Frame* f) noexcept nogil:
@@ -343,7 +344,7 @@ cdef void sum_lines(const Step* step, Frame* f) noexcept nogil:
     """Some lines of e_dW, and with the first e_db; finished after the last block."""
     sum_products(f, step.layer)
     if f.block_start + f.block_rows == f.batch_rows:
-        settle(f, step.layer, step.width)
+        finish_lines(f, step.layer, step.width)
 
 
 cdef void sum_products(const Frame* f, Py_ssize_t l) noexcept nogil:
@@ -366,15 +367,15 @@ cdef void sum_products(const Frame* f, Py_ssize_t l) noexcept nogil:
         at += BLOCK_ROWS
 
 
-cdef void settle(const Frame* f, Py_ssize_t l, Py_ssize_t width) noexcept nogil:
+cdef void finish_lines(const Frame* f, Py_ssize_t l, Py_ssize_t width) noexcept nogil:
     """Underflows, the roundings of the penalty, and the division of a mean."""
     cdef const Bound* bound = bound_of(f)
     cdef const Layer* a = &f.run.layers[l]
     cdef Py_ssize_t o = f.first * width * f.run.shape.itemsize
     cdef const Totals* totals = f.run.totals
     cdef double divisor = totals.divisor if totals.divisor != 0 else totals.weight
-    f.run.shape.kernels.settle_bound(a.dW + o, a.W + o, totals.l2, bound.rounding,
+    f.run.shape.kernels.finish_bound(a.dW + o, a.W + o, totals.l2, bound.rounding,
                                      bound.over_samples.lost, divisor, f.count * width)
     if f.first == 0:
-        f.run.shape.kernels.settle_bound(a.db, NULL, 0, 0, bound.over_samples.lost, divisor,
+        f.run.shape.kernels.finish_bound(a.db, NULL, 0, 0, bound.over_samples.lost, divisor,
                                          a.fan_out)

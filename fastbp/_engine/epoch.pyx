@@ -1,7 +1,7 @@
 """The native epoch: every mini-batch of one pass over the data, without the interpreter.
 
 All threads stay for the whole epoch, or with noise for as many steps as have had their draws. After
-the gradient of a mini-batch one part settles its loss, then every part divides and updates some
+the gradient of a mini-batch one part adds up its loss, then every part divides and updates some
 lines of the flat vectors. Where the norm of the gradient is limited, every part divides some of its
 blocks and sums their squares, one part adds these up, then every part clips and updates.
 """
@@ -15,7 +15,7 @@ from fastbp._engine.loop cimport carry_out
 from fastbp._engine.memory cimport aligned, borrow
 from fastbp._engine.network cimport CLIPPED, IN_ORDER, LIMITED, PENALISED, UPDATE
 from fastbp._engine.per_sample cimport (
-    add_clipped_gradient, draws_of, first_not_finite, key_of, place, workspace_bytes,
+    add_clipped_gradient, draws_of, first_not_finite, key_of, place_samples, workspace_bytes,
 )
 from fastbp._engine.plan cimport (
     Frame, Plan, Shape, Step, add_alone, add_lines, end_phase, threads_for,
@@ -58,7 +58,7 @@ cdef Memory* prepare_epoch(Workspace ws, Pass* run, Epoch* epoch, const Batch* b
         memory = borrow(nbytes)
         run.batch.gathered = memory.at
     if samples != NULL:
-        place(samples, memory.at + gathered, run.plan.rows)
+        place_samples(samples, memory.at + gathered, run.plan.rows)
         samples.norms = memory.at + gathered + aligned(workspace_bytes(run.plan.rows))
     if limited:
         epoch.squares = <Square*> (memory.at + squares)
@@ -119,7 +119,7 @@ cdef int add_update(Plan* plan, int key) except -1:
         add_gradient(plan, key & IN_ORDER)
     if key & PENALISED:
         add_penalties(plan)
-    add_alone(plan, settle, 0, 1, 0)
+    add_alone(plan, end_batch, 0, 1, 0)
     end_phase(plan)
     # Counted as no work: signals wait until every parameter has made the step.
     if key & LIMITED:
@@ -133,7 +133,7 @@ cdef int add_update(Plan* plan, int key) except -1:
     return 0
 
 
-cdef void settle(const Step* step, Frame* f) noexcept nogil:
+cdef void end_batch(const Step* step, Frame* f) noexcept nogil:
     """The loss with its penalty, and whether there is a step; for each network.
 
     Without clipping a mini-batch without weight makes none; with clipping every one does, and one
@@ -144,12 +144,12 @@ cdef void settle(const Step* step, Frame* f) noexcept nogil:
     cdef Rule* rule
     cdef Course* course
     cdef Py_ssize_t k
-    for k in range(f.run.shape.kernels.lanes):
+    for k in range(f.run.shape.kernels.networks):
         totals = &f.run.totals[k]
         totals.divisor = e.divisor if e.divisor > 0 else totals.weight
     if f.run.each != NULL:
         check_norms(f, e)
-    for k in range(f.run.shape.kernels.lanes):
+    for k in range(f.run.shape.kernels.networks):
         totals, rule, course = &f.run.totals[k], &e.rules[k], &e.courses[k]
         rule.rests = not totals.divisor > 0
         if not rule.rests and totals.weight > 0:
@@ -157,7 +157,7 @@ cdef void settle(const Step* step, Frame* f) noexcept nogil:
         if course.batch_loss != NULL:
             course.batch_loss += 1
         clear(totals)
-    e.rules.advance(e.rules, f.run.shape.kernels.lanes)
+    e.rules.advance(e.rules, f.run.shape.kernels.networks)
     e.seen += f.batch_rows
 
 
@@ -222,7 +222,7 @@ cdef void update(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t last = min((f.first + f.count) * UPDATE_LINE, s.n_params)
     cdef char* params = <char*> f.run.layers[0].W
     cdef char* grad = f.run.layers[0].dW
-    if s.kernels.lanes == 1 and e.rules.rests:
+    if s.kernels.networks == 1 and e.rules.rests:
         return
     while first < last:
         count = min(<Py_ssize_t> UPDATE_PIECE, last - first)

@@ -15,6 +15,8 @@ cdef int forward_all(Workspace ws, const char* X, char* output, Py_ssize_t n,
                      Activation output_activation, int asked) except -1
 # The steps of E1 to E6 for every block of a batch, which is gathered first `in_order`
 cdef int add_gradient(Plan* plan, bint in_order) except -1
+# The steps of a whole pass for the loss, and of what else `key` says: gradient, penalty, division
+cdef int add_loss_pass(Plan* plan, int key, bint in_order) except -1
 
 # Both passes up to `carry_out`: what is left is to bind the samples, or X and `output`
 cdef int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient, double divisor,

@@ -55,9 +55,15 @@ cdef int prepare_gradient(Workspace ws, Pass* run, Py_ssize_t n, bint gradient, 
 
 
 cdef int add_loss_and_gradient(Plan* plan, int key) except -1:
+    return add_loss_pass(plan, key, False)
+
+
+cdef int add_loss_pass(Plan* plan, int key, bint in_order) except -1:
     if key & GRADIENT:
-        add_gradient(plan, False)
+        add_gradient(plan, in_order)
     else:
+        if in_order:
+            add_rows(plan, gather, 0, plan.shape.sizes[0])
         add_forward(plan)
         add_loss(plan)
         end_phase(plan)

@@ -19,8 +19,8 @@ from fastbp._engine.loop cimport carry_out
 from fastbp._engine.memory cimport Memory, aligned, borrow, check_room, put_back
 from fastbp._engine.network cimport JACOBIAN, TO_INPUT, TO_WEIGHTS
 from fastbp._engine.plan cimport (
-    Frame, Layer, Pass, Plan, Shape, Step, add_product, add_rows, dh_of, end_block, h_of, input_of,
-    threads_for,
+    Frame, Layer, Pass, Plan, Shape, Step, add_product, add_rows, end_block, h_of, input_of,
+    slope_of, threads_for,
 )
 from fastbp._engine.recursion cimport add_forward
 from fastbp._engine.signals cimport MEMORY_WORK, UNIT_WORK, between_looks
@@ -172,8 +172,9 @@ cdef void descend_ways(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer, count = ways_of(f).count
     cdef const Layer* a = &f.run.layers[l]
     f.run.shape.kernels.delta_step(
-        delta_of_ways(f, l - 1), delta_of_ways(f, l), a.W, dh_of(f, l - 1) if count == 1 else NULL,
-        f.n * count, a.fan_in, a.fan_out, f.run.shape.transposed, f.first, f.count, f.scratch)
+        delta_of_ways(f, l - 1), delta_of_ways(f, l), a.W,
+        slope_of(f, l - 1) if count == 1 else NULL, f.n * count, a.fan_in, a.fan_out,
+        f.run.shape.transposed, f.first, f.count, f.scratch)
 
 
 cdef void multiply_ways(const Step* step, Frame* f) noexcept nogil:
@@ -181,10 +182,10 @@ cdef void multiply_ways(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer, count = ways_of(f).count, fan_out = f.run.layers[l].fan_out, i
     cdef Py_ssize_t width = fan_out * f.run.shape.itemsize
     cdef char* delta = delta_of_ways(f, l)
-    cdef const char* dh = dh_of(f, l)
+    cdef const char* slope = slope_of(f, l)
     for i in range(f.n * count):
-        f.run.shape.kernels.multiply(delta + i * width, delta + i * width, dh + i // count * width,
-                                     fan_out)
+        f.run.shape.kernels.multiply(delta + i * width, delta + i * width,
+                                     slope + i // count * width, fan_out)
 
 
 cdef void input_ways(const Step* step, Frame* f) noexcept nogil:

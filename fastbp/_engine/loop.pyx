@@ -206,8 +206,8 @@ cdef bint run_phases(Frame* f, int first, int end) noexcept nogil:
 cdef bint run_phase(Frame* f) noexcept nogil:
     """Take parts until there is none left, and wait for those of others; nonzero when called off.
 
-    Thread 0 adds its parts to `done` last: nobody can leave the phase before, so that it may still
-    make it the last one.
+    Thread 0 counts its parts into `done` only after all others are done. Until then no thread can
+    begin the next phase, so that thread 0, which looks for signals, may still end the pass here.
     """
     cdef Meeting* meeting = &f.run.meeting
     cdef long long first = f.phase * meeting.parts, end = first + meeting.parts, next, kept = 0

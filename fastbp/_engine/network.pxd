@@ -49,7 +49,7 @@ cdef class Workspace:
     cdef Py_ssize_t scratch_bytes
     cdef Memory* memory                 # or NULL: none now
     cdef char* placed                   # the memory that the pointers lead into
-    cdef bint backward                  # keeps every h and dh, has room for every delta
+    cdef bint backward                  # keeps every h and slope, has room for every delta
     cdef bint lent
     cdef bint whole                     # keeps every delta, too: a later pass may use all three
     cdef readonly Py_ssize_t rows, block, nbytes

@@ -87,7 +87,7 @@ cdef class Workspace:
     cdef int reserve(self, Py_ssize_t rows, int threads) except -1:
         """Room for `rows` samples, in blocks of BLOCK_ROWS for each thread; it only grows.
 
-        h and dh of each layer for all rows, delta of each layer for one block, or for all rows
+        h and slope of each layer for all rows, delta of each layer for one block, or for all rows
         of a `whole` one, scratch for each thread. Without `backward` two buffers of a block serve
         all layers in turn.
         """
@@ -114,7 +114,7 @@ cdef class Workspace:
         cdef double floor = 0
         cdef Py_ssize_t l
         for l in range(s.n_layers):
-            # h, dh and delta of a layer, and panels of 256 by at most its wider side
+            # h, slope and delta of a layer, and panels of 256 by at most its wider side
             floor += (4.0 * (rows + 8.0 * BLOCK_ROWS * threads)
                       * (<double> s.sizes[l] + s.sizes[l + 1]) * s.itemsize)
         check_room(floor)
@@ -147,7 +147,7 @@ cdef class Workspace:
             if memory != NULL:
                 a.h, a.h_stride = memory + at, s.sizes[l + 1] * s.itemsize
                 a.spare = memory + at + part
-                a.dh = NULL if s.activations[l] == IDENTITY else a.spare
+                a.slope = NULL if s.activations[l] == IDENTITY else a.spare
                 a.delta = memory + at + 2 * part
             at += 2 * part + aligned(deltas * s.sizes[l + 1] * s.itemsize)
         return at if self.backward else at + 2 * aligned(block * widest * s.itemsize)

@@ -129,7 +129,7 @@ cdef void shuffle_some(Shuffle* shuffle, Py_ssize_t most) noexcept nogil:
     shuffle.left = end + 1
 
 
-cdef void take_part(const Step* step, Frame* f) noexcept nogil:
+cdef void shuffle_part(const Step* step, Frame* f) noexcept nogil:
     cdef const Some* some = <const Some*> f.run.more
     shuffle_some(&some.shuffles[f.part], some.most)
 
@@ -179,7 +179,7 @@ cdef int draw_locked(Some* some, list sources, const KernelTable* kernels, int a
             lock.acquire()
             taken += 1
         with nogil:
-            carry_out_parts_alone(take_part, kernels, some, parts, threads)
+            carry_out_parts_alone(shuffle_part, kernels, some, parts, threads)
     finally:
         for k in range(taken):
             locks[k].release()

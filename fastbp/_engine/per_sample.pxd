@@ -35,7 +35,7 @@ cdef int add_clipped_gradient(Plan* plan, int key) except -1
 cdef int key_of(const Samples* samples) noexcept
 # The workspace of `samples` in blocks of so many rows: its bytes, and where it lies
 cdef Py_ssize_t workspace_bytes(Py_ssize_t rows) noexcept
-cdef void place(Samples* samples, char* memory, Py_ssize_t rows) noexcept
+cdef void place_samples(Samples* samples, char* memory, Py_ssize_t rows) noexcept
 # The standard deviation of the noise
 cdef double deviation_of(double multiplier, double max_norm) noexcept nogil
 # Draws for the noise of one gradient

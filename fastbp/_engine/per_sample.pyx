@@ -62,7 +62,7 @@ cdef double clipped_gradient(Workspace ws, const Batch* batch, Samples* samples,
 
 cdef int with_workspace(Pass* run, Samples* samples) except -1:
     cdef Memory* memory = borrow(workspace_bytes(run.plan.rows))
-    place(samples, memory.at, run.plan.rows)
+    place_samples(samples, memory.at, run.plan.rows)
     run.each = samples
     try:
         return carry_out(run)
@@ -74,7 +74,7 @@ cdef Py_ssize_t workspace_bytes(Py_ssize_t rows) noexcept:
     return rows * (sizeof(double) + sizeof(Reach) + sizeof(int))
 
 
-cdef void place(Samples* samples, char* memory, Py_ssize_t rows) noexcept:
+cdef void place_samples(Samples* samples, char* memory, Py_ssize_t rows) noexcept:
     samples.squares, samples.reaches = memory, <Reach*> (memory + rows * sizeof(double))
     samples.exponents = <int*> (samples.reaches + rows)
 

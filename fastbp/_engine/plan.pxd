@@ -11,10 +11,10 @@
 # Making a plan touches no data. Running one decides nothing about the network.
 
 from fastbp._engine.signals cimport Clock
-from fastbp._kernels.table cimport Activation, Criterion, KernelTable, Target, Totals
+from fastbp._kernels.table cimport KC, Activation, Criterion, KernelTable, Target, Totals
 
 cdef enum:
-    BLOCK_ROWS = 256        # rows of a part in one block of a pass: N1's block length
+    BLOCK_ROWS = KC         # rows of a part in one block of a pass: a block of E6's chains (N1)
 
 ctypedef struct Shape:      # fixed for a network
     const KernelTable* kernels
@@ -40,8 +40,8 @@ ctypedef struct Layer:      # the arrays of one layer
     char* db                # OUT (fan_out,)
     char* h                 # workspace (rows, fan_out)
     Py_ssize_t h_stride     # bytes between two rows of h
-    char* dh                # workspace (rows, fan_out): act'(z), or NULL
-    char* spare             # workspace: the same, or its room where dh is NULL
+    char* slope             # workspace (rows, fan_out): act'(z), or NULL where it is 1
+    char* spare             # workspace: the memory of slope, which others may use where it is NULL
     char* delta             # workspace (block, fan_out)
 
 ctypedef struct Batch:      # the samples of a pass
@@ -75,7 +75,7 @@ ctypedef struct Step:
     Py_ssize_t at_once      # items between two looks for signals
     double work             # multiply-adds of an item; of ROWS, for each row
     Py_ssize_t width        # of LINES, numbers in one
-    Py_ssize_t before       # of LINES, numbers in those of earlier steps of the phase
+    Py_ssize_t before       # of LINES, numbers in the lines of earlier steps of the phase
     Py_ssize_t multiple     # of LINES, a part begins at a multiple of so many
     int phase_end           # the first step of the next phase
 
@@ -173,7 +173,8 @@ cdef void end_phase(Plan* plan) noexcept
 cdef void end_block(Plan* plan) noexcept
 cdef void discard(Plan* plan) noexcept
 
-# What a sum over n samples costs for each weight, in multiply-adds: of few, W comes from memory
+# What a sum over n samples costs for each weight, in multiply-adds. Where the samples are few, most
+# of the time goes into reading the weight from memory, which counts as MEMORY_WORK
 cdef double per_weight(Py_ssize_t n) noexcept nogil
 
 
@@ -183,7 +184,8 @@ cdef double per_weight(Py_ssize_t n) noexcept nogil
 cdef int most_threads(const Shape* s, Py_ssize_t n) noexcept nogil
 # How many it should have, each row going through so many products
 cdef int threads_for(const Shape* s, Py_ssize_t n, int products, int asked) except -1
-# What each of so many products costs n rows, by the bytes of a number: of few, W comes from memory
+# What so many products cost for n rows, in multiply-adds times the bytes of a number. Where the
+# rows are few, most of the time goes into reading W from memory, which counts as READING_ROWS rows
 cdef double work_of_rows(int products, Py_ssize_t n, const Shape* s) noexcept nogil
 # How many threads are worth waking for work like that, at most `most`
 cdef int threads_worth(double work, int most) except -1
@@ -192,6 +194,11 @@ cdef int asked_threads(object n_threads) except -1
 
 
 # ---- where the rows of a frame lie
+
+cdef inline Py_ssize_t offset(const Frame* f, Py_ssize_t width) noexcept nogil:
+    """Bytes to the frame's rows, of so many numbers each, in memory of a block."""
+    return f.at * width * f.run.shape.itemsize
+
 
 cdef inline const char* input_of(const Frame* f, Py_ssize_t l) noexcept nogil:
     """h_{l-1} of layer l, whose first is 0: X, or the h of the layer below."""
@@ -207,13 +214,13 @@ cdef inline char* h_of(const Frame* f, Py_ssize_t l) noexcept nogil:
     return a.h + (f.block_start + f.at if f.run.keeps else f.at) * a.h_stride
 
 
-cdef inline char* dh_of(const Frame* f, Py_ssize_t l) noexcept nogil:
+cdef inline char* slope_of(const Frame* f, Py_ssize_t l) noexcept nogil:
     """act'(z_l), or NULL where it is 1."""
     cdef const Layer* a = &f.run.layers[l]
-    if a.dh == NULL:
+    if a.slope == NULL:
         return NULL
-    return a.dh + ((f.block_start + f.at if f.run.keeps else f.at) * a.fan_out
-                   * f.run.shape.itemsize)
+    return a.slope + ((f.block_start + f.at if f.run.keeps else f.at) * a.fan_out
+                      * f.run.shape.itemsize)
 
 
 cdef inline char* delta_of(const Frame* f, Py_ssize_t l) noexcept nogil:

@@ -14,8 +14,8 @@ cdef enum:
     # multiply-adds that each should have; to read W counts as the products of so many rows.
     THREAD_WORK = 12_000_000
     READING_ROWS = 4
-    # Products of at most so many rows may be shared by columns: at 24 rows of 784-512-512-10 two
-    # threads take 0.8 times as long as by rows.
+    # Products of at most so many rows may be shared by columns: of more rows reading W is no longer
+    # most of the work, and each thread may as well read all of W for rows of its own.
     COLUMNS_ROWS = 32
 
 

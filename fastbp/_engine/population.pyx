@@ -14,15 +14,13 @@ from libc.stdlib cimport calloc, free, qsort
 from libc.string cimport memset
 
 from fastbp._engine.epoch cimport add_update, new_epoch
-from fastbp._engine.gradient cimport activate_output, add_gradient
+from fastbp._engine.gradient cimport activate_output, add_loss_pass
 from fastbp._engine.loop cimport carry_out_parts, run_within
 from fastbp._engine.memory cimport aligned, new_memory, put_back
-from fastbp._engine.network cimport DIVIDED, GRADIENT, PENALISED, bind_vector
-from fastbp._engine.plan cimport Frame, Step, add_alone, add_rows, end_block, end_phase, h_of
-from fastbp._engine.recursion cimport (
-    add_completion, add_forward, add_loss, add_penalties, clear, sum_losses,
-)
-from fastbp._engine.samples cimport advance, gather, gather_inputs, gathered_bytes
+from fastbp._engine.network cimport PENALISED, bind_vector
+from fastbp._engine.plan cimport Frame, Step, add_rows, end_block, h_of
+from fastbp._engine.recursion cimport add_forward, clear
+from fastbp._engine.samples cimport advance, gather_inputs, gathered_bytes
 from fastbp._engine.signals cimport UNIT_WORK
 
 cdef Py_ssize_t FIRST_ROW = 0       # an order of one row
@@ -35,18 +33,7 @@ cdef int add_epoch(Plan* plan, int key) except -1:
 
 
 cdef int add_gradients(Plan* plan, int key) except -1:
-    if key & GRADIENT:
-        add_gradient(plan, True)
-    else:
-        add_rows(plan, gather, 0, plan.shape.sizes[0])
-        add_forward(plan)
-        add_loss(plan)
-        end_phase(plan)
-        add_alone(plan, sum_losses, 0, 1, 0)
-        end_block(plan)
-    if key & PENALISED:
-        add_penalties(plan)
-    return add_completion(plan, key & DIVIDED)
+    return add_loss_pass(plan, key, True)
 
 
 cdef int add_all_outputs(Plan* plan, int key) except -1:
@@ -54,7 +41,7 @@ cdef int add_all_outputs(Plan* plan, int key) except -1:
     add_rows(plan, gather_inputs, 0, plan.shape.sizes[0])
     add_forward(plan)
     add_rows(plan, activate_output, L - 1, 1.0 + UNIT_WORK * outputs)
-    if plan.shape.kernels.lanes > 1:
+    if plan.shape.kernels.networks > 1:
         add_rows(plan, hand_out, L - 1, outputs)
     end_block(plan)
     return 0
@@ -65,7 +52,7 @@ cdef void hand_out(const Step* step, Frame* f) noexcept nogil:
     cdef const Space* space = <const Space*> f.run.more
     cdef const Shape* s = f.run.shape
     cdef Py_ssize_t outputs = s.sizes[s.n_layers]
-    cdef Py_ssize_t itemsize = s.itemsize // s.kernels.lanes
+    cdef Py_ssize_t itemsize = s.itemsize // s.kernels.networks
     s.kernels.scatter(
         space.group.members.output + (f.block_start + f.at) * outputs * itemsize,
         space.output_offsets, h_of(f, step.layer), space.group.count, f.n * outputs)
@@ -192,7 +179,7 @@ cdef void load(Space* space, Group* group) noexcept nogil:
     run.more = &space.epoch if first.rule != NULL else <void*> space
     run.totals = space.totals
     if group.together:
-        load_lanes(space, group)
+        load_together(space, group)
         return
     space.totals[0].l2, space.totals[0].divisor = first.l2, first.divisor
     clear(space.totals)
@@ -201,14 +188,14 @@ cdef void load(Space* space, Group* group) noexcept nogil:
     bind_vector(run.layers, run.shape, first.params, first.grad)
 
 
-cdef void load_lanes(Space* space, Group* group) noexcept nogil:
+cdef void load_together(Space* space, Group* group) noexcept nogil:
     """Lanes without a network of their own have the first one's once more."""
     cdef const Shape* s = space.run.shape
     cdef Member* first = group.members
     cdef Member* member
     cdef const char* order = <const char*> first.order
     cdef Py_ssize_t k
-    for k in range(s.kernels.lanes):
+    for k in range(s.kernels.networks):
         member = first + k if k < group.count else first
         find(space.offsets + 2 * k, first.params, member.params, NULL, NULL)
         find(space.X_offsets + 2 * k, first.X, member.X, order, <const char*> member.order)
@@ -240,7 +227,7 @@ cdef char* take_state(Space* space, const Group* group, char* vector, bint m) no
     cdef Py_ssize_t[2 * MOST_LANES] offsets
     if state_of(group.members, m) == NULL:
         return NULL
-    find_state(offsets, group, space.run.shape.kernels.lanes, m)
+    find_state(offsets, group, space.run.shape.kernels.networks, m)
     space.run.shape.kernels.gather(vector, state_of(group.members, m), &FIRST_ROW, offsets, 1,
                                    space.run.shape.n_params)
     return vector

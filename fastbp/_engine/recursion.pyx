@@ -11,7 +11,7 @@ counted from 0 in the code: layers[l] holds W_{l+1}, and its input is X or the h
 
 from fastbp._engine.plan cimport (
     BLOCK_ROWS, Frame, Layer, Shape, Step, add_alone, add_lines, add_product, add_rows, delta_of,
-    dh_of, end_phase, h_of, input_of, per_weight, weight_of, y_of,
+    end_phase, h_of, input_of, offset, per_weight, slope_of, weight_of, y_of,
 )
 from fastbp._engine.signals cimport MEMORY_WORK
 from fastbp._kernels.table cimport Totals
@@ -33,7 +33,7 @@ cdef void forward_rows(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer
     cdef const Layer* a = &f.run.layers[l]
     f.run.shape.kernels.forward(
-        h_of(f, l), dh_of(f, l), input_of(f, l), a.W, a.b, f.n, a.fan_in, a.fan_out,
+        h_of(f, l), slope_of(f, l), input_of(f, l), a.W, a.b, f.n, a.fan_in, a.fan_out,
         f.run.shape.transposed, a.activation, f.first, f.count, f.scratch)
 
 
@@ -45,7 +45,7 @@ cdef int add_loss(Plan* plan) except -1:
 cdef void loss_rows(const Step* step, Frame* f) noexcept nogil:
     """E2, E3: the losses of the rows, and delta_L where there is room for it."""
     cdef Py_ssize_t l = step.layer, outputs = f.run.layers[l].fan_out
-    f.batch.criterion(f.run.losses + f.at * outputs * f.run.shape.itemsize,
+    f.batch.criterion(f.run.losses + offset(f, outputs),
                       delta_of(f, l) if f.run.layers[l].delta != NULL else NULL, h_of(f, l),
                       y_of(f), weight_of(f), &f.batch.target, f.n, outputs)
 
@@ -65,7 +65,7 @@ cdef void delta_rows(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer
     cdef const Layer* a = &f.run.layers[l]
     f.run.shape.kernels.delta_step(
-        delta_of(f, l - 1), delta_of(f, l), a.W, dh_of(f, l - 1), f.n, a.fan_in, a.fan_out,
+        delta_of(f, l - 1), delta_of(f, l), a.W, slope_of(f, l - 1), f.n, a.fan_in, a.fan_out,
         f.run.shape.transposed, f.first, f.count, f.scratch)
 
 
@@ -110,7 +110,7 @@ cdef void sum_weights(const Step* step, Frame* f) noexcept nogil:
     cdef const char* weight = f.samples.sample_weight
     cdef Py_ssize_t row = 0, k
     if weight == NULL:
-        for k in range(s.kernels.lanes):
+        for k in range(s.kernels.networks):
             f.run.totals[k].weight += f.block_rows
         return
     while row < f.block_rows:
@@ -167,7 +167,7 @@ cdef void complete(const Step* step, Frame* f) noexcept nogil:
     cdef Totals* totals
     cdef double loss
     cdef Py_ssize_t k
-    for k in range(f.run.shape.kernels.lanes):
+    for k in range(f.run.shape.kernels.networks):
         totals = &f.run.totals[k]
         loss = tree(totals.losses)
         if totals.l2 != 0:

@@ -23,7 +23,8 @@ from fastbp._engine.network cimport (
 )
 from fastbp._engine.plan cimport (
     BLOCK_ROWS, Action, Frame, Layer, Pass, Plan, Step, add_alone, add_lines, add_product, add_rows,
-    delta_of, dh_of, end_block, end_phase, h_of, input_of, per_weight, threads_for, weight_of, y_of,
+    delta_of, end_block, end_phase, h_of, input_of, offset, per_weight, slope_of, threads_for,
+    weight_of, y_of,
 )
 from fastbp._engine.recursion cimport add_divisions, add_loss, delta_rows, forward_rows, sum_weights
 from fastbp._engine.signals cimport MEMORY_WORK, UNIT_WORK
@@ -109,11 +110,6 @@ cdef inline Layer* dots_of(const Frame* f) noexcept nogil:
     return <Layer*> f.run.more
 
 
-cdef inline Py_ssize_t offset(const Frame* f, Py_ssize_t width) noexcept nogil:
-    """Bytes to the frame's rows, of so many numbers each, in memory of a block."""
-    return f.at * width * f.run.shape.itemsize
-
-
 cdef void forward_along(const Step* step, Frame* f) noexcept nogil:
     """h_dot_l <- h_{l-1} V_l + v_l."""
     cdef Py_ssize_t l = step.layer
@@ -139,7 +135,7 @@ cdef void activate_dot(const Step* step, Frame* f) noexcept nogil:
     cdef const Layer* dot = &dots_of(f)[l]
     cdef Py_ssize_t at = offset(f, dot.fan_out)
     f.run.shape.kernels.activate_tangent(
-        dot.h + at, dot.spare + at, h_of(f, l), dh_of(f, l), dot.activation, l == 0,
+        dot.h + at, dot.spare + at, h_of(f, l), slope_of(f, l), dot.activation, l == 0,
         f.n * dot.fan_out)
 
 
@@ -161,8 +157,8 @@ cdef void descend_dot(const Step* step, Frame* f) noexcept nogil:
     cdef const Layer* dot = &dots_of(f)[l]
     f.run.shape.kernels.delta_step(
         dots_of(f)[l - 1].delta + offset(f, dot.fan_in), dot.delta + offset(f, dot.fan_out),
-        f.run.layers[l].W, dh_of(f, l - 1), f.n, dot.fan_in, dot.fan_out, False, f.first, f.count,
-        f.scratch)
+        f.run.layers[l].W, slope_of(f, l - 1), f.n, dot.fan_in, dot.fan_out, False, f.first,
+        f.count, f.scratch)
 
 
 cdef void bend_delta(const Step* step, Frame* f) noexcept nogil:
@@ -180,7 +176,7 @@ cdef void descend_along(const Step* step, Frame* f) noexcept nogil:
     cdef Py_ssize_t l = step.layer
     cdef const Layer* dot = &dots_of(f)[l]
     f.run.shape.kernels.delta_step(
-        dots_of(f)[l - 1].spare + offset(f, dot.fan_in), delta_of(f, l), dot.W, dh_of(f, l - 1),
+        dots_of(f)[l - 1].spare + offset(f, dot.fan_in), delta_of(f, l), dot.W, slope_of(f, l - 1),
         f.n, dot.fan_in, dot.fan_out, False, f.first, f.count, f.scratch)
 
 

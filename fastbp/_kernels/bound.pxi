@@ -17,8 +17,9 @@
 # No term is negative, so a bound is off relatively, by no more than the roundings that led to it:
 # UP covers those of one expression, and `scale` (of the caller) those of the product that follows.
 # What underflows lose is counted as NORMAL, the least normal number, of which the least number is
-# the 2 u part: products whose operands are subnormal take an Intel CPU 150 cycles each, which made
-# a certificate 5 to 19 gradients there. Products with an exact zero lose nothing, and stay zero.
+# the 2 u part: an Intel CPU takes so long for each product of subnormal operands that a bound made
+# of least numbers would take many times as long. Products with an exact zero lose nothing, and stay
+# zero.
 
 cdef extern from *:
     """
@@ -51,18 +52,18 @@ cdef inline vec growth(vec e) noexcept nogil:
 
 
 cdef inline vec claimed(vec e, vec x) noexcept nogil:
-    """e; infinite where it is NaN, or where x overflowed, on its way perhaps to a small sum."""
+    """e, or infinity where e is NaN or x is not finite: nothing is claimed there."""
     cdef vec infinity = splat(INFINITY)
     return choose(less(magnitude(x), infinity), choose(less(e, infinity), e, infinity), infinity)
 
 
 cdef inline vec up(vec e) noexcept nogil:
-    """A bound, safe from its own roundings and from some underflows."""
+    """A little more than the bound e, so that its own roundings and some underflows are covered."""
     return fma(e, splat(UP), splat(NORMAL))
 
 
 cdef inline vec up_from(vec x, vec e) noexcept nogil:
-    """The same of products with x, none of which loses anything if that is 0."""
+    """The same for a bound made of products with x, which lose nothing where x is 0."""
     return choose(less(splat(0), x), up(e), e)
 
 
@@ -70,25 +71,30 @@ cdef inline vec up_from(vec x, vec e) noexcept nogil:
 
 cdef void spread(memory out, source x, source e, double gamma, double scale, double lost,
                  Py_ssize_t size) noexcept nogil:
-    """out = scale (gamma |x| + e) + lost NORMAL; e may be NULL, out may be x."""
-    cdef Py_ssize_t i, block, lanes
+    """out = scale (gamma |x| + e) + lost NORMAL; e may be NULL, for 0, and out may be x."""
+    cdef Py_ssize_t i, vector, lanes
     cdef vec a, e_a, g = splat(<real> gamma), s = splat(<real> scale)
     cdef vec underflows = splat(<real> lost * NORMAL)
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         a = magnitude(load_lanes(<const real*> x + i, lanes))
         e_a = load_lanes(<const real*> e + i, lanes) if e != NULL else splat(0)
         store_lanes(<real*> out + i, up_from(a + e_a, s * (g * a + e_a)) + underflows, lanes)
 
 
+cdef inline void write_magnitudes(real* out, const real* x, Py_ssize_t size) noexcept nogil:
+    """out = |x|."""
+    spread(out, x, NULL, 1, 1, 0, size)
+
+
 cdef void spread_delta(memory delta, memory e, double gamma, double scale,
                        Py_ssize_t size) noexcept nogil:
     """delta, e <- scale (gamma |delta| + e), scale (|delta| + e): the operands of E6."""
-    cdef Py_ssize_t i, block, lanes
+    cdef Py_ssize_t i, vector, lanes
     cdef vec d, e_d, g = splat(<real> gamma), s = splat(<real> scale)
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         d = magnitude(load_lanes(<const real*> delta + i, lanes))
         e_d = load_lanes(<const real*> e + i, lanes)
@@ -98,43 +104,43 @@ cdef void spread_delta(memory delta, memory e, double gamma, double scale,
 
 # ---- E1, E4 ----------------------------------------------------------------------------
 
-cdef inline void widen(vec* e, vec* e_dh, vec z, vec h, vec dh,
+cdef inline void widen(vec* e, vec* e_slope, vec z, vec h, vec slope,
                        Activation activation) noexcept nogil:
-    """e holds e_z, then e_h; e_dh is e_h'."""
+    """e holds e_z, then e_h; e_slope is e_h'."""
     cdef vec e_z = claimed(e[0], z), u = splat(UNIT), size = magnitude(h), bend
     if activation == RELU:
         bend = choose(less(z, splat(0)), at_least(e_z - magnitude(z), splat(0)), e_z)
         e[0] = splat(UP) * choose(less(e_z, splat(INFINITY)), bend, e_z)
-        e_dh[0] = choose(less(e_z, magnitude(z)), splat(0), splat(1))
+        e_slope[0] = choose(less(e_z, magnitude(z)), splat(0), splat(1))
         return
     if activation == TANH:
-        bend = fma(dh, e_z, splat(<real> 0.4) * (e_z * e_z))
+        bend = fma(slope, e_z, splat(<real> 0.4) * (e_z * e_z))
         e[0] = smaller(smaller(bend, e_z), splat(2))
-        e_dh[0] = smaller(smaller(dh * growth(e_z + e_z), splat(<real> 0.8) * e_z), splat(1))
+        e_slope[0] = smaller(smaller(slope * growth(e_z + e_z), splat(<real> 0.8) * e_z), splat(1))
     else:
-        bend = fma(dh, e_z, splat(<real> 0.05) * (e_z * e_z))
+        bend = fma(slope, e_z, splat(<real> 0.05) * (e_z * e_z))
         e[0] = smaller(smaller(size * growth(e_z), bend), splat(1))
-        e_dh[0] = smaller(smaller(dh * growth(e_z), splat(<real> 0.1) * e_z), splat(1))
+        e_slope[0] = smaller(smaller(slope * growth(e_z), splat(<real> 0.1) * e_z), splat(1))
     e[0] = up(fma(splat(ROUNDINGS_OF_H) * u, size, e[0]))
-    e_dh[0] = up(fma(splat(ROUNDINGS_OF_SLOPE) * u, dh, e_dh[0]))
+    e_slope[0] = up(fma(splat(ROUNDINGS_OF_SLOPE) * u, slope, e_slope[0]))
 
 
-cdef void activate_within(memory h, memory dh, memory e, memory e_dh, Activation activation,
+cdef void activate_within(memory h, memory slope, memory e, memory e_slope, Activation activation,
                           Py_ssize_t size) noexcept nogil:
-    """h, dh <- act(z), act'(z), e, e_dh <- e_h, e_h'; h holds z, e holds e_z."""
-    cdef Py_ssize_t i, block, lanes
-    cdef vec z, x, dx, e_x, e_dx
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    """h, slope <- act(z), act'(z), e, e_slope <- e_h, e_h'; h holds z, e holds e_z."""
+    cdef Py_ssize_t i, vector, lanes
+    cdef vec z, x, s, e_x, e_s
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
-        z = x = load_lanes(<const real*> h + i, lanes)
+        z = load_lanes(<const real*> h + i, lanes)
         e_x = load_lanes(<const real*> e + i, lanes)
-        activations(&x, &dx, activation, 1)
-        widen(&e_x, &e_dx, z, x, dx, activation)
+        activations(&x, &s, &z, activation, 1)
+        widen(&e_x, &e_s, z, x, s, activation)
         store_lanes(<real*> h + i, x, lanes)
-        store_lanes(<real*> dh + i, dx, lanes)
+        store_lanes(<real*> slope + i, s, lanes)
         store_lanes(<real*> e + i, e_x, lanes)
-        store_lanes(<real*> e_dh + i, e_dx, lanes)
+        store_lanes(<real*> e_slope + i, e_s, lanes)
 
 
 # ---- E3, E5 ----------------------------------------------------------------------------
@@ -142,7 +148,7 @@ cdef void activate_within(memory h, memory dh, memory e, memory e_dh, Activation
 cdef inline vec labels(const real* y, const Target* target, Py_ssize_t row, Py_ssize_t j,
                        Py_ssize_t lanes, Py_ssize_t n_outputs) noexcept nogil:
     """t of the outputs [j, j + lanes) of a row."""
-    cdef real hot[16]
+    cdef real hot[MOST_LANES]
     cdef Py_ssize_t i
     if not target.indices:
         return fma(splat(<real> target.scale), load_lanes(y + row * n_outputs + j, lanes),
@@ -184,7 +190,7 @@ cdef void delta_within(memory e_delta, source delta, source f, source z, source 
                        source sample_weight, const Target* target, Activation output, Py_ssize_t n,
                        Py_ssize_t n_outputs) noexcept nogil:
     """e_deltaL from e_z; delta has the samples' weights in it."""
-    cdef Py_ssize_t row, block, j, lanes, o
+    cdef Py_ssize_t row, vector, j, lanes, o
     cdef const real* p = <const real*> target.pos_weight
     cdef vec e_z, e_top = splat(0), d, x, t, w = splat(1), u = splat(UNIT)
     for row in range(n):
@@ -192,13 +198,13 @@ cdef void delta_within(memory e_delta, source delta, source f, source z, source 
             w = splat((<const real*> sample_weight)[row])
             if (<const real*> sample_weight)[row] == 0:     # delta is 0, or NaN
                 o = row * n_outputs
-                spread(<real*> e_delta + o, <const real*> delta + o, NULL, 1, 1, 0, n_outputs)
+                write_magnitudes(<real*> e_delta + o, <const real*> delta + o, n_outputs)
                 continue
         if output == SOFTMAX:
             o = row * n_outputs
             e_top = splat(2 * largest_error(<const real*> e + o, <const real*> z + o, n_outputs))
-        for block in range((n_outputs + VL - 1) // VL):
-            j = block * VL
+        for vector in range((n_outputs + VL - 1) // VL):
+            j = vector * VL
             o = row * n_outputs + j
             lanes = min(<Py_ssize_t> VL, n_outputs - j)
             e_z = claimed(load_lanes(<const real*> e + o, lanes),
@@ -216,45 +222,45 @@ cdef void delta_within(memory e_delta, source delta, source f, source z, source 
             store_lanes(<real*> e_delta + o, up(fma(splat(2) * u, magnitude(d), e_z)), lanes)
 
 
-cdef void multiply_within(memory delta, memory e, source dh, source e_dh, double lost,
+cdef void multiply_within(memory delta, memory e, source slope, source e_slope, double lost,
                           Py_ssize_t size) noexcept nogil:
-    """E5: delta, e <- g * dh, e_delta; delta holds g, e holds e_g but for lost NORMAL.
+    """E5: delta, e <- g * slope, e_delta; delta holds g, e holds e_g but for lost NORMAL.
 
-    dh and e_dh may be NULL where act' is 1.
+    slope and e_slope may be NULL where act' is 1.
     """
-    cdef Py_ssize_t i, block, lanes
-    cdef vec g, e_g, d, slope, e_slope, steepest = splat(1)
+    cdef Py_ssize_t i, vector, lanes
+    cdef vec g, e_g, d, s, e_s, steepest = splat(1)
     cdef vec underflows = splat(<real> lost * NORMAL)
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         e_g = load_lanes(<const real*> e + i, lanes) + underflows
-        if dh != NULL:
+        if slope != NULL:
             g = load_lanes(<const real*> delta + i, lanes)
-            slope = load_lanes(<const real*> dh + i, lanes)
-            e_slope = load_lanes(<const real*> e_dh + i, lanes)
-            d = g * slope
+            s = load_lanes(<const real*> slope + i, lanes)
+            e_s = load_lanes(<const real*> e_slope + i, lanes)
+            d = g * s
             store_lanes(<real*> delta + i, d, lanes)
-            steepest = slope + e_slope
-            e_g = fma(steepest, e_g, magnitude(g) * e_slope)
+            steepest = s + e_s
+            e_g = fma(steepest, e_g, magnitude(g) * e_s)
             e_g = fma(splat(UNIT), magnitude(d), e_g)
         store_lanes(<real*> e + i, up_from(steepest, e_g), lanes)
 
 
-cdef void settle_bound(memory bound, source W, double l2, double rounding, double lost,
+cdef void finish_bound(memory bound, source W, double l2, double rounding, double lost,
                        double divisor, Py_ssize_t size) noexcept nogil:
     """bound <- (bound + rounding l2 |W| + lost NORMAL) / divisor; W may be NULL where l2 is 0.
 
     `bound` has `rounding`, 6 u and more, of the magnitudes that were summed: below LARGEST no sum
     can have overflowed, and neither can a quotient. Above, nothing is claimed.
     """
-    cdef Py_ssize_t i, block, lanes
+    cdef Py_ssize_t i, vector, lanes
     cdef real factor = <real> (1.0 / divisor) * UP + NORMAL
     cdef vec e, w, infinity = splat(INFINITY), largest = splat(LARGEST)
     cdef vec penalty = splat(<real> l2), rounded = splat(<real> rounding)
     cdef vec underflows = splat(<real> lost * NORMAL * max(factor, 1))
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         e = load_lanes(<const real*> bound + i, lanes)
         if l2 != 0:         # which rounds, below the least number too

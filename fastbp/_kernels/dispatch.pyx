@@ -117,7 +117,7 @@ cdef int first_missing(const KernelTable* table) noexcept:
     """Which of the functions is not there; -1 if all are that a table with its lanes has."""
     cdef void* const* functions = <void* const*> &table.activate
     cdef const void* end = table + 1
-    if table.lanes > 1:
+    if table.networks > 1:
         end = &table.sigmoid_backward
     cdef int i, n = <int> ((<const char*> end - <const char*> functions) // sizeof(void*))
     for i in range(n):
@@ -131,11 +131,11 @@ cdef const KernelTable* load_table(str isa, str dtype, str name) except NULL:
     module = importlib.import_module(f"fastbp._kernels.{isa}_{dtype}")
     table = <const KernelTable*> PyCapsule_GetPointer(getattr(module, name), "fastbp.KernelTable")
     if (table.version != TABLE_VERSION or table.size != sizeof(KernelTable)
-            or table.lanes > MOST_LANES or first_missing(table) >= 0):
+            or table.networks > MOST_LANES or first_missing(table) >= 0):
         raise ImportError(f"{module.__file__} was compiled for another version of the kernels' "
                           "table, or lacks a kernel; reinstall with `pip install .`")
     if (table.isa.decode() != isa
-            or table.itemsize != table.lanes * (4 if dtype == "float32" else 8)):
+            or table.itemsize != table.networks * (4 if dtype == "float32" else 8)):
         raise ImportError(f"{module.__file__} was compiled for {table.isa.decode()}; "
                           "reinstall with `pip install .`")
     return table

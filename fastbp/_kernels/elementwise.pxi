@@ -6,7 +6,7 @@
 # IEEE operations (N2), so that every FMA variant gives the same bits.
 #
 #   a = n ln 2 + r, |r| <= ln2/2            two FMA steps, the low part of r is kept
-#   e^r = head + tail                       the rounding error of 1 + (r + t) is caught
+#   e^r = head + low                        the rounding error of 1 + (r + t) is caught
 #   q = 2^n head / (1 + E)                  one division, one residual step, scaled last
 #
 # tanh is the same with E = e^-2|z|: |tanh z| = (1 - E) / (1 + E), tanh' = 4 q (1 - q).
@@ -14,15 +14,15 @@
 # Largest error found: `fastbp check` prints sigma's; tests/exactness/test_sigmoid.py and
 # tests/exactness/test_activations.py bound them.
 
-ctypedef struct Exponential:    # e^a = 2^n (head + tail)
+ctypedef struct Exponential:    # e^a = 2^n (head + low)
     vec sum         # n + SHIFTER
     vec head        # e^r, rounded
-    vec tail        # what rounding took from it
+    vec low         # what rounding took from it
 
 ctypedef struct Logistic:
     vec q           # sigma(-|z|)
     vec E           # e^-|z|
-    vec E_tail      # what rounding took from E
+    vec E_low       # what rounding took from E
     vec inverse     # 1 / (1 + E)
 
 
@@ -59,19 +59,19 @@ cdef inline void exponentials(Exponential* out, const vec* a, const vec* a_low,
             low = fma(n, splat(-LN2_LO), a_low[u])
             r[u] = r_high + low
             r_low[u] = low + (r_high - r[u])
-        p[u] = splat(EXP_TAIL[0])
-    for i in range(1, EXP_TAIL_DEGREE + 1):
+        p[u] = splat(EXP_SERIES[0])
+    for i in range(1, EXP_SERIES_DEGREE + 1):
         for u in range(count):
-            p[u] = fma(p[u], r[u], splat(EXP_TAIL[i]))
+            p[u] = fma(p[u], r[u], splat(EXP_SERIES[i]))
     for u in range(count):
         t = fma(r[u] * r[u], p[u], r_low[u])
         s = r[u] + t
         out[u].head = one + s
-        out[u].tail = (s - (out[u].head - one)) + (t - (s - r[u]))
+        out[u].low = (s - (out[u].head - one)) + (t - (s - r[u]))
 
 
 cdef inline void logistics(Logistic* out, const vec* z, int count) noexcept nogil:
-    """The tails of `count` vectors, a literal of at most 4, in lock-step."""
+    """The Logistics of `count` vectors, a literal of at most 4, in lock-step."""
     cdef vec one = splat(1), lowest = splat(EXP_LOWEST)
     cdef Exponential e[4]
     cdef vec a[4]
@@ -82,13 +82,13 @@ cdef inline void logistics(Logistic* out, const vec* z, int count) noexcept nogi
     exponentials(e, a, NULL, count)
     for u in range(count):
         out[u].E = scale2(e[u].head, e[u].sum)
-        out[u].E_tail = scale2(e[u].tail, e[u].sum)
+        out[u].E_low = scale2(e[u].low, e[u].sum)
         out[u].inverse = one / (one + out[u].E)
     for u in range(count):
         d = one + out[u].E
-        d_low = ((one - d) + out[u].E) + out[u].E_tail        # 1 + e^a = d + d_low
+        d_low = ((one - d) + out[u].E) + out[u].E_low         # 1 + e^a = d + d_low
         q = e[u].head * out[u].inverse
-        q = fma(fma(-q, d_low, e[u].tail) + residual(e[u].head, q, d), out[u].inverse, q)
+        q = fma(fma(-q, d_low, e[u].low) + residual(e[u].head, q, d), out[u].inverse, q)
         out[u].q = scale2(q, e[u].sum)
 
 
@@ -99,19 +99,19 @@ cdef inline Logistic logistic(vec z) noexcept nogil:
 
 
 cdef inline vec sigmoid_of(vec z, vec q) noexcept nogil:
-    """sigma(z) from its tail: q for z < 0, 1 - q otherwise (and for NaN)."""
+    """sigma(z) from q = sigma(-|z|): q for z < 0, 1 - q otherwise (and for NaN)."""
     return choose(less(z, splat(0)), q, splat(1) - q)
 
 
-cdef inline vec tanh_of(vec z, Logistic tail) noexcept nogil:
-    """tanh(z) from the tails of 2z: (1 - E) / (1 + E), both with their rounding errors."""
-    cdef vec one = splat(1), d = one + tail.E, n = one - tail.E
-    cdef vec d_low = ((one - d) + tail.E) + tail.E_tail
-    cdef vec n_low = ((one - n) - tail.E) - tail.E_tail
+cdef inline vec tanh_of(vec z, Logistic s) noexcept nogil:
+    """tanh(z) from the Logistic of 2z: (1 - E) / (1 + E), both with their rounding errors."""
+    cdef vec one = splat(1), d = one + s.E, n = one - s.E
+    cdef vec d_low = ((one - d) + s.E) + s.E_low
+    cdef vec n_low = ((one - n) - s.E) - s.E_low
     cdef vec N = n + n_low, h
     n_low = n_low - (N - n)                                   # 1 - e^-2|z| = N + n_low
-    h = N * tail.inverse
-    h = fma(fma(-h, d_low, n_low) + residual(N, h, d), tail.inverse, h)
+    h = N * s.inverse
+    h = fma(fma(-h, d_low, n_low) + residual(N, h, d), s.inverse, h)
     return signed_as(h, z)
 
 
@@ -120,91 +120,93 @@ cdef inline vec exponential_of(vec z) noexcept nogil:
     cdef Exponential e
     cdef vec a = -at_least(-at_least(z, splat(EXP_LOWEST)), splat(-EXP_HIGHEST))
     exponentials(&e, &a, NULL, 1)
-    return scale2(e.head + e.tail, e.sum)
+    return scale2(e.head + e.low, e.sum)
 
 
 cdef inline vec log1p_of(vec x, vec x_low) noexcept nogil:
     """log(1 + x + x_low) without x, which is added last; x in [0, 1]."""
-    return fma(x * x, polynomial(LOG1P_TAIL, LOG1P_TAIL_DEGREE, x), x_low)
+    return fma(x * x, polynomial(LOG1P_SERIES, LOG1P_SERIES_DEGREE, x), x_low)
 
 
-cdef inline void activations(vec* h, vec* dh, Activation activation, int count) noexcept nogil:
-    """E1, E4 of `count` vectors, a literal of at most 4: h holds z, then act(z); dh act'(z)."""
-    cdef Logistic tail[4]
-    cdef vec z[4]
+cdef inline void activations(vec* h, vec* slope, const vec* z, Activation activation,
+                             int count) noexcept nogil:
+    """E1, E4 of `count` vectors, a literal of at most 4: act(z) and act'(z); h may be z."""
+    cdef Logistic s[4]
+    cdef vec argument[4]        # of sigma
     cdef vec scale = splat(1)
     cdef int u
     if activation == SIGMOID or activation == TANH:
         for u in range(count):
-            z[u] = h[u] + h[u] if activation == TANH else h[u]
-        logistics(tail, z, count)
+            argument[u] = z[u] + z[u] if activation == TANH else z[u]
+        logistics(s, argument, count)
         for u in range(count):
             if activation == TANH:
-                h[u] = tanh_of(h[u], tail[u])
+                h[u] = tanh_of(z[u], s[u])
                 scale = splat(4)
             else:
-                h[u] = sigmoid_of(h[u], tail[u].q)
-            dh[u] = scale * (tail[u].q * (splat(1) - tail[u].q))
+                h[u] = sigmoid_of(z[u], s[u].q)
+            slope[u] = scale * (s[u].q * (splat(1) - s[u].q))
     elif activation == RELU:
         for u in range(count):
-            dh[u] = choose(less(splat(0), h[u]), splat(1), splat(0))
-            h[u] = at_least(h[u], splat(0))
+            slope[u] = choose(less(splat(0), z[u]), splat(1), splat(0))
+            h[u] = at_least(z[u], splat(0))
     elif activation == EXPONENTIAL:
         for u in range(count):
-            dh[u] = h[u] = exponential_of(h[u])
+            slope[u] = h[u] = exponential_of(z[u])
     else:
         for u in range(count):
-            dh[u] = splat(1)
+            h[u] = z[u]
+            slope[u] = splat(1)
 
 
-cdef inline void activate_as(real* h, real* dh, const real* z, Activation activation,
+cdef inline void activate_as(real* h, real* slope, const real* z, Activation activation,
                              Py_ssize_t size) noexcept nogil:
     """LOGISTICS vectors at a time; quicker where `activation` is a literal."""
-    cdef Py_ssize_t i, block, lanes, groups = size // (LOGISTICS * VL)
+    cdef Py_ssize_t i, vector, lanes, groups = size // (LOGISTICS * VL)
     cdef vec x[4]
-    cdef vec dx[4]
+    cdef vec slopes[4]
     cdef int u
-    for block in range(groups):
-        i = block * LOGISTICS * VL
+    for vector in range(groups):
+        i = vector * LOGISTICS * VL
         for u in range(LOGISTICS):
             x[u] = load(z + i + u * VL)
-        activations(x, dx, activation, LOGISTICS)
+        activations(x, slopes, x, activation, LOGISTICS)
         for u in range(LOGISTICS):
             store(h + i + u * VL, x[u])
-        if dh != NULL:
+        if slope != NULL:
             for u in range(LOGISTICS):
-                store(dh + i + u * VL, dx[u])
-    for block in range(groups * LOGISTICS, (size + VL - 1) // VL):
-        i = block * VL
+                store(slope + i + u * VL, slopes[u])
+    for vector in range(groups * LOGISTICS, (size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         x[0] = load_lanes(z + i, lanes)
-        activations(x, dx, activation, 1)
+        activations(x, slopes, x, activation, 1)
         store_lanes(h + i, x[0], lanes)
-        if dh != NULL:
-            store_lanes(dh + i, dx[0], lanes)
+        if slope != NULL:
+            store_lanes(slope + i, slopes[0], lanes)
 
 
-cdef void activate(memory h, memory dh, source z, Activation activation,
+cdef void activate(memory h, memory slope, source z, Activation activation,
                    Py_ssize_t size) noexcept nogil:
-    """E1, E4: h = act(z), dh = act'(z); dh may be NULL, h may be z."""
+    """E1, E4: h = act(z), slope = act'(z); slope may be NULL, h may be z."""
     if activation == SIGMOID:
-        activate_as(<real*> h, <real*> dh, <const real*> z, SIGMOID, size)
+        activate_as(<real*> h, <real*> slope, <const real*> z, SIGMOID, size)
     elif activation == TANH:
-        activate_as(<real*> h, <real*> dh, <const real*> z, TANH, size)
+        activate_as(<real*> h, <real*> slope, <const real*> z, TANH, size)
     elif activation == RELU:
-        activate_as(<real*> h, <real*> dh, <const real*> z, RELU, size)
+        activate_as(<real*> h, <real*> slope, <const real*> z, RELU, size)
     elif activation == EXPONENTIAL:
-        activate_as(<real*> h, <real*> dh, <const real*> z, EXPONENTIAL, size)
+        activate_as(<real*> h, <real*> slope, <const real*> z, EXPONENTIAL, size)
     else:
-        activate_as(<real*> h, <real*> dh, <const real*> z, activation, size)
+        activate_as(<real*> h, <real*> slope, <const real*> z, activation, size)
 
 
 cdef void sigmoid_backward(memory out, source grad, source h, Py_ssize_t size) noexcept nogil:
     """E4: out = grad * h * (1 - h), from h alone: 1 - h has the rounding error of h."""
-    cdef Py_ssize_t i, block, lanes
+    cdef Py_ssize_t i, vector, lanes
     cdef vec g, s
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         g = load_lanes(<const real*> grad + i, lanes)
         s = load_lanes(<const real*> h + i, lanes)
@@ -213,9 +215,9 @@ cdef void sigmoid_backward(memory out, source grad, source h, Py_ssize_t size) n
 
 cdef void multiply(memory out, source a, source b, Py_ssize_t size) noexcept nogil:
     """The Hadamard product out = a * b."""
-    cdef Py_ssize_t i, block, lanes
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    cdef Py_ssize_t i, vector, lanes
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         store_lanes(<real*> out + i, load_lanes(<const real*> a + i, lanes)
                     * load_lanes(<const real*> b + i, lanes), lanes)

@@ -8,12 +8,18 @@
 # results are added in ascending order.  Tiles, panels, packing, lanes and thread count choose
 # which elements are computed together, never the order inside one.
 #
-#   left-over columns     with rows of A as lanes, where that wastes less (leftover.pxi)
-#   for kb     blocks of KC along k, in chunks for few rows of A
-#     for mb     blocks of rows, or of one tile; A's block is packed when that pays
-#       for panel  NV vectors wide; B's panel is packed, or transposed, when it must be
-#         for tile   MR x NV vectors of C in registers; they add b, or multiply by the derivative
-#       activations   over rows as they lie in memory, whatever their length, while in cache
+# `multiply_matrices`, at the end of this file, does the following; the names are those of the code.
+#
+#   multiply_left_over      the columns behind the last whole vector, with rows of A as lanes where
+#                           that takes less time (leftover.pxi)
+#   multiply_blocks         kb, a block of KC terms along k, in chunks where A has few rows
+#     multiply_block          i, a strip of rows, of which A is packed where that pays
+#       place_B                 v, a panel of NV vectors of columns; B's part of it is packed where
+#                               that pays, or transposed
+#         tile                    MR rows of the panel in registers; at the end of the sum they add
+#                                 the bias, or are multiplied by the slope
+#       activate_rows           the rows of C that are finished, as they lie in memory, whatever
+#                               their length, while they are in the cache
 
 include "tile.pxi"
 include "packing.pxi"
@@ -22,10 +28,14 @@ include "packing.pxi"
 # ---- driver --------------------------------------------------------------------------
 
 cdef inline int panel_width(const Product* p, Py_ssize_t vectors) noexcept nogil:
-    """How many vectors the next panel takes: pairs, three to end on, wide ones for few rows."""
-    if p.M < 6 and p.transposed:
+    """How many vectors wide the next panel is, where so many vectors of columns are left.
+
+    Two, as a rule. The last three make one panel, so that none of one vector is left. Where there
+    are few rows, or C is thin, a panel is as wide as a tile can be, or as a transposed B allows.
+    """
+    if p.M <= WIDE_ROWS and p.transposed:
         return <int> min(<Py_ssize_t> WIDE_TRANSPOSED, vectors)
-    if p.M < 6 or p.thin:
+    if p.M <= WIDE_ROWS or p.thin:
         return <int> min(<Py_ssize_t> WIDEST, vectors)
     if vectors == 3 and not p.pack_A:
         return 3
@@ -52,7 +62,7 @@ cdef inline void place_B(const Product* p, Panel* b, real* panel, Py_ssize_t k0,
 
 cdef void multiply_block(const Product* p, Panel* b, Py_ssize_t k0,
                          real* scratch) noexcept nogil:
-    """Columns [k0, k0 + b.K) of A times these rows of B."""
+    """Columns [k0, k0 + b.K) of A times the same rows of B, strip after strip."""
     cdef Py_ssize_t M, v, columns, activated = 0
     cdef real* panel
     cdef real* packed_A = scratch + p.panel_reals
@@ -91,10 +101,11 @@ cdef void multiply_block(const Product* p, Panel* b, Py_ssize_t k0,
 
 
 cdef Py_ssize_t activate_rows(const Product* p, Py_ssize_t done, Py_ssize_t rows) noexcept nogil:
-    """E1: h = act(z), derivative = act'(z) of the rows before `rows`, of which `done` units are.
+    """E1: h = act(z), slope = act'(z) of the rows before `rows`.
 
-    Whole rows lie side by side: what does not fill LOGISTICS vectors waits for the next strip.
-    Returns how many units, or rows, are done.
+    `done` is what the last call returned, 0 before the first. Where all columns of C are computed,
+    it counts units, since whole rows are one piece of memory: the units that do not fill LOGISTICS
+    vectors wait for the next strip. Otherwise it counts rows.
     """
     cdef Py_ssize_t first = p.first_vector * VL, i, at
     cdef Py_ssize_t count = min(p.end_vector * VL + p.leftover, p.N) - first
@@ -110,12 +121,12 @@ cdef Py_ssize_t activate_rows(const Product* p, Py_ssize_t done, Py_ssize_t rows
 
 
 cdef inline void activate_part(const Product* p, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
-    activate(p.C + at, p.derivative + at if p.derivative != NULL else NULL, p.C + at,
+    activate(p.C + at, p.slope + at if p.slope != NULL else NULL, p.C + at,
              p.activation, size)
 
 
 cdef void multiply_blocks(const Product* p, real* scratch) noexcept nogil:
-    """Block after block along k, and chunk after chunk of a block where that pays."""
+    """C without its left-over columns: block after block along k, each in one chunk or several."""
     cdef Panel b
     cdef Py_ssize_t kb, K, done
     for kb in range(max(1, (p.K + KC - 1) // KC)):
@@ -134,7 +145,7 @@ include "leftover.pxi"
 
 
 cdef inline void take_whole(Panel* b, const Product* p, real* scratch, int NV) noexcept nogil:
-    """The block that is all of a product of one panel."""
+    """The panel that is the whole product, and the only block of its chains."""
     b.i = b.j = 0
     b.lanes = p.N - (NV - 1) * VL
     b.A, b.rsa, b.csa, b.K = p.A, p.rsa, p.csa, p.K
@@ -148,15 +159,20 @@ cdef inline void take_whole(Panel* b, const Product* p, real* scratch, int NV) n
 
 
 cdef inline void multiply_one_sample(const Product* p, real* scratch, int NV) noexcept nogil:
-    """One row of A, or one column: no panel to walk down, and a tile that has it in registers."""
+    """A product whose A is one row, or one column of at most ONE_PANEL_ROWS numbers.
+
+    No loop over tiles is needed: one tile has the row, and as many tiles as M has bits the column.
+    """
     cdef Panel b
     cdef Py_ssize_t i = 0
     take_whole(&b, p, scratch, NV)
     if p.M == 1:
         tile(p, &b, 0, b.A, 0, b.csa, True, 1, NV, False)
         return
-    b.K = 1             # a literal: with loops so many tiles of one function end up in memory
-    if p.M == 8:
+    # A literal, so that no tile has a loop over k: of several loops in one function, the compiler
+    # would keep the accumulators of some in memory.
+    b.K = 1
+    if p.M == ONE_PANEL_ROWS:
         tile(p, &b, 0, b.A, 1, 0, False, 8, NV, False)
     if p.M & 4:
         tile(p, &b, 0, b.A, 1, 0, False, 4, NV, False)
@@ -169,8 +185,9 @@ cdef inline void multiply_one_sample(const Product* p, real* scratch, int NV) no
 
 
 cdef void multiply_one_panel(const Product* p, real* scratch) noexcept nogil:
-    """The same as `multiply_blocks`; a step of 2-8-8-1 (1) takes 1.16 times as long without it,
-    and 1.15 times as long without `multiply_one_sample`.
+    """The same as `multiply_blocks` without its choices and loops.
+
+    They would take as long as the products themselves in a network of a few units and samples.
     """
     cdef Panel b
     cdef int NV = 1 if p.N <= VL else 2

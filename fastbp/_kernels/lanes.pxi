@@ -5,7 +5,7 @@
 # rounded.
 
 cdef enum:
-    SHORT_ROWS = 32         # of less than PART numbers, taken at a time
+    SHORT_ROWS = 32         # rows of less than PART numbers that are taken at a time
 
 cdef inline const real* row_of(source X, Py_ssize_t offset, Py_ssize_t row,
                                Py_ssize_t width) noexcept nogil:
@@ -20,7 +20,7 @@ cdef inline const Py_ssize_t* order_of(const Py_ssize_t* order,
 
 cdef void gather_networks(memory out, source X, const Py_ssize_t* order, const Py_ssize_t* offsets,
                           Py_ssize_t n, Py_ssize_t width) noexcept nogil:
-    """The rows of each network, turned: number j of a row is lane `lane` of vector j."""
+    """Rows of each network into its lane: number j of a row goes into vector j."""
     if all_alike(offsets):
         spread_rows(<real*> out, <const real*> X, order, n, width)
     elif width < PART:
@@ -73,7 +73,7 @@ cdef void take_short_rows(real* out, source X, const Py_ssize_t* order, const Py
 cdef void turn_rows_of_networks(real* out, source X, const Py_ssize_t* order,
                                 const Py_ssize_t* offsets, Py_ssize_t n,
                                 Py_ssize_t width) noexcept nogil:
-    """The last part of a row may begin before the end of the one before: it is the same there."""
+    """Where PART does not divide the width, the last part of a row overlaps the one before."""
     cdef const real* rows[VL]
     cdef vec x[4]
     cdef Py_ssize_t i, j, lane

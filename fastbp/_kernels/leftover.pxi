@@ -33,8 +33,11 @@ cdef void multiply_left_over(const Product* p, real* scratch) noexcept nogil:
 # ---- E1, E5: rows are turned ------------------------------------------------------------
 
 cdef inline void turn_rows(const Product* p, int left) noexcept nogil:
-    """`left` columns, a literal, VL rows at a time; the last ones may be done once more."""
-    cdef vec sums[8]
+    """E1, E5: `left` columns, a literal, of VL rows at a time.
+
+    Where VL does not divide M, the last rows overlap those before, and some are computed twice.
+    """
+    cdef vec sums[MOST_LEFT]
     cdef Py_ssize_t i = 0
     while i < p.M:
         i = min(i, p.M - VL)
@@ -45,7 +48,7 @@ cdef inline void turn_rows(const Product* p, int left) noexcept nogil:
 
 cdef inline void chains_of(vec* sums, const Product* p, Py_ssize_t i, int left) noexcept nogil:
     """N1: block after block of KC, each a chain from +0."""
-    cdef vec acc[8]
+    cdef vec acc[MOST_LEFT]
     cdef vec x[4]
     cdef const real* rows = p.A + i * p.rsa
     cdef Py_ssize_t row = p.ldb if p.transposed else 1, step = 1 if p.transposed else p.ldb
@@ -83,11 +86,12 @@ cdef inline void chains_of(vec* sums, const Product* p, Py_ssize_t i, int left) 
 
 
 cdef inline void put_columns(const Product* p, vec* sums, Py_ssize_t i, int left) noexcept nogil:
-    """Lanes to their rows, with the bias added, or multiplied by the factor.
+    """E1, E5: the sums to their places in C, plus the bias or times the factor.
 
-    PART columns are turned back, so that what goes to a row lies side by side; one is as it is.
+    PART columns at a time are turned back, so that the numbers of one row lie side by side; a
+    single column needs no turning.
     """
-    cdef real lane[8 * 16]
+    cdef real lane[MOST_LEFT * MOST_LANES]
     cdef real* row
     cdef Py_ssize_t s, j = p.N - left, at = i * p.ldc + j
     cdef int r, q, c, width, groups = (left + PART - 1) // PART
@@ -116,7 +120,7 @@ cdef inline void put_columns(const Product* p, vec* sums, Py_ssize_t i, int left
 # ---- E6: columns are there --------------------------------------------------------------
 
 cdef void multiply_columns(const Product* p, real* scratch) noexcept nogil:
-    """The product with its sides swapped, MC rows of A at a time, by way of scratch."""
+    """E6: the product with its sides swapped, MC rows of A at a time, by way of scratch."""
     cdef Product t
     cdef Py_ssize_t i = 0, s, r, j = p.N - p.leftover
     cdef real* C
@@ -125,7 +129,7 @@ cdef void multiply_columns(const Product* p, real* scratch) noexcept nogil:
     t.csa = 1 if p.transposed else p.ldb
     t.A = p.B + j * t.rsa
     t.ldb, t.transposed, t.magnitudes, t.accumulate = p.csa, False, False, p.accumulate
-    t.bias = t.factor = t.derivative = NULL
+    t.bias = t.factor = t.slope = NULL
     t.activation, t.C, t.in_scratch = IDENTITY, scratch, True
     while i < p.M:
         t.N = t.ldc = min(<Py_ssize_t> MC, p.M - i)

@@ -3,8 +3,8 @@
 # Binary cross-entropy, with q = sigma(-|z|) and E = e^-|z| from elementwise.pxi:
 #   loss  = max(z, 0) - t z + log1p(E)                 for t = 0 or 1 the first two are exact
 #   delta = f - t = z >= 0 ? (1 - t) - q : q - t       t = 1 and large z: -q, no cancellation
-# log1p(E) = E + E^2 P(E) + E_tail / (1 + E): one polynomial on [0, 1], the tail of E added
-# back. The first part of the loss and E are added first, with their rounding error.
+# log1p(E) = E + E^2 P(E) + E_low / (1 + E): one polynomial on [0, 1], the rounding error of E
+# added back. The first part of the loss and E are added first, with their rounding error.
 # Where positives count p times, c = (1 - t) + p t:
 #   loss  = c log1p(E) + (z >= 0 ? (1 - t) z : -p t z)
 #   delta = c f - p t = z >= 0 ? (1 - t) - c q : c q - p t
@@ -13,9 +13,9 @@
 # Poisson:        loss = e^z - t z,      delta = e^z - t
 #
 # An infinite z has the limit of each loss. Where a formula misses it, by 0 times infinity or a
-# difference of infinities, it gives NaN, which is looked for once, behind the loop: to choose the
-# limit within it costs 5 % of a call (4096 float32 with AVX-512: 14.1 -> 14.8 us). z - t of two
-# infinities has none, and stays NaN.
+# difference of infinities, it gives NaN, which is looked for once, behind the loop: within it, the
+# choice of a limit would cost every call something. z - t of two infinities has no limit, and stays
+# NaN.
 #
 # The loss is summed in float64 (N3): element i of the batch goes to partial sum i mod 8,
 # whatever the vector width or the number of threads; blocks of 256 rows keep that phase.
@@ -33,25 +33,25 @@ ctypedef struct Terms:
 cdef inline Terms bce_terms(vec z, vec t) noexcept nogil:
     """E2, E3 of binary cross-entropy."""
     cdef vec zero = splat(0)
-    cdef Logistic tail = logistic(z)
+    cdef Logistic s = logistic(z)
     cdef vec linear = fma(-t, z, choose(less(zero, z), z, zero))
-    cdef vec s = linear + tail.E, back = s - linear
-    cdef vec rest = (linear - (s - back)) + (tail.E - back)         # s + rest = linear + E
+    cdef vec sum = linear + s.E, back = sum - linear
+    cdef vec rest = (linear - (sum - back)) + (s.E - back)         # sum + rest = linear + E
     cdef Terms out
-    out.delta = choose(less(z, zero), tail.q - t, (splat(1) - t) - tail.q)
-    out.loss = s + log1p_of(tail.E, fma(tail.E_tail, tail.inverse, rest))
+    out.delta = choose(less(z, zero), s.q - t, (splat(1) - t) - s.q)
+    out.loss = sum + log1p_of(s.E, fma(s.E_low, s.inverse, rest))
     return out
 
 
 cdef inline Terms weighted_bce_terms(vec z, vec t, vec p) noexcept nogil:
     """E2, E3 where positives count p times."""
     cdef vec zero = splat(0)
-    cdef Logistic tail = logistic(z)
+    cdef Logistic s = logistic(z)
     cdef vec positive = p * t, negative = splat(1) - t, c = negative + positive
-    cdef vec log = tail.E + log1p_of(tail.E, tail.E_tail * tail.inverse)
+    cdef vec log = s.E + log1p_of(s.E, s.E_low * s.inverse)
     cdef Terms out
     out.loss = fma(c, log, choose(less(z, zero), -positive * z, negative * z))
-    out.delta = choose(less(z, zero), fma(c, tail.q, -positive), fma(-c, tail.q, negative))
+    out.delta = choose(less(z, zero), fma(c, s.q, -positive), fma(-c, s.q, negative))
     return out
 
 
@@ -71,7 +71,7 @@ cdef inline Terms terms_of(Kind kind, vec z, vec t) noexcept nogil:
 
 
 cdef inline vec countable(vec x, vec w) noexcept nogil:
-    """x; where w is 0, at most 1 with the sign of x."""
+    """x, but between -1 and 1 where w is 0, so that w times it is 0 even for an infinite x."""
     cdef vec least = splat(-1)
     return choose(less(splat(0), w), x, at_least(-at_least(-x, least), least))
 
@@ -84,7 +84,7 @@ cdef inline vec counted(vec x, vec w) noexcept nogil:
 cdef inline void put_limits(Kind kind, real* losses, const real* z, source y,
                             const Target* target, Py_ssize_t size) noexcept nogil:
     """E2 where a loss is NaN and z is not: 0 if the target agrees with z, infinity if not."""
-    cdef real t[16]
+    cdef real t[MOST_LANES]
     cdef Py_ssize_t i
     cdef vec scale = splat(<real> target.scale), shift = splat(<real> target.shift)
     cdef bint agrees
@@ -99,7 +99,7 @@ cdef inline void put_limits(Kind kind, real* losses, const real* z, source y,
 cdef inline vec of_rows(const real* values, Py_ssize_t i, Py_ssize_t lanes,
                         Py_ssize_t n_outputs) noexcept nogil:
     """The value of the row that each of the elements from i on lies in."""
-    cdef real out[16]
+    cdef real out[MOST_LANES]
     cdef Py_ssize_t j
     for j in range(lanes):
         out[j] = values[(i + j) // n_outputs]
@@ -109,7 +109,7 @@ cdef inline vec of_rows(const real* values, Py_ssize_t i, Py_ssize_t lanes,
 cdef inline vec of_columns(const real* values, Py_ssize_t i, Py_ssize_t lanes,
                            Py_ssize_t n_outputs) noexcept nogil:
     """The value of the column that each of the elements from i on lies in."""
-    cdef real out[16]
+    cdef real out[MOST_LANES]
     cdef Py_ssize_t j
     for j in range(lanes):
         out[j] = values[(i + j) % n_outputs]
@@ -123,17 +123,17 @@ cdef inline void each_output(Kind kind, memory losses, memory delta, source z, s
 
     With `networks` as lanes a vector is one output of them all.
     """
-    cdef Py_ssize_t size = n * n_outputs * (VL if networks else 1), block, i, lanes
+    cdef Py_ssize_t size = n * n_outputs * (VL if networks else 1), vector, i, lanes
     cdef vec x, t, w, scale = splat(<real> target.scale), shift = splat(<real> target.shift)
     cdef vec seen = splat(0)
     cdef Terms out
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         x = load_lanes(<const real*> z + i, lanes)
         t = fma(scale, load_lanes(<const real*> y + i, lanes), shift)
         if kind == BCE and target.pos_weight != NULL:
-            w = (splat((<const real*> target.pos_weight)[block % n_outputs]) if networks else
+            w = (splat((<const real*> target.pos_weight)[vector % n_outputs]) if networks else
                  of_columns(<const real*> target.pos_weight, i, lanes, n_outputs))
             out = weighted_bce_terms(x, t, w)
         else:
@@ -143,7 +143,7 @@ cdef inline void each_output(Kind kind, memory losses, memory delta, source z, s
         if delta == NULL:
             continue
         if sample_weight != NULL:
-            w = (load(<const real*> sample_weight + block // n_outputs * VL) if networks else
+            w = (load(<const real*> sample_weight + vector // n_outputs * VL) if networks else
                  of_rows(<const real*> sample_weight, i, lanes, n_outputs))
             out.delta = w * out.delta if kind == BCE else counted(out.delta, w)
         store_lanes(<real*> delta + i, out.delta, lanes)

@@ -61,6 +61,7 @@ cdef inline four series(const double* terms, int count, four x) noexcept nogil:
 
 
 cdef inline void eight_normals(double* z, const unsigned long long* raw) noexcept nogil:
+    """Eight normal numbers of eight raw draws."""
     cdef double m[4]
     cdef double k[4]
     cdef double t[4]

@@ -204,8 +204,8 @@ cdef void clip_rows(memory delta, source factors, double max_norm, double reach,
                     Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out) noexcept nogil:
     """delta_i <- factor_i delta_i; or (delta_i / ||g_i||) max_norm, a quotient of at most 1.
 
-    What is left of a row is taken one by one: after a masked store to a row the masked load of the
-    next, which may touch its lanes, waits. 64 rows of one column took 0.3 us.
+    What is left of a row behind its whole vectors is taken number by number: a masked load of the
+    next row, which may touch the lanes of a masked store to this one, would wait for it.
     """
     cdef real* d = <real*> delta
     cdef const real* h = <const real*> h_prev

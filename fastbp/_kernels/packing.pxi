@@ -17,7 +17,11 @@ cdef inline void turn_parts(vec* x) noexcept nogil:
 
 cdef inline void turn(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,
                       int parts) noexcept nogil:
-    """`parts` PART columns of `lanes` rows as vectors, with zeros: of every PARTth row a part."""
+    """`parts` times PART columns of a matrix of `lanes` rows as vectors, x[c] being column c.
+
+    x[q PART + c] is loaded part by part: its part j from row c + j PART, at column q PART. Then
+    elements change places between the parts j of PART vectors. Lanes behind the last row are 0.
+    """
     cdef int q, c
     for c in range(PART):
         for q in range(parts):
@@ -30,7 +34,7 @@ cdef inline void turn(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,
 cdef void turn_fewer(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,
                      Py_ssize_t columns) noexcept nogil:
     """The same of less than PART columns, with zeros."""
-    cdef real corner[16 * 4]
+    cdef real corner[MOST_LANES * PART]
     cdef Py_ssize_t i
     cdef int c
     for i in range(lanes):
@@ -41,12 +45,13 @@ cdef void turn_fewer(vec* x, const real* rows, Py_ssize_t ld, Py_ssize_t lanes,
 
 cdef inline void transpose(real* out, Py_ssize_t step, const real* rows, Py_ssize_t ld,
                            Py_ssize_t lanes, Py_ssize_t K, bint magnitudes) noexcept nogil:
-    """`lanes` rows of K reals as K vectors, each `step` behind the one before, with zeros.
+    """`lanes` rows of K reals as K vectors, each `step` behind the one before.
 
-    Of rows far apart, which push each other out of the first-level cache, a line is read at once.
-    The last part of a row may begin before the end of the one before: what is there is the same.
+    Lanes behind the last row are 0. Rows that lie far apart push each other out of the first-level
+    cache: of these a whole line of each row is read at once. Where PART does not divide K, the last
+    part of a row overlaps the one before, and the same numbers are written twice.
     """
-    cdef vec x[16]
+    cdef vec x[MOST_LANES]
     cdef Py_ssize_t k = 0
     cdef int c
     if lanes == VL and ld * <Py_ssize_t> sizeof(real) >= FAR_BYTES:

@@ -5,7 +5,8 @@
 # in its own lane and in the order that it has in a network alone (N1, N2, N3): the bits are the
 # same. What is done to one number after the other is the same text, called for VL times as many.
 #
-# A lane is written, and read by nobody, where a group has fewer networks than lanes.
+# Where a group has fewer networks than there are lanes, the lanes that are left are computed with
+# the others, and nobody reads what is in them.
 
 cdef enum:
     TOTALS = sizeof(Totals) // sizeof(double)       # from one network's sums to the next one's
@@ -113,12 +114,12 @@ cdef void multiply_networks(const Product* p, Py_ssize_t first, Py_ssize_t end) 
             multiply_as(p, first, end, k0, K, False, False)
 
 
-cdef void forward_networks(memory h, memory dh, source h_prev, source W, source b, Py_ssize_t n,
+cdef void forward_networks(memory h, memory slope, source h_prev, source W, source b, Py_ssize_t n,
                            Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
                            Activation activation, Py_ssize_t first, Py_ssize_t count,
                            memory scratch) noexcept nogil:
     """E1: some rows at a time, which are activated while they are in the cache."""
-    cdef Product p = layer(h, h_prev, W, b, n, fan_in, fan_out, transposed, first, count)
+    cdef Product p = forward_product(h, h_prev, W, b, n, fan_in, fan_out, transposed, first, count)
     cdef Py_ssize_t strip = STRIP_BYTES // (fan_out * VL * <Py_ssize_t> sizeof(real))
     cdef Py_ssize_t row = 0, i, at
     strip = max(strip // NETWORK_ROWS, <Py_ssize_t> 1) * NETWORK_ROWS
@@ -128,12 +129,12 @@ cdef void forward_networks(memory h, memory dh, source h_prev, source W, source 
         if activation == IDENTITY:
             pass
         elif count == fan_out:
-            activate(p.C, at_row(dh, row, fan_out), p.C, activation, p.M * fan_out * VL)
+            activate(p.C, at_row(slope, row, fan_out), p.C, activation, p.M * fan_out * VL)
         else:
             for i in range(p.M):
                 at = (i * fan_out + first) * VL
-                activate(p.C + at, at_row(dh, row, fan_out) + at if dh != NULL else NULL, p.C + at,
-                         activation, count * VL)
+                activate(p.C + at, at_row(slope, row, fan_out) + at if slope != NULL else NULL,
+                         p.C + at, activation, count * VL)
         p.A += p.M * fan_in * VL
         p.C += p.M * fan_out * VL
         row += p.M
@@ -143,13 +144,13 @@ cdef inline real* at_row(memory x, Py_ssize_t row, Py_ssize_t width) noexcept no
     return <real*> x + row * width * VL if x != NULL else NULL
 
 
-cdef void delta_step_networks(memory delta, source delta_next, source W, source dh, Py_ssize_t n,
+cdef void delta_step_networks(memory delta, source delta_next, source W, source slope, Py_ssize_t n,
                               Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
                               Py_ssize_t first, Py_ssize_t count, memory scratch) noexcept nogil:
     """E5."""
-    cdef Product p = layer_below(delta, delta_next, W, n, fan_in, fan_out, transposed, first,
-                                 count)
-    p.factor = <const real*> dh
+    cdef Product p = delta_product(delta, delta_next, W, n, fan_in, fan_out, transposed, first,
+                                   count)
+    p.factor = <const real*> slope
     multiply_networks(&p, first, first + count)
 
 
@@ -158,7 +159,7 @@ cdef void weight_grad_networks(memory dW, memory db, source h_prev, source delta
                                bint accumulate, Py_ssize_t first, Py_ssize_t count,
                                memory scratch) noexcept nogil:
     """E6."""
-    cdef Product p = layer_gradient(dW, h_prev, delta, n, fan_in, fan_out, transposed, accumulate)
+    cdef Product p = gradient_product(dW, h_prev, delta, n, fan_in, fan_out, transposed, accumulate)
     p.A += first * VL
     p.C += first * p.N * VL
     p.M = count
@@ -174,9 +175,9 @@ cdef Py_ssize_t scratch_bytes_of_networks(Py_ssize_t n, Py_ssize_t fan_in,
 
 # ---- activations and losses -------------------------------------------------------------
 
-cdef void activate_networks(memory h, memory dh, source z, Activation activation,
+cdef void activate_networks(memory h, memory slope, source z, Activation activation,
                             Py_ssize_t size) noexcept nogil:
-    activate(h, dh, z, activation, size * VL)
+    activate(h, slope, z, activation, size * VL)
 
 
 cdef void bce_of_networks(memory losses, memory delta, source z, source y, source sample_weight,
@@ -242,37 +243,37 @@ cdef void softmax_of_networks(memory h, source z, Py_ssize_t n,
 cdef void add_losses_of_networks(Totals* totals, source losses, source sample_weight,
                                  Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
     """E2 of each network: element i into its partial sum i mod 8 (N3); 0 times infinity is 0."""
-    cdef double part[8][VL]
+    cdef double partial[8][VL]
     cdef const real* loss = <const real*> losses
     cdef const real* w = <const real*> sample_weight
     cdef Py_ssize_t size = n * n_outputs, i, lane
     cdef double x
-    load_partial(part, &totals.losses[0], min(<Py_ssize_t> 8, size))
+    load_partial(partial, &totals.losses[0], min(<Py_ssize_t> 8, size))
     for i in range(size):
         if w == NULL:
             for lane in range(VL):
-                part[i & 7][lane] += <double> loss[i * VL + lane]
+                partial[i & 7][lane] += <double> loss[i * VL + lane]
             continue
         for lane in range(VL):
             x = <double> w[i // n_outputs * VL + lane] * <double> loss[i * VL + lane]
             if x == x or loss[i * VL + lane] != loss[i * VL + lane]:
-                part[i & 7][lane] += x
-    store_partial(&totals.losses[0], part, min(<Py_ssize_t> 8, size))
+                partial[i & 7][lane] += x
+    store_partial(&totals.losses[0], partial, min(<Py_ssize_t> 8, size))
 
 
-cdef inline void load_partial(double[VL]* part, const double* sums, Py_ssize_t n) noexcept nogil:
+cdef inline void load_partial(double[VL]* partial, const double* sums, Py_ssize_t n) noexcept nogil:
     """The first n of the eight partial sums of each network, which lie a Totals apart."""
     cdef Py_ssize_t i, lane
     for i in range(n):
         for lane in range(VL):
-            part[i][lane] = sums[lane * TOTALS + i]
+            partial[i][lane] = sums[lane * TOTALS + i]
 
 
-cdef inline void store_partial(double* sums, double[VL]* part, Py_ssize_t n) noexcept nogil:
+cdef inline void store_partial(double* sums, double[VL]* partial, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i, lane
     for i in range(n):
         for lane in range(VL):
-            sums[lane * TOTALS + i] = part[i][lane]
+            sums[lane * TOTALS + i] = partial[i][lane]
 
 
 cdef void add_weights_of_networks(Totals* totals, source sample_weight,
@@ -303,14 +304,14 @@ cdef void penalise_networks(memory grad, const Totals* totals, source p,
 cdef void add_weight_squares_of_networks(Totals* totals, source p,
                                          Py_ssize_t size) noexcept nogil:
     """The squares of p, element i of each network in its partial sum i mod 8 (N3)."""
-    cdef double part[8][VL]
+    cdef double partial[8][VL]
     cdef const real* w = <const real*> p
     cdef Py_ssize_t i, lane
-    load_partial(part, &totals.squares[0], 8)
+    load_partial(partial, &totals.squares[0], 8)
     for i in range(size):
         for lane in range(VL):
-            part[i & 7][lane] += <double> w[i * VL + lane] * <double> w[i * VL + lane]
-    store_partial(&totals.squares[0], part, 8)
+            partial[i & 7][lane] += <double> w[i * VL + lane] * <double> w[i * VL + lane]
+    store_partial(&totals.squares[0], partial, 8)
 
 
 cdef void divide_networks(memory grad, const Totals* totals, Py_ssize_t size) noexcept nogil:

@@ -7,8 +7,8 @@ from libc.math cimport INFINITY, copysign, fabs, frexp, ldexp, sqrt
 from libc.string cimport memcpy, memset
 
 from fastbp._kernels.table cimport (
-    EXPONENTIAL, IDENTITY, NORM_BLOCK, OUTPUTS_TOGETHER, RELU, SIGMOID, SOFTMAX, TABLE_VERSION,
-    TANH, Activation, KernelTable, Rule, Square, Target, Totals,
+    EXPONENTIAL, IDENTITY, KC, MOST_LANES, NORM_BLOCK, OUTPUTS_TOGETHER, RELU, SIGMOID, SOFTMAX,
+    TABLE_VERSION, TANH, Activation, KernelTable, Rule, Square, Target, Totals,
 )
 
 cdef extern from "simd.h" nogil:
@@ -17,10 +17,11 @@ cdef extern from "simd.h" nogil:
     ctypedef int truth
     ctypedef double four
     enum: VL, PART, LOG2_PART, LOGISTICS, HALVES
-    enum: MASKED_LOADS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, MC
+    enum: MASKED_LOADS, MOST_ROWS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, ROWS_AGAIN_1, ROWS_AGAIN, MC
     enum: PACK_A_ROWS, PACK_A_DEPTH, PACK_A_COLUMNS, PACK_B_ROWS, PACK_B_BYTES
-    enum: STRIP_BYTES, TURNING, MOST_TURNED, CARRYING, FAR_BYTES
-    enum: NETWORK_ROWS, THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK, WIDE_TRANSPOSED
+    enum: STRIP_BYTES, TURNING, MOST_TURNED, CARRYING, HALF_COST, FAR_BYTES
+    enum: NETWORK_ROWS, THIN, THIN_BYTES, FEW_ROWS, FEW_ROWS_BYTES, FEW_ROWS_CHUNK
+    enum: WIDE_ROWS, WIDE_TRANSPOSED
     enum: PREFETCH_C, PREFETCH_C_BYTES, PREFETCH_B, LINE
 
     vec load(const real* p) noexcept
@@ -64,13 +65,14 @@ cdef extern from "simd.h" nogil:
 
 cdef extern from "coefficients.h" nogil:
     const real LOG2E, LN2_HI, LN2_LO, EXP_LOWEST, EXP_HIGHEST
-    enum: EXP_TAIL_DEGREE, LOG1P_TAIL_DEGREE
-    const real* EXP_TAIL
-    const real* LOG1P_TAIL
+    enum: EXP_SERIES_DEGREE, LOG1P_SERIES_DEGREE
+    const real* EXP_SERIES
+    const real* LOG1P_SERIES
 
 cdef enum:
-    KC = 256                # the contract's block length
     WIDEST = 4              # vectors in the widest panel
+    MOST_LEFT = 8           # left-over columns of one product whose rows of A are turned, at most
+    ONE_PANEL_ROWS = 8      # of a product that `multiply_one_panel` takes, at most
 
 cdef extern from *:
     ctypedef void* memory "void*"
@@ -78,6 +80,7 @@ cdef extern from *:
 
 
 cdef inline vec load_lanes(const real* p, Py_ssize_t lanes) noexcept nogil:
+    """The first `lanes` of a vector; zeros in the others."""
     return load(p) if lanes == VL else load_short(p, lanes)
 
 

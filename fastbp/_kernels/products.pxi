@@ -20,23 +20,23 @@ ctypedef struct Product:    # C (M, N) = A B; then C + bias, C * factor, act(C),
     const real* bias        # IN  (N,) or NULL
     const real* factor      # IN  like C, or NULL
     Activation activation
-    real* derivative        # OUT like C, or NULL
-    # how it is computed, which changes no bit
-    bint thin               # writing C, perhaps a part of dW, is most of the work
-    bint one_panel          # it is one panel, taken whole
+    real* slope             # OUT like C, or NULL
+    # The choices of `decide`, which change no bit:
+    bint thin               # writing C, or the dW that it is a part of, is most of the work
+    bint one_panel          # `multiply_one_panel` computes it
     Py_ssize_t leftover     # columns behind the last whole vector that are computed another way
     bint pack_A
     bint pack_B
-    Py_ssize_t strip_rows   # rows of C that all panels walk down before the next ones
-    Py_ssize_t chunk        # of a block of KC, for few rows of A
+    Py_ssize_t strip_rows   # rows of C in a strip: every panel of it comes before the next strip
+    Py_ssize_t chunk        # terms of a chain that are computed at a time: KC, fewer for few rows
     Py_ssize_t panel_reals  # of scratch for packed panels of B; packed A or chains lie behind them
 
 
 # ---- E1, E5, E6 -----------------------------------------------------------------------
 
-cdef inline Product layer(memory h, source h_prev, source W, source b, Py_ssize_t n,
-                          Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, Py_ssize_t first,
-                          Py_ssize_t count) noexcept nogil:
+cdef inline Product forward_product(memory h, source h_prev, source W, source b, Py_ssize_t n,
+                                    Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                                    Py_ssize_t first, Py_ssize_t count) noexcept nogil:
     """h = h_prev W + b."""
     cdef Product p
     p.C, p.M, p.N, p.K = <real*> h, n, fan_out, fan_in
@@ -47,17 +47,17 @@ cdef inline Product layer(memory h, source h_prev, source W, source b, Py_ssize_
     p.accumulate = p.magnitudes = p.in_scratch = False
     p.thin = is_thin(n * fan_out, fan_in)
     p.bias, p.factor = <const real*> b, NULL
-    p.activation, p.derivative = IDENTITY, NULL
+    p.activation, p.slope = IDENTITY, NULL
     return p
 
 
-cdef void forward(memory h, memory dh, source h_prev, source W, source b, Py_ssize_t n,
+cdef void forward(memory h, memory slope, source h_prev, source W, source b, Py_ssize_t n,
                   Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
                   Activation activation, Py_ssize_t first, Py_ssize_t count,
                   memory scratch) noexcept nogil:
     """E1: h = act(h_prev W + b), `count` columns of it from `first` on."""
-    cdef Product p = layer(h, h_prev, W, b, n, fan_in, fan_out, transposed, first, count)
-    p.activation, p.derivative = activation, <real*> dh
+    cdef Product p = forward_product(h, h_prev, W, b, n, fan_in, fan_out, transposed, first, count)
+    p.activation, p.slope = activation, <real*> slope
     decide(&p)
     multiply_matrices(&p, <real*> scratch)
 
@@ -66,15 +66,15 @@ cdef void forward_magnitudes(memory e_z, source operand, source W, source b, Py_
                              Py_ssize_t fan_in, Py_ssize_t fan_out, Py_ssize_t first,
                              Py_ssize_t count, memory scratch) noexcept nogil:
     """e_z = operand |W| + b; of one column, W must hold the magnitudes."""
-    cdef Product p = layer(e_z, operand, W, b, n, fan_in, fan_out, False, first, count)
+    cdef Product p = forward_product(e_z, operand, W, b, n, fan_in, fan_out, False, first, count)
     p.magnitudes = fan_out > 1 or n == 1
     decide(&p)
     multiply_matrices(&p, <real*> scratch)
 
 
-cdef inline Product layer_below(memory delta, source delta_next, source W, Py_ssize_t n,
-                                Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                                Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+cdef inline Product delta_product(memory delta, source delta_next, source W, Py_ssize_t n,
+                                  Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                                  Py_ssize_t first, Py_ssize_t count) noexcept nogil:
     """delta = delta_next W^T."""
     cdef Product p
     p.C, p.M, p.N, p.K = <real*> delta, n, fan_in, fan_out
@@ -86,17 +86,17 @@ cdef inline Product layer_below(memory delta, source delta_next, source W, Py_ss
     p.accumulate = p.magnitudes = p.in_scratch = False
     p.thin = is_thin(n * fan_in, fan_out)
     p.bias, p.factor = NULL, NULL
-    p.activation, p.derivative = IDENTITY, NULL
+    p.activation, p.slope = IDENTITY, NULL
     return p
 
 
-cdef void delta_step(memory delta, source delta_next, source W, source dh, Py_ssize_t n,
+cdef void delta_step(memory delta, source delta_next, source W, source slope, Py_ssize_t n,
                      Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, Py_ssize_t first,
                      Py_ssize_t count, memory scratch) noexcept nogil:
-    """E5: delta = (delta_next W^T) * dh, or dL/dX without dh; of its columns as in E1."""
-    cdef Product p = layer_below(delta, delta_next, W, n, fan_in, fan_out, transposed, first,
-                                 count)
-    p.factor = <const real*> dh
+    """E5: delta = (delta_next W^T) * slope, or dL/dX without slope; of its columns as in E1."""
+    cdef Product p = delta_product(delta, delta_next, W, n, fan_in, fan_out, transposed, first,
+                                   count)
+    p.factor = <const real*> slope
     decide(&p)
     multiply_matrices(&p, <real*> scratch)
 
@@ -105,7 +105,7 @@ cdef void delta_magnitudes(memory e_g, source operand, source W, Py_ssize_t n, P
                            Py_ssize_t fan_out, Py_ssize_t first, Py_ssize_t count,
                            memory scratch) noexcept nogil:
     """e_g = operand |W^T|."""
-    cdef Product p = layer_below(e_g, operand, W, n, fan_in, fan_out, False, first, count)
+    cdef Product p = delta_product(e_g, operand, W, n, fan_in, fan_out, False, first, count)
     p.magnitudes = True
     decide(&p)
     multiply_matrices(&p, <real*> scratch)
@@ -113,7 +113,10 @@ cdef void delta_magnitudes(memory e_g, source operand, source W, Py_ssize_t n, P
 
 cdef inline void sums_of(real* out, const real* delta, Py_ssize_t n, Py_ssize_t columns,
                          Py_ssize_t lanes, bint accumulate, int NV) noexcept nogil:
-    """NV vectors of sums, a literal, whose last has `lanes`: as many chains in flight."""
+    """The sums of NV vectors of columns, the last of which has `lanes`.
+
+    NV, a literal, is the number of chains that a CPU can work on at once.
+    """
     cdef Py_ssize_t i
     cdef vec acc[4]
     cdef int v
@@ -148,9 +151,9 @@ cdef void column_sums(real* out, const real* delta, Py_ssize_t n, Py_ssize_t col
             j += VL
 
 
-cdef inline Product layer_gradient(memory dW, source h_prev, source delta, Py_ssize_t n,
-                                   Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
-                                   bint accumulate) noexcept nogil:
+cdef inline Product gradient_product(memory dW, source h_prev, source delta, Py_ssize_t n,
+                                     Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
+                                     bint accumulate) noexcept nogil:
     """dW = h_prev^T delta.
 
     dW^T = delta^T h_prev is the same product with its sides swapped, element for element:
@@ -165,7 +168,7 @@ cdef inline Product layer_gradient(memory dW, source h_prev, source delta, Py_ss
         <const real*> h_prev, <const real*> delta)
     p.C = <real*> dW
     p.accumulate, p.magnitudes, p.in_scratch = accumulate, False, False
-    p.bias, p.factor, p.activation, p.derivative = NULL, NULL, IDENTITY, NULL
+    p.bias, p.factor, p.activation, p.slope = NULL, NULL, IDENTITY, NULL
     p.thin = is_thin(fan_in * fan_out, n)
     return p
 
@@ -174,7 +177,7 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
                       Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed, bint accumulate,
                       Py_ssize_t first, Py_ssize_t count, memory scratch) noexcept nogil:
     """E6: dW = h_prev^T delta, `count` rows of it from `first` on; db = sum_i delta_i."""
-    cdef Product p = layer_gradient(dW, h_prev, delta, n, fan_in, fan_out, transposed, accumulate)
+    cdef Product p = gradient_product(dW, h_prev, delta, n, fan_in, fan_out, transposed, accumulate)
     cdef Py_ssize_t i
     choose_columns(&p, 0, p.N)
     p.A += first
@@ -192,12 +195,12 @@ cdef void weight_grad(memory dW, memory db, source h_prev, source delta, Py_ssiz
 # ---- what is chosen ------------------------------------------------------------------
 
 cdef inline void choose_columns(Product* p, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """Those to compute: whole vectors, and perhaps the last ones."""
+    """Columns [first, first + count) are computed; `first` begins a vector."""
     p.first_vector, p.end_vector = first // VL, (first + count + VL - 1) // VL
 
 
 cdef inline void decide(Product* p) noexcept nogil:
-    """How the product is computed, whose operands and columns are there."""
+    """Choose how the product is computed, once its operands and columns are set."""
     p.one_panel, p.leftover = is_one_panel(p), 0
     if p.one_panel:
         return
@@ -208,7 +211,7 @@ cdef inline void decide(Product* p) noexcept nogil:
 
 
 cdef inline void decide_blocks(Product* p) noexcept nogil:
-    """The same for the columns that are not left over."""
+    """Choose packing, chunks and strips for the columns that are not left over."""
     p.pack_A = packs_rows(p.M, p.N, p.K)
     p.pack_B = p.transposed or p.magnitudes or packs_panels(p.M, p.N, p.K)
     p.chunk = FEW_ROWS_CHUNK if in_chunks(p) else KC
@@ -217,15 +220,18 @@ cdef inline void decide_blocks(Product* p) noexcept nogil:
 
 
 cdef inline bint is_one_panel(const Product* p) noexcept nogil:
-    """Whether there is nothing to choose: a few rows of one or two vectors, all of them."""
-    return (0 < p.N <= 2 * VL and p.M <= min(8, FEW_ROWS) and p.K <= KC
+    """Whether C is so small that choosing takes longer: a few rows of at most two vectors."""
+    return (0 < p.N <= 2 * VL and p.M <= min(<int> ONE_PANEL_ROWS, <int> FEW_ROWS) and p.K <= KC
             and p.end_vector * VL >= p.N
             and (p.N > 1 or p.M == 1) and not p.magnitudes
             and (MASKED_LOADS or p.transposed or p.N % VL == 0))
 
 
 cdef inline Py_ssize_t leftover_columns(const Product* p) noexcept nogil:
-    """Columns that are less work this way, in multiply-adds of vectors."""
+    """How many columns behind the last whole vector go with rows of A as lanes: all, or none.
+
+    All, if this takes fewer multiply-adds of vectors than one more vector of columns.
+    """
     cdef Py_ssize_t left = p.N % VL, vectors = (p.M + VL - 1) // VL, turning = 0
     cdef Py_ssize_t as_columns = p.M * p.K
     if left == 0 or p.end_vector * VL < p.N or p.magnitudes or p.M < VL:
@@ -235,7 +241,7 @@ cdef inline Py_ssize_t leftover_columns(const Product* p) noexcept nogil:
         if left > MOST_TURNED:
             return 0
     elif HALVES and left <= VL // 2:
-        as_columns = as_columns * 3 // 4        # half a vector, and all that is not multiplying
+        as_columns = as_columns * HALF_COST // 4
     if vectors * (p.K * (turning + max(left, <Py_ssize_t> 2)) + CARRYING * left * VL) < as_columns:
         return left
     return 0
@@ -258,13 +264,13 @@ cdef inline bint packs_panels(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept
 
 
 cdef inline bint in_chunks(const Product* p) noexcept nogil:
-    """Whether reading B, as it lies, is most of the work; or packing it alone."""
+    """Whether reading B from memory is most of the work, in its own place or to pack magnitudes."""
     return (p.M <= FEW_ROWS and p.K > THIN and p.csa == 1 and not p.transposed and not p.in_scratch
             and (p.magnitudes or p.K * p.N * <Py_ssize_t> sizeof(real) > FEW_ROWS_BYTES))
 
 
 cdef inline Py_ssize_t strip_rows(const Product* p) noexcept nogil:
-    """Rows of C that all panels walk down before the next ones: few where they are activated."""
+    """Rows of C in a strip: few where they are activated, so that they are in a cache then."""
     cdef Py_ssize_t tiles
     if p.thin:
         return ROWS_4
@@ -275,7 +281,7 @@ cdef inline Py_ssize_t strip_rows(const Product* p) noexcept nogil:
 
 
 cdef inline Py_ssize_t panel_room(const Product* p) noexcept nogil:
-    """Reals of packed B held at a time: one panel, or all of them when A has more blocks."""
+    """Reals of packed B held at a time: one panel, or all of them when there are more strips."""
     cdef Py_ssize_t vectors = WIDEST
     if p.M > p.strip_rows:
         vectors = max(vectors, (p.N + VL - 1) // VL)
@@ -283,9 +289,10 @@ cdef inline Py_ssize_t panel_room(const Product* p) noexcept nogil:
 
 
 cdef inline Py_ssize_t product_room(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Reals for a product of up to M rows and K terms, which may go another way than all of them.
+    """Reals of scratch that suffice for every product of at most M rows, N columns and K terms.
 
-    Left-over columns, the packed panels of B, and behind them packed rows of A or unfinished
+    A smaller product may be computed in another way than the largest, so that this is the room of
+    all ways: left-over columns, packed panels of B, and behind them packed rows of A or unfinished
     chains.
     """
     cdef Py_ssize_t vectors = (N + VL - 1) // VL, rest = min(<Py_ssize_t> FEW_ROWS, M) * (N + VL)

@@ -5,6 +5,7 @@
  * the pair into `real`, `vec` (VL reals) and as few primitives as the kernels need:
  *
  *   load store load_tail store_tail   memory; a tail is the first n of VL lanes, 1 <= n <= VL
+ *   load_half store_half              the first VL / 2 lanes, the others 0; of AVX2 and AVX-512 alone
  *   load_short store_short            tails that are likely half a vector, or one real
  *   prefetch                          a hint: the line of p will be used
  *   splat                             one real in every lane
@@ -138,9 +139,9 @@ PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) {
 }
 #endif
 
-/* A load waits until a masked store before it has reached the cache: 24 cycles on a Zen 4, in place
- * of 5. In a small network one step after the other would wait; half a vector and one real need no
- * mask. */
+/* A load waits until a masked store before it has reached the cache, and takes several times as long
+ * (Zen 4). In a small network one step after the other would wait; half a vector and one real need
+ * no mask. */
 #if defined(FASTBP_AVX512) || defined(FASTBP_AVX2)
 #if defined(FASTBP_AVX512)
 PRIMITIVE vec load_half(const real *p) { return (vec)_mm512_zextps256_ps512(_mm256_loadu_ps((const float *)p)); }

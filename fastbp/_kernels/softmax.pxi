@@ -54,7 +54,7 @@ cdef void shifted_exponentials(real* E, const real* z, const Py_ssize_t* top, Py
                 j = 0
         exponentials(e, a, a_low, LOGISTICS)
         for u in range(LOGISTICS):
-            store_lanes(E + o[u], scale2(e[u].head + e[u].tail, e[u].sum), lanes[u])
+            store_lanes(E + o[u], scale2(e[u].head + e[u].low, e[u].sum), lanes[u])
 
 
 ctypedef struct Sum:        # high + low, low being a rounding error of high
@@ -90,9 +90,9 @@ cdef inline Sum one_plus(Sum rest) noexcept nogil:
 
 cdef void logarithms(double* out, const Sum* rest, Py_ssize_t n) noexcept nogil:
     """log S = k ln 2 + log1p(x) of at most VL samples, S = 2^k (1 + x), x in [0, 1)."""
-    cdef real x[16]
-    cdef real x_low[16]
-    cdef double k[16]
+    cdef real x[MOST_LANES]
+    cdef real x_low[MOST_LANES]
+    cdef double k[MOST_LANES]
     cdef double half
     cdef Sum S
     cdef vec v
@@ -129,8 +129,8 @@ ctypedef struct Sample:     # one row of the batch
     double weight
 
 
-cdef inline void settle(real* terms, real* delta, const Sample* s, Py_ssize_t j,
-                        Py_ssize_t lanes, vec E, vec t) noexcept nogil:
+cdef inline void write_outputs(real* terms, real* delta, const Sample* s, Py_ssize_t j,
+                               Py_ssize_t lanes, vec E, vec t) noexcept nogil:
     """Loss and delta of the outputs [j, j + lanes)."""
     cdef vec gap = E / splat(<real> s.S) - t
     cdef vec log = (splat(<real> s.m) - load_lanes(s.z + j, lanes)) + splat(<real> s.log)
@@ -139,45 +139,49 @@ cdef inline void settle(real* terms, real* delta, const Sample* s, Py_ssize_t j,
         store_lanes(delta + j, splat(<real> s.weight) * gap, lanes)
 
 
-cdef inline void settle_largest(real* terms, real* delta, const Sample* s,
-                                double t) noexcept nogil:
-    """The same for the largest, in float64: the accuracy of a sample is here."""
+cdef inline void write_largest(real* terms, real* delta, const Sample* s,
+                               double t) noexcept nogil:
+    """The same for the largest output, in float64.
+
+    Of a sample that is classified right, its loss is nearly all of the sample's, and its delta is
+    the sum of all others': their relative accuracy is that of the sample.
+    """
     cdef Py_ssize_t j = s.top
     terms[j] = <real> (t * s.log)
     if delta != NULL:
         delta[j] = <real> (s.weight * ((1.0 - t) - s.share if t > 0.5 else 1.0 / s.S - t))
 
 
-cdef inline void settle_sample(real* terms, real* delta, const Sample* s, const Target* target,
-                               Py_ssize_t n_outputs) noexcept nogil:
+cdef inline void write_sample(real* terms, real* delta, const Sample* s, const Target* target,
+                              Py_ssize_t n_outputs) noexcept nogil:
     """All outputs of a sample; `terms` holds E and takes the losses."""
-    cdef Py_ssize_t block, j, lanes
+    cdef Py_ssize_t vector, j, lanes
     cdef vec t, shift = splat(<real> target.shift), scale = splat(<real> target.scale)
     cdef real E_true = terms[s.true]
     cdef double y_top = 0
-    for block in range((n_outputs + VL - 1) // VL):
-        j = block * VL
+    for vector in range((n_outputs + VL - 1) // VL):
+        j = vector * VL
         lanes = min(<Py_ssize_t> VL, n_outputs - j)
         t = shift
         if not target.indices:
             t = fma(scale, load_lanes(s.y + j, lanes), shift)
-        settle(terms, delta, s, j, lanes, load_lanes(terms + j, lanes), t)
+        write_outputs(terms, delta, s, j, lanes, load_lanes(terms + j, lanes), t)
     if not target.indices:
         y_top = <double> s.y[s.top]
     elif s.true == s.top:
         y_top = 1
     else:
-        settle(terms, delta, s, s.true, 1, splat(E_true), fma(scale, splat(1), shift))
-    settle_largest(terms, delta, s, target.scale * y_top + target.shift)
+        write_outputs(terms, delta, s, s.true, 1, splat(E_true), fma(scale, splat(1), shift))
+    write_largest(terms, delta, s, target.scale * y_top + target.shift)
 
 
 cdef void softmax_with_logits(memory losses, memory delta, source z, source y,
                               source sample_weight, const Target* target, Py_ssize_t n,
                               Py_ssize_t n_outputs) noexcept nogil:
     """E2, E3 of blocks of VL samples; `losses` holds E until the loss is known."""
-    cdef Sum rest[16]
-    cdef double log[16]
-    cdef Py_ssize_t top[16]
+    cdef Sum rest[MOST_LANES]
+    cdef double log[MOST_LANES]
+    cdef Py_ssize_t top[MOST_LANES]
     cdef Py_ssize_t block, row, i, rows, o
     cdef real* E
     cdef Sample s
@@ -203,13 +207,13 @@ cdef void softmax_with_logits(memory losses, memory delta, source z, source y,
             s.weight = 1.0
             if sample_weight != NULL:
                 s.weight = <double> (<const real*> sample_weight)[row + i]
-            settle_sample(E + i * n_outputs, <real*> delta + o if delta != NULL else NULL, &s,
-                          target, n_outputs)
+            write_sample(E + i * n_outputs, <real*> delta + o if delta != NULL else NULL, &s,
+                         target, n_outputs)
 
 
 cdef void softmax(memory h, source z, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
     """E1: h_ij = p_ij; h may be z."""
-    cdef Py_ssize_t i, block, j, lanes, top
+    cdef Py_ssize_t i, vector, j, lanes, top
     cdef real* p
     cdef vec S
     for i in range(n):
@@ -217,7 +221,7 @@ cdef void softmax(memory h, source z, Py_ssize_t n, Py_ssize_t n_outputs) noexce
         top = largest(<const real*> z + i * n_outputs, n_outputs)
         shifted_exponentials(p, <const real*> z + i * n_outputs, &top, 1, n_outputs)
         S = splat(<real> one_plus(rest_of(p, n_outputs, top)).high)
-        for block in range((n_outputs + VL - 1) // VL):
-            j = block * VL
+        for vector in range((n_outputs + VL - 1) // VL):
+            j = vector * VL
             lanes = min(<Py_ssize_t> VL, n_outputs - j)
             store_lanes(p + j, load_lanes(p + j, lanes) / S, lanes)

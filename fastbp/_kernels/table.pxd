@@ -4,16 +4,17 @@
 # samples; a matrix is row-major and dense.  No function here allocates, fails or touches
 # Python; each carries the equation it computes (docs/derivation.md).
 #
-# There are two tables.  In that of one network `lanes` is 1.  In that of many networks at once
-# (population.pxi) a number is a vector, with the same number of `lanes` networks in its lanes:
-# `itemsize` is that of the vector, sizes count vectors, and the functions behind `adam` are NULL.
+# There are two tables.  In that of one network `networks` is 1.  In that of many networks at once
+# (population.pxi) a number is a vector, whose lanes hold the same number of each of `networks`
+# networks: `itemsize` is that of the vector, sizes count vectors, and the functions behind `adam`
+# are NULL.
 
 ctypedef enum Activation:
     IDENTITY        # h = z; no derivative is stored
-    SIGMOID         # h = sigma(z), dh = q (1 - q) with q = sigma(-|z|)
-    TANH            # h = tanh(z), dh = 4 q (1 - q) with q = sigma(-2|z|)
-    RELU            # h = max(z, 0), dh = 1 for z > 0, else 0
-    EXPONENTIAL     # h = dh = e^z
+    SIGMOID         # h = sigma(z), slope = q (1 - q) with q = sigma(-|z|)
+    TANH            # h = tanh(z), slope = 4 q (1 - q) with q = sigma(-2|z|)
+    RELU            # h = max(z, 0), slope = 1 for z > 0, else 0
+    EXPONENTIAL     # h = slope = e^z
     SOFTMAX         # h = p over the outputs of a sample, by `softmax`
 
 ctypedef struct Target:     # how a criterion reads y
@@ -39,9 +40,10 @@ ctypedef struct Totals:     # of one network in a pass: float64 numbers beside t
 ctypedef struct KernelTable
 
 ctypedef struct Rule:       # an optimiser without Python: what a step reads and changes
-    # t <- t + 1 and what comes with it, of so many rules, this one first, but for those that rest
+    # t <- t + 1, and what depends on t, of `count` rules from this one on, but for those that rest
     void (*advance)(Rule* rules, Py_ssize_t count) noexcept nogil
-    # p <- its step by `grad`, some numbers; with networks as lanes a rule for each follows this one
+    # numbers [first, first + count) of p <- their step by `grad`; where networks are lanes, this is
+    # the rule of the first, and those of the others follow it
     void (*apply)(const Rule* rule, const KernelTable* k, char* p, const char* grad,
                   Py_ssize_t first, Py_ssize_t count) noexcept nogil
     long long t             # steps taken
@@ -66,6 +68,7 @@ ctypedef struct Square:     # of a norm: value 4^exponent
     int exponent
 
 cdef enum:
+    KC = 256                # terms of a chain of FMAs; then its sum is added to the others' (N1)
     NORM_BLOCK = 256        # elements of a flat vector whose squares are summed before others'
     MOST_LANES = 16         # of any table
     OUTPUTS_TOGETHER = 1024     # of networks as lanes, at most, for `criteria` and `softmax`
@@ -76,29 +79,29 @@ ctypedef struct KernelTable:
     int version             # TABLE_VERSION and sizeof(KernelTable) when it was compiled
     Py_ssize_t size
     const char* isa
-    Py_ssize_t lanes        # networks
+    Py_ssize_t networks     # at once, one in each lane of a vector; 1 is one network
     Py_ssize_t itemsize
     Py_ssize_t vector_bytes
 
     # From here on there are pointers to functions alone.
 
-    # E1, E4 h, dh <- act(z), act'(z), any shape, flat; dh may be NULL, h may be z
-    void (*activate)(void* h, void* dh, const void* z, Activation activation,
+    # E1, E4 h, slope <- act(z), act'(z), any shape, flat; slope may be NULL, h may be z
+    void (*activate)(void* h, void* slope, const void* z, Activation activation,
                      Py_ssize_t size) noexcept nogil
 
     # bytes of scratch that the three products of a layer need for at most n samples
     Py_ssize_t (*scratch_bytes)(Py_ssize_t n, Py_ssize_t fan_in,
                                 Py_ssize_t fan_out) noexcept nogil
-    # E1 h, dh (n, fan_out) <- act(h_prev (n, fan_in) W + b); dh may be NULL;
-    #    W is (fan_in, fan_out), or (fan_out, fan_in) when `transposed`. Of h and dh, the columns
+    # E1 h, slope (n, fan_out) <- act(h_prev (n, fan_in) W + b); slope may be NULL;
+    #    W is (fan_in, fan_out), or (fan_out, fan_in) when `transposed`. Of h and slope, the columns
     #    [first, first + count), from a multiple of 64 to one or to the last
-    void (*forward)(void* h, void* dh, const void* h_prev, const void* W, const void* b,
+    void (*forward)(void* h, void* slope, const void* h_prev, const void* W, const void* b,
                     Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
                     Activation activation, Py_ssize_t first, Py_ssize_t count,
                     void* scratch) noexcept nogil
-    # E5 delta (n, fan_in) <- (delta_next (n, fan_out) W^T) * dh; dh may be NULL (dL/dX);
+    # E5 delta (n, fan_in) <- (delta_next (n, fan_out) W^T) * slope; slope may be NULL (dL/dX);
     #    columns as above
-    void (*delta_step)(void* delta, const void* delta_next, const void* W, const void* dh,
+    void (*delta_step)(void* delta, const void* delta_next, const void* W, const void* slope,
                        Py_ssize_t n, Py_ssize_t fan_in, Py_ssize_t fan_out, bint transposed,
                        Py_ssize_t first, Py_ssize_t count, void* scratch) noexcept nogil
     # E6 dW (fan_in, fan_out) <- h_prev^T delta, db <- sum_i delta_i; `accumulate` adds the
@@ -165,8 +168,8 @@ ctypedef struct KernelTable:
 
     # The derivative along a direction V, v of the parameters: x_dot beside x (tangent.pxi)
     # h_dot, bend <- act'(z) z_dot, act''(z) / act'(z) z_dot, where h_dot holds h_prev V + v and
-    #    bend h_dot_prev W, if it is not the first layer; dh may be NULL
-    void (*activate_tangent)(void* h_dot, void* bend, const void* h, const void* dh,
+    #    bend h_dot_prev W, if it is not the first layer; slope may be NULL
+    void (*activate_tangent)(void* h_dot, void* bend, const void* h, const void* slope,
                              Activation activation, bint first, Py_ssize_t size) noexcept nogil
     # out <- out + a b; b may be NULL, for 1
     void (*multiply_add)(void* out, const void* a, const void* b, Py_ssize_t size) noexcept nogil
@@ -177,23 +180,24 @@ ctypedef struct KernelTable:
                   Py_ssize_t n_outputs) noexcept nogil
 
     # The running error bound: e_x beside x (bound.pxi)
-    # `lost` counts least normal numbers. out <- scale (gamma |x| + e) + lost; e may be NULL
+    # out <- scale (gamma |x| + e) + lost; e may be NULL. `lost` is what underflows may have lost,
+    #    as a multiple of the dtype's least normal number, here and below
     void (*spread)(void* out, const void* x, const void* e, double gamma, double scale,
                    double lost, Py_ssize_t size) noexcept nogil
     # delta, e <- scale (gamma |delta| + e), scale (|delta| + e)
     void (*spread_delta)(void* delta, void* e, double gamma, double scale,
                          Py_ssize_t size) noexcept nogil
-    # h, dh, e, e_dh <- act(z), act'(z) and their bounds from h = z, e = e_z
-    void (*activate_within)(void* h, void* dh, void* e, void* e_dh, Activation activation,
+    # h, slope, e, e_slope <- act(z), act'(z) and their bounds from h = z, e = e_z
+    void (*activate_within)(void* h, void* slope, void* e, void* e_slope, Activation activation,
                             Py_ssize_t size) noexcept nogil
     # e_delta (n, n_outputs) of a loss whose outputs are `output`, from f = h_L, z and e = e_z
     void (*delta_within)(void* e_delta, const void* delta, const void* f, const void* z,
                          const void* e, const void* y, const void* sample_weight,
                          const Target* target, Activation output, Py_ssize_t n,
                          Py_ssize_t n_outputs) noexcept nogil
-    # delta, e <- g * dh and its bound from delta = g, e = e_g without `lost`
-    void (*multiply_within)(void* delta, void* e, const void* dh, const void* e_dh, double lost,
-                            Py_ssize_t size) noexcept nogil
+    # delta, e <- g * slope and its bound from delta = g, e = e_g without `lost`
+    void (*multiply_within)(void* delta, void* e, const void* slope, const void* e_slope,
+                            double lost, Py_ssize_t size) noexcept nogil
     # The products of E1 and E5 with |W| in place of W. e_z <- operand |W| + b, where a W of one
     #    column must hold its magnitudes; e_g <- operand |W^T|. Columns as in E1
     void (*forward_magnitudes)(void* e_z, const void* operand, const void* W, const void* b,
@@ -203,7 +207,7 @@ ctypedef struct KernelTable:
                              Py_ssize_t fan_in, Py_ssize_t fan_out, Py_ssize_t first,
                              Py_ssize_t count, void* scratch) noexcept nogil
     # bound <- (bound + rounding l2 |W| + lost) / divisor; W may be NULL where l2 is 0
-    void (*settle_bound)(void* bound, const void* W, double l2, double rounding, double lost,
+    void (*finish_bound)(void* bound, const void* W, double l2, double rounding, double lost,
                          double divisor, Py_ssize_t size) noexcept nogil
 
     # The norms of the gradients of single samples (norms.pxi), as float64 squares 4^exponents (n,):
@@ -219,7 +223,7 @@ ctypedef struct KernelTable:
     void (*clip_rows)(void* delta, const void* factors, double max_norm, double reach,
                       const void* h_prev, Py_ssize_t n, Py_ssize_t fan_in,
                       Py_ssize_t fan_out) noexcept nogil
-    # grad_i += deviation z_(first + i), z being normal numbers from the raw draws of as many (N6)
+    # grad_i += deviation z_(first + i); the normal numbers z are made of as many raw draws (N6)
     void (*add_noise)(void* grad, const unsigned long long* raw, double deviation, Py_ssize_t first,
                       Py_ssize_t size) noexcept nogil
 

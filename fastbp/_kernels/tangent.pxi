@@ -7,47 +7,51 @@
 #                 + delta_l bend_l,   bend_l = act''(z_l) / act'(z_l) z_dot_l
 # act'' / act' is 1 - 2 h of sigma, and -2 h of tanh; relu and the identity have none.
 
-cdef inline void bend_units(real* h_dot, real* bend, const real* h, const real* dh,
+cdef inline void bend_units(real* h_dot, real* bend, const real* h, const real* slope,
                             Activation activation, bint first, Py_ssize_t size) noexcept nogil:
-    """h_dot holds h V + v, bend h_dot W of the layer below; quicker where `first` is a literal."""
-    cdef Py_ssize_t i, block, lanes
-    cdef vec z_dot, slope = splat(1), two = splat(2), one = splat(1)
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    """h_dot and bend of units, from the two parts of z_dot that they hold before.
+
+    h_dot holds h V + v and, unless it is the `first` layer, bend holds h_dot W, both with h and
+    h_dot of the layer below. Quicker where `first` is a literal.
+    """
+    cdef Py_ssize_t i, vector, lanes
+    cdef vec z_dot, s = splat(1), two = splat(2), one = splat(1)
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         z_dot = load_lanes(h_dot + i, lanes)
         if not first:
             z_dot = z_dot + load_lanes(bend + i, lanes)
-        if dh != NULL:
-            slope = load_lanes(dh + i, lanes)       # where it is 0, so is delta
-            z_dot = countable(z_dot, slope)
+        if slope != NULL:
+            s = load_lanes(slope + i, lanes)            # where it is 0, so is delta
+            z_dot = countable(z_dot, s)
         if activation == SIGMOID:
             store_lanes(bend + i, fma(-two, load_lanes(h + i, lanes), one) * z_dot, lanes)
         elif activation == TANH:
             store_lanes(bend + i, -two * load_lanes(h + i, lanes) * z_dot, lanes)
-        if dh != NULL:
-            z_dot = z_dot * slope
+        if slope != NULL:
+            z_dot = z_dot * s
         store_lanes(h_dot + i, z_dot, lanes)
 
 
-cdef void activate_tangent(memory h_dot, memory bend, source h, source dh, Activation activation,
+cdef void activate_tangent(memory h_dot, memory bend, source h, source slope, Activation activation,
                            bint first, Py_ssize_t size) noexcept nogil:
     """h_dot and bend of units (E8, E9)."""
     if first:
-        bend_units(<real*> h_dot, <real*> bend, <const real*> h, <const real*> dh, activation, True,
-                   size)
+        bend_units(<real*> h_dot, <real*> bend, <const real*> h, <const real*> slope, activation,
+                   True, size)
     else:
-        bend_units(<real*> h_dot, <real*> bend, <const real*> h, <const real*> dh, activation,
+        bend_units(<real*> h_dot, <real*> bend, <const real*> h, <const real*> slope, activation,
                    False, size)
 
 
 cdef void multiply_add(memory out, source a, source b, Py_ssize_t size) noexcept nogil:
     """out += a b; b may be NULL, for 1."""
-    cdef Py_ssize_t i, block, lanes
+    cdef Py_ssize_t i, vector, lanes
     cdef real* o = <real*> out
     cdef vec x
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         x = load_lanes(<const real*> a + i, lanes)
         if b == NULL:
@@ -72,15 +76,15 @@ cdef void curve(memory delta_dot, source z_dot, source z, source y, source sampl
                 const Target* target, Activation output, Py_ssize_t n,
                 Py_ssize_t n_outputs) noexcept nogil:
     """E8, E9: delta_dot_L = weight (d^2 loss / dz^2) z_dot; of a softmax, delta_dot holds h_L."""
-    cdef Py_ssize_t size = n * n_outputs, i, block, lanes
+    cdef Py_ssize_t size = n * n_outputs, i, vector, lanes
     cdef vec x, t, p = splat(1), scale = splat(<real> target.scale)
     cdef vec shift = splat(<real> target.shift)
     if output == SOFTMAX:
         curve_softmax(<real*> delta_dot, <const real*> z_dot, <const real*> sample_weight, n,
                       n_outputs)
         return
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         t = splat(0)
         if output == SIGMOID:

@@ -3,7 +3,7 @@
 # MR x NV vectors of C stay in registers through a block of k; MR and NV are literals of an
 # inlined function, so that every shape is a kernel of its own from one text. An ending that the
 # compiler did not unroll, with a sigmoid in it, would make it keep the tile in memory through the
-# k loop: activations come later, over rows (activation in gemm.pxi).
+# k loop: activations come later, over rows (activate_rows in gemm.pxi).
 
 ctypedef struct Panel:      # the part of a Product one tile works on
     Py_ssize_t i            # first row, first column, columns in the last vector
@@ -16,13 +16,13 @@ ctypedef struct Panel:      # the part of a Product one tile works on
     Py_ssize_t ldb
     Py_ssize_t B_lanes
     Py_ssize_t K
-    const real* ahead       # B's next panel, or anything: a line of each row, once per k
-    Py_ssize_t ahead_step
-    real* chains            # of a panel, unfinished, when K is only a part of a block
-    bint resumes            # the tile goes on with them
-    bint suspends           # the tile leaves them there
-    bint starts_sum         # C holds nothing to add to
-    bint ends_sum           # bias and factor are due
+    const real* ahead       # the next panel of B: each step along k prefetches a line of its row k.
+    Py_ssize_t ahead_step   # If there is no next one: some memory of A, and a step of 0
+    real* chains            # where the panel's sums stay between two chunks of a block
+    bint resumes            # the tile begins with the sums that are there, not with zeros
+    bint suspends           # the tile leaves its sums there, not in C
+    bint starts_sum         # the first block: C holds nothing to add to
+    bint ends_sum           # the last block: bias and factor follow
 
 
 # ---- register tile -------------------------------------------------------------------
@@ -34,7 +34,7 @@ cdef inline void prefetch_rows(const real* C, Py_ssize_t N, int MR, int NV) noex
             prefetch(C + r * N + v * VL)
 
 
-cdef inline void load_chains(vec[4]* acc, const Panel* b, Py_ssize_t i, int MR,
+cdef inline void load_chains(vec[WIDEST]* acc, const Panel* b, Py_ssize_t i, int MR,
                              int NV) noexcept nogil:
     cdef int r, v
     for r in range(MR):
@@ -42,7 +42,7 @@ cdef inline void load_chains(vec[4]* acc, const Panel* b, Py_ssize_t i, int MR,
             acc[r][v] = load(b.chains + ((i + r) * NV + v) * VL)
 
 
-cdef inline void store_chains(vec[4]* acc, const Panel* b, Py_ssize_t i, int MR,
+cdef inline void store_chains(vec[WIDEST]* acc, const Panel* b, Py_ssize_t i, int MR,
                               int NV) noexcept nogil:
     cdef int r, v
     for r in range(MR):
@@ -50,7 +50,7 @@ cdef inline void store_chains(vec[4]* acc, const Panel* b, Py_ssize_t i, int MR,
             store(b.chains + ((i + r) * NV + v) * VL, acc[r][v])
 
 
-cdef inline void add_to(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize_t lanes, int MR,
+cdef inline void add_to(vec[WIDEST]* acc, const real* x, Py_ssize_t ld, Py_ssize_t lanes, int MR,
                         int NV) noexcept nogil:
     cdef int r, v
     for r in range(MR):
@@ -59,10 +59,10 @@ cdef inline void add_to(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize_t la
         acc[r][NV - 1] = load_tail(x + r * ld + (NV - 1) * VL, lanes) + acc[r][NV - 1]
 
 
-cdef inline void add_bias(vec[4]* acc, const real* b, Py_ssize_t lanes, int MR,
+cdef inline void add_bias(vec[WIDEST]* acc, const real* b, Py_ssize_t lanes, int MR,
                           int NV) noexcept nogil:
     """E1: z = product + b."""
-    cdef vec x[4]
+    cdef vec x[WIDEST]
     cdef int r, v
     for v in range(NV - 1):
         x[v] = load(b + v * VL)
@@ -72,8 +72,8 @@ cdef inline void add_bias(vec[4]* acc, const real* b, Py_ssize_t lanes, int MR,
             acc[r][v] = acc[r][v] + x[v]
 
 
-cdef inline void multiply_by(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize_t lanes, int MR,
-                             int NV) noexcept nogil:
+cdef inline void multiply_by(vec[WIDEST]* acc, const real* x, Py_ssize_t ld, Py_ssize_t lanes,
+                             int MR, int NV) noexcept nogil:
     """E5: delta = product * derivative."""
     cdef int r, v
     for r in range(MR):
@@ -85,7 +85,7 @@ cdef inline void multiply_by(vec[4]* acc, const real* x, Py_ssize_t ld, Py_ssize
             acc[r][NV - 1] = acc[r][NV - 1] * load_tail(x + r * ld + (NV - 1) * VL, lanes)
 
 
-cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int MR,
+cdef inline void put(real* C, Py_ssize_t ld, vec[WIDEST]* acc, Py_ssize_t lanes, int MR,
                      int NV, bint half) noexcept nogil:
     cdef int r, v
     for r in range(MR):
@@ -101,16 +101,31 @@ cdef inline void put(real* C, Py_ssize_t ld, vec[4]* acc, Py_ssize_t lanes, int 
             store_tail(C + r * ld + (NV - 1) * VL, acc[r][NV - 1], lanes)
 
 
+cdef inline void end_tile(const Product* p, const Panel* b, vec[WIDEST]* acc, Py_ssize_t i,
+                          Py_ssize_t at, bint has_ending, int MR, int NV, bint half) noexcept nogil:
+    """A block's sums into C, with bias or factor if it is the last; a chunk's into chains."""
+    if has_ending and b.suspends:
+        store_chains(acc, b, i, MR, NV)
+        return
+    if not b.starts_sum:
+        add_to(acc, p.C + at, p.ldc, b.lanes, MR, NV)
+    if has_ending and b.ends_sum and p.bias != NULL:
+        add_bias(acc, p.bias + b.j, b.lanes, MR, NV)
+    if has_ending and b.ends_sum and p.factor != NULL:
+        multiply_by(acc, p.factor + at, p.ldc, b.lanes, MR, NV)
+    put(p.C + at, p.ldc, acc, b.lanes, MR, NV, half)
+
+
 cdef inline void tile(const Product* p, const Panel* b, Py_ssize_t i, const real* A,
                       Py_ssize_t rsa, Py_ssize_t csa, bint has_ending, int MR,
                       int NV, bint half) noexcept nogil:
     """MR x NV vectors of C from row b.i + i on; MR, NV and one of rsa, csa are literals.
 
-    `has_ending` is a literal, too: without it chunks, bias and factor are left out, which a
-    product of columns of A (E6) has not.
+    `has_ending` is a literal, too. It is False for columns of A (E6): their products have no
+    chunks, no bias and no factor, whose code is left out then.
     """
-    cdef vec acc[14][4]
-    cdef vec x[4]
+    cdef vec acc[MOST_ROWS][WIDEST]
+    cdef vec x[WIDEST]
     cdef const real* B = b.B
     cdef Py_ssize_t at = (b.i + i) * p.ldc + b.j
     cdef const real* ahead = b.ahead + min(i // ROWS_2, <Py_ssize_t> PREFETCH_B) * LINE
@@ -145,16 +160,7 @@ cdef inline void tile(const Product* p, const Panel* b, Py_ssize_t i, const real
             ahead += b.ahead_step
         A += csa
         B += b.ldb
-    if has_ending and b.suspends:
-        store_chains(acc, b, i, MR, NV)
-        return
-    if not b.starts_sum:
-        add_to(acc, p.C + at, p.ldc, b.lanes, MR, NV)
-    if has_ending and b.ends_sum and p.bias != NULL:
-        add_bias(acc, p.bias + b.j, b.lanes, MR, NV)
-    if has_ending and b.ends_sum and p.factor != NULL:
-        multiply_by(acc, p.factor + at, p.ldc, b.lanes, MR, NV)
-    put(p.C + at, p.ldc, acc, b.lanes, MR, NV, half)
+    end_tile(p, b, acc, i, at, has_ending, MR, NV, half)
 
 
 cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
@@ -171,11 +177,12 @@ cdef inline Py_ssize_t tile_rows(Py_ssize_t left, int MR) noexcept nogil:
 cdef inline Py_ssize_t rows_again(Py_ssize_t left, int MR, int NV) noexcept nogil:
     """How many rows the last tile, of MR, 8 or 4, computes once more, with the same bits.
 
-    Three or more rows that remain would need two or three small tiles. A tile of few rows waits
-    for its chains, and takes as long as one of four, so that a larger one costs less.
+    Three rows or more that remain would need two or three small tiles. Each FMA of a chain waits
+    for the one before, so that a tile of one or two rows takes as long as one of four: one larger
+    tile, with some rows once more, takes less time than these.
     """
     cdef Py_ssize_t rows = MR if left > 8 else 8 if left > 4 else 4
-    if left < 3 or rows > MR or rows - left > (3 if NV == 1 else 1):
+    if left < 3 or rows > MR or rows - left > (ROWS_AGAIN_1 if NV == 1 else ROWS_AGAIN):
         return 0
     return rows - left
 
@@ -205,6 +212,9 @@ cdef inline void panel_of(const Product* p, const Panel* b, Py_ssize_t M, Py_ssi
         A += m * (b.K if packed else rsa)
         i += m
 
+
+# Two texts, for a row-major and for a column-major A: of one inlined function for both, GCC 12
+# makes other inner loops for most tiles.
 
 cdef void row_major_panel(const Product* p, const Panel* b, Py_ssize_t M, int NV) noexcept nogil:
     cdef bint half = HALVES and b.lanes <= VL // 2

@@ -1,12 +1,14 @@
 /* What may be chosen for speed: no value here changes a bit of a result (N1).
  *
- * -DNAME=VALUE overrides each; bench/tune.py compiles and times such values beside these. The
- * figure in a comment is a whole gradient's time without it over its time with it. */
+ * -DNAME=VALUE overrides each. A comment says what a value is for and what speaks against others;
+ * how much one gains on a machine is what bench/tune.py finds, which compiles and times other values
+ * beside these. */
 #ifndef FASTBP_TUNING_H
 #define FASTBP_TUNING_H
 
-/* Rows of the register tile that is 1, 2, 3 or 4 vectors wide, at most 14: its accumulators, one
- * row of B and one broadcast fill the registers. */
+/* Rows of the register tile that is 1, 2, 3 or 4 vectors wide, at most MOST_ROWS: its accumulators,
+ * one row of B and one broadcast fill the registers. */
+#define MOST_ROWS 14
 #define BY_REGISTERS(of_32, of_16) (VEC_REGISTERS == 32 ? (of_32) : (of_16))
 #ifndef ROWS_1
 #define ROWS_1 BY_REGISTERS(14, 12)
@@ -20,6 +22,18 @@
 #ifndef ROWS_4
 #define ROWS_4 BY_REGISTERS(6, 3)
 #endif
+#if ROWS_1 > MOST_ROWS || ROWS_2 > MOST_ROWS || ROWS_3 > MOST_ROWS || ROWS_4 > MOST_ROWS
+#error "a tile has at most MOST_ROWS rows"
+#endif
+
+/* Rows that the last tile of a panel computes once more, at most, so that it need not be several
+ * smaller ones: of a panel of 1 vector, and of more. */
+#ifndef ROWS_AGAIN_1
+#define ROWS_AGAIN_1 3
+#endif
+#ifndef ROWS_AGAIN
+#define ROWS_AGAIN 1
+#endif
 
 /* Rows of the tile of networks as lanes, which is 4 numbers wide; at most 4. */
 #ifndef NETWORK_ROWS
@@ -32,9 +46,8 @@
 #endif
 
 /* The least M, K and N for which A is packed, and the least M and bytes of B for which B is: both
- * from the size on at which panels no longer find them in the second-level cache. With half that N
- * and a sixteenth of those bytes 100-128-128-1 (128) took 1.06 of the time, 784-128-64-1 (128) 1.05;
- * 30-64-64-1 (256) in float64 1.07. */
+ * from the size on at which panels no longer find them in the second-level cache. Of smaller
+ * matrices, packing takes more time than it saves. */
 #ifndef PACK_A_ROWS
 #define PACK_A_ROWS 64
 #endif
@@ -51,23 +64,22 @@
 #define PACK_B_BYTES (1 << 19)
 #endif
 
-/* Bytes of C that are activated at a time, so that they are still in a cache. Between 8 KiB and
- * 128 KiB networks of 16 to 300 units show no difference above the noise. */
+/* Bytes of C that are activated at a time, so that they are still in a cache. A quarter or four
+ * times as many make no difference that can be measured. */
 #ifndef STRIP_BYTES
 #define STRIP_BYTES (1 << 15)
 #endif
 
-/* Sigmoids in lock-step, at most 4. A Zen 4 holds two chains of them in its schedulers and has
- * room for four: 34 cycles a vector, 36 with two. Four do not fit 16 registers: 1.07 with AVX2. */
+/* Sigmoids in lock-step, at most 4. The schedulers of a Zen 4 hold the operations of two, and its
+ * units could do those of four at once. Four do not fit into 16 registers. */
 #ifndef LOGISTICS
 #define LOGISTICS BY_REGISTERS(4, 3)
 #endif
 
 /* The longest chains, shorter than PACK_A_DEPTH, for which writing C is most of the work, and how
  * large C is then: it is written in a few whole rows at a time, since a column of tiles touches a
- * page with every row. dW of 1024 x 1024: 147 -> 72 us for 1 sample, 200 -> 130 for 4. The gradient
- * of 1024-1024-1024-1 in float64: 1.28 for 8 samples, 1.09 for 16; float32 1.11 and 1.03; with
- * AVX2, whose tiles of 4 vectors have 3 rows, 0.92 and 0.87. */
+ * page with every row. With 16 registers, where tiles of 4 vectors have 3 rows, only the shortest
+ * chains gain by it. */
 #ifndef THIN
 #define THIN BY_REGISTERS(16, 4)
 #endif
@@ -77,9 +89,8 @@
 
 /* Rows of A for which reading a large B is most of the work, rows of B then read at a time, and
  * how large B is: a few streams through memory instead of a page for every row. A B whose
- * magnitudes are taken has to be packed for as few rows, too, and is, whatever its size.
- * 1024-1024-1024-1: 1.26 for 1 sample, 1.20 for 8 (1.17 and 1.42 in float64). Shorter chunks are
- * 1.05 better for 1 sample, worse for 8; a B that stays in the second-level cache loses 0.04. */
+ * magnitudes are taken has to be packed for as few rows, too, and is, whatever its size. Shorter
+ * chunks are better for one row and worse for 8; a B that stays in the second-level cache loses. */
 #ifndef FEW_ROWS
 #define FEW_ROWS 8
 #endif
@@ -92,7 +103,9 @@
 
 /* What turning a vector of A costs, and carrying a result to its place in C, in multiply-adds of
  * vectors: left-over columns go with rows as lanes where that is less than a vector for each row.
- * Rows are turned for at most MOST_TURNED columns, itself at most 8: each number is code of its own. */
+ * Rows are turned for at most MOST_TURNED columns, itself at most 8: each number is code of its own.
+ * HALF_COST is what a product with half vectors costs, in quarters of one with whole vectors: their
+ * multiply-adds take half the time, all else as long. */
 #ifndef TURNING
 #define TURNING 4
 #endif
@@ -102,22 +115,27 @@
 #ifndef CARRYING
 #define CARRYING 2
 #endif
+#ifndef HALF_COST
+#define HALF_COST 3
+#endif
 
-/* How far apart rows are that are transposed a whole line at a time: delta of 8 rows by 1024 x 1024
- * takes 0.85 of the time. Of 17 columns the hidden layers take 1.08. */
+/* How many bytes apart rows are that are transposed a whole line of the cache at a time: nearer ones
+ * stay in the cache from one part of a line to the next, and gain nothing. */
 #ifndef FAR_BYTES
 #define FAR_BYTES 2048
 #endif
 
-/* Vectors in a transposed panel for few rows: each is VL streams through memory. delta of 1 row
- * by 1024 x 1024: 1.03 over 4, 1.19 over 1. */
+/* The most rows of A for which panels are as wide as they can be, and how many vectors wide a
+ * transposed one is then: each of these is VL streams through memory, and a CPU follows only some. */
+#ifndef WIDE_ROWS
+#define WIDE_ROWS 5
+#endif
 #ifndef WIDE_TRANSPOSED
 #define WIDE_TRANSPOSED 2
 #endif
 
-/* The shortest chains, and the least bytes of a row of C, under which a tile's part of C is asked
- * for, whose rows, as far apart as pages, nothing else prefetches: 1.01 on all products of
- * 256 x 1024 x 1024; 0 bytes for never. */
+/* The shortest chains, and the least bytes of a row of C, for which a tile prefetches its part of C
+ * before its chains: the rows lie as far apart as pages, so that the CPU does not. 0 bytes for never. */
 #ifndef PREFETCH_C
 #define PREFETCH_C 64
 #endif
@@ -125,9 +143,9 @@
 #define PREFETCH_C_BYTES 2048
 #endif
 
-/* A panel's tiles ask for a line of each row of the next panel of B, the first for the first line,
- * and so on up to this one; 0 for never. The rows lie as far apart as pages, too short for a CPU
- * to see a stream in them. h W of 256 x 1024 x 1024: 1.05, of 256 x 2048 x 2048: 1.05. */
+/* The tiles of a panel prefetch the next panel of B, one line of each of its rows: the first tile
+ * the first line, and so on up to this one; 0 for never. The rows lie as far apart as pages, and are
+ * too short for a CPU to see a stream in them. */
 #ifndef PREFETCH_B
 #define PREFETCH_B 2
 #endif

@@ -8,8 +8,8 @@
 
 cdef void gather(memory out, source X, const Py_ssize_t* order, const Py_ssize_t* offsets,
                  Py_ssize_t n, Py_ssize_t width) noexcept nogil:
-    """out[i] = X[order[i]]; no CPU foresees the next row of many vectors: it is asked for."""
-    cdef Py_ssize_t i, j, block, lanes
+    """out[i] = X[order[i]]. The next row, which no CPU can foresee, is prefetched meanwhile."""
+    cdef Py_ssize_t i, j, vector, lanes
     cdef real* to = <real*> out
     cdef const real* row
     cdef const real* next
@@ -19,8 +19,8 @@ cdef void gather(memory out, source X, const Py_ssize_t* order, const Py_ssize_t
     for i in range(n):
         row = <const real*> X + order[i] * width
         next = <const real*> X + order[min(i + 1, n - 1)] * width
-        for block in range((width + VL - 1) // VL):
-            j = block * VL
+        for vector in range((width + VL - 1) // VL):
+            j = vector * VL
             lanes = min(<Py_ssize_t> VL, width - j)
             prefetch(next + j)
             store_lanes(to + j, load_lanes(row + j, lanes), lanes)
@@ -52,9 +52,9 @@ cdef void penalise(memory grad, const Totals* totals, source p, Py_ssize_t size)
 
 
 cdef inline void add_multiple(real* grad, vec l2, const real* p, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i, block, lanes
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    cdef Py_ssize_t i, vector, lanes
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         store_lanes(grad + i, fma(l2, load_lanes(p + i, lanes), load_lanes(grad + i, lanes)),
                     lanes)
@@ -64,18 +64,18 @@ cdef void add_weight_squares(Totals* totals, source p, Py_ssize_t size) noexcept
     """The sum of p^2 in float64, element i in partial sum i mod 8 (N3)."""
     cdef const real* w = <const real*> p
     cdef double* sums = totals.squares
-    cdef double part[8]         # in registers, which `sums` cannot be
+    cdef double partial[8]      # a local array, which the compiler can keep in registers
     cdef Py_ssize_t i, block
     cdef int j
     for j in range(8):
-        part[j] = sums[j]
+        partial[j] = sums[j]
     for block in range(size // 8):
         for j in range(8):
-            part[j] += <double> w[8 * block + j] * <double> w[8 * block + j]
+            partial[j] += <double> w[8 * block + j] * <double> w[8 * block + j]
     for i in range(size // 8 * 8, size):
-        part[i & 7] += <double> w[i] * <double> w[i]
+        partial[i & 7] += <double> w[i] * <double> w[i]
     for j in range(8):
-        sums[j] = part[j]
+        sums[j] = partial[j]
 
 
 cdef void add_transposed_squares(Totals* totals, source W, Py_ssize_t first, Py_ssize_t count,
@@ -83,8 +83,8 @@ cdef void add_transposed_squares(Totals* totals, source W, Py_ssize_t first, Py_
                                  memory scratch) noexcept nogil:
     """The sums of `add_weight_squares` in its order, of a W that lies (fan_out, fan_in).
 
-    FEW_ROWS lines, for which scratch has room, are turned at a time. Where each was read by itself,
-    a line of the cache for each number, 1024 x 1024 of float32 took 7.7 ms.
+    FEW_ROWS lines, for which scratch has room, are turned at a time: each line by itself would read
+    a whole line of the cache for every number.
     """
     cdef real* turned = <real*> scratch
     cdef const real* w
@@ -119,7 +119,7 @@ cdef void divide(memory grad, const Totals* totals, Py_ssize_t size) noexcept no
     more than twice 24 and two), which serves when the divisor is a float32. By a power of two,
     as most sizes of mini-batches are, the product with its inverse is the same number.
     """
-    cdef Py_ssize_t i, block, lanes
+    cdef Py_ssize_t i, vector, lanes
     cdef real* g = <real*> grad
     cdef double divisor = totals.divisor
     cdef vec by = splat(<real> divisor)
@@ -128,8 +128,8 @@ cdef void divide(memory grad, const Totals* totals, Py_ssize_t size) noexcept no
         return
     if frexp(divisor, &exponent) == 0.5 and -100 < exponent < 100:
         by = splat(<real> (1 / divisor))
-        for block in range((size + VL - 1) // VL):
-            i = block * VL
+        for vector in range((size + VL - 1) // VL):
+            i = vector * VL
             lanes = min(<Py_ssize_t> VL, size - i)
             store_lanes(g + i, load_lanes(g + i, lanes) * by, lanes)
         return
@@ -137,8 +137,8 @@ cdef void divide(memory grad, const Totals* totals, Py_ssize_t size) noexcept no
         for i in range(size):
             g[i] = <real> (<double> g[i] / divisor)
         return
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         store_lanes(g + i, load_lanes(g + i, lanes) / by, lanes)
 
@@ -174,11 +174,11 @@ cdef inline vec of_lanes(const real* x, bint networks) noexcept nogil:
 
 cdef inline void move_by_velocity(memory p, memory v, source grad, Py_ssize_t size,
                                   const Velocity* c, bint some_rest) noexcept nogil:
-    cdef Py_ssize_t i, block, lanes
+    cdef Py_ssize_t i, vector, lanes
     cdef truth rests = less(splat(0), c.rests)
     cdef vec g, x, velocity, before
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         x = load_lanes(<real*> p + i, lanes)
         g = load_lanes(<const real*> grad + i, lanes)
@@ -233,11 +233,11 @@ cdef inline Moments moments_of(const Rule* rule, bint networks) noexcept nogil:
 
 cdef inline void move_by_moments(memory p, memory m, memory v, source grad, Py_ssize_t size,
                                  const Moments* c, bint some_rest) noexcept nogil:
-    cdef Py_ssize_t i, block, lanes
+    cdef Py_ssize_t i, vector, lanes
     cdef truth rests = less(splat(0), c.rests)
     cdef vec g, x, first, second, before
-    for block in range((size + VL - 1) // VL):
-        i = block * VL
+    for vector in range((size + VL - 1) // VL):
+        i = vector * VL
         lanes = min(<Py_ssize_t> VL, size - i)
         g = load_lanes(<const real*> grad + i, lanes)
         before = load_lanes(<real*> m + i, lanes)
@@ -260,7 +260,7 @@ cdef void adam(memory p, memory m, memory v, source grad, Py_ssize_t size,
 cdef double fma_peak(double* sink, Py_ssize_t rounds) noexcept nogil:
     """Twelve independent chains from sink on, all in registers; returns the operations done."""
     cdef vec acc[12]
-    cdef real lanes[16]
+    cdef real lanes[MOST_LANES]
     cdef vec x = splat(<real> 0.999), y = splat(<real> 1e-3)
     cdef Py_ssize_t i
     cdef int j, unrolled

@@ -21,7 +21,7 @@ cdef KernelTable TABLE
 
 TABLE.version, TABLE.size = TABLE_VERSION, sizeof(KernelTable)
 TABLE.isa = ISA
-TABLE.lanes = 1
+TABLE.networks = 1
 TABLE.itemsize = sizeof(real)
 TABLE.vector_bytes = sizeof(vec)
 TABLE.activate = activate
@@ -55,7 +55,7 @@ TABLE.spread_delta = spread_delta
 TABLE.activate_within = activate_within
 TABLE.delta_within = delta_within
 TABLE.multiply_within = multiply_within
-TABLE.settle_bound = settle_bound
+TABLE.finish_bound = finish_bound
 TABLE.forward_magnitudes = forward_magnitudes
 TABLE.delta_magnitudes = delta_magnitudes
 TABLE.add_squares = add_squares
@@ -70,7 +70,7 @@ cdef KernelTable NETWORKS      # the same, of VL networks at once
 
 NETWORKS.version, NETWORKS.size = TABLE_VERSION, sizeof(KernelTable)
 NETWORKS.isa = ISA
-NETWORKS.lanes = VL
+NETWORKS.networks = VL
 NETWORKS.itemsize = NETWORKS.vector_bytes = sizeof(vec)
 NETWORKS.activate = activate_networks
 NETWORKS.scratch_bytes = scratch_bytes_of_networks

@@ -248,6 +248,22 @@ def test_files_are_of_a_size_to_be_read():
     assert not long
 
 
+FIGURE_OF_SPEED = re.compile(
+    r"\b\d[\d.]* ?(?:us|µs|ns|cycles)\b|\b\d\.\d+ (?:times|of the time|better|worse|for \d)"
+    r"|\b\d[\d.]* times as long|\btook \d|\bcosts? up to \d|: \d\.\d\d (?:for|with|over)\b")
+
+
+def test_comments_have_no_figures_of_speed():
+    """Of which nobody can say later on what machine they were measured, and by what."""
+    for path in (*PACKAGE.rglob("*.p[xy]*"), *KERNELS.glob("*.h")):
+        if path.suffix in (".pyx", ".pxd", ".pxi", ".h"):
+            found = FIGURE_OF_SPEED.search(path.read_text())
+            assert not found, f"{name_of(path)}: {found[0]}"
+    for text in ("14.1 -> 14.8 us", "took 7.7 ms", "34 cycles a vector", "0.85 of the time",
+                 "1.16 times as long", "sample: 1.26 for 1"):
+        assert FIGURE_OF_SPEED.search(text), text
+
+
 def test_import_loads_numpy_and_no_other_package():
     """Nor a module of fastbp that could: the command, the integrations, what reads files."""
     script = ("import sys, numpy; before = set(sys.modules); import fastbp; "

@@ -20,15 +20,15 @@ SOFTSIGN = [
     ("fastbp/_kernels/elementwise.pxi", "    elif activation == EXPONENTIAL:\n        for", """\
     elif activation == SOFTSIGN:
         for u in range(count):
-            scale = splat(1) / (splat(1) + magnitude(h[u]))
-            dh[u] = scale * scale
-            h[u] = h[u] * scale
+            scale = splat(1) / (splat(1) + magnitude(z[u]))
+            slope[u] = scale * scale
+            h[u] = z[u] * scale
     elif activation == EXPONENTIAL:
         for"""),
     ("fastbp/_kernels/bound.pxi", "    if activation == TANH:\n", """\
     if activation == SOFTSIGN:      # |h'| <= 1, |h''| <= 2
         e[0] = up(fma(splat(4) * u, size, e_z))
-        e_dh[0] = up(fma(splat(8) * u, dh, e_z + e_z))
+        e_slope[0] = up(fma(splat(8) * u, slope, e_z + e_z))
         return
     if activation == TANH:
 """),
@@ -64,10 +64,20 @@ QUARTER = [
     ("fastbp/_kernels/loss.pxi", "# ---- sums and ranges", """\
 cdef void quarter(memory losses, memory delta, source z, source y, source sample_weight,
                   const Target* target, Py_ssize_t n, Py_ssize_t n_outputs) noexcept nogil:
-    each_output(QUARTER, losses, delta, z, y, sample_weight, target, n, n_outputs)
+    each_output(QUARTER, losses, delta, z, y, sample_weight, target, n, n_outputs, False)
 
 
 # ---- sums and ranges"""),
+    ("fastbp/_kernels/population.pxi", "cdef void softmax_loss_of_networks", """\
+cdef void quarter_of_networks(memory losses, memory delta, source z, source y,
+                              source sample_weight, const Target* target, Py_ssize_t n,
+                              Py_ssize_t n_outputs) noexcept nogil:
+    each_output(QUARTER, losses, delta, z, y, sample_weight, target, n, n_outputs, True)
+
+
+cdef void softmax_loss_of_networks"""),
+    ("fastbp/_kernels/variant.pxi", "poisson_of_networks]",
+     "poisson_of_networks, quarter_of_networks]"),
     ("fastbp/_kernels/variant.pxi", "poisson_with_logits]", "poisson_with_logits, quarter]"),
     ("fastbp/_twin/mathematics.py", "LOSSES = ", """\
 def quarter_loss(z, t):
