@@ -1,6 +1,6 @@
-"""The extension list: one kernel text x instruction set x dtype, and the modules above it.
+"""The extensions: one kernel text x instruction set x dtype, and the modules above it.
 
-Static metadata is in pyproject.toml.  Switches, by environment variable:
+pyproject.toml has what does not depend on the machine. Switches, by environment variable:
 FASTBP_DEBUG=1       Cython's bounds checks on, -Og -g; the kernels' pointers need the next one
 FASTBP_OPTIMIZE=...  one level for all, -O3 too; no bit depends on it (tools/bits.py)
 FASTBP_SANITIZE=...  the argument of -fsanitize=, for example address,undefined
@@ -32,10 +32,9 @@ X86_VARIANTS = {
     "avx2": ["-mavx2", "-mfma"],
     "generic": [],
 }
-VARIANTS = {
-    "x86_64": X86_VARIANTS, "AMD64": X86_VARIANTS,
-    "aarch64": {"neon": [], "generic": []}, "arm64": {"neon": [], "generic": []},
-}.get(platform.machine(), {"generic": []})
+ARM_VARIANTS = {"neon": [], "generic": []}
+VARIANTS = {"x86_64": X86_VARIANTS, "AMD64": X86_VARIANTS, "aarch64": ARM_VARIANTS,
+            "arm64": ARM_VARIANTS}.get(platform.machine(), {"generic": []})
 
 # -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.
 # -fno-inline-functions: what should be inlined says `inline`; an epilogue should not be.
@@ -73,17 +72,15 @@ MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls
            "_optimizer", "_optim", "_network", "_per_sample", "_second_order", "_input_grads",
            "_training", "_fitting", "_mlp", "_crew", "_given", "_members", "_evaluation",
            "_epochs", "_population", "_many", "_capi_problem", "_capi",
-           "torch._gate", "torch._watch", "torch._parameters", "torch._gradients",
-           "torch._binding")
-SHARED = "_cython_fastbp"
+           "torch._gate", "torch._watch", "torch._parameters", "torch._gradients", "torch._binding")
+SHARED = "_cython_fastbp"       # what they have in common, which Cython writes
 
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.
 STAMP = Path("build/flags.txt")
-CURRENT = repr((FLAGS, SMALL, LINK, DIRECTIVES, SHARED, os.environ.get("CC"),
-                os.environ.get("CFLAGS"), cython_version, sys.version))
-CHANGED = not STAMP.exists() or STAMP.read_text() != CURRENT
-if CHANGED:
+CURRENT = repr((FLAGS, SMALL, LINK, DIRECTIVES, SHARED, *map(os.environ.get, ("CC", "CFLAGS")),
+                cython_version, sys.version))
+if CHANGED := not STAMP.exists() or STAMP.read_text() != CURRENT:
     STAMP.parent.mkdir(exist_ok=True)
     STAMP.write_text(CURRENT)
 DEPENDS = [str(STAMP), "setup.py", *glob("fastbp/**/*.p[xy][di]", recursive=True),
@@ -92,14 +89,10 @@ DEPENDS = [str(STAMP), "setup.py", *glob("fastbp/**/*.p[xy][di]", recursive=True
 
 def extension(name, flags=(), macros=(), suffix="pyx"):
     return Extension(
-        f"fastbp.{name}",
-        [f"fastbp/{name.replace('.', '/')}.{suffix}"],
+        f"fastbp.{name}", [f"fastbp/{name.replace('.', '/')}.{suffix}"], depends=DEPENDS,
         include_dirs=["fastbp/_kernels", "fastbp/include", numpy.get_include()],
         define_macros=[*MACROS, *macros],
-        extra_compile_args=[*FLAGS, *WARNINGS, *flags],
-        extra_link_args=LINK,
-        depends=DEPENDS,
-    )
+        extra_compile_args=[*FLAGS, *WARNINGS, *flags], extra_link_args=LINK)
 
 
 def extensions():
@@ -107,9 +100,7 @@ def extensions():
         for dtype in ("float32", "float64"):
             yield extension(f"_kernels.{isa}_{dtype}", flags,
                             [(f"FASTBP_{isa.upper()}", 1), (f"FASTBP_{dtype.upper()}", 1)])
-    for name in MODULES:
-        yield extension(name, SMALL)
-    # What Cython's modules have in common, once; Cython writes its text.
+    yield from (extension(name, SMALL) for name in MODULES)
     yield extension(SHARED, SMALL, suffix="c")
 
 
@@ -151,9 +142,9 @@ class BuildExtensions(build_ext):
 
 if __name__ == "__main__":
     setup(
-        ext_modules=cythonize(list(extensions()), compiler_directives=DIRECTIVES,
-                              shared_utility_qualified_name=f"fastbp.{SHARED}",
-                              force=CHANGED, nthreads=os.cpu_count(), annotate=ANNOTATE,
-                              build_dir="build/cython"),
+        ext_modules=cythonize(
+            list(extensions()), compiler_directives=DIRECTIVES, build_dir="build/cython",
+            shared_utility_qualified_name=f"fastbp.{SHARED}", force=CHANGED, annotate=ANNOTATE,
+            nthreads=os.cpu_count()),
         cmdclass={"build_ext": BuildExtensions},
     )
