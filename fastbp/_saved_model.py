@@ -238,7 +238,7 @@ def _unlike_the_training(columns, told):
     new = {name: n for name, n in told.filled.items() if name not in had_missing}
     return "; ".join(
         f"{what}: " + ", ".join(f"{n} in {name!r}" for name, n in counts.items())
-        for counts, what in ((told.unknown, "cells of rare or unknown levels"),
+        for counts, what in ((told.unknown, "cells of levels that the training did not have"),
                              (new, "missing cells, where the training had none")) if counts)
 
 

@@ -9,6 +9,8 @@ LARGEST = 2**63 - 1
 DATA = ("CSV file of any dialect, gzip of it, Parquet, JSON or NPZ file, or a pattern in quotes, "
         "such as 'part-*.csv'")
 
+BESIDE = "beside those of the training"
+
 
 def add_train(commands, run):
     """`fastbp train`."""
@@ -47,16 +49,16 @@ def _add_target(group):
         "by default the second in order")
 
 
-def _add_reading(group):
+def _add_reading(group, beside=None):
     add = group.add_argument
-    add("--decimal", choices=[".", ","], help="decimal mark of a CSV file; the other one may stand "
-        "between thousands; found if not given")
+    add("--decimal", choices=[".", ","], metavar="MARK", help="decimal mark of a CSV file, . or ,; "
+        "the other one may stand between thousands; found if not given")
     add("--delimiter", type=_character, metavar="CHARACTER",
         help=r"of a CSV file, \t for a tab; found if not given")
     add("--encoding", default="utf-8", metavar="NAME", help="of a CSV file; default %(default)s")
+    beside = beside or "in place of NA, N/A, NaN, NULL, None, ?, - and their like"
     add("--missing", action="append", metavar="MARK", help="text that stands for a missing cell, "
-        "in place of NA, N/A, NaN, NULL, None, ?, - and their like, in the target too; empty cells "
-        "are always missing")
+        f"{beside}; in the target too; empty cells are always missing")
 
 
 def _add_columns(group):
@@ -99,8 +101,8 @@ def _add_training(group):
     add("--lr", type=_positive, metavar="X",
         help="learning rate; default 0.003 for adam, 0.1 for sgd")
     add("--l2", type=_real, default=0.1, metavar="X",
-        help="half of X times the sum of squared weights is added to a batch's summed loss; "
-        "default %(default)s")
+        help="half of X times the sum of squared weights is added to a batch's summed loss: per "
+        "row it weighs less in a larger batch; default %(default)s")
     add("--seed", type=_whole(0), default=0, metavar="N",
         help="of the splits, the weights and the shuffling; default %(default)s")
 
@@ -134,7 +136,7 @@ def add_predict(commands, run):
     add("--keep", action="append", metavar="NAME", help="columns of DATA that go before the "
         "answers as they stand, an id say; once or several times, or divided by commas; 'all' for "
         "all")
-    _add_reading(predict.add_argument_group("how the file is read"))
+    _add_reading(predict.add_argument_group("how the file is read"), BESIDE)
 
 
 def add_explain(commands, run):
@@ -153,7 +155,7 @@ def add_explain(commands, run):
         help="times that each column is shuffled; default %(default)s")
     add("--seed", type=_whole(0), default=0, metavar="N",
         help="of the shuffling; default %(default)s")
-    _add_reading(explain.add_argument_group("how the file is read"))
+    _add_reading(explain.add_argument_group("how the file is read"), BESIDE)
 
 
 def _file(text):

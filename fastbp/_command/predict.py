@@ -1,7 +1,7 @@
 """`fastbp predict`: a model's answers to the rows of a table, which may be larger than memory."""
 
 import sys
-from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -9,13 +9,16 @@ from fastbp import _arguments, _files
 from fastbp._command.outputs import refuse_overwriting
 from fastbp._command.tables import answers, report
 from fastbp._command.tables.data import names_of, opened
-from fastbp._preparation import Number
+from fastbp._preparation import Number, Told
 from fastbp._table import DataError, files_of
-from fastbp._table.cells import Column
+from fastbp._table.cells import Column, shortened
 from fastbp._table.faults import listed, one_line
 from fastbp.io import load_model
 
 AT_ONCE = 65536  # rows
+NOT_READ = ("is not a number", "is not a date", "is neither true nor false")
+REMEDY = "(--missing MARK names cells that stand for nothing, beside those of the training)"
+MOST_NAMED = 3  # new levels of a column
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
@@ -35,31 +38,51 @@ def run(args):
     columns = needed_columns(model, table)
     kept = list(table.names) if args.keep == ["all"] else list(dict.fromkeys(
         names_of(args.keep or (), table.names, "--keep")))
-    told = _Told()
+    told = _Done()
     batches = _batches(model, table, columns, kept, told)
-    answers.write(args.out, _distinct([*kept, *answer_names(model.target)]), batches,
-                  args.out_decimal)
+    with remedies():
+        answers.write(args.out, _distinct([*kept, *answer_names(model.target)]), batches,
+                      args.out_decimal)
     told.tell(args, sys.stdout if args.out else sys.stderr)
     return 0
 
 
 def model_of(args):
-    """The model of a command; an error that says so if the table was named first."""
+    """The model of a command; an error that says what comes first if that is no model."""
     try:
         return load_model(args.model)
-    except ValueError:
-        suffix = ".safetensors"
-        if (args.data or "").endswith(suffix) and not args.model.endswith(suffix):
-            raise ValueError(f"{args.model} is no model; the model comes first, then the table: "
-                             f"{args.data} {args.model}") from None
-        raise
+    except ValueError as error:
+        if "not a safetensors file" not in str(error):
+            raise
+        turned = f": {args.data} {args.model}" if _is_model(args.data or "") else ""
+        raise ValueError(f"{args.model} is no model, which fastbp train --out writes; the model "
+                         f"comes first, then the table{turned}") from None
+
+
+def _is_model(path):
+    """Whether a file is a model, or has the name of one."""
+    try:
+        return path.endswith(".safetensors") or bool(load_model(path))
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def remedies():
+    """Add to the error of a cell that cannot be read what can be done about it."""
+    try:
+        yield
+    except ValueError as error:  # DataError, too
+        message = str(error)
+        if not any(words in message for words in NOT_READ) or "(--" in message:
+            raise
+        raise type(error)(f"{message} {REMEDY}") from None
 
 
 def marks_of(model, args):
-    """What stands for missing cells: what the user says, or what did in the training."""
-    if args.missing is not None:
-        return tuple(args.missing)
-    return () if model.recipe is None else model.recipe.marks
+    """What stands for missing cells: what did in the training, and what the user says."""
+    learned = () if model.recipe is None else model.recipe.marks
+    return tuple(dict.fromkeys((*learned, *(args.missing or ()))))
 
 
 def numerals_of(model):
@@ -155,27 +178,36 @@ def _distinct(names):
     return found
 
 
-class _Told:
-    """What was done to cells, in all batches."""
+def _named(levels):
+    """The first of some levels."""
+    return ", ".join(map(shortened, levels[:MOST_NAMED])) + (
+        " and others" * (len(levels) > MOST_NAMED))
+
+
+class _Done:
+    """What was done, in all batches."""
 
     def __init__(self):
-        self.n_rows, self.filled, self.unknown = 0, Counter(), Counter()
+        self.n_rows, self.told = 0, Told({}, {}, {}, {})
 
     def add(self, n_rows, told):
         self.n_rows += n_rows
         if told is not None:
-            self.filled.update(told.filled)
-            self.unknown.update(told.unknown)
+            self.told.update(told)
 
     def tell(self, args, file):
         """Print the counts, on stderr where the answers are on stdout."""
         if file is None:  # started with the stream closed
             return
         report.say("rows", f"{self.n_rows} answered", file)
-        for name, counts, what in (("filled", self.filled, "missing"),
-                                   ("unknown", self.unknown, "of a rare or unknown level")):
+        for name, counts, what in (
+                ("filled", self.told.filled, "missing"),
+                ("rare", self.told.rare, "of a level that was rare in the training"),
+                ("unknown", self.told.unknown, "of a level that the training did not have")):
             for column, n in counts.items():
+                levels = self.told.new[column] if name == "unknown" else ()
+                named = f": {_named(levels)}" * bool(levels)
                 report.say(name, f"{report.shortened(column)}: {_arguments.counted(n, 'cell')} "
-                                 f"{what}", file)
+                                 f"{what}{named}", file)
         if args.out:
             report.say("written", args.out, file)

@@ -32,6 +32,24 @@ MIDNIGHT = "T00:00:00.000000"
 WHOLE = re.compile(r"-?[0-9]+\.0")
 
 
+class Encoded(NamedTuple):
+    """What was done to the cells of a column.
+
+    Attributes
+    ----------
+    filled : int
+        Missing cells: filled, or without a feature that says so.
+    rare : int
+        Cells of a level that was rare in the training, and has no feature of its own.
+    new : list of str
+        The cells of levels that were not in the training.
+    """
+
+    filled: int
+    rare: int
+    new: list
+
+
 class Number(NamedTuple):
     """A column of numbers, dates or truth values.
 
@@ -64,13 +82,13 @@ class Number(NamedTuple):
         return self.kind
 
     def encode(self, column, out):
-        """Fill `out` (n, n_features); return how many cells were filled, and 0."""
+        """Fill `out` (n, n_features); return `Encoded`."""
         values = as_floats(column, self)
         missing = column.missing | np.isnan(values)
         out[:, 0] = np.where(missing, self.fill, values)
         if self.flag:
             out[:, 1] = missing
-        return int(missing.sum()), 0
+        return Encoded(int(missing.sum()), 0, [])
 
 
 class Levels(NamedTuple):
@@ -85,6 +103,8 @@ class Levels(NamedTuple):
         In the order of the features.
     missing, other : bool
         Whether there is a feature for missing cells, and one for rare and unknown levels.
+    rare : frozenset of str
+        Levels of the training that have no feature of their own.
     """
 
     name: str
@@ -92,6 +112,7 @@ class Levels(NamedTuple):
     levels: tuple
     missing: bool
     other: bool
+    rare: frozenset = frozenset()
 
     @property
     def features(self):
@@ -106,8 +127,7 @@ class Levels(NamedTuple):
         return "number" if self.source == "number" else "text"
 
     def encode(self, column, out):
-        """Fill `out` (n, n_features); return how many cells are missing without a feature for
-        it, and how many are of rare or unknown levels."""
+        """Fill `out` (n, n_features); return `Encoded`."""
         out[...] = 0.0
         places = {level: j for j, level in enumerate(self.levels)}
         texts = level_texts(column)
@@ -122,7 +142,10 @@ class Levels(NamedTuple):
             out[column.missing, len(self.levels)] = 1.0
         if self.other:
             out[unknown, -1] = 1.0
-        return 0 if self.missing else int(column.missing.sum()), int(unknown.sum())
+        others = [texts[i] for i in np.flatnonzero(unknown)]
+        new = [text for text in others if text not in self.rare]
+        return Encoded(0 if self.missing else int(column.missing.sum()),
+                       len(others) - len(new), new)
 
 
 def as_floats(column, number=None):

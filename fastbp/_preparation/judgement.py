@@ -116,10 +116,11 @@ def _levels(column, rows, n_missing):
     there = rows[~column.missing[rows]]
     counts = Counter(level_texts(column._replace(values=column.values[there])))
     levels = sorted(counts)
+    rare = []
     if len(levels) > MOST_LEVELS:  # the rarest go together; of a tie the first in order, as
         rare = sorted(levels, key=counts.get)[:len(levels) - MOST_LEVELS]  # OneHotEncoder does
         levels = sorted(set(levels) - set(rare))
-    found = Levels(column.name, source, tuple(levels), n_missing > 0, len(counts) > len(levels))
+    found = Levels(column.name, source, tuple(levels), n_missing > 0, bool(rare), frozenset(rare))
     words = f"{len(counts)} levels"
     if found.other:
         words += f", the {MOST_LEVELS} most frequent and all others"

@@ -12,19 +12,38 @@ SOURCES = ("text", "number", "truth")
 ROWS_AT_ONCE = 4096  # whose features stay in the cache while column after column fills them
 
 
+MOST_KEPT = 4  # of the new levels of a column
+
+
 class Told(NamedTuple):
-    """What was done to cells, {name of a column: how many cells}.
+    """What was done to cells, {name of a column: how many cells}: see `columns.Encoded`.
 
     Attributes
     ----------
-    filled : dict
-        Missing cells: filled, or without a feature that says so.
-    unknown : dict
-        Cells whose level has no feature of its own.
+    filled, rare, unknown : dict
+        Missing cells, those of rare levels, and those of levels that were not in the training.
+    new : dict
+        {name of a column: the first of its unknown levels}
     """
 
     filled: dict
+    rare: dict
     unknown: dict
+    new: dict
+
+    def add(self, name, filled, rare, unknown, new):
+        """Add counts of cells of a column, and levels that were not in the training."""
+        for counts, n in ((self.filled, filled), (self.rare, rare), (self.unknown, unknown)):
+            if n:
+                counts[name] = counts.get(name, 0) + n
+        if unknown:
+            known = self.new.get(name, ())
+            self.new[name] = [*dict.fromkeys((*known, *new))][:MOST_KEPT]
+
+    def update(self, other):
+        """Add what was done to other cells."""
+        for name in dict.fromkeys((*other.filled, *other.rare, *other.unknown)):
+            self.add(name, *(counts.get(name, 0) for counts in other[:3]), other.new.get(name, ()))
 
 
 class Preparation(NamedTuple):
@@ -78,7 +97,7 @@ class Preparation(NamedTuple):
             A cell is not what it was in the training, or too large for the dtype.
         """
         n = len(columns[0].values) if columns else 0
-        X, told = np.empty((n, len(self.mean)), dtype), Told({}, {})
+        X, told = np.empty((n, len(self.mean)), dtype), Told({}, {}, {}, {})
         for first in range(0, n, ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
             self._encode(X[rows], told, [column._replace(
@@ -92,25 +111,24 @@ class Preparation(NamedTuple):
             here = slice(j, j + len(wanted.features))
             mean, scale = self.mean[here], self.scale[here]
             if isinstance(wanted, Levels) and not mean.any() and (scale == 1).all():
-                counts = wanted.encode(column, X[:, here])
+                done = wanted.encode(column, X[:, here])
             else:
                 features = np.empty((here.stop - j, len(X))).T  # its columns are filled in turn
-                counts = wanted.encode(column, features)
+                done = wanted.encode(column, features)
                 features -= mean
                 features /= scale
                 with np.errstate(over="ignore"):
                     X[:, here] = features
                 if not np.isfinite(X[:, here]).all():
                     _refuse_overflow(wanted, X[:, here], features * scale + mean)
-            for kept, count in zip(told, counts, strict=True):
-                if count:
-                    kept[wanted.name] = kept.get(wanted.name, 0) + count
+            told.add(wanted.name, done.filled, done.rare, len(done.new), done.new)
             j = here.stop
 
     def as_lists(self):
         """The columns as JSON takes them."""
         return [{"kind": column.kind, **_without_kind(column)} if isinstance(column, Number)
-                else {"kind": "levels", **column._asdict(), "levels": [*column.levels]}
+                else {"kind": "levels", **column._asdict(), "levels": [*column.levels],
+                      "rare": sorted(column.rare)}
                 for column in self.columns]
 
 
@@ -145,10 +163,13 @@ def _column(entry):
     kind = entry.get("kind")
     if kind == "levels":
         del entry["kind"]
-        found = Levels(**{**entry, "levels": tuple(entry["levels"])})
-        fine = found.source in SOURCES and len(set(found.levels)) == len(found.levels) and all(
-            isinstance(text, str) for text in (found.name, *found.levels)) and isinstance(
-            entry["levels"], list)
+        rare = tuple(entry.get("rare", ()))
+        found = Levels(**{**entry, "levels": tuple(entry["levels"]), "rare": frozenset(rare)})
+        levels = (*found.levels, *rare)
+        fine = found.source in SOURCES and len(set(levels)) == len(levels) and all(
+            isinstance(text, str) for text in (found.name, *levels)) and (
+            found.other or not rare) and all(
+            isinstance(each, list) for each in (entry["levels"], entry.get("rare", [])))
         flags = found.missing, found.other
     else:
         found = Number(**entry)

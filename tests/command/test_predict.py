@@ -9,6 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from fastbp._command.tables.answers import write
+from fastbp._preparation.preparation import columns_from
 from fastbp.io import save_model
 
 N = 60
@@ -165,9 +166,88 @@ def test_a_frame_unlike_the_training_is_told_once(called, model):
             call(usual)
             call(new)
         assert [str(each.message) for each in caught] == [
-            "X has cells of rare or unknown levels: 2 in 'c'; missing cells, where the training "
+            "X has cells of levels that the training did not have: 2 in 'c'; missing cells, where the training "
             "had none: 2 in 'a'"]
         assert caught[0].category is UserWarning and caught[0].filename == __file__
     new.to_csv("new.csv", index=False)
     code, _, err = called("predict", "m", "new.csv")
-    assert code == 0 and "unknown            c: 2 cells of a rare" in err
+    assert code == 0 and "unknown            c: 2 cells of a level that" in err
+
+
+# ---- what was done to cells, and what can be done about them
+
+
+def test_rare_levels_and_new_ones_are_told_apart(called, model):
+    """Of the new ones the first are named; 51 levels make the rarest one rare."""
+    cells = np.array([*(f"k{i:02}" for i in range(50)), *(f"k{i:02}" for i in range(51))] * 2)
+    loaded = model({"a": np.tile(A[:50], 5)[:len(cells)], "k": cells,
+                    "y": np.tile(["p", "q"], len(cells) // 2)}, "--test-fraction", 0)
+    (column,) = (each for each in loaded.recipe.preparation.columns if each.name == "k")
+    assert column.other and column.rare == {"k50"}
+    new = ["k50", "k50", "n1", "k01", "n2", "n1", "n3", None]
+    for levels, named in ((new, "4 cells of a level that the training did not have: 'n1', 'n2', "
+                           "'n3'\n"), ([*new, "n4"], "'n1', 'n2', 'n3' and others\n"),
+                          (["n1"], "1 cell of a level that the training did not have: 'n1'\n")):
+        pd.DataFrame({"a": 0.5, "k": levels}).to_csv("new.csv", index=False)
+        code, _, err = called("predict", "m", "new.csv")
+        assert code == 0 and named in err, err
+        assert ("rare               k: 2 cells of a level that was rare in the training\n"
+                in err) == (len(levels) > 1)
+
+
+def test_new_levels_of_many_batches(called, model, monkeypatch):
+    monkeypatch.setattr("fastbp._command.predict.AT_ONCE", 7)
+    model({"a": A, "k": np.where(A > 0, "u", "v"), "y": Y})
+    pd.DataFrame({"a": 0.5, "k": [f"n{i // 10}" for i in range(100)]}).to_csv("new.csv")
+    code, _, err = called("predict", "m", "new.csv")
+    assert code == 0 and "k: 100 cells of a level that the training did not have: 'n0', " in err
+
+
+@pytest.mark.parametrize(("rare", "other"), [(["u"], True), (["w", "w"], True), (["w"], False),
+                                             ([1], True)])
+def test_rare_levels_that_lie(model, rare, other):
+    loaded = model({"a": A, "k": np.where(A > 0, "u", "v"), "y": Y})
+    lists = loaded.recipe.preparation.as_lists()
+    assert columns_from(lists) == loaded.recipe.preparation.columns
+    lists[1] = {**lists[1], "rare": rare, "other": other}
+    with pytest.raises(ValueError, match="'k' is no column that a model can have"):
+        columns_from(lists)
+
+
+def test_a_file_that_knows_no_rare_levels(model):
+    loaded = model({"a": A, "k": np.where(A > 0, "u", "v"), "y": Y})
+    lists = loaded.recipe.preparation.as_lists()
+    del lists[1]["rare"]
+    assert columns_from(lists) == loaded.recipe.preparation.columns
+
+
+@pytest.mark.parametrize(("cell", "words"), [
+    ({"a": "#REF!"}, "'#REF!' is not a number"), ({"d": "#REF!"}, "'#REF!' is not a date"),
+    ({"t": "#REF!"}, "'#REF!' is neither true nor false")])
+def test_one_cell_that_cannot_be_read(called, model, cell, words):
+    """The error says what can be done, and that leaves the marks of the training in force."""
+    days = pd.date_range("2020-01-01", periods=N).strftime("%Y-%m-%d")
+    a = A.round(3).astype(str).astype(object)
+    a[5] = "NA"
+    columns = {"a": a, "d": days, "t": np.where(A > 0, "True", "False")}
+    model({**columns, "y": Y})
+    row = {name: cells[0] for name, cells in columns.items()} | cell
+    rest = {name: ["NA" if name == "a" else cells[1]] * 9 for name, cells in columns.items()}
+    pd.DataFrame({name: [row[name], *rest[name]] for name in row}).to_csv("new.csv", index=False)
+    code, _, err = called("predict", "m", "new.csv")
+    assert code == 2 and f"{words}" in err and err.endswith(
+        "(--missing MARK names cells that stand for nothing, beside those of the training)\n"), err
+    code, _, err = called("predict", "m", "new.csv", "--missing", "#REF!")
+    assert code == 0 and "10 answered" in err, err
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_table_where_the_model_belongs(called, model, command):
+    """Whatever the two files are called."""
+    model({"a": A, "y": Y})
+    code, out, err = called(command, "train.csv", "m")
+    assert code == 2 and not out and err == (
+        "fastbp: error: train.csv is no model, which fastbp train --out writes; the model comes "
+        "first, then the table: m train.csv\n")
+    code, out, err = called(command, "train.csv", "train.csv")
+    assert code == 2 and not out and err.endswith("then the table\n")
