@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as oracle
 
 import fastbp
-from fastbp._command.tables.metrics import auc, explained, figures
+from fastbp._command.tables.metrics import auc, explained, figures, measured
 from fastbp._command.tables.splits import folds, stratified_split
 from fastbp._preparation import Preparation, Target
 from fastbp._saved_model import Recipe, SavedModel
@@ -47,6 +47,15 @@ def test_explained_share_and_its_error():
     ratio = found[:, 1].mean() / found[:, 0].std(ddof=1)
     assert abs(ratio - 1) < 4 / np.sqrt(800)
     assert np.isnan(explained(np.ones(3), np.zeros(3))).all()
+
+
+@pytest.mark.parametrize(("value", "error", "text"), [
+    (228.1855, 13.0146, "228 ± 13"), (0.81443, 0.02799, "0.814 ± 0.028"),
+    (12345.6, 230.4, "12346 ± 230"), (0.5, 0.0996, "0.50 ± 0.10"), (9.8, 0.996, "9.8 ± 1.0"),
+    (0.999876, 0.000123, "0.99988 ± 0.00012"), (3.14159, np.nan, "3.142"), (1.0, 0.0, "1 ± 0"),
+    (-0.25, 1.5, "-0.2 ± 1.5"), (np.nan, np.nan, "nan"), (np.inf, np.inf, "inf ± inf")])
+def test_a_figure_is_written_to_two_digits_of_its_error(value, error, text):
+    assert measured(value, error) == text
 
 
 def model_of(task, classes, loss, n_outputs, n_networks=1):

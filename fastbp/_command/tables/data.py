@@ -153,10 +153,15 @@ def _dates_as_levels(table, columns, wishes):
     return [texts.get(column.name, column) for column in columns]
 
 
-def _described(path, there, names):
+def files_and_rows(path, n_rows):
+    """The files of a table, and how many rows they have."""
     first, *others = files_of(path)
     more = f" and {_arguments.counted(len(others), 'more file')}" * bool(others)
-    return (f"{first}{more}: {_arguments.counted(len(there), 'row')}, "
+    return f"{first}{more}: {_arguments.counted(n_rows, 'row')}"
+
+
+def _described(path, there, names):
+    return (f"{files_and_rows(path, len(there))}, "
             f"{_arguments.counted(len(names), 'column')} beside the target")
 
 

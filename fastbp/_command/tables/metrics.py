@@ -22,6 +22,17 @@ class Figure(NamedTuple):
     remark: str = ""
 
 
+def measured(value, error):
+    """A figure and its standard error as text, both to two digits of the error."""
+    if np.isnan(error):
+        return f"{value:.4g}"
+    if error == 0 or not np.isfinite(value):
+        return f"{value:.4g} ± {error:.2g}"
+    # The exponent of the rounded error: 0.0996 is 0.10.
+    decimals = max(1 - int(f"{error:.1e}".partition("e")[2]), 0)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
 def figures(model, X, y):
     """The figures that fit the task.
 
