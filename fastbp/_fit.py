@@ -5,7 +5,6 @@ epoch in the end, whatever ended it.
 """
 
 import sys
-import time
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -137,16 +136,14 @@ def _shown(given, n_networks):
         yield lambda n_epochs, judge: None
         return
     from fastbp._progress import progress
-    start = time.monotonic()
 
-    def text(n_epochs, judge):
-        left = (time.monotonic() - start) / n_epochs * (given.epochs - n_epochs)
+    def parts(n_epochs, judge):
         done = n_networks if n_epochs == given.epochs else n_networks - judge.active.sum()
-        return (f"{done} of {_arguments.counted(n_networks, 'network')} done, "
-                f"best loss {judge.least.min():.4g}, {left:.0f} s left")
+        return (f"{done} of {_arguments.counted(n_networks, 'network')} done",
+                f"best loss {judge.least.min():.4g}")
 
-    with progress("epoch", given.epochs) as show:
-        yield lambda n_epochs, judge: show(n_epochs, text(n_epochs, judge))
+    with progress("epoch", given.epochs, given.patience is not None) as show:
+        yield lambda n_epochs, judge: show(n_epochs, parts(n_epochs, judge))
 
 
 @contextmanager
@@ -156,15 +153,13 @@ def shown_alone(given, judged):
         yield None
         return
     from fastbp._progress import progress
-    start = time.monotonic()
 
-    def text(n_epochs, loss, validation_loss, best_epoch):
-        left = (time.monotonic() - start) / n_epochs * (given.epochs - n_epochs)
-        held_out = f"validation {validation_loss:.4g}, " if judged else ""
-        return f"loss {loss:.4g}, {held_out}best epoch {best_epoch + 1}, {left:.0f} s left"
+    def parts(loss, validation_loss, best_epoch):
+        held_out = [f"validation {validation_loss:.4g}"] * judged
+        return (f"loss {loss:.4g}", *held_out, f"best epoch {best_epoch + 1}")
 
-    with progress("epoch", given.epochs) as show:
-        yield lambda n_epochs, *figures: show(n_epochs, text(n_epochs, *figures))
+    with progress("epoch", given.epochs, given.patience is not None) as show:
+        yield lambda n_epochs, *figures: show(n_epochs, parts(*figures))
 
 
 def set_rates(optimizer, rates):

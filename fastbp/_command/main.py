@@ -46,8 +46,8 @@ def main(argv=None):
             sys.stdout.flush()  # not at exit, where an error cannot be caught
         _settle(sys.stderr)
         return code
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED, prefix="fastbp:")
+    except KeyboardInterrupt as stop:   # which says more where there is more to say
+        return _fail(str(stop) or "interrupted", INTERRUPTED, prefix="fastbp:")
     except BrokenPipeError:
         _settle(sys.stdout)
         _settle(sys.stderr)

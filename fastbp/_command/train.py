@@ -39,11 +39,14 @@ def run(args):
     figures, of = None, "held-out" if len(test) else "validation"
     if args.folds:
         figures, of = _over_folds(data, args), "held-out"
+    report.tell_checkpoint(args.checkpoint)
     found = trained(final, args, checkpoint=args.checkpoint)
+    if found.interrupted:
+        report.tell_interruption(found, args)
     figures = found.figures if figures is None else figures
     try:
         report.tell_figures(figures, of)
-        report.tell_course(found)
+        report.tell_course(found, args)
     finally:  # the network is saved even if the reader of stdout has gone
         paths = _written(args, data, final, found, figures, of)
     report.tell_next(args, paths)
@@ -55,9 +58,10 @@ def _over_folds(data, args):
     found = []
     for k, (train, held_out) in enumerate(folds(data.strata, args.folds, args.seed), start=1):
         rows = divided(data, train, held_out, args)
-        one = trained(plan(data, rows, args), args, f"fold {k} of {args.folds}, epoch")
+        one = trained(plan(data, rows, args), args, f"fold {k}/{args.folds}, epoch")
         if one.interrupted:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(
+                f"interrupted in fold {k} of {args.folds}: nothing is written")
         found.append(one.figures)
     return report.over_folds(found)
 
@@ -113,6 +117,7 @@ def _training(args, data, found, figures, of):
         "rows": {"training": len(found.rows.train), "validation": len(found.rows.validation),
                  "held out": len(found.rows.held_out)},
         "epochs": found.n_epochs, "best epoch": found.best_epoch + 1,
+        "interrupted": found.interrupted,
         "figures": [[f"{of} {figure.name}", *(  # JSON has no NaN
                         value if np.isfinite(value) else None
                         for value in (figure.value, figure.error)), figure.remark]

@@ -227,9 +227,8 @@ def test_progress(monkeypatch):
     population.train(X, Y, Adam(), epochs=20, rng=0, progress=True)
     lines = sys.stderr.getvalue().splitlines()
     assert len(lines) == 11
-    assert re.fullmatch(r"epoch  1/20  0 of 3 networks done, best loss \d\.\d+, \d+ s left",
-                        lines[0])
-    assert "3 of 3 networks done" in lines[-1] and lines[-1].endswith(", 0 s left")
+    assert re.fullmatch(r"epoch  1/20  0 of 3 networks done, best loss \d\.\d+", lines[0])
+    assert "3 of 3 networks done" in lines[-1]
 
 
 def test_it_goes_on():

@@ -159,7 +159,7 @@ def test_the_width_that_counts():
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-@pytest.mark.parametrize("command", ["", "train", "check", "bench", "info"])
+@pytest.mark.parametrize("command", ["", "train", "predict", "explain", "check", "bench", "info"])
 def test_help(monkeypatch, capsys, width, command):
     """No line but an option's own is wider than the terminal, and none is hard to read."""
     monkeypatch.setenv("COLUMNS", str(width))
@@ -171,6 +171,16 @@ def test_help(monkeypatch, capsys, width, command):
     for line in out.splitlines():
         assert len(line) <= min(width, 100) or re.match(r" +(-|\[-)", line), line
     assert {*out.split()} == {*whole.split()}       # no word is cut
+
+
+@pytest.mark.parametrize(("command", "beside"), [
+    ("train", "in place of NA"), ("predict", "beside those of the training"),
+    ("explain", "beside those of the training")])
+def test_help_of_the_marks(capsys, command, beside):
+    assert main([command, "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--decimal MARK decimal mark of a CSV file, . or ,; the other one may" in out
+    assert f"text that stands for a missing cell, {beside}" in out
 
 
 def test_the_command_alone_prints_its_help(capsys):

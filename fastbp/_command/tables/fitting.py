@@ -5,7 +5,6 @@ The best epoch is the one with the lowest loss of the validation; its parameters
 """
 
 import math
-import sys
 import time
 from typing import NamedTuple
 
@@ -51,7 +50,8 @@ class Trained(NamedTuple):
     figures : list of Figure
         Of the rows held out, or else of the validation; may be empty.
     losses, validation_losses : (n_epochs,) ndarray
-        Of an ensemble the means; the latter is None without a validation.
+        Of an ensemble the means; of counts by how much they are above the least loss that answers
+        could have, which is half the deviance. The latter is None without a validation.
     best_epoch : int
         From 0; of an ensemble the median.
     n_made : int
@@ -158,6 +158,15 @@ def optimizer_of(args):
     return fastbp.Adam(lr) if args.optimizer == "adam" else fastbp.SGD(lr, momentum=0.9)
 
 
+def least_loss(target, y):
+    """The mean loss of answers that are the counts y (n, n_outputs) themselves, else 0."""
+    if target.task != "counts":
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(y > 0, y * np.log(y), 0.0)
+    return float((y - logs).sum(axis=1).mean())
+
+
 class _Course:
     """The epochs of one training, shown while they go on."""
 
@@ -166,6 +175,8 @@ class _Course:
         self.targets, self.args, self.caption, self.seconds = plan.targets, args, caption, 0.0
         self.losses, self.validation_losses = [], []    # of the epochs of this run,
         self.earlier, self.first = ([], []), 0          # and of those in a checkpoint, how many
+        self.least = [least_loss(self.model.target, self.targets[rows]) if len(rows) else 0.0
+                      for rows in self.rows[:2]]
 
     def run(self, y, checkpoint):
         """Return (losses, validation losses, best epoch), and whether Ctrl-C came."""
@@ -182,7 +193,7 @@ class _Course:
             self.earlier = _losses_in(checkpoint)
         self.start, interrupted = time.perf_counter(), False
         try:
-            with progress(self.caption, args.epochs) as self.show:
+            with progress(self.caption, args.epochs, bool(judged)) as self.show:
                 history = train(self.X, y, optimizer_of(args),
                                 rng=generators if several else generators[0], **options)
             found = self.of(history)
@@ -192,11 +203,11 @@ class _Course:
             if not self.losses:  # nothing that is new, to report or to write over a file
                 raise
             interrupted, found = True, self.so_far()
-            if sys.stderr is not None:
-                print(f"fastbp: interrupted after {len(found[0])} of {args.epochs} epochs",
-                      file=sys.stderr)
         self.seconds = time.perf_counter() - self.start
-        return found, interrupted
+        losses, validation_losses, best = found
+        if validation_losses is not None:
+            validation_losses = validation_losses - self.least[1]
+        return (losses - self.least[0], validation_losses, best), interrupted
 
     def after_epoch(self, epoch, loss, judged):
         """Keep and show the losses of an epoch."""
@@ -206,18 +217,18 @@ class _Course:
         self.first = epoch - len(self.losses)
         self.losses.append(loss)
         self.validation_losses.append(judged)
-        self.show(epoch + 1, lambda: self.text(epoch, loss, judged))
+        parts = [f"loss {loss - self.least[0]:.3g}"]
+        if len(self.rows.validation):
+            parts.append(f"validation {judged - self.least[1]:.3g}")
+        self.show(epoch + 1, parts, self.metric)
 
-    def text(self, epoch, loss, judged):
-        """What is shown of an epoch: both losses, the metric, the time left."""
-        seconds = (time.perf_counter() - self.start) / len(self.losses)
-        left = f"{seconds * (self.args.epochs - epoch - 1):.0f} s left"
+    def metric(self):
+        """The first figure of the rows of the validation, for the progress of the training."""
         validation = self.rows.validation
         if not len(validation):
-            return f"loss {loss:.4g}, {left}"
+            return ()
         metric = figures(self.model, self.X[validation], self.targets[validation])[0]
-        return (f"loss {loss:.4g}, validation {judged:.4g}, {metric.name} {metric.value:.4g}, "
-                f"{left}")
+        return (f"{metric.name} {metric.value:.3g}",)
 
     def of(self, history):
         """Losses and the best epoch of a history, of an ensemble the means and the median."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastbp import _files
 from fastbp._command.figures import import_figure
+from fastbp._command.tables.metrics import measured
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 BINS = 10
@@ -73,12 +74,12 @@ def losses(trained):
             axes.plot([best + 1], [judged[best]], "o", color=ORANGE,
                       label=f"best: epoch {best + 1}, {judged[best]:.4g}")
     task = trained.model.target.task
-    unit = "half squared error" if task == "regression" else "nats per row"
-    axes.set(xlabel="epoch", ylabel=f"loss ({unit})")
-    if task != "counts":  # whose loss lacks a constant, and may be below 0
-        axes.set_ylim(bottom=0.0)
+    unit = {"regression": "half squared error", "counts": "half the deviance"}.get(task, "nats")
+    axes.set(xlabel="epoch", ylabel=f"loss ({unit} per row)")
+    axes.set_ylim(bottom=0.0)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(title="\n".join(f"{figure.name} {figure.value:.4g}"
+    of = "held-out" if len(trained.rows.held_out) else "validation"
+    axes.legend(title="\n".join(f"{of} {figure.name} {measured(figure.value, figure.error)}"
                                 for figure in trained.figures[:3]) or None)
     return figure
 

@@ -1,16 +1,18 @@
 """What `fastbp train` prints: the table, its columns, the network, figures, and what comes next."""
 
+import os
 import shlex
 import sys
 
 import numpy as np
 
 from fastbp import _arguments, _screen
+from fastbp._command.tables.advice import advice
 from fastbp._command.tables.fitting import LEARNING_RATES
+from fastbp._command.tables.metrics import measured
 
 WIDTH = 18  # of the first column
 MOST_COLUMNS = 60  # that are told one by one; of more, only those that are no plain numbers
-RISEN, FALLEN = 1.1, 0.95  # of the losses at the best epoch, where curves have parted
 
 
 def say(name, text, stream=None, column=WIDTH + 1):
@@ -73,8 +75,12 @@ def _target(data):
 
 def tell_network(args, model, rows):
     """The network and what it is trained on."""
-    say("rows", f"{len(rows.train)} for training, {len(rows.validation)} to judge its epochs, "
-                f"{len(rows.held_out)} held out")
+    use = f"{len(rows.train)} for training, {len(rows.validation)} to judge its epochs"
+    if args.folds:
+        n = len(rows.train) + len(rows.validation)
+        say("rows", f"all {n}: {use}; the held-out figures are those of {args.folds} folds")
+    else:
+        say("rows", f"{use}, {len(rows.held_out)} held out")
     net = model.net
     sizes = "-".join(map(str, net.layer_sizes))
     if args.ensemble > 1:
@@ -89,10 +95,9 @@ def tell_network(args, model, rows):
 def tell_figures(figures, of):
     """Figures of held-out rows with their standard errors."""
     for figure in figures:
-        error = "" if np.isnan(figure.error) else f" ± {figure.error:.4f}"
         remark = f" ({figure.remark})" if figure.remark else ""
-        value = "none" if np.isnan(figure.value) else f"{figure.value:.4f}"
-        say(f"{of} {figure.name}", f"{value}{error}{remark}")
+        value = "none" if np.isnan(figure.value) else measured(figure.value, figure.error)
+        say(f"{of} {figure.name}", value + remark)
 
 
 def over_folds(all_figures):
@@ -115,31 +120,35 @@ def over_folds(all_figures):
     return found
 
 
-def tell_course(trained):
-    """How the training went, and in words whether the curves parted."""
-    rate = trained.n_made * len(trained.rows.train) / max(trained.seconds, 1e-9)
-    resumed = "" if trained.n_made == trained.n_epochs else f", {trained.n_made} of them now,"
+def tell_checkpoint(path):
+    """That a training goes on from a file, if it is there."""
+    if path and os.path.exists(path):
+        say("checkpoint", f"{path} is there: the training goes on from it")
+
+
+def tell_interruption(trained, args):
+    """That Ctrl-C came, on stderr."""
+    if sys.stderr is not None:
+        there = args.checkpoint and os.path.exists(args.checkpoint)
+        more = f"; the same command goes on from {args.checkpoint}" if there else ""
+        _screen.show("fastbp:", f"interrupted after {trained.n_epochs} of {args.epochs} epochs"
+                     f"{more}", len("fastbp: "), sys.stderr)
+
+
+def tell_course(trained, args):
+    """How the training went, and what that suggests."""
+    made = _arguments.counted(trained.n_epochs, "epoch")
     best = f", the best was epoch {trained.best_epoch + 1}" * (
         trained.validation_losses is not None and trained.best_epoch >= 0)
-    say("training", f"{_arguments.counted(trained.n_epochs, 'epoch')}{resumed} in "
-                    f"{trained.seconds:.3f} s, "
-                    f"{rate:.0f} rows per second{best}")
-    words = overfitting(trained)
-    if words:
-        say("overfitting", words)
-
-
-def overfitting(trained):
-    """A sentence if the loss of the validation rose while that of the training fell, else None."""
-    judged, losses, best = trained.validation_losses, trained.losses, trained.best_epoch
-    if judged is None or best < 0 or not len(judged):
-        return None
-    if judged[-1] < RISEN * judged[best] or losses[-1] > FALLEN * losses[best]:
-        return None
-    return (f"after epoch {best + 1} the loss of the validation rose from {judged[best]:.4g} to "
-            f"{judged[-1]:.4g}, while that of the training fell from {losses[best]:.4g} to "
-            f"{losses[-1]:.4g}; the network of epoch {best + 1} is kept. Fewer units (--hidden), a "
-            "larger --l2 or --ensemble 10 may do better")
+    if trained.n_epochs and not trained.n_made:
+        say("training", f"{made}, all of them in the checkpoint: nothing was left to do{best}")
+    else:
+        rate = trained.n_made * len(trained.rows.train) / max(trained.seconds, 1e-9)
+        resumed = "" if trained.n_made == trained.n_epochs else f", {trained.n_made} of them now,"
+        say("training", f"{made}{resumed} in {trained.seconds:.3f} s, {rate:.0f} rows per second"
+                        f"{best}")
+    for name, sentence in advice(trained, args):
+        say(name, sentence)
 
 
 def tell_next(args, paths):
