@@ -1,5 +1,6 @@
 """A network with what belongs to it: how its inputs are prepared, and what its outputs mean."""
 
+import reprlib
 import warnings
 from typing import NamedTuple
 
@@ -109,9 +110,7 @@ class SavedModel(_Fields):
         Parameters
         ----------
         X : array-like or table of shape (n, n_columns)
-            A table (pandas, polars, Arrow, a structured array, whatever has `columns`) whose
-            columns have names is read by `columns`, if the model has them, in whatever order they
-            are; others are left out. A plain array goes by position.
+            As in `predict`.
 
         Returns
         -------
@@ -141,7 +140,12 @@ class SavedModel(_Fields):
         Parameters
         ----------
         X : array-like or table of shape (n, n_columns)
-            As in `forward`.
+            A table (pandas, polars, Arrow, a structured array, whatever has `columns`) whose
+            columns have names is read by `columns`, if the model has them, in whatever order they
+            are; others are left out. A plain array goes by position. Under a `recipe` cells may be
+            missing (None, NaN, an empty text, a mark of missing cells that the training had), and
+            are text where the training had text; numbers and dates may be texts in the form that
+            they had there, without marks of thousands.
 
         Returns
         -------
@@ -174,7 +178,7 @@ class SavedModel(_Fields):
         Parameters
         ----------
         X : array-like or table of shape (n, n_columns)
-            As in `forward`.
+            As in `predict`.
 
         Returns
         -------
@@ -225,7 +229,8 @@ class SavedModel(_Fields):
         return outputs.mean(axis=0, dtype=np.float64).astype(outputs.dtype)
 
     def __repr__(self):
-        return f"SavedModel({self.net!r}, target_name={self.target_name!r})"
+        columns = f", columns={reprlib.repr(self.columns)}" * bool(self.columns)
+        return f"SavedModel({self.net!r}, target_name={self.target_name!r}{columns})"
 
 
 SavedModel.__module__ = "fastbp.io"

@@ -120,6 +120,12 @@ def test_columns_without_names(model, tmp_path):
         X[:, [2, 0, 1]]).tobytes()
 
 
+def test_what_is_printed_of_a_model(model, tmp_path):
+    assert repr(model).endswith("target_name='', columns=('a', 'b', 'c'))")
+    save_model(tmp_path / "n", model.net)
+    assert repr(load_model(tmp_path / "n")).endswith("target_name='')")
+
+
 # ---- fields that contradict
 
 
