@@ -166,8 +166,8 @@ def test_a_frame_unlike_the_training_is_told_once(called, model):
             call(usual)
             call(new)
         assert [str(each.message) for each in caught] == [
-            "X has cells of levels that the training did not have: 2 in 'c'; missing cells, where the training "
-            "had none: 2 in 'a'"]
+            "X has cells of levels that the training did not have: 2 in 'c'; missing cells, where "
+            "the training had none: 2 in 'a'"]
         assert caught[0].category is UserWarning and caught[0].filename == __file__
     new.to_csv("new.csv", index=False)
     code, _, err = called("predict", "m", "new.csv")
