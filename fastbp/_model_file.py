@@ -8,9 +8,10 @@
 | `target_mean`, `target_scale`   | (n_outputs,)           | float64       | 3, optional    |
 
 The metadata are strings: `format`, `format_version`, `activation`, `loss`, `dtype`, `target_name`,
-as JSON lists `layer_sizes`, `feature_names` and `classes`, and as a JSON object the
-`loss_options` if there are any. `activation` is a name under format version 1; where hidden layers
-differ the version is 2, which earlier readers refuse, and `activation` is a JSON list of names.
+as JSON lists `layer_sizes`, `feature_names` and `classes`, as a JSON object the `loss_options` if
+there are any, and `class_dtype`, the name of a dtype, if the classes are numbers or truth values.
+`activation` is a name under format version 1; where hidden layers differ the version is 2, which
+earlier readers refuse, and `activation` is a JSON list of names.
 
 Version 3 has ensembles and recipes. `n_networks` is the number of networks; if it is more than one
 the weights and biases have a first axis of that length. `activation` is JSON, a name or a list of
@@ -27,6 +28,7 @@ import numpy as np
 
 import fastbp
 from fastbp import _arguments
+from fastbp._labels import dtype_of, labels_from, texts_of
 from fastbp._preparation.preparation import Preparation, columns_from
 from fastbp._preparation.targets import TASKS, Target
 from fastbp._safetensors import digest
@@ -57,11 +59,13 @@ def content_of(model):
         "loss": net.loss,
         "dtype": np.dtype(net.dtype).name,
         "feature_names": json.dumps(model.feature_names),
-        "classes": json.dumps(model.classes),
+        "classes": json.dumps(texts_of(model.classes)),
         "target_name": model.target_name,
     }
     if net.loss_options:
         metadata["loss_options"] = json.dumps(net.loss_options)
+    if dtype_of(model.classes):
+        metadata["class_dtype"] = dtype_of(model.classes)
     if extended:
         _add_recipe(model, tensors, metadata)
     return tensors, metadata
@@ -134,7 +138,7 @@ def model_of(metadata, tensors, n_threads):
         names = _arguments.distinct_names("feature_names", names, sizes[0])
     return SavedModel(
         net, mean, scale, names,
-        _arguments.distinct_names("classes", classes, n_classes(net)),
+        labels_from(classes, metadata.get("class_dtype", ""), n_classes(net)),
         _arguments.string("target_name", metadata["target_name"]), recipe)
 
 

@@ -10,6 +10,7 @@ import fastbp
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp._arguments.descriptors import REAL
+from fastbp._labels import texts_of
 from fastbp._preparation import Levels, Preparation, Target
 from fastbp._preparation.frames import frame_columns
 
@@ -51,7 +52,7 @@ class _Fields(NamedTuple):
     feature_mean: np.ndarray
     feature_scale: np.ndarray
     feature_names: tuple[str, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] | tuple[float, ...]
     target_name: str
 
 
@@ -66,8 +67,8 @@ class SavedModel(_Fields):
         The standardisation; zeros and ones if the file has none.
     feature_names : tuple of str
         The features of the network, in their order; may be empty.
-    classes : tuple of str
-        For a classifier, the labels in the order of y; may be empty.
+    classes : tuple of str, or of bool, int or float
+        For a classifier, the labels in the order of y, as they were given; may be empty.
     target_name : str
         The name of the target; may be empty.
     recipe : Recipe or None
@@ -98,10 +99,24 @@ class SavedModel(_Fields):
 
     @property
     def target(self):
-        """What the outputs mean."""
+        """What the outputs mean; labels that are numbers are texts in it, as in a table."""
         if self.recipe is not None:
             return self.recipe.target
-        return _plain_target(self.net, self.classes, self.target_name)
+        return _plain_target(self.net, texts_of(self.classes), self.target_name)
+
+    @property
+    def labels(self):
+        """What `predict` answers with: (n_classes,) labels, (n_labels, 2) of several, or None."""
+        target = self.target
+        if target.task not in ("classes", "labels"):
+            return None
+        if self.recipe is None and target.task == "labels":
+            return np.array([[0, 1]] * target.n_outputs)
+        if self.recipe is None and not self.classes:
+            return np.arange(len(target.classes[0]))
+        if self.recipe is None and not isinstance(self.classes[0], str):
+            return np.array(self.classes)
+        return np.array(target.classes[0] if target.task == "classes" else target.classes, object)
 
     @_arguments.public
     def forward(self, X):
@@ -150,9 +165,10 @@ class SavedModel(_Fields):
         Returns
         -------
         ndarray of shape (n,) or (n, n_targets)
-            For classes the label (str, an object) with the largest probability, a class index where
-            the model has no `classes`; for several labels one of two for each; else the numbers or
-            the expected counts, in the units of the table of the training.
+            For classes the label with the largest probability: a str, as an object, or a number in
+            the dtype of the labels that were saved; a class index where the model has no
+            `classes`. For several labels one of two for each, 0 and 1 without a `recipe`. Else the
+            numbers or the expected counts, in the units of the table of the training.
 
         Warns
         -----
@@ -164,12 +180,15 @@ class SavedModel(_Fields):
         TypeError, ValueError
             As in `forward`; or an output is NaN, of which there is no label.
         """
-        outputs = self.outputs(self._prepared(X, CALLER))
-        if self.target.classes and np.isnan(outputs).any():
+        labels, target, outputs = self.labels, self.target, self.outputs(self._prepared(X, CALLER))
+        if target.classes and np.isnan(outputs).any():
             row = int(np.isnan(outputs).any(axis=1).argmax())
             raise ValueError(f"X gives NaN in row {row}, of which there is no label; its values, "
                              "or the parameters of the network, are NaN or too large")
-        return self.target.answers(outputs)
+        if labels is None:
+            return target.values(outputs)
+        chosen = target.chosen(outputs)
+        return labels[chosen] if labels.ndim == 1 else labels[np.arange(len(labels)), chosen]
 
     @_arguments.public
     def predict_proba(self, X):

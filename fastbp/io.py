@@ -9,6 +9,7 @@ import reprlib
 
 import fastbp
 from fastbp import _arguments, _files
+from fastbp._labels import labels_of
 from fastbp._model_file import content_of, model_of, n_classes
 from fastbp._safetensors import import_safetensors, sorted_header
 from fastbp._saved_model import SavedModel
@@ -48,9 +49,9 @@ def save_model(
         and `feature_scale` above 0.
     feature_names : sequence of str, optional
         The names of the columns of `X`, all different; `SavedModel.forward` looks for them.
-    classes : sequence of str, optional
+    classes : sequence of str, or of bool, int or float, optional
         The labels in the order of y; two for a "bce" of one output, one for each output of a
-        "softmax".
+        "softmax". The dtype of numbers is kept.
     target_name : str, optional
         The name of the target.
 
@@ -59,10 +60,11 @@ def save_model(
     ImportError
         safetensors is not installed.
     TypeError
-        net is none of these, the standardisation no real numbers, a name no str.
+        net is none of these, the standardisation no real numbers, a name no str, a label neither a
+        str nor a number.
     ValueError
         The standardisation does not have the shape (n_features,) or cannot be divided by; names
-        are too many, too few, or the same.
+        are too many, too few, or the same; a label is not finite, or has more than 64 bits.
     OSError
         The file cannot be written.
     """
@@ -95,7 +97,7 @@ def _model(net, given):
     return SavedModel(
         net, mean, scale,
         _arguments.distinct_names("feature_names", given["feature_names"], n_features),
-        _arguments.distinct_names("classes", given["classes"], n_classes(net)),
+        labels_of(given["classes"], n_classes(net)),
         _arguments.string("target_name", given["target_name"]))
 
 
@@ -105,7 +107,8 @@ def _of_estimator(estimator):
     if hasattr(estimator, "feature_names_in_"):
         own["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     if hasattr(estimator, "classes_") and n_classes(net) is not None:
-        own["classes"] = [str(label) for label in estimator.classes_]
+        labels = estimator.classes_
+        own["classes"] = labels if labels.dtype.kind in "biuf" else [str(each) for each in labels]
     return net, own
 
 

@@ -15,7 +15,7 @@ class SavedModel(tuple[Any, ...]):
     feature_mean: NDArray[np.float64]
     feature_scale: NDArray[np.float64]
     feature_names: tuple[str, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] | tuple[float, ...]
     target_name: str
     recipe: Any | None
     def __new__(
@@ -24,7 +24,7 @@ class SavedModel(tuple[Any, ...]):
         feature_mean: NDArray[np.float64],
         feature_scale: NDArray[np.float64],
         feature_names: tuple[str, ...],
-        classes: tuple[str, ...],
+        classes: tuple[str, ...] | tuple[float, ...],
         target_name: str,
         recipe: Any | None = None,
     ) -> Self: ...
@@ -32,6 +32,8 @@ class SavedModel(tuple[Any, ...]):
     def columns(self) -> tuple[str, ...]: ...
     @property
     def target(self) -> Any: ...
+    @property
+    def labels(self) -> NDArray[Any] | None: ...
     def forward(self, X: Any) -> NDArray[np.floating[Any]]: ...
     def predict(self, X: Any) -> NDArray[Any]: ...
     def predict_proba(self, X: Any) -> NDArray[np.floating[Any]]: ...
@@ -43,7 +45,7 @@ def save_model(
     feature_mean: ArrayLike | None = None,
     feature_scale: ArrayLike | None = None,
     feature_names: Sequence[str] = (),
-    classes: Sequence[str] = (),
+    classes: Sequence[str] | Sequence[float] | NDArray[Any] = (),
     target_name: str = "",
 ) -> None: ...
 def load_model(path: _Path, *, n_threads: SupportsIndex | None = None) -> SavedModel: ...

@@ -99,9 +99,9 @@ def _of_saved(model):
     """Its answers are those of `predict` and `predict_proba`."""
     target, recipe = model.target, model.recipe
     is_pair = target.task == "classes" and target.n_outputs == 1
-    labels = None
-    if target.task in ("classes", "labels"):
-        labels = np.array(target.classes[0] if target.task == "classes" else target.classes, object)
+    labels = model.labels
+    if labels is not None and labels.ndim == 1:
+        labels = label_array(labels)
     found = Model([_networks(model.net, is_pair=is_pair)], labels, "GreaterOrEqual",
                   (model.feature_mean, model.feature_scale))
     if recipe is None:

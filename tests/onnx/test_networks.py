@@ -133,7 +133,7 @@ def test_labels_of_a_saved_model(loss, n_outputs, classes, dtype, tmp_path):
 
 
 def test_labels_of_a_model_without_classes(tmp_path):
-    """As `predict` has them: "0", "1", ..., of several "bce" each by itself."""
+    """As `predict` has them: 0, 1, ..., of several "bce" each by itself."""
     X = batch(dtype="float64")
     for loss, n_outputs, shape in (("bce", 1, (33,)), ("softmax", 3, (33,)), ("bce", 3, (33, 3))):
         model = saved(network((7, n_outputs), loss=loss), tmp_path / "m")
@@ -151,7 +151,7 @@ def test_a_probability_of_one_half(dtype, tmp_path):
         net.params[...] = 0
         model = saved(net, tmp_path / "m")
         found = run(to_onnx(model), X=X)
-        assert (found["probabilities"] == 0.5).all() and (found["label"] == "1").all()
+        assert (found["probabilities"] == 0.5).all() and (found["label"] == 1).all()
         assert (found["label"] == model.predict(X)).all()
 
 
