@@ -298,7 +298,7 @@ class MLPSearchCV(BaseSearchCV):
         param_grid: _Grid | None = None,
         *,
         param_distributions: _Grid | None = None,
-        n_iter: int = 10,
+        n_iter: int | None = None,
         scoring: _Scoring | None = None,
         n_jobs: int | None = None,
         refit: bool | str | Callable[[dict[str, Any]], int] = True,

@@ -7,6 +7,7 @@ estimator were. Everything else fits when it is called.
 """
 
 import time
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
@@ -155,12 +156,13 @@ class Candidates:
         return enumerate(product(self.params, enumerate(self.splits)))
 
     def _fit_all(self):
-        fitted, fits, fitted_steps = {}, {}, {}
+        fitted, fits, fitted_steps, n_ours = {}, {}, {}, 0
         for k, (params, (split, (train, _))) in self._pairs():
             model = clone(self.estimator).set_params(**clone(params, safe=False))
             estimator, prefix = last_step(model)
             if type(estimator) not in (MLPClassifier, MLPRegressor):
                 continue
+            n_ours += 1
             steps = self._steps(fitted_steps, model, prefix, params, split, train)
             fit = None if steps.error else steps.epochs_of(estimator)
             if fit is None and estimator is model:
@@ -171,6 +173,11 @@ class Candidates:
                 self._fail(fitted, k, error)
             elif fit:
                 fits[k] = fit
+        if not n_ours:
+            kind = type(estimator)
+            warnings.warn(f"the estimator is a {kind.__module__}.{kind.__qualname__}, so that no "
+                          "candidate is trained together with others; MLPClassifier and "
+                          "MLPRegressor of fastbp.sklearn are", UserWarning, stacklevel=2)
         for k, one in fitted.items():
             one.seconds = one.steps.seconds / one.steps.n_fits
             if k in fits:

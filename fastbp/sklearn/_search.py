@@ -4,6 +4,8 @@ It is scikit-learn's search but for one thing, where the estimators of its candi
 `_candidates` has that.
 """
 
+import copy
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -13,6 +15,8 @@ from sklearn.utils._param_validation import Interval
 
 from fastbp import _arguments
 from fastbp.sklearn._candidates import Candidates
+
+DRAWN = 10      # candidates, unless another number is given
 
 
 class MLPSearchCV(BaseSearchCV):
@@ -28,13 +32,16 @@ class MLPSearchCV(BaseSearchCV):
         Those of `fastbp.sklearn`. The steps before one are fitted once for each split and setting
         of theirs. Solvers "adam" and "sgd" are trained together; fits of other solvers, and of
         other estimators, which are taken as well, run as in scikit-learn, `n_jobs` at a time. So do
-        all of them under callbacks.
+        all of them under callbacks. Where no candidate is an estimator of `fastbp.sklearn`, a
+        UserWarning says so.
     param_grid : dict or list of dicts, optional
         Every combination of these values is a candidate.
     param_distributions : dict or list of dicts, optional
         In place of a grid: `n_iter` candidates are drawn from these lists and distributions.
-    n_iter, random_state
-        Those of `RandomizedSearchCV`; no effect with `param_grid`.
+    n_iter : int, optional
+        How many are drawn, 10 by default; not with `param_grid`.
+    random_state
+        That of `RandomizedSearchCV`; with `param_grid` a UserWarning says that it has no effect.
     scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
         Those of `GridSearchCV`. `n_jobs` is for the scores, and what is not trained together.
 
@@ -51,8 +58,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     Raises
     ------
     ValueError
-        From `fit`, for parameters and arguments that do not fit; under `error_score="raise"` from a
-        fit or score that fails, with a note that names candidate and split.
+        From `fit`, for parameters and arguments that do not fit, such as `n_iter` with a grid, or a
+        distribution in one; under `error_score="raise"` from a fit or score that fails, with a note
+        that names candidate and split.
     KeyboardInterrupt
         From `fit`: an interrupted search has no result.
     """
@@ -61,12 +69,12 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         **BaseSearchCV._parameter_constraints,
         "param_grid": [dict, list, None],
         "param_distributions": [dict, list, None],
-        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_iter": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
     }
 
     @_arguments.explained
-    def __init__(self, estimator, param_grid=None, *, param_distributions=None, n_iter=10,
+    def __init__(self, estimator, param_grid=None, *, param_distributions=None, n_iter=None,
                  scoring=None, n_jobs=None, refit=True, cv=None, verbose=0,
                  pre_dispatch="2*n_jobs", random_state=None, error_score=np.nan,
                  return_train_score=False):
@@ -98,11 +106,32 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             given = "neither is" if self.param_grid is None else "both are"
             raise ValueError(f"of param_grid and param_distributions {given} given; there should "
                              "be exactly one of them")
+        if self.param_grid is not None:
+            self._check_grid()
         try:
             return super().fit(X, y, **params)
         finally:
             for name in ("_fit_params", "_candidates"):
                 vars(self).pop(name, None)
+
+    def _check_grid(self):
+        """Raise for `n_iter`, and for what cannot be in a grid; warn of `random_state`, which
+        scikit-learn's own checks give to whatever has it.
+        """
+        instead = "to draw candidates, write param_distributions= in place of param_grid"
+        if self.n_iter is not None:
+            raise ValueError(f"n_iter is {self.n_iter!r}; with param_grid, whose every combination "
+                             f"is a candidate, it should not be given: {instead}")
+        if self.random_state is not None:
+            warnings.warn(f"random_state is {self.random_state!r}, which has no effect with "
+                          f"param_grid, whose every combination is a candidate; {instead}",
+                          UserWarning, stacklevel=3)
+        grids = [self.param_grid] if isinstance(self.param_grid, dict) else self.param_grid
+        for name, values in (pair for grid in grids if isinstance(grid, dict)
+                             for pair in grid.items()):
+            if hasattr(values, "rvs"):
+                raise ValueError(f"param_grid has a distribution of {name}; it should have a list "
+                                 f"of values: {instead}")
 
     # ---- what BaseSearchCV asks for
 
@@ -113,8 +142,12 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
     def _run_search(self, evaluate_candidates, *, callback_ctx=None):
         search = GridSearchCV if self.param_distributions is None else RandomizedSearchCV
+        this = self
+        if self.n_iter is None:     # RandomizedSearchCV reads a number
+            this = copy.copy(self)
+            this.n_iter = DRAWN
         if self._has_callbacks():
-            search._run_search(self, evaluate_candidates, callback_ctx=callback_ctx)
+            search._run_search(this, evaluate_candidates, callback_ctx=callback_ctx)
             return
 
         def evaluate(candidates, *, callback_ctx):
@@ -123,7 +156,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return evaluate_candidates(self._candidates.params, cv=self._candidates,
                                        callback_ctx=self._candidates)
 
-        search._run_search(self, evaluate, callback_ctx=callback_ctx)
+        search._run_search(this, evaluate, callback_ctx=callback_ctx)
 
     def _has_callbacks(self):
         inside = self.estimator.get_params().values()

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
+from errors import refused
 from sklearn.datasets import load_iris, make_multilabel_classification
 
 import fastbp
@@ -13,7 +14,6 @@ from fastbp._command.main import main
 from fastbp.io import load_model, save_model
 from fastbp.onnx import to_onnx
 from fastbp.sklearn import MLPClassifier, MLPEnsembleClassifier
-from tests.support.errors import refused
 
 X, Y = load_iris(return_X_y=True)
 LABELS = {"integers": Y, "small integers": Y.astype("int8"), "unsigned": Y.astype("uint32") + 7,

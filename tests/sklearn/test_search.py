@@ -110,8 +110,9 @@ def test_metadata_routing():
                 params={"sample_weight": WEIGHT})
 
 
+@pytest.mark.filterwarnings("ignore:the estimator is a")
 def test_estimators_of_other_kinds():
-    """Fit themselves, in scikit-learn's way."""
+    """Fit themselves, in scikit-learn's way; test_search_fits.py has the warning."""
     class Own(MLPClassifier):
         def fit(self, X, y):
             return super().fit(X, np.where(y == "low", "low", "high"))

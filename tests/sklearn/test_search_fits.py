@@ -7,11 +7,15 @@ import warnings
 
 import numpy as np
 import pytest
-from searches import GRID, THREE, WEIGHT, X, assert_same, classifier, regressor, steps
+from errors import refused
+from scipy import stats
+from searches import GRID, THREE, WEIGHT, X, assert_same, classifier, compare, regressor, steps
+from sklearn import neural_network
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.callback import ScoringMonitor
-from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import GridSearchCV
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -151,6 +155,41 @@ def test_a_grid_or_distributions(given, message):
         MLPSearchCV(classifier, **given).fit(X, THREE)
 
 
+@pytest.mark.parametrize(("given", "words"), [
+    ({"n_iter": 10}, "n_iter is 10; with param_grid"),
+    ({"param_grid": {"alpha": stats.loguniform(1e-5, 1)}}, "has a distribution of alpha"),
+    ({"param_grid": [{"solver": ["sgd"]}, {"tol": stats.uniform()}]}, "a distribution of tol")])
+def test_what_a_grid_does_not_go_with(given, words):
+    """A RandomizedSearchCV that got another name has its distributions in the place of a grid."""
+    search = MLPSearchCV(classifier, **{"param_grid": {"alpha": [0.1, 1.0]}, **given})
+    refused(lambda: search.fit(X, THREE), ValueError, words, "write param_distributions=")
+
+
+def test_a_seed_has_no_effect_with_a_grid():
+    search = MLPSearchCV(classifier, {"alpha": [0.1, 1.0]}, cv=2, random_state=0)
+    with pytest.warns(UserWarning, match="^random_state is 0, .*param_distributions=") as told:
+        search.fit(X, THREE)
+    assert told[0].filename == __file__
+
+
+def test_ten_candidates_are_drawn_unless_another_number_is_given():
+    drawn = {"alpha": stats.loguniform(1e-5, 1)}
+    search = MLPSearchCV(classifier, param_distributions=drawn, cv=2, random_state=0)
+    theirs = RandomizedSearchCV(classifier, drawn, cv=2, random_state=0)
+    assert_same(search.fit(X, THREE), theirs.fit(X, THREE), X)
+    assert len(search.cv_results_["params"]) == 10 and search.n_iter is None
+
+
+def test_estimators_that_are_not_trained_together_are_told():
+    with pytest.warns(UserWarning, match=r"is a sklearn\.\S+\.MLPClassifier, so that no candidate"):
+        MLPSearchCV(neural_network.MLPClassifier((3,), max_iter=2), {"alpha": [0.1, 1.0]},
+                    cv=2).fit(X, THREE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        compare(steps, {"mlp": [LogisticRegression(), classifier]})
+
+
 def test_ctrl_c_ends_the_search(monkeypatch):
     def interrupt(epochs):
         os.kill(os.getpid(), signal.SIGINT)
@@ -167,6 +206,7 @@ def test_ctrl_c_ends_the_search(monkeypatch):
 # ---- around it
 
 
+@pytest.mark.filterwarnings("ignore:random_state is")      # check_estimator sets it
 @pytest.mark.parametrize("kind", [MLPClassifier, pytest.param(
     MLPRegressor, marks=pytest.mark.exhaustive)])
 def test_scikit_learns_checks(kind):
