@@ -16,6 +16,9 @@ from fastbp._saved_model import SavedModel
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
+OF_A_PIPELINE = ("; of a StandardScaler and such an estimator save_model(path, pipe[-1], "
+                 "feature_mean=pipe[0].mean_, feature_scale=pipe[0].scale_)")
+
 
 @_arguments.public
 def save_model(
@@ -43,7 +46,7 @@ def save_model(
     net : fastbp.MLP, fastbp.Population, SavedModel, or estimator of fastbp.sklearn
         The network; an ensemble; a model with all that belongs to it, then nothing else is given;
         or a fitted estimator, whose `classes_` and `feature_names_in_` are kept unless others are
-        given.
+        given; of a search its `best_estimator_`.
     feature_mean, feature_scale : array-like of shape (n_features,), optional
         The standardisation `(X - feature_mean) / feature_scale` applied before the network: finite,
         and `feature_scale` above 0.
@@ -84,12 +87,16 @@ def _model(net, given):
                 raise ValueError(f"{name} is {reprlib.repr(value)}; with a SavedModel, which has "
                                  "its own, it should not be given")
         return net
+    net = getattr(net, "best_estimator_", net)      # of a search
     if hasattr(net, "to_network"):
         net, own = _of_estimator(net)
         given = {name: value if value is not None and len(value) else own.get(name, value)
                  for name, value in given.items()}
     if not isinstance(net, (fastbp.MLP, fastbp.Population)):
-        raise TypeError(f"net is of type {type(net).__name__}; it should be a fastbp.MLP")
+        kind = type(net).__name__
+        hint = OF_A_PIPELINE if kind == "Pipeline" else _arguments.way_to_a_model(net)
+        raise TypeError(f"net is of type {kind}; it should be a fastbp.MLP, a fastbp.Population, a "
+                        f"SavedModel, or an estimator of fastbp.sklearn{hint}")
     n_features = net.layer_sizes[0]
     mean, scale = (
         None if given[name] is None else _arguments.standardisation(name, given[name], n_features)

@@ -2,6 +2,7 @@
 
     numbers      numbers, names, sequences
     calls        which arguments a call has
+    bridges      what makes a network of something else, for messages
     tables       pandas, polars, Arrow: their columns as arrays; imported when one comes
     arrays       arrays as the kernels take them, and where results are written
     descriptors  all that is particular to an activation or a loss
@@ -47,6 +48,7 @@ from .batches import (
     targets,
     weights_with_classes,
 )
+from .bridges import way_to_a_model, way_to_a_network
 from .calls import IN_USE, explained, nearest, public, quiet, unbound
 from .descriptors import (
     ACTIVATIONS,

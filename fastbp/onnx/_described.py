@@ -80,7 +80,7 @@ def described(model):
         if isinstance(model, (estimators.MLPEnsembleClassifier, estimators.MLPEnsembleRegressor)):
             return _of_estimators(model, _fitted(model).estimators_)
     hint = ("; skl2onnx.to_onnx converts a pipeline, after fastbp.onnx.register_skl2onnx()"
-            if type(model).__name__ == "Pipeline" else "")
+            if type(model).__name__ == "Pipeline" else _arguments.way_to_a_model(model))
     raise TypeError(
         f"model is of type {type(model).__name__}; it should be a fastbp.MLP, a fastbp.Population, "
         f"a model of fastbp.io, or an estimator of fastbp.sklearn{hint}")

@@ -147,7 +147,8 @@ def unfitted(cls, net, losses, feature_names, **params):
     `losses` are the names of those that the class has.
     """
     if not isinstance(net, fastbp.MLP):
-        raise TypeError(f"net is of type {type(net).__name__}; it should be a fastbp.MLP")
+        raise TypeError(f"net is of type {type(net).__name__}; it should be a fastbp.MLP"
+                        f"{_arguments.way_to_a_network(net)}")
     if net.loss not in losses:
         raise ValueError(f"net has loss {net.loss!r}; for {cls.__name__} it should be "
                          f"{' or '.join(map(repr, losses))}")
