@@ -32,8 +32,10 @@ def layers_of(children):
             activations[-1] = ACTIVATIONS[kind]
         elif kind is not nn.Identity:
             names = ", ".join(kind.__name__ for kind in ACTIVATIONS)
+            hint = (": leave out a Dropout that does nothing, under eval() or with p=0"
+                    if isinstance(child, nn.Dropout) else "")
             raise TypeError(f"child {i} is {child!r}; it should be a Linear, or one of {names} "
-                            "after a Linear")
+                            f"after a Linear{hint}")
     if not linears:
         raise TypeError("there is no Linear in it")
     for before, after in zip(linears, linears[1:], strict=False):

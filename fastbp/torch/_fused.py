@@ -91,6 +91,8 @@ class FusedSequential(nn.Sequential):
 
 # ---- what can be fused
 
+AS_SEQUENTIAL = ": write its layers as nn.Sequential(nn.Linear(...), nn.Tanh(), ...)"
+
 
 def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     """One native call for a Sequential of Linear and activations, or for each inside a module.
@@ -124,7 +126,7 @@ def fuse(module: nn.Module, *, direct: bool = False) -> nn.Module:
     fused = _fused(module, found, reasons, direct, given=True)
     if not found:
         raise TypeError("module has no nn.Sequential that can be fused"
-                        + "".join(f"; {reason}" for reason in reasons[:3]))
+                        + ("".join(f"; {reason}" for reason in reasons[:3]) or AS_SEQUENTIAL))
     for each in found.values():
         each.direct = direct
     return module if fused is None else fused
@@ -249,8 +251,7 @@ def clipped_loss_and_grad_(module: FusedSequential, X: Tensor, y: Tensor, max_no
 def _at_once(name, module, X, y, loss, reduction, sample_weight, accumulate, clipping=None):
     if not isinstance(module, FusedSequential):
         raise TypeError(f"module is of type {type(module).__name__}; it should be a "
-                        "FusedSequential, which fuse returns of an nn.Sequential, or puts in its "
-                        "place in a larger module")
+                        f"FusedSequential{_advice(module)}")
     binding = module._bound()
     value = binding.loss_and_grad(X, y, loss, reduction, sample_weight,
                                   _arguments.boolean("accumulate", accumulate), clipping)
@@ -261,3 +262,20 @@ def _at_once(name, module, X, y, loss, reduction, sample_weight, accumulate, cli
         raise TypeError(f"{binding.reason}; {name} reads every weight and bias of a Linear "
                         "by itself: take module(X) and backward()")
     return value
+
+
+def _advice(module):
+    """How a FusedSequential comes of a module that is none, as the end of a message."""
+    if not isinstance(module, nn.Module):
+        return ""
+    inside = [name for name, each in module.named_modules() if isinstance(each, FusedSequential)]
+    if len(inside) == 1:
+        return f": its .{inside[0]} is one"
+    if inside:
+        return (f", of which it has {len(inside)} ({', '.join(inside[:3])}): put the children of "
+                "all into one nn.Sequential, and fuse that")
+    if type(module) is nn.Sequential:
+        return ": write model = fuse(module) once, before the loop"
+    if any(type(each) is nn.Sequential for each in module.modules()):
+        return ", which fuse(module) puts in the place of each nn.Sequential inside: give that one"
+    return AS_SEQUENTIAL + ", and model = fuse(module) once, before the loop"

@@ -11,6 +11,7 @@
 Options of PyTorch's losses that fastbp's do not have are refused.
 """
 
+import torch
 from torch import nn
 
 from fastbp import _arguments
@@ -28,16 +29,8 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
         if reduction is not None or sample_weight is not None:
             raise ValueError("reduction and sample_weight go with a loss by name; "
                              f"{type(loss).__name__} has its own")
-        translate = TRANSLATIONS.get(type(loss))
-        if translate is None:
-            raise TypeError(f"loss is of type {type(loss).__name__}; it should be one of "
-                            f"{', '.join(kind.__name__ for kind in TRANSLATIONS)}, or a name")
-        wanted = "sigmoid" if type(loss) is nn.BCELoss else "identity"
-        options = {"loss": NAME_OF[type(loss)], **translate(loss, n, n_outputs, y)}
+        wanted, options = _translated(loss, n, n_outputs, y)
     else:
-        if isinstance(loss, type) and issubclass(loss, nn.Module):
-            raise TypeError(f"loss is the class {loss.__name__}; it should be an instance, "
-                            f"nn.{loss.__name__}()")
         name = name_of(loss)
         wanted = activation if activation == LOSSES[name].output else "identity"
         reduction = "mean" if reduction is None else reduction
@@ -51,8 +44,35 @@ def keywords(loss, reduction, sample_weight, n, n_outputs, activation, y):
     return options
 
 
+def of_network(loss, activation):
+    """The `loss` of a network whose module ends in `activation`, and the options it has."""
+    if not isinstance(loss, nn.Module):
+        name = name_of(loss)
+        if activation not in ("identity", LOSSES[name].output):
+            refuse_ending(activation, "identity")
+        return {"loss": name}
+    wanted, options = _translated(loss, 1, 1, torch.empty(0))
+    if activation != wanted:
+        refuse_ending(activation, wanted)
+    del options["reduction"]        # which a call of the network has
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _translated(loss, n, n_outputs, y):
+    """What the module should end in under one of PyTorch's losses, and its keywords."""
+    translate = TRANSLATIONS.get(type(loss))
+    if translate is None:
+        raise TypeError(f"loss is of type {type(loss).__name__}; it should be one of "
+                        f"{', '.join(kind.__name__ for kind in TRANSLATIONS)}, or a name")
+    return ("sigmoid" if type(loss) is nn.BCELoss else "identity",
+            {"loss": NAME_OF[type(loss)], **translate(loss, n, n_outputs, y)})
+
+
 def name_of(loss):
     """fastbp's name of a loss by name."""
+    if isinstance(loss, type) and issubclass(loss, nn.Module):
+        raise TypeError(f"loss is the class {loss.__name__}; it should be an instance, "
+                        f"nn.{loss.__name__}()")
     return NAMES[_arguments.choice("loss", loss, tuple(NAMES))]
 
 

@@ -1,6 +1,7 @@
 """loss_and_grad_ of fastbp.torch: fastbp's losses to the bit, PyTorch's losses as PyTorch has them;
 what happens to .grad; and training on two processes."""
 
+import re
 import subprocess
 import sys
 
@@ -109,6 +110,24 @@ def test_what_cannot_be_had(loss, options, words):
     X, y = batch(4)[0], targets("probabilities", 4, 3)
     with pytest.raises((TypeError, ValueError), match=words):
         loss_and_grad_(fuse(sequential((3, 5, 3))), X, y, loss, **options)
+
+
+class Wrapper(nn.Module):
+    def __init__(self, *modules):
+        super().__init__()
+        self.net, self.others = modules[0], nn.ModuleList(modules[1:])
+
+
+@pytest.mark.parametrize(("module", "words"), [
+    (sequential(), "FusedSequential: write model = fuse(module) once, before the loop"),
+    (Wrapper(nn.Linear(3, 1)), "FusedSequential: write its layers as nn.Sequential(nn.Linear(...)"),
+    (Wrapper(sequential()), ", which fuse(module) puts in the place of each nn.Sequential inside"),
+    (fuse(Wrapper(sequential())), "FusedSequential: its .net is one"),
+    (fuse(nn.Sequential(sequential(), sequential())), ", of which it has 2 (0, 1): put the child"),
+    (len, "module is of type builtin_function_or_method; it should be a FusedSequential")])
+def test_how_a_fused_module_comes_about(module, words):
+    with pytest.raises(TypeError, match=re.escape(words)):
+        loss_and_grad_(module, batch(4)[0], targets("unit", 4, 1))
 
 
 def test_other_refusals():

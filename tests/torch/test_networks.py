@@ -186,7 +186,7 @@ class Own(nn.Sequential):
     (nn.Sequential(nn.ReLU(), nn.Linear(2, 1)), TypeError, "child 0 is ReLU()"),
     (nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 1)), TypeError, "Linear(in_features=2, out_feat"),
     (sequential(dtype=torch.float16), TypeError, "0.weight is float16; it should be float32 or fl"),
-    (sequential(dtype=torch.bfloat16), TypeError, "0.weight is torch.bfloat16 on cpu; it should"),
+    (sequential(dtype=torch.bfloat16), TypeError, "0.weight is bfloat16; it should be float32 or"),
     (changed(lambda m: m[2].float()), TypeError,
      "2.weight is float32; it should be float64, as those before it"),
     (sequential().to("meta"), TypeError, "0.weight is torch.float64 on meta; it should be on the "),
@@ -215,12 +215,76 @@ def test_weights_that_were_computed():
 
 @pytest.mark.parametrize(("activations", "loss", "words"), [
     (None, "mse", "loss is 'mse'; it should be one of 'bce', 'softmax', "),
-    (None, nn.MSELoss(), "loss is MSELoss(); it should be one of 'bce'"),
+    (None, nn.BCELoss(), "the module ends in 'identity'; under this loss it should end in 'sigm"),
+    (None, nn.MSELoss(reduction="none"), "MSELoss has reduction='none'; it should be 'mean'"),
+    (None, nn.PoissonNLLLoss(full=True), "PoissonNLLLoss has full=True; for a fused module it"),
     (["relu", "relu", "sigmoid"], "softmax",
      "the module ends in 'sigmoid'; under this loss it should end in 'identity'")])
 def test_losses_that_do_not_fit(activations, loss, words):
     with pytest.raises(ValueError, match="^" + re.escape(words)):
         from_torch(sequential(activations=activations), loss)
+
+
+@pytest.mark.parametrize(("loss", "words"), [
+    (nn.CrossEntropyLoss, "the class CrossEntropyLoss; it should be an instance, nn.CrossEntr"),
+    (nn.L1Loss(), "loss is of type L1Loss; it should be one of BCEWithLogitsLoss, ")], ids=str)
+def test_losses_of_other_kinds(loss, words):
+    with pytest.raises(TypeError, match=re.escape(words)):
+        from_torch(sequential(), loss)
+
+
+@pytest.mark.parametrize(("criterion", "options"), [
+    (nn.BCEWithLogitsLoss(reduction="sum"), {}),
+    (nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0, 0.5]), reduction="sum"),
+     {"pos_weight": (2.0, 0.5)}),
+    (nn.CrossEntropyLoss(weight=torch.tensor([3.0, 0.25], dtype=torch.float64)),
+     {"class_weight": (3.0, 0.25)}),
+    (nn.CrossEntropyLoss(label_smoothing=0.125), {"label_smoothing": 0.125}),
+    (nn.PoissonNLLLoss(reduction="sum"), {}), (nn.MSELoss(reduction="sum"), {})], ids=str)
+def test_an_instance_of_a_loss_brings_its_options(criterion, options):
+    """What `loss_and_grad_` takes; the value is PyTorch's, but for the half of a squared error."""
+    module = sequential()
+    net = from_torch(module, criterion)
+    assert net.loss_options == options
+    y = np.random.default_rng(2).integers(0, 2, (7, 2)).astype(float)
+    if net.loss == "softmax":
+        y = y[:, 0].astype(int)
+    value = criterion(module(torch.from_numpy(X)), torch.from_numpy(y)).detach()
+    expected = net.loss_value(X, y, reduction=criterion.reduction)
+    half = 2 if net.loss == "squared_error" else 1
+    close([value], [torch.tensor(half * expected, dtype=torch.float64)])
+
+
+def test_an_instance_for_a_module_that_ends_in_a_sigmoid():
+    module = sequential(activations=["relu", "relu", "sigmoid"])
+    assert bits(from_torch(module, nn.BCELoss())) == bits(from_torch(module, "bce"))
+    with pytest.raises(ValueError, match="ends in 'sigmoid'; under this loss it should end in 'i"):
+        from_torch(module, nn.BCEWithLogitsLoss())
+
+
+def nested():
+    module = sequential()
+    return nn.Sequential(nn.Sequential(module[0], nn.Sequential(module[1])), module[2:4], module[4])
+
+
+def test_sequentials_of_sequentials_are_one_network():
+    expected = bits(from_torch(sequential(), "bce"))
+    assert bits(from_torch(nested(), "bce")) == expected
+    assert bits(from_torch(fuse(nested()), "bce")) == expected
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda m: m[0].register_forward_hook(print), "module or a child has hooks"),
+    (lambda m: m[0][1][0].register_forward_hook(print), "module or a child has hooks"),
+    (lambda m: setattr(m[0], "forward", abs), "child 0 has a forward of its own"),
+    (lambda m: setattr(m[0][1][0], "forward", abs), "child 0.1.0 has a forward of its own"),
+    (lambda m: prune.l1_unstructured(m[1][0], "bias", amount=1), "child 1.0 computes its bias"),
+    (lambda m: m[1].float(), "1.0.weight is float32; it should be float64, as those before it")])
+def test_what_is_wrong_inside_a_sequential(change, words):
+    module = nested()
+    change(module)
+    with pytest.raises(TypeError, match="^" + re.escape(words)):
+        from_torch(module, "bce")
 
 
 def test_one_class_has_no_softmax():
