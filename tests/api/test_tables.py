@@ -135,6 +135,13 @@ def test_a_column_that_lacks_values(column, value):
         refused(call, ValueError, f"{name} has no value in row 2")
 
 
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_a_nan_of_floats_is_a_number(make):
+    """scikit-learn refuses it in its words, as docs/sklearn.md says."""
+    with pytest.raises(ValueError, match="^Input X contains NaN"):
+        MLPClassifier().fit(make({"a": [0.5, float("nan"), 2.5], "b": [1.0, 2.0, 3.0]}), [0, 1, 1])
+
+
 def test_labels_that_are_missing():
     for y in (pl.Series(["a", None, "b"]), pd.Series(["a", None, "b"], dtype="string"),
               pd.Series(["a", None, "b"], dtype="category")):

@@ -221,6 +221,17 @@ def test_errors_name_the_ensemble(name, given, words):
 
 
 @each
+def test_what_docs_say_there_is_of_a_bagging_estimator(name):
+    """docs/sklearn.md, for who comes from scikit-learn's."""
+    made = getattr(ours, name)()
+    params = made.get_params()
+    assert {"n_estimators", "bootstrap", "max_samples", "random_state"} < params.keys()
+    assert not params.keys() & {"max_features", "bootstrap_features", "oob_score", "warm_start",
+                                "n_jobs", "estimator"}
+    assert not hasattr(made, "to_sklearn") and hasattr(getattr(ours, MEMBERS[name]), "to_sklearn")
+
+
+@each
 def test_there_is_no_warm_start(name):
     """A member trains on, and the ensemble predicts with it."""
     kind, y = getattr(ours, name), THREE if name == "MLPEnsembleClassifier" else REAL
