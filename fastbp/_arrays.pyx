@@ -108,7 +108,8 @@ cdef class LayerArrays:
             outputs.append(("input_grad", dX, (n, self.shape.sizes[0])))
         for name, array, shape in outputs:
             occupied[name] = _arguments.output(name, array, shape, self.dtype, occupied,
-                                               required=True)
+                                               required=True,
+                                               or_else=", or Layers be made with dtype='{}'")
 
     # ---- what a call does
 

@@ -66,7 +66,7 @@ cdef class MLP(Fitting):
         W_1.ravel(), b_1, W_2.ravel(), ...: writable in place; grad is what the last
         `backprop` wrote.
     weights, weight_grads : tuples of (fan_in, fan_out) ndarrays
-        Views into the two.
+        Views into the two: ``net.weights[0][...] = W`` writes one.
     biases, bias_grads : tuples of (fan_out,) ndarrays
         Views into the two.
 

@@ -171,8 +171,8 @@ cdef class Network(Copied):
     def params(self, value):
         self._check_made()
         if value is not self.params_view:   # net.params -= step assigns the vector to itself
-            self.params_array[:] = _arguments.real_array("params", value, self.dtype,
-                                                         shape=(self.n_params,))
+            self.params_array[:] = _arguments.flat_vector("params", value, self.n_params,
+                                                          self.dtype)
 
     @property
     def grad(self):
@@ -183,8 +183,7 @@ cdef class Network(Copied):
     def grad(self, value):
         self._check_made()
         if value is not self.grad_view:
-            self.grad_array[:] = _arguments.real_array("grad", value, self.dtype,
-                                                       shape=(self.n_params,))
+            self.grad_array[:] = _arguments.flat_vector("grad", value, self.n_params, self.dtype)
 
     @property
     def workspace_bytes(self):
@@ -250,7 +249,7 @@ cdef class Network(Copied):
         return loss
 
     cdef object _value_and_grad(self, params, Problem p, Kept kept):
-        params = _arguments.real_array("params", params, shape=(self.n_params,))
+        params = _arguments.flat_vector("params", params, self.n_params)
         cdef bint native = cnp.PyArray_TYPE(params) == self.typenum
         point = params if native else _arguments.converted(params, self.dtype)
         grad = np.empty(self.n_params, self.dtype)
@@ -277,8 +276,8 @@ cdef class Network(Copied):
         return 0
 
     cdef object _hessian_at(self, params, Problem p, v, Kept kept):
-        params = _arguments.real_array("params", params, shape=(self.n_params,))
-        v = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
+        params = _arguments.flat_vector("params", params, self.n_params)
+        v = _arguments.flat_vector("v", v, self.n_params, self.dtype)
         out = new_vector(self.n_params, self.typenum)
         self._product(_arguments.converted(params, self.dtype), p, v, out, False, kept)
         return _arguments.converted(out, params.dtype)

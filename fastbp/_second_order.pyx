@@ -32,7 +32,7 @@ cdef class SecondOrder(PerSample):
                        Kept kept):
         direction = v
         if not shaped(v, self.typenum, 1, 0, self.n_params):
-            direction = _arguments.real_array("v", v, self.dtype, shape=(self.n_params,))
+            direction = _arguments.flat_vector("v", v, self.n_params, self.dtype)
         if out is None:
             out = new_vector(self.n_params, self.typenum)
         elif not (direction is v and shaped(out, self.typenum, 1, 0, self.n_params)
@@ -187,7 +187,7 @@ cdef class Linearization(Copied):
         X, y, sample_weight, mean, l2, net, params, memory = own
         cdef SecondOrder of = <SecondOrder?> net
         of._check_made()
-        params = _arguments.real_array("params", params, of.dtype, shape=(of.n_params,))
+        params = _arguments.flat_vector("params", params, of.n_params, of.dtype)
         mean = _arguments.boolean("mean", mean)
         return self._take(of, restored(X, y, sample_weight, mean, l2, of.measure,
                                        of.shape.sizes[0]), params,

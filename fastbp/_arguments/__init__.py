@@ -72,6 +72,7 @@ from .networks import (
     addresses,
     distinct_names,
     each_activation,
+    flat_vector,
     hidden_activations,
     last_activation,
     layer_arrays,

@@ -33,7 +33,9 @@ def read_array(name, value, kinds, wanted):
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} cannot be read as {wanted}: {error}") from error
+        ragged = "inhomogeneous" in str(error)
+        reason = "its entries have different lengths" if ragged else error
+        raise kind(f"{name} cannot be read as {wanted}: {reason}") from error
     if array.dtype.kind not in kinds:
         array = _widened(array)
     if array.dtype.kind not in kinds:
@@ -75,11 +77,12 @@ def require_shape(name, array, shape, or_else=""):
                          f"{shown(shape)}{or_else}")
 
 
-def real_array(name, value, dtype=None, ndim=None, shape=None):
+def real_array(name, value, dtype=None, ndim=None, shape=None, or_else=""):
     """A real array as the kernels take it: plain, C-contiguous, aligned, native.
 
     ``dtype=None`` keeps float32 and makes everything else float64. An entry of ``shape`` is an int,
-    or a name that any length satisfies. Copies only if it must convert.
+    or a name that any length satisfies; ``or_else`` follows in the message of another shape. Copies
+    only if it must convert.
     """
     array = read_array(name, value, "biuf", "an array of real numbers")
     if dtype is None:
@@ -89,7 +92,7 @@ def real_array(name, value, dtype=None, ndim=None, shape=None):
         raise ValueError(f"{name} has shape {array.shape}; it should have "
                          f"{counted(ndim, 'dimension')}")
     if shape is not None:
-        require_shape(name, array, shape)
+        require_shape(name, array, shape, or_else)
     return plain(array, dtype)
 
 
@@ -112,11 +115,12 @@ def as_dtype(arrays, dtype):
     return [converted(array, dtype) for array in arrays]
 
 
-def output(name, out, shape, dtype, inputs, in_place=(), required=False):
+def output(name, out, shape, dtype, inputs, in_place=(), required=False, or_else=""):
     """``out`` if it can be written to as it is, a new array if it is ``None`` and not required.
 
     ``inputs`` maps names to arguments, converted or not, that ``out`` must not overlap; those
-    listed in ``in_place`` may be ``out`` itself.
+    listed in ``in_place`` may be ``out`` itself. ``or_else`` follows in the message of float32 in
+    place of float64, or the other way round; its {} is the dtype there is.
     """
     if out is None:
         if required:
@@ -127,7 +131,8 @@ def output(name, out, shape, dtype, inputs, in_place=(), required=False):
         raise TypeError(
             f"{name} is of type {type(out).__name__}; it should be an ndarray of dtype {dtype}")
     if out.dtype != dtype:
-        raise TypeError(f"{name} has dtype {out.dtype}; it should have dtype {dtype}")
+        hint = or_else.format(out.dtype) if out.dtype in (np.float32, np.float64) else ""
+        raise TypeError(f"{name} has dtype {out.dtype}; it should have dtype {dtype}{hint}")
     require_shape(name, out, shape)
     require_writable(name, out)
     for other, array in in_memory(inputs):

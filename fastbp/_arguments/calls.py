@@ -17,6 +17,16 @@ ELSEWHERE = {"max_norm": "MLP.fit and MLP.train_epoch have it, for one network"}
 IN_USE = ("this {} is in use by a call that has not ended, of another thread or around this one; "
           "give each its own, or wait until that call ends")
 
+# What other libraries call an argument, and its names here.
+_SYNONYMS = {
+    "lr": ("optimizer", "optimizers"), "learning_rate": ("lr", "optimizer", "optimizers"),
+    "clip": ("max_norm",), "clip_norm": ("max_norm",), "clipnorm": ("max_norm",),
+    "verbose": ("progress",), "early_stopping": ("patience",), "n_iter_no_change": ("patience",),
+    "tol": ("min_delta",), "max_iter": ("epochs",), "epochs": ("max_iter",),
+    "validation_split": ("validation_rows",), "random_state": ("seed", "seeds", "rng"),
+    "weight_decay": ("l2",), "alpha": ("l2",),
+}
+
 
 def unbound(function, given, names):
     """The message for a call whose arguments do not bind to the parameters; ``None`` if they do.
@@ -41,7 +51,9 @@ def unbound(function, given, names):
     unknown = [name for name in names if name not in known]
     twice = [name for name in places[:len(given)] if name in names]
     if unknown:
-        near, absent = nearest(unknown[0], known), {**ELSEWHERE, **getattr(owner, "_absent", {})}
+        synonyms = [name for name in _SYNONYMS.get(unknown[0], ()) if name in known]
+        near = synonyms[0] if synonyms else nearest(unknown[0], known)
+        absent = {**ELSEWHERE, **getattr(owner, "_absent", {})}
         hint = (f": {absent[unknown[0]]}" if unknown[0] in absent
                 else f" (did you mean {near!r}?)" if near else "")
         what = f"has no argument {unknown[0]!r}{hint}"

@@ -10,6 +10,16 @@ from .arrays import real_array, require_shape
 from .descriptors import DEFAULTS, LOSSES
 from .numbers import as_numbers, choice, counted, fraction, integer, non_negative, positive
 
+_SQUARES = "'squared_error' is half the square, summed over the outputs"
+_BINARY = "'bce' is that of each output by itself"
+_ENTROPY = f"'softmax' is that of one class among several, {_BINARY}"
+_ELSEWHERE = {  # what other libraries call a loss
+    "mse": _SQUARES, "mean_squared_error": _SQUARES, "l2": _SQUARES,
+    "binary_crossentropy": _BINARY, "binary_cross_entropy": _BINARY,
+    "cross_entropy": _ENTROPY, "crossentropy": _ENTROPY, "log_loss": _ENTROPY, "nll": _ENTROPY,
+    "categorical_crossentropy": _ENTROPY, "sparse_categorical_crossentropy": _ENTROPY,
+}
+
 
 class LossOptions(SimpleNamespace):
     """The name of a loss, and the options that modify it."""
@@ -32,9 +42,19 @@ class LossOptions(SimpleNamespace):
         return 1 - self.label_smoothing, self.label_smoothing / n_classes
 
 
+def _loss_named(name):
+    try:
+        return LOSSES[choice("loss", name, LOSSES)]
+    except ValueError as error:
+        hint = _ELSEWHERE.get(name.lower()) if isinstance(name, str) else None
+        if hint is None:
+            raise
+        raise ValueError(f"{error}: {hint}") from None
+
+
 def loss_options(loss, n_outputs, pos_weight=None, class_weight=None, label_smoothing=0.0):
     """The options of a loss; refuses those that this loss does not take."""
-    loss = LOSSES[choice("loss", loss, LOSSES)]
+    loss = _loss_named(loss)
     if loss.is_distribution and n_outputs < 2:
         raise ValueError(f"there is {n_outputs} output; under loss={loss.name!r} there should be "
                          "at least 2")

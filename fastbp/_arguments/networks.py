@@ -8,6 +8,7 @@ from .arrays import as_dtype, common_dtype, converted, real_array, require_shape
 from .descriptors import ACTIVATIONS
 from .numbers import choice, counted, integer, sequence, strings
 
+_FLAT = ", one flat vector: W_1.ravel(), b_1, W_2.ravel(), ..."
 _SIZE_MAX = 2**63 - 1  # a Py_ssize_t of the 64-bit machines this is built for
 
 
@@ -35,6 +36,15 @@ def layer_sizes(value, name="layer_sizes", given=None):
         raise ValueError(f"{name} is {shown_value}; "
                          "it should be two or more integers, each at least 1")
     return tuple(sizes)
+
+
+def flat_vector(name, value, n_params, dtype=None):
+    """A `real_array` with a number for each parameter of a network, in their order."""
+    if isinstance(value, (list, tuple)) and any(
+            getattr(entry, "ndim", 0) or isinstance(entry, (list, tuple)) for entry in value):
+        raise ValueError(f"{name} has {counted(len(value), 'array')}; it should have shape "
+                         f"{shown((n_params,))}{_FLAT}")
+    return real_array(name, value, dtype, shape=(n_params,), or_else=_FLAT)
 
 
 def activations(value, n_layers):
@@ -65,8 +75,9 @@ def hidden_activations(value, n_hidden, allowed=ACTIVATIONS):
                          f"{', '.join(map(repr, allowed))}, or a sequence of them, one for each "
                          "hidden layer") from None
     if len(names) != n_hidden:
+        outputs = "; that of the outputs comes from loss" * (len(names) == n_hidden + 1)
         raise ValueError(f"activation has {counted(len(names), 'name')}; it should have "
-                         f"{n_hidden}, one for each hidden layer")
+                         f"{n_hidden}, one for each hidden layer{outputs}")
     names = _each_of("activation", names, allowed)
     return names if len(set(names)) > 1 else next(iter(names or allowed))
 

@@ -103,7 +103,7 @@ def positive(name, value):
 
 def limit(name, value):
     """A float above 0; infinity sets no limit."""
-    return _float(name, value, "above 0, infinity or one that float64 has", lambda x: x > 0)
+    return _float(name, value, "above 0 that float64 has, or infinity", lambda x: x > 0)
 
 
 def probability(name, value):

@@ -122,6 +122,18 @@ def test_misspelt(name):
     assert says(name, *given, quixotic=None) == "has no argument 'quixotic'"
 
 
+@pytest.mark.parametrize("function, other, here", [
+    (Adam, "learning_rate", "lr"), (MLP.fit, "lr", "optimizer"), (MLP.fit, "clip", "max_norm"),
+    (MLP.fit, "verbose", "progress"), (MLP.fit, "early_stopping", "patience"),
+    (MLP.fit, "max_iter", "epochs"), (MLP.fit, "validation_split", "validation_rows"),
+    (MLP, "random_state", "seed"), (MLP.train_epoch, "random_state", "rng")],
+    ids=lambda value: getattr(value, "__qualname__", value))
+def test_names_of_other_libraries(function, other, here):
+    with pytest.raises(TypeError) as caught:
+        function(**{other: 0})
+    assert f"has no argument {other!r} (did you mean {here!r}?)" in str(caught.value)
+
+
 def test_sizes_one_by_one():
     with pytest.raises(TypeError) as caught:
         MLP(30, 32, 1)

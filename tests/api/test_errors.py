@@ -214,6 +214,32 @@ def test_a_weight_of_no_outputs(twin):
             ValueError, "pos_weight is -1.0", "above 0")
 
 
+@TWINS
+@pytest.mark.parametrize("name, hint", [
+    ("mse", "'squared_error' is half the square, summed over the outputs"),
+    ("MSE", "'squared_error' is half the square"),
+    ("cross_entropy", "'softmax' is that of one class among several, 'bce' is that of each"),
+    ("binary_crossentropy", "'bce' is that of each output by itself")])
+def test_losses_of_other_libraries(twin, name, hint):
+    refused(lambda: twin.backprop([half(2, 1)], [half(1)], half(3, 2), half(3), loss=name),
+            ValueError, f"loss is {name!r}; it should be one of 'bce', ", hint)
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_rows_of_different_lengths(name):
+    given = {"X": half(2, 2), "y": half(2), name: [[1.0, 2.0], [1.0]]}
+    with pytest.raises(ValueError) as caught:
+        fastbp.MLP([2, 1]).backprop(**given)
+    assert str(caught.value) == (f"{name} cannot be read as an array of real numbers: its entries "
+                                 "have different lengths")
+
+
+def test_an_activation_of_the_outputs():
+    refused(lambda: fastbp.MLP([2, 2, 1], activation=["tanh", "identity"]), ValueError,
+            "activation has 2 names; it should have 1, one for each hidden layer; that of the "
+            "outputs comes from loss")
+
+
 @pytest.mark.parametrize("call, words", [
     (lambda: fastbp.MLP([2, 2, 1], activation=["tanh"] * 2), "2 names; it should have 1"),
     (lambda: fastbp.MLP([2, 2, 2, 1], activation=["tanh"]), "1 name; it should have 2"),

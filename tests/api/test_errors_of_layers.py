@@ -47,6 +47,16 @@ def run_layers(layers, arguments):
     layers.backward(*(arguments[name] for name in BACKWARD))
 
 
+def test_outputs_of_the_other_dtype_say_what_would_fit_them():
+    refused(lambda: run_layers(Layers(SIZES, ["sigmoid"] * 2), layers_arguments()), TypeError,
+            "weight_grads[0] has dtype float64; it should have dtype float32, or Layers be made "
+            "with dtype='float64'")
+    arguments = {**layers_arguments(), "weight_grads": [half(*shape, dtype="int64")
+                                                        for shape in ((3, 4), (4, 1))]}
+    with pytest.raises(TypeError, match="has dtype int64; it should have dtype float64$"):
+        run_layers(Layers(SIZES, ["sigmoid"] * 2, dtype="float64"), arguments)
+
+
 class Closed(np.ndarray):
     def __array_function__(self, *args, **kwargs):
         raise AssertionError("a function was called")

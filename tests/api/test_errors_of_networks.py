@@ -171,6 +171,29 @@ def test_out_of_a_network_that_overlaps(method):
     np.testing.assert_array_equal(net.params, before)
 
 
+def test_lists_of_weights_in_place_of_a_flat_vector():
+    """The message says how the vector lies; an array of another length, too."""
+    net = fastbp.MLP([3, 4, 1], seed=0)
+    X, y = half(2, 3), half(2)
+
+    def assigned(value):
+        net.params = value
+
+    calls = {"params": [assigned, lambda value: net.value_and_grad(value, X, y),
+                        lambda value: net.objective(X, y)(value)],
+             "v": [lambda value: net.hvp(X, y, value), lambda value: net.gnvp(X, y, value)]}
+    flat = "it should have shape (21,), one flat vector: W_1.ravel(), b_1, W_2.ravel(), ..."
+    for name, functions in calls.items():
+        for call in functions:
+            refused(lambda call=call: call(net.weights), ValueError,
+                    f"{name} has 2 arrays; {flat}")
+            refused(lambda call=call: call([*net.weights, *net.biases]), ValueError,
+                    f"{name} has 4 arrays; {flat}")
+            refused(lambda call=call: call(half(12)), ValueError,
+                    f"{name} has shape (12,); {flat}")
+            call(net.params.tolist())
+
+
 @pytest.mark.parametrize("read", ["X", "y", "sample_weight", "v"])
 def test_outputs_that_overlap_what_is_converted(read):
     """The copy that is computed with lies elsewhere; what came in would be overwritten."""
