@@ -22,7 +22,7 @@ cdef class LayerArrays:
     cdef bint all_fit(self, list arrays, int ndim, bint written)
     # whether weights, biases and X fit as they are
     cdef bint inputs_fit(self, list weights, list biases, X)
-    # whether a look at contiguous arrays shows that no output overlaps another array
+    # whether a look at first and last bytes shows that no output overlaps another array
     cdef bint apart(self, list inputs, list outputs)
     # lists of W and of b, and X, as the kernels use them
     cdef tuple inputs(self, list weights, list biases, X)
@@ -42,6 +42,9 @@ cdef class CachedLayers:
 
 # The layers of an earlier call that these arrays fit as they are, now taken; or None
 cdef CachedLayers cached_layers(list weights, list biases, X, hidden)
+# The arrays in the dtype they have in common and contiguous, copies where need be; those given if
+# one is not simply an ndarray of float32 or float64
+cdef tuple in_one_dtype(list weights, list biases, X)
 # New layers, taken
 cdef CachedLayers new_layers(tuple sizes, dtype, hidden)
 

@@ -1,8 +1,11 @@
 """The arrays that a caller owns: W, b, dW, db of every layer, X and dL/dX.
 
-Arrays are used as they are when a look at their headers shows that all of them fit; otherwise
-they are checked one by one, by name, and converted or refused.
+Arrays are used as they are when a look at their headers shows that all of them fit. Those of
+another layout, or of the other dtype, are copied, they alone. All others are checked one by one, by
+name, and converted or refused.
 """
+
+import numpy as np
 
 from fastbp import _arguments
 from fastbp._arguments import ACTIVATIONS
@@ -12,10 +15,12 @@ from libc.stdlib cimport free, malloc
 
 from fastbp._kernels.dispatch cimport kernels
 from fastbp._kernels.table cimport IDENTITY
-from fastbp._engine.arrays cimport data, shaped
+from fastbp._engine.arrays cimport data, ready, shaped
 from fastbp._engine.team cimport acquire, release
 
 cnp.import_array()
+
+cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
 
 cdef enum:
     MOST_OTHERS = 4             # arrays of a call that are not a layer's: X, dX, y, sample_weight
@@ -24,6 +29,45 @@ cdef enum:
 
 cdef list listed(name, arrays):
     return list(arrays) if type(arrays) in (list, tuple) else _arguments.sequence(name, arrays)
+
+
+cdef list made_ready(list arrays, dtype):
+    """The arrays, with a copy in place of each that has another layout or the other dtype.
+
+    None where one is not simply an ndarray of either dtype.
+    """
+    cdef int typenum = dtype.num
+    cdef list misfits = []
+    for array in arrays:
+        if not of_either_dtype(array):
+            return None
+        if not ready(array, typenum):
+            misfits.append(array)
+    if not misfits:
+        return arrays
+    copies = iter(_arguments.copies(misfits, dtype))
+    return [array if ready(array, typenum) else next(copies) for array in arrays]
+
+
+cdef inline bint of_either_dtype(object array) noexcept:
+    return cnp.PyArray_CheckExact(array) and (cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT
+                                              or cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE)
+
+
+cdef Span span_of(object array) noexcept:
+    """From the first byte of an array's elements to behind the last, whatever the strides are."""
+    cdef const char* first = data(array)
+    cdef const char* last = first
+    cdef Py_ssize_t axis, length
+    for axis in range(cnp.PyArray_NDIM(array)):
+        length = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        if length > 0:
+            last += length
+        else:
+            first += length
+    if cnp.PyArray_SIZE(array) == 0:
+        return Span(first, first)
+    return Span(first, last + cnp.PyArray_ITEMSIZE(array))
 
 
 cdef class LayerArrays:
@@ -64,9 +108,9 @@ cdef class LayerArrays:
         cdef Py_ssize_t i, j, n_inputs = len(inputs)
         cdef Span* spans = self.spans
         for i, array in enumerate(inputs + outputs):
-            if not (cnp.PyArray_CheckExact(array) and cnp.PyArray_IS_C_CONTIGUOUS(array)):
+            if not cnp.PyArray_CheckExact(array):
                 return False
-            spans[i] = Span(data(array), data(array) + cnp.PyArray_NBYTES(array))
+            spans[i] = span_of(array)
             for j in range(i if i >= n_inputs else 0):
                 if spans[i].start < spans[j].end and spans[j].start < spans[i].end:
                     return False
@@ -116,6 +160,11 @@ cdef class LayerArrays:
     cdef tuple inputs(self, list weights, list biases, X):
         if self.inputs_fit(weights, biases, X):
             return weights, biases, X
+        cdef list arrays = made_ready([*weights, *biases, X], self.dtype)
+        cdef Py_ssize_t n_layers = self.shape.n_layers
+        if (arrays is not None and len(weights) == n_layers
+                and self.inputs_fit(arrays[:n_layers], arrays[n_layers:-1], arrays[-1])):
+            return arrays[:n_layers], arrays[n_layers:-1], arrays[-1]
         return (self.converted("weights", weights, 2), self.converted("biases", biases, 1),
                 _arguments.real_array("X", X, self.dtype, shape=("n_samples", self.shape.sizes[0])))
 
@@ -157,6 +206,18 @@ cdef CachedLayers cached_layers(list weights, list biases, X, hidden):
         if layers.take(weights, biases, X, hidden):
             return layers
     return None
+
+
+cdef tuple in_one_dtype(list weights, list biases, X):
+    cdef list arrays = [*weights, *biases, X]
+    dtype = FLOAT32
+    for array in arrays:
+        if not of_either_dtype(array):
+            return weights, biases, X
+        if cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE:
+            dtype = FLOAT64
+    arrays = made_ready(arrays, dtype)
+    return arrays[:len(weights)], arrays[len(weights):-1], arrays[-1]
 
 
 cdef CachedLayers new_layers(tuple sizes, dtype, hidden):

@@ -13,7 +13,9 @@ from fastbp._copies import restore
 
 cimport numpy as cnp
 
-from fastbp._arrays cimport CachedLayers, LayerArrays, cached_layers, listed, new_layers
+from fastbp._arrays cimport (
+    CachedLayers, LayerArrays, cached_layers, in_one_dtype, listed, new_layers,
+)
 from fastbp._engine.arrays cimport data, filled, new_float, new_like, new_matrix
 from fastbp._engine.backward cimport backward_all
 from fastbp._engine.gradient cimport forward_all, loss_and_gradient
@@ -354,6 +356,9 @@ def backprop(weights, biases, X, y, *, activation="sigmoid", loss="bce", sample_
     cdef list W = listed("weights", weights), b = listed("biases", biases)
     cdef object hidden = hidden_of(activation, W, b)
     cdef CachedLayers layers = cached_layers(W, b, X, hidden)
+    if layers is None:
+        W, b, X = in_one_dtype(W, b, X)
+        layers = cached_layers(W, b, X, hidden)
     if layers is None:
         W, b, sizes = _arguments.layer_arrays(W, b)
         X = _arguments.real_array("X", X, shape=("n_samples", sizes[0]))

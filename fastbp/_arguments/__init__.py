@@ -28,6 +28,7 @@ from .arrays import (
     as_dtype,
     common_dtype,
     converted,
+    copies,
     output,
     positive_array,
     real_array,

@@ -55,6 +55,12 @@ def _cast(array, dtype, order):
     return array.astype(dtype, order)
 
 
+@quiet
+def copies(arrays, dtype):
+    """A copy of each array of a list: C-contiguous, aligned, of the native ``dtype``."""
+    return [array.astype(dtype, "C") for array in arrays]
+
+
 def plain(array, dtype):
     """``array`` C-contiguous, aligned, of the native ``dtype``; copied only if it is not."""
     array = np.asarray(converted(array, dtype, "C"), order="C")

@@ -80,6 +80,55 @@ def test_backprop_of_arrays_in_any_form(form):
         assert flat(fastbp.backprop(*arguments)) == expected
 
 
+FORMS = {
+    "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "backwards": lambda a: a[::-1].copy()[::-1],
+    "transposed": lambda a: np.ascontiguousarray(a.T).T,
+    "swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "misaligned": lambda a: np.frombuffer(b"." + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(
+        a.shape),
+}
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("form", FORMS)
+def test_one_array_of_another_form(form, at, dtype, monkeypatch):
+    """It alone is copied, and nothing else is looked at one by one."""
+    net, W, b, X, y = problem((3, 5, 4), dtype)
+    expected = gradient(net, X, y)
+    fastbp.backprop(W, b, X, y)
+    for name in ("real_array", "layer_arrays"):
+        monkeypatch.setattr(f"fastbp._arguments.{name}", None)
+    arrays = [*W, *b, X]
+    arrays[at] = FORMS[form](arrays[at])
+    assert flat(fastbp.backprop(arrays[:2], arrays[2:4], arrays[4], y)) == expected
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_one_array_of_float64(at):
+    """The whole call is in float64 then."""
+    net, W, b, X, y = problem((3, 5, 4), "float32")
+    twin = MLP((3, 5, 4), dtype="float64")
+    twin.params = net.params
+    expected = gradient(twin, X, y)
+    arrays = [*W, *b, X]
+    arrays[at] = arrays[at].astype("float64")
+    for _ in range(2):
+        assert flat(fastbp.backprop(arrays[:2], arrays[2:4], arrays[4], y)) == expected
+
+
+def test_one_array_of_float64_that_float32_does_not_hold():
+    """Nothing is narrowed on the way, nor does NumPy warn of what becomes infinite."""
+    _, W, b, X, y = problem((3, 5, 4), "float32")
+    W[0] = abs(W[0])
+    layers = fastbp.Layers((3, 5, 4), ["tanh", "identity"])
+    dW, db = [np.empty_like(w) for w in W], [np.empty_like(v) for v in b]
+    with np.errstate(all="raise"):
+        large = np.full(X.shape, 1e300)
+        assert np.isfinite(fastbp.backprop(W, b, large, y, activation="tanh")[0])
+        assert np.isfinite(layers.loss_and_grad(W, b, large, y, dW, db))    # z is infinite, h 1
+
+
 @pytest.mark.parametrize("loss", ["bce", "softmax", "squared_error", "poisson"])
 def test_backprop_of_each_loss_in_turn(loss, dtype):
     """Options of one call are not those of the next."""

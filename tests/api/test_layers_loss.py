@@ -49,6 +49,48 @@ def test_loss_and_grad_is_that_of_a_network(kind, n, reduction, layout, dtype, i
 
 
 @LAYOUTS
+@pytest.mark.parametrize("at", range(2 * len(SIZES) - 1))
+def test_one_array_of_another_form(at, layout, dtype, monkeypatch):
+    """Is copied, it alone, whether its memory order, strides or dtype differ."""
+    weights, biases, X, _ = problem(9, dtype)
+    y = np.zeros((9, 2), dtype)
+    layers = logits(dtype, layout)
+    arrays = [*laid_out(weights, layout), *biases, X]
+    other = "float32" if dtype == "float64" else "float64"
+    arrays[at] = arrays[at].astype("float32").astype(dtype)
+    W, b = arrays[:len(weights)], arrays[len(weights):-1]
+    dW, db = [np.empty_like(a) for a in W], [np.empty_like(a) for a in b]
+    loss = layers.loss_and_grad(W, b, arrays[-1], y, dW, db)
+    expected = [a.copy() for a in dW + db]
+    monkeypatch.setattr("fastbp._arguments.real_array", None)
+    for form in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+                 lambda a: a[::-1].copy()[::-1], lambda a: a.astype(other)):
+        given = list(arrays)
+        given[at] = form(arrays[at])
+        W, b = given[:len(weights)], given[len(weights):-1]
+        assert layers.loss_and_grad(W, b, given[-1], y, dW, db) == loss
+        same(dW + db, expected)
+
+
+def test_outputs_beside_a_strided_input(dtype):
+    """Within its first and last byte, and on none of its elements; or on some."""
+    weights, biases, X, _ = problem(9, dtype)
+    y, layers = np.zeros((9, 2), dtype), logits(dtype)
+    dW, db = [np.empty_like(a) for a in weights], [np.empty_like(a) for a in biases]
+    loss = layers.loss_and_grad(weights, biases, X, y, dW, db)
+    n_features, width = X.shape[1], biases[0].size
+    wide = np.zeros((9, n_features + width), dtype)
+    wide[:, :n_features] = X
+    between, dbs = wide[4, n_features:], db[0].copy()
+    assert layers.loss_and_grad(weights, biases, wide[:, :n_features], y, dW,
+                                [between, *db[1:]]) == loss
+    assert (between == dbs).all() and (wide[:, :n_features] == X).all()
+    for given in (wide[::-1, -n_features:], wide[:, -n_features:]):
+        with pytest.raises(ValueError, match=r"^bias_grads\[0\] overlaps X; it should"):
+            layers.loss_and_grad(weights, biases, given, y, dW, [between, *db[1:]])
+
+
+@LAYOUTS
 def test_a_number_divides_the_sum(layout, dtype, isa):
     weights, biases, X, _ = problem(300, dtype)
     y = np.random.default_rng(1).integers(0, 2, (300, 2))
