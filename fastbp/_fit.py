@@ -4,7 +4,9 @@ A network that stops costs nothing from then on. With validation each has the pa
 epoch in the end, whatever ended it.
 """
 
+import reprlib
 import sys
+import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -28,7 +30,8 @@ class History(NamedTuple):
         Epochs that each network made.
     best_epoch : (n_networks,) ndarray of int
         The epoch whose loss was the best, from 0: with validation that of the parameters that the
-        network has now. -1 where no loss was a number.
+        network has now. -1 where no loss was a number; with validation the network then has the
+        parameters that it began with.
     """
 
     losses: np.ndarray
@@ -46,7 +49,7 @@ class Judge:
         self.active, self.least = np.ones(n, bool), np.full(n, np.inf)
         self.waited, self.best_epoch = np.zeros(n, int), np.full(n, -1)
         self.n_epochs = np.zeros(n, int)
-        self.kept = [None] * n if keeps else None
+        self.kept = [vector.copy() for vector in vectors] if keeps else None
 
     def after_epoch(self, epoch, losses):
         """Judge the epoch by its losses; those that are NaN are not better."""
@@ -56,18 +59,14 @@ class Judge:
         self.waited = np.where(better, 0, self.waited + 1)
         if self.kept is not None:
             for k in np.flatnonzero(better):
-                if self.kept[k] is None:
-                    self.kept[k] = self.vectors[k].copy()
-                else:
-                    self.kept[k][:] = self.vectors[k]
+                self.kept[k][:] = self.vectors[k]
         if self.patience is not None:
             self.active &= self.waited < self.patience
 
     def restore(self):
-        """The best parameters of each, where there is validation."""
+        """The best parameters of each, or its first ones, where there is validation."""
         for k, best in enumerate(self.kept or ()):
-            if best is not None:
-                self.vectors[k][:] = best
+            self.vectors[k][:] = best
 
 
 def fit(run_epoch, validate, vectors, options):
@@ -97,8 +96,8 @@ def fit(run_epoch, validate, vectors, options):
                 validation_losses.append(judged)
                 judge.after_epoch(epoch, judged)
                 show(epoch + 1, judge)
-                if options.callback is not None and options.callback(epoch, losses[-1].copy(),
-                                                                     judged.copy()):
+                if options.callback is not None and ends(options.callback, epoch,
+                                                         losses[-1].copy(), judged.copy()):
                     break
                 if not judge.active.any():
                     break
@@ -106,6 +105,47 @@ def fit(run_epoch, validate, vectors, options):
         judge.restore()
     return History(np.array(losses), None if validate is None else np.array(validation_losses),
                    judge.n_epochs, judge.best_epoch)
+
+
+def ends(callback, *figures):
+    """Call the callback; whether it ends the fit."""
+    answer = callback(*figures)
+    if answer is None:
+        return False
+    if not isinstance(answer, (bool, np.bool_)):
+        raise TypeError(f"callback returned {reprlib.repr(answer)}; it should return True, which "
+                        "ends the fit, False or None")
+    return bool(answer)
+
+
+def checked(history):
+    """The history, after a warning if a network ended with a loss that is no finite number.
+
+    For compiled callers, which have no frame of their own: the warning is of the line that calls
+    them.
+    """
+    for name, losses in (("loss", history.losses),
+                         ("validation loss", history.validation_losses)):
+        if losses is not None and (words := _diverged(losses, np.atleast_1d(history.n_epochs))):
+            warnings.warn(f"the {name}{words}: look for NaN or infinity in X and y, or take a "
+                          "smaller learning rate", RuntimeWarning, stacklevel=2)
+            break
+    return history
+
+
+def _diverged(losses, n_epochs):
+    """Which network, and from which epoch on; empty where all are finite in the end."""
+    of_each = losses.reshape(len(losses), -1)
+    networks = [k for k, n in enumerate(n_epochs) if not np.isfinite(of_each[n - 1, k])]
+    if not networks:
+        return ""
+    own = of_each[:n_epochs[networks[0]], networks[0]]
+    finite = np.flatnonzero(np.isfinite(own))
+    words = f" is {own[-1]} from epoch {finite[-1] + 1 if finite.size else 0} on"
+    if losses.ndim == 1:
+        return words
+    several = f", and that of {len(networks) - 1} more" if len(networks) > 1 else ""
+    return f" of network {networks[0]}{words}{several}"
 
 
 class Options(NamedTuple):
@@ -118,10 +158,11 @@ class Options(NamedTuple):
     progress: bool
 
 
-def options(epochs, patience, min_delta, callback, progress):
+def options(epochs, patience, min_delta, callback, progress,
+            figures=("losses", "validation_losses")):
     """The options of a fit that do not depend on its networks."""
     if callback is not None:
-        _arguments.function("callback", callback, "epoch", "losses", "validation_losses")
+        _arguments.function("callback", callback, "epoch", *figures)
     return Options(
         _arguments.count("epochs", epochs, most=sys.maxsize),
         None if patience is None else _arguments.count("patience", patience),

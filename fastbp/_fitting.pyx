@@ -47,7 +47,8 @@ cdef class Fitting(Training):
         shuffle : bool
             A Fisher-Yates permutation of the rows in every epoch; otherwise in their order.
         rng : int, numpy.random.Generator, BitGenerator or None
-            The epochs draw from it in turn: an int makes one generator.
+            The epochs draw from it in turn: an int makes one generator. The permutation is that of
+            `train_epoch`, not that of `numpy.random.Generator.permutation`.
         rows : (n_rows,) array of int, optional
             The rows of X and y that it is trained on. None: all.
         sample_weight : (n,) array, optional
@@ -57,7 +58,8 @@ cdef class Fitting(Training):
             Above 0: clips the gradient of each mini-batch to this norm, as in `train_epoch`.
         validation : (X, y) or (X, y, sample_weight), optional
             Held-out samples. After every epoch the network is judged by their mean loss, without
-            the penalty; in the end, also after Ctrl-C, it has the parameters of its best epoch.
+            the penalty; in the end, also after Ctrl-C, it has the parameters of its best epoch, or
+            those it began with if no loss was a number.
         validation_rows : (n_rows,) array of int, optional
             In place of `validation`: rows of X and y. They are not taken out of the training:
             `rows` says what the network is trained on.
@@ -67,10 +69,10 @@ cdef class Fitting(Training):
             How much lower a loss has to be to be better; at least 0.
         schedule : callable, sequence with an entry for each epoch, or float, optional
             The learning rate: ``schedule(epoch)`` or ``schedule[epoch]``, from epoch 0, or that of
-            all epochs. The optimizer keeps the last.
+            all epochs. The optimizer keeps the last. A sequence may have more entries.
         callback : callable, optional
             ``callback(epoch, loss, validation_loss)`` after each epoch; without validation both are
-            the loss. True ends the fit.
+            the loss. If it returns True that ends the fit, False and None do not.
         progress : bool
             Say on stderr how far it has come: the epoch, the losses, the time left at most.
         checkpoint : str or path-like, optional
@@ -82,7 +84,14 @@ cdef class Fitting(Training):
         -------
         History
             Named tuple of `losses`, what each epoch returned, and `validation_losses` or None, of
-            shape (n_epochs,), and the ints `n_epochs` and `best_epoch`.
+            shape (n_epochs,), and the ints `n_epochs` and `best_epoch`, from 0, or -1 if no loss
+            was a number.
+
+        Warns
+        -----
+        RuntimeWarning
+            Once, if the loss, or that of the validation, is NaN or infinite in the end. Without
+            validation `params` are then what the last epoch left, NaN as a rule.
 
         Raises
         ------
@@ -95,7 +104,8 @@ cdef class Fitting(Training):
             On Ctrl-C; `params` are those of the best epoch, or without validation those after a
             whole number of steps.
         """
-        options = _fit.options(epochs, patience, min_delta, callback, progress)
+        options = _fit.options(epochs, patience, min_delta, callback, progress,
+                               ("loss", "validation_loss"))
         if optimizer is None:
             optimizer = Adam()
         check_optimizer(optimizer)
@@ -152,7 +162,8 @@ cdef class Fit:
     cdef Fitting net
     cdef Problem p, held_out
     cdef Optimizer optimizer
-    cdef object rows, order, source, best
+    cdef object rows, order, source
+    cdef object best                        # parameters: the first, then those of the best epoch
     cdef Batches batches
     cdef list losses, validation_losses     # of the epochs so far
     cdef double max_norm                    # of a gradient; may be infinite
@@ -170,6 +181,7 @@ cdef class Fit:
                                lengths=NULL, count=0)
         self.losses, self.validation_losses = [], []
         self.least, self.best_epoch = np.inf, -1
+        self.best = None if held_out is None else net.params_array.copy()
 
     cdef object run(self, schedule, options, checkpoint, bint seeded):
         cdef Py_ssize_t epoch
@@ -195,10 +207,11 @@ cdef class Fit:
                     self.waited += 1
                     if judged < self.least - min_delta:
                         self.least, self.best_epoch, self.waited = judged, epoch, 0
-                        self.keep()
+                        if self.best is not None:
+                            self.best[:] = self.net.params_array
                     if show is not None:
                         show(epoch + 1, loss, judged, self.best_epoch)
-                    if callback is not None and callback(epoch, loss, judged):
+                    if callback is not None and _fit.ends(callback, epoch, loss, judged):
                         self.ended = True
                     if checkpoint is not None and checkpoint.due():
                         self.save(checkpoint)
@@ -207,8 +220,8 @@ cdef class Fit:
         finally:
             if self.best is not None:
                 self.net.params_array[:] = self.best
-        return _fit.History(np.array(self.losses), self.judgements(), len(self.losses),
-                            self.best_epoch)
+        return _fit.checked(_fit.History(np.array(self.losses), self.judgements(),
+                                         len(self.losses), self.best_epoch))
 
     cdef object judgements(self):
         return None if self.held_out is None else np.array(self.validation_losses)
@@ -249,8 +262,7 @@ cdef class Fit:
             if self.held_out is not None:
                 judged = _checkpoint.vector(tensors, "validation_losses", (n_epochs,),
                                             float).tolist()
-                if best_epoch >= 0:
-                    best = _checkpoint.vector(tensors, "best", params.shape, params.dtype)
+                best = _checkpoint.vector(tensors, "best", params.shape, params.dtype)
             now = _checkpoint.vector(tensors, "params", params.shape, params.dtype)
             parameters, generator = rest.get("began")
         except (TypeError, ValueError) as error:
@@ -277,7 +289,9 @@ cdef class Fit:
         epoch.max_norm = self.max_norm
         self.net._enter()
         try:
-            if self.source is None:
+            if self.source is None:         # draws are Python code, which does both of these
+                with nogil:
+                    pass                    # another thread may want to run
                 PyErr_CheckSignals()
             else:
                 self.order[:] = self.rows
@@ -297,16 +311,6 @@ cdef class Fit:
                                      self.net.asked)
         finally:
             ws.give_back()
-
-    cdef int keep(self) except -1:
-        """The parameters of the best epoch so far, where held-out samples say which it is."""
-        if self.held_out is None:
-            return 0
-        if self.best is None:
-            self.best = self.net.params_array.copy()
-        else:
-            self.best[:] = self.net.params_array
-        return 0
 
 
 explain(Fitting)

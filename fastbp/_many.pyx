@@ -67,6 +67,11 @@ def train_many(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=T
     History
         As `Population.train`.
 
+    Warns
+    -----
+    RuntimeWarning
+        As `Population.train`.
+
     Raises
     ------
     ValueError, TypeError, MemoryError, RuntimeError
@@ -104,8 +109,8 @@ def train_many(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=T
     def validate(active):
         return many.losses(held_out, np.flatnonzero(active).tolist())
 
-    return _fit.fit(run_epoch, None if held_out is None else validate,
-                    [net.params for net in networks], options)
+    return _fit.checked(_fit.fit(run_epoch, None if held_out is None else validate,
+                                 [net.params for net in networks], options))
 
 
 cdef class Many:

@@ -163,7 +163,7 @@ cdef class Population(Evaluation):
         validation : (X, y) or (X, y, sample_weight), optional
             Held-out samples, for all networks or for each. After every epoch the networks are
             judged by their mean loss, without the penalty; in the end, also after Ctrl-C, each has
-            the parameters of its best epoch.
+            the parameters of its best epoch, or those it began with where no loss was a number.
         validation_rows : (n_rows,) array of int, or a sequence of them, optional
             In place of `validation`: rows of X and y, the left-out part of a fold. They are not
             taken out of the training: `rows` says what a network trains on.
@@ -178,7 +178,8 @@ cdef class Population(Evaluation):
             optimizer keeps the last.
         callback : callable, optional
             ``callback(epoch, losses, validation_losses)`` after each epoch, with an array of
-            (n_networks,) each; without validation both are the losses. True ends the training.
+            (n_networks,) each; without validation both are the losses. If it returns True that ends
+            the training, False and None do not.
         progress : bool
             Say on stderr how many networks are done, the best loss, and the time left at most.
 
@@ -187,6 +188,11 @@ cdef class Population(Evaluation):
         History
             Named tuple of `losses` and `validation_losses`, (n_epochs, n_networks), and `n_epochs`
             and `best_epoch`, (n_networks,).
+
+        Warns
+        -----
+        RuntimeWarning
+            Once, where a network ended with a loss that is NaN or infinite.
 
         Raises
         ------
@@ -212,8 +218,8 @@ cdef class Population(Evaluation):
         def validate(active):
             return self._losses(held_out, held_rows, 0, unpenalised, False, np.flatnonzero(active))
 
-        return _fit.fit(run_epoch, None if held_out is None else validate, self.params_array,
-                        options)
+        return _fit.checked(_fit.fit(run_epoch, None if held_out is None else validate,
+                                     self.params_array, options))
 
     cdef tuple _checked(self, X, y, batch_size, shuffle, rng, rows, sample_weight, l2, active):
         """What is the same in every epoch; no source where the rows are not shuffled."""

@@ -82,7 +82,9 @@ cdef class Training(InputGradients):
         rng : int, numpy.random.Generator, BitGenerator or None
             Source of the permutation and, after it, of the noise of each step; not used without
             them. An int gives the same permutation at every call: pass a Generator to several
-            epochs; for noise an int is refused.
+            epochs; for noise an int is refused. The permutation is made of raw 64-bit draws, the
+            same in every version of NumPy, and not that of `Generator.permutation`: for a loop with
+            that one give ``order=rng.permutation(n)``.
         max_norm : float, optional
             Above 0: clips the gradient of each mini-batch, the mean with the penalty, to this norm
             before the optimizer takes it, as `clip_grad_norm` does. Not `max_grad_norm`, which is

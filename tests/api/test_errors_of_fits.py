@@ -108,6 +108,16 @@ def test_callbacks(fit):
 
 
 @fits
+@pytest.mark.parametrize("answer, shown", [
+    (7, "7"), ("stop", "'stop'"), (np.ones(3), "array([1., 1., 1.])"), ([], "[]")],
+    ids=["7", "stop", "array", "list"])
+def test_a_callback_returns_true_false_or_none(fit, answer, shown):
+    refused(lambda: fit(callback=lambda *figures: answer), TypeError,
+            f"callback returned {shown}; it should return True, which ends the fit, False or None")
+    fit(callback=lambda *figures: True)
+
+
+@fits
 def test_an_error_of_the_callback_is_its_own(fit):
     def callback(epoch, losses, validation_losses):
         raise TypeError("mine")

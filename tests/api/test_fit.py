@@ -141,9 +141,65 @@ def test_an_exception_leaves_the_best_parameters():
 def test_nan_is_not_better():
     net = network()
     net.params[:] = np.nan
-    history = net.fit(X, Y, epochs=5, validation=HELD_OUT, patience=2)
+    with pytest.warns(RuntimeWarning, match="^the loss is nan from epoch 0 on: look for NaN"):
+        history = net.fit(X, Y, epochs=5, validation=HELD_OUT, patience=2)
     assert (history.n_epochs, history.best_epoch) == (2, -1)
     assert np.isnan(history.losses).all() and np.isnan(net.params).all()
+
+
+def diverging(lr, **options):
+    net = network(loss="squared_error", activation="relu")
+    start = net.params.copy()
+    with pytest.warns(RuntimeWarning) as warned:
+        history = net.fit(1e3 * X, Y, SGD(lr), epochs=4, rng=0, **options)
+    assert [w.filename for w in warned] == [__file__]
+    return net.params, start, history, str(warned[0].message)
+
+
+def test_a_fit_that_diverges_leaves_what_it_began_with_or_the_best_epoch():
+    """Where samples judge it; otherwise the last parameters."""
+    params, start, history, message = diverging(1e4, validation=HELD_OUT)
+    assert message == ("the loss is nan from epoch 0 on: look for NaN or infinity in X and y, or "
+                       "take a smaller learning rate")
+    assert history.best_epoch == -1 and (params == start).all()
+    rates = [1e-9, 1e-9, 1e4, 1e4]
+    params, _, history, message = diverging(1.0, validation=HELD_OUT, schedule=rates)
+    assert message.startswith("the loss is nan from epoch 2 on") and history.best_epoch in (0, 1)
+    net = network(loss="squared_error", activation="relu")
+    net.params = params
+    assert (net.loss_value(*HELD_OUT, reduction="mean")
+            == history.validation_losses[history.best_epoch])
+    params, _, history, _ = diverging(1e4)
+    assert history.best_epoch == -1 and np.isnan(params).any()
+
+
+def test_a_validation_of_nan():
+    net, held_out = network(), (np.full((4, 3), np.nan), Y[:4])
+    before = net.params.copy()
+    with pytest.warns(RuntimeWarning, match="^the validation loss is nan from epoch 0 on"):
+        history = net.fit(X, Y, epochs=3, validation=held_out)
+    assert history.best_epoch == -1 and (net.params == before).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_that_recovers_is_not_warned_of():
+    """Infinite in epoch 0 alone: only the end counts."""
+    net = network(loss="squared_error", dtype="float64")
+    start = net.params.copy()
+    net.params[-1] = 1e200
+
+    def callback(epoch, loss, validation_loss):
+        net.params = start
+
+    history = net.fit(X, Y, SGD(1e-3), epochs=2, batch_size=50, callback=callback)
+    assert history.losses[0] == np.inf and np.isfinite(history.losses[1])
+
+
+@pytest.mark.parametrize("answer, n_epochs", [
+    (None, 4), (False, 4), (np.False_, 4), (True, 1), (np.True_, 1)])
+def test_what_a_callback_returns(answer, n_epochs):
+    history = network().fit(X, Y, epochs=4, callback=lambda *figures: answer)
+    assert history.n_epochs == n_epochs
 
 
 def test_progress(capfd):
@@ -185,6 +241,8 @@ def test_ctrl_c(n, shuffle):
     ({"schedule": lambda epoch: 0.0}, ValueError, r"schedule\(0\) is 0"),
     ({"schedule": "fast"}, (TypeError, ValueError), "schedule"),
     ({"callback": 3}, TypeError, "callback is of type int"),
+    ({"callback": lambda loss: None}, TypeError,
+     r"can be called as callback\(epoch, loss, validation_loss\)"),
     ({"l2": -1.0}, ValueError, "l2 is -1.0"), ({"rng": -1}, ValueError, "rng is -1"),
     ({"shuffle": 2}, TypeError, "shuffle is 2")])
 def test_errors(given, error, words):

@@ -178,10 +178,31 @@ def test_no_loss_is_a_number():
     """A network that diverges stops by `patience`, keeps its parameters, and harms no other."""
     population = Population(2, SIZES, seeds=0, loss="squared_error")
     population.params[1] = np.nan
-    history = population.train(X, Y, SGD(), epochs=6, rng=0, validation=HELD_OUT, patience=2)
+    with pytest.warns(RuntimeWarning, match="^the loss of network 1 is nan from epoch 0 on: look"):
+        history = population.train(X, Y, SGD(), epochs=6, rng=0, validation=HELD_OUT, patience=2)
     assert history.n_epochs.tolist() == [6, 2]
     assert history.best_epoch[1] == -1
     assert np.isnan(population.params[1]).all() and np.isfinite(population.params[0]).all()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_networks_that_diverge_end_as_they_began(many):
+    """Where there is validation; the others end with their best epoch."""
+    population = Population(4, SIZES, seeds=0, loss="squared_error")
+    start, optimizers = population.params.copy(), [SGD(lr) for lr in (1e-9, 1e30, 1e-9, 1e30)]
+    options = {"epochs": 3, "rng": 0, "validation": HELD_OUT}
+    with pytest.warns(RuntimeWarning) as warned:
+        if many:
+            history = train_many([population.member(k) for k in range(4)], X, Y, optimizers,
+                                 **options)
+        else:
+            history = population.train(X, Y, optimizers, **options)
+    assert [w.filename for w in warned] == [__file__]
+    assert str(warned[0].message).startswith("the loss of network 1 is nan from epoch 0 on, and "
+                                             "that of 1 more: ")
+    assert (history.best_epoch[[1, 3]] == -1).all() and (history.best_epoch[[0, 2]] >= 0).all()
+    assert (population.params[[1, 3]] == start[[1, 3]]).all()
+    assert (population.params[[0, 2]] != start[[0, 2]]).any(axis=1).all()
 
 
 def test_a_callback_ends_it():
