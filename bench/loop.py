@@ -2,10 +2,11 @@
 
     taskset -c 1 python bench/loop.py [--json results/loop.json] [--seconds 6]
 
-All calls of a network take turns on one core, in float32, with ReLU hidden units and Adam; a figure
-is the median of many samples of some milliseconds, of processor time, to which other programs add
-less. `train_epoch` and `fit` are timed over epochs of STEPS mini-batches and divided by the steps,
-so they contain the gather and the update of each. "an update in NumPy" is `params -= lr * grad`.
+All calls of a network take turns on one core, in float32, with ReLU hidden units and Adam; two more
+rows have one of them with tanh units and in float64. A figure is the median of many samples of some
+milliseconds, of processor time, to which other programs add less. `train_epoch` and `fit` are timed
+over epochs of STEPS mini-batches and divided by the steps, so they contain the gather and the
+update of each. "an update in NumPy" is `params -= lr * grad`.
 Before they are timed the calls are compared: the same gradient from each, to the bit, and the same
 parameters after two epochs in each way.
 """
@@ -13,6 +14,7 @@ parameters after two epochs in each way.
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +27,21 @@ from fastbp._command.problems import problem
 
 NETWORKS = [((2, 8, 8, 1), 32), ((10, 32, 32, 1), 64), ((30, 64, 64, 1), 256),
             ((784, 256, 128, 1), 128)]
+CASES = [(*network, "relu", "float32") for network in NETWORKS] + [
+    (*NETWORKS[1], "tanh", "float32"), (*NETWORKS[1], "relu", "float64")]
 STEPS, EPOCHS, LR, L2 = 20, 5, 1e-6, 1e-3
 
 
-def network(sizes, rows):
-    return problem(sizes, rows, "float32", activation="relu")
-
-
-def verify(sizes, batch):
+def verify(sizes, batch, activation, dtype):
     """Every call has the same gradient, and every way through an epoch the same parameters."""
+    network = partial(problem, dtype=dtype, activation=activation)
     net, X, y = network(sizes, batch)
     loss = net.backprop(X, y)
     own = net.grad.copy()
-    given = fastbp.backprop(net.weights, net.biases, X, y, activation="relu")
+    given = fastbp.backprop(net.weights, net.biases, X, y, activation=activation)
     others = [(given[0], flatten(*given[1:])), net.objective(X, y)(net.params)]
-    layers = fastbp.Layers(sizes, ["relu"] * (len(sizes) - 2) + ["identity"], n_threads=1)
+    layers = fastbp.Layers(sizes, [activation] * (len(sizes) - 2) + ["identity"], dtype=dtype,
+                           n_threads=1)
     dW, db = [np.empty_like(W) for W in net.weights], [np.empty_like(b) for b in net.biases]
     others.append((layers.loss_and_grad(net.weights, net.biases, X, y, dW, db), flatten(dW, db)))
     assert net.loss_value(X, y) == loss
@@ -59,8 +61,9 @@ def verify(sizes, batch):
     assert (by_epoch.params == by_fit.params).all(), name(sizes)
 
 
-def calls(sizes, batch):
+def calls(sizes, batch, activation, dtype):
     """{a column of the table: (call, steps in it)}."""
+    network = partial(problem, dtype=dtype, activation=activation)
     net, X, y = network(sizes, batch)
     trained, many, targets = network(sizes, STEPS * batch)
     adam, step = fastbp.Adam(LR), fastbp.Adam(LR)
@@ -77,16 +80,22 @@ def calls(sizes, batch):
         "fit, a step": (lambda: trained.fit(
             many, targets, adam, epochs=EPOCHS, batch_size=batch, rng=rng), EPOCHS * STEPS),
         "backprop of lists": (lambda: fastbp.backprop(
-            net.weights, net.biases, X, y, activation="relu"), 1),
+            net.weights, net.biases, X, y, activation=activation), 1),
         "objective": (lambda: objective(net.params), 1),
     }
 
 
-def measured(sizes, batch, seconds):
+def label(sizes, batch, activation, dtype):
+    """With what differs from the first rows."""
+    others = [other for other in (activation, dtype) if other not in ("relu", "float32")]
+    return ", ".join([f"{name(sizes)} ({batch})", *others])
+
+
+def measured(case, seconds):
     """The row of a network: the median in microseconds of each call."""
-    named = calls(sizes, batch)
+    named = calls(*case)
     samples = interleave([call for call, _ in named.values()], seconds, clock=time.thread_time)
-    return {"network (batch)": f"{name(sizes)} ({batch})", **{
+    return {"network (batch)": label(*case), **{
         column: summary(taken, 1e6 / steps)["median_us"]
         for (column, (_, steps)), taken in zip(named.items(), samples, strict=True)}}
 
@@ -99,9 +108,9 @@ def main():
     rows = []
     fastbp.set_num_threads(1)
     with one_core():
-        for sizes, batch in NETWORKS:
-            verify(sizes, batch)
-            rows.append(measured(sizes, batch, given.seconds))
+        for case in CASES:
+            verify(*case)
+            rows.append(measured(case, given.seconds))
             print(rows[-1], flush=True)
         document = {"machine": machine(), "tables": {"calls": rows}}
     if given.json:
