@@ -10,7 +10,8 @@ NAME=1+OTHER=2.  `--beside` takes the package in another folder, built there, as
 A gradient with other bits than the current one's ends the run: no constant may change them (N1).
 
 Each candidate has a process of its own, all pinned to one CPU; they take turns, one sample each in
-a round, and the table gives medians and their ratio to the current values: above 1 is faster.
+a round, of processor time, to which other programs add less; the table gives medians and their
+ratio to the current values: above 1 is faster.
 Memory falls differently to each process, which is worth a few percent: believe a smaller gain only
 after several runs.
 
@@ -63,14 +64,14 @@ def serve(dtype):
 
 
 def sample(net, X, y):
-    """Seconds per gradient, after one that warms the caches up."""
-    start = time.perf_counter()
+    """Seconds of processor time per gradient, after one that warms the caches up."""
+    start = time.process_time()
     net.backprop(X, y)
-    calls = max(1, int(SAMPLE / (time.perf_counter() - start)))
-    start = time.perf_counter()
+    calls = max(1, int(SAMPLE / (time.process_time() - start)))
+    start = time.process_time()
     for _ in range(calls):
         net.backprop(X, y)
-    return (time.perf_counter() - start) / calls
+    return (time.process_time() - start) / calls
 
 
 class Candidate:

@@ -23,7 +23,7 @@ def test_helpers_hold_no_test():
         assert not [name for name in names if name.lower().startswith("test")], path.name
 
 
-@pytest.mark.parametrize("level", [*(f"n{i}" for i in range(1, 7)), *(f"l{i}" for i in range(5))])
+@pytest.mark.parametrize("level", [*(f"n{i}" for i in range(1, 7)), *(f"l{i}" for i in range(6))])
 def test_a_level_of_the_contract_has_a_file(level):
     found = [path for path in FILES if path.match(f"bits/test_{level}_*.py")]
     assert found

@@ -1,4 +1,5 @@
-"""Rule: what the tools name exists: tests that they run, leave out or plant errors for.
+"""Rule: what the tools name exists: tests that they run, leave out or plant errors for; texts that
+they edit.
 
 They run before a release alone, and pytest is silent about an option for a test that is not there.
 """
@@ -15,8 +16,8 @@ def tool(monkeypatch):
     """By the path: tests/support has a module of the name of one."""
     monkeypatch.syspath_prepend(ROOT / "tools")
 
-    def load(name):
-        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / f"tools/{name}.py")
+    def load(name, folder="tools"):
+        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / folder / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, spec.name, module)
         spec.loader.exec_module(module)
@@ -51,3 +52,15 @@ def test_long_runs(tool, name):
 
 def test_builds(tool):
     assert not [*missing(tool("bits").TESTS)]
+
+
+def test_changes_of_the_contract(tool, monkeypatch):
+    """Each text that bench/contract.py edits stands once in its file, and becomes another one."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    copies = tool("contract", "bench").WITHOUT
+    changes = [change for edits, _ in copies.values() for change in edits]
+    assert len(changes) > 3
+    for file, old, new in changes:
+        assert (ROOT / file).read_text().count(old) == 1, f"{file}: {old}"
+        assert old != new
+    assert all(edits or flags for edits, flags in copies.values())
