@@ -2,8 +2,10 @@
 
 import os
 import platform
+import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +18,8 @@ def machine():
     """The facts that figures depend on, as a dict for JSON."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return {"kind": "machine", **fastbp.show_config("dict"), "cpu": cpu_model(),
+    return {"kind": "machine", **fastbp.show_config("dict"), "commit": commit(),
+            "cpu": cpu_model(),
             "cpus": os.cpu_count(), "affinity": affinity, "load": os.getloadavg()[0],
             "platform": platform.platform(), "blas": f"{blas.get('name')} {blas.get('version')}",
             "blas_kernel": blas_kernel(), "versions": versions(),
@@ -36,15 +39,45 @@ def blas_kernel():
     return found[0].get("architecture") if found else None
 
 
-def cpu_model():
-    """The CPU's name: of /proc/cpuinfo, or what Python knows."""
+def commit():
+    """The commit of the checkout that fastbp is imported from; None of an installed package.
+
+    "+" behind it stands for changes of tracked files.
+    """
+    root = Path(fastbp.__file__).parents[1]
+    top, head = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
+    if not head or Path(top) != root:
+        return None
+    return head[:12] + "+" * bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+
+
+def _git(folder, *arguments):
+    """What git prints, or nothing where it fails or is not there."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines
-                     if line.startswith("model name")]
+        run = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True)
     except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+        return ""
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def cpu_model():
+    """The CPU's name, with family and model where /proc/cpuinfo has them; or what Python knows.
+
+    On a rented machine the name alone may be that of a whole line: "AMD EPYC".
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    facts = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    if not facts.get("model name"):
+        return platform.processor() or platform.machine()
+    numbers = [f"{word} {facts[name]}" for word, name in (("family", "cpu family"),
+                                                         ("model", "model")) if name in facts]
+    return facts["model name"] + f" ({', '.join(numbers)})" * bool(numbers)
 
 
 def versions():

@@ -5,7 +5,7 @@ import pytest
 from all_pairs import all_pairs
 
 from fastbp._command import machine
-from fastbp._command.bench import measure, peers
+from fastbp._command.bench import gradients, measure, peers, plain
 from fastbp._command.bench.verify import (
     EPS,
     LR,
@@ -16,8 +16,8 @@ from fastbp._command.bench.verify import (
     verify_epoch,
 )
 from fastbp._command.problems import problem
-from fastbp._twin.error_bound import error_bound
-from fastbp._twin.rounding import LIBRARY, own_error, wider
+from fastbp._twin.error_bound import error_bound, running_error_bound
+from fastbp._twin.rounding import LIBRARY, Arithmetic, own_error, wider
 
 FASTBP = peers.PEERS[0]
 INSTALLED = peers.installed(["torch.compile"])      # bench/ has it: seconds for each network
@@ -41,9 +41,10 @@ def test_peers_of_the_test_requirements_are_there():
 
 @all_pairs("dtype", peer=INSTALLED, network=NETWORKS, factor=[1, 40], ids=name_of)
 def test_gradients_are_within_the_bound_of_libraries(dtype, peer, network, factor):
-    """Within the bound of wider arithmetic; with weights times 40, where units saturate."""
+    """Within the bound of wider arithmetic; with weights times 40, where units saturate: of NumPy
+    times 16 at most, since e^-z would overflow."""
     net, X, y = problem(*network, dtype)
-    net.params[:] *= net.dtype.type(factor)
+    net.params[:] *= net.dtype.type(min(factor, 16) if peer.name == "NumPy" else factor)
     side, wide = peer.gradient(net, X, y), wider(dtype)
     exact, bound = error_bound(net.weights, net.biases, X, y, LIBRARY, wide)
     grad = np.array(side.flat(side.call()), wide)
@@ -55,6 +56,39 @@ def test_gradients_of_any_activation_and_loss(dtype, peer, kind):
     net, X, y = problem((6, 9, 8, 4), 70, dtype, 0, *kind)
     sides = {"fastbp": FASTBP.gradient(net, X, y), peer.name: peer.gradient(net, X, y)}
     assert verify(net, X, y, sides) <= 1
+
+
+@all_pairs("dtype", kind=[*KINDS, ("sigmoid", "bce")], ids=name_of)
+def test_the_loss_of_the_plain_loop(dtype, kind):
+    """`verify` looks at the gradient alone. The terms are within the bound of libraries, and their
+    sum, of parts that are no larger than 2 |z| + ln 4 + e^z or the term, rounds."""
+    net, X, y = problem((6, 9, 8, 4), 70, dtype, 0, *kind)
+    t = plain.targets(net, y)
+    loss = plain.gradient_of(net, len(X))[0](X, t)
+    do = Arithmetic(net.dtype, LIBRARY)
+    exact, bound = running_error_bound(do, net.weights, net.biases, X, y, activation=kind[0],
+                                       loss=kind[1])
+    size = exact.loss + np.sum(2 * np.abs(exact.z[-1]) + np.log(4) + np.exp(exact.z[-1]))
+    assert abs(loss - exact.loss) <= bound.loss + (t.size + 4) * do.u * size
+
+
+def test_the_plain_loop_refuses_what_overflows():
+    net, X, y = problem((2, 3, 1), 5, "float32")
+    net.biases[0][:] = -100
+    with pytest.raises(FloatingPointError, match="overflow"):
+        gradients.by_numpy(net, X, y)
+
+
+def test_the_plain_loop_has_all_activations_and_losses():
+    assert set(plain.ACTIVATIONS) | set(plain.LOSSES) >= gradients.OF_PEERS
+
+
+def test_the_twin_is_no_peer(dtype):
+    """It is as accurate as the kernels, and verifies them where nothing else is installed."""
+    net, X, y = problem((3, 5, 4, 1), 7, dtype)
+    sides = {"fastbp": FASTBP.gradient(net, X, y), "reference": gradients.by_reference(net, X, y)}
+    assert verify(net, X, y, sides) <= 1
+    assert gradients.by_reference not in {peer.gradient for peer in peers.PEERS}
 
 
 @each_peer

@@ -9,7 +9,7 @@ Adam's: `verify` sets all three.
 import numpy as np
 
 import fastbp
-from fastbp import reference
+from fastbp._command.bench import plain
 from fastbp._command.bench.gradients import (
     jax_for,
     jax_loss,
@@ -19,7 +19,6 @@ from fastbp._command.bench.gradients import (
     torch_loss,
 )
 from fastbp._command.bench.networks import BETAS, EPOCH_LR, EPS, Side, flatten
-from fastbp._twin import mathematics
 
 
 def by_fastbp(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
@@ -32,17 +31,19 @@ def by_fastbp(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
 
 
 def by_numpy(net, X, y, batch, *, shuffle=True, lr=EPOCH_LR, eps=EPS):
-    """Adam on one flat vector; the rows are gathered once, which is cheaper than in each step."""
-    optimizer = reference.Adam(lr=lr, betas=BETAS, eps=eps)
-    rng = np.random.default_rng(0)
+    """`plain`'s loop on one flat vector; the rows are gathered once, which is cheaper than in each
+    step."""
+    gradient, grad = plain.gradient_of(net, batch)
+    step, rng = plain.adam_of(net.params, lr, BETAS, eps), np.random.default_rng(0)
 
     def epoch():
         order = rng.permutation(len(X)) if shuffle else slice(None)
         rows, targets = X[order], y[order]
         for i in range(0, len(X), batch):
             part = rows[i:i + batch]
-            _, dW, db = mathematics.gradient(net.weights, net.biases, part, targets[i:i + batch])
-            optimizer.step(net.params, flatten(dW, db) / len(part))
+            gradient(part, targets[i:i + batch])
+            np.divide(grad, len(part), out=grad)
+            step(grad)
 
     return Side(epoch, lambda _: net.params)
 

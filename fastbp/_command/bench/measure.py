@@ -30,7 +30,7 @@ import numpy as np
 
 import fastbp
 from fastbp._arguments import DEFAULTS
-from fastbp._command.bench import networks
+from fastbp._command.bench import networks, plain
 from fastbp._command.bench.beyond import measure_beyond
 from fastbp._command.bench.bound import gradient_bound, step_bound
 from fastbp._command.bench.fits import measure_fits
@@ -77,11 +77,11 @@ def measure(networks, dtypes, epochs, seconds, without=(), with_startup=False,
     reasons = {peer.name: compiles(peer) for peer in peers if peer.name == "torch.compile"}
     missing = sorted({activation, loss} - OF_PEERS)
     reasons |= {peer.name: f"its {' and '.join(missing)} is not written here" for peer in peers
-                if missing and peer.module not in ("fastbp", "numpy")}
+                if missing and peer.module != "fastbp"}
     left_out = {name: reason for name, reason in reasons.items() if reason}
     peers = tuple(peer for peer in peers if peer.name not in left_out)
     yield {**machine(), "left_out": left_out, "memory_gbytes_per_s": memory_bandwidth() * 1e-9,
-           "activation": activation, "loss": loss,
+           "activation": activation, "loss": loss, "numpy_is": plain.WORDS,
            "element_ns": {dtype: throughputs(dtype, activation, loss) for dtype in dtypes}}
     for timed, cases in ((partial(time_gradient, activation=activation, loss=loss), networks),
                          (time_epoch, epochs)):

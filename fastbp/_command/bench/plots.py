@@ -2,7 +2,9 @@
 
 Of gradients the speed-up over each peer and the roofline, of populations the time of an epoch by
 the number of networks. Networks stand on the axis by their names, and a peer has one colour and one
-marker in every plot. The documents have each plot on a light and on a dark ground.
+marker in every plot. The dtypes stand below each other, so that a picture is as narrow as a page on
+a phone: there a letter is as high as one of a caption. The documents have each plot on a light and
+on a dark ground.
 """
 
 import hashlib
@@ -10,9 +12,12 @@ import json
 from io import BytesIO
 
 from fastbp import _files
+from fastbp._command.bench.tables import three_digits
 from fastbp._command.figures import import_figure, settings
 
-DPI = 72
+DPI = 96
+WIDTH = 5.5             # of a picture, in inches
+HEIGHTS = {"speedup": 3.4, "roofline": 3.4, "four": 4.0, "networks": 3.2}   # of one dtype
 MARKERS = {"NumPy": "o", "PyTorch": "s", "torch.compile": "^", "JAX": "D", "scikit-learn": "v"}
 COLOURS = dict(zip(MARKERS, ("C0", "C1", "C2", "C3", "C4"), strict=True))   # in every plot
 FOUR = ("2-8-8-1 (32)", "10-32-32-1 (64)", "30-64-64-1 (256)", "784-256-128-1 (128)")
@@ -69,16 +74,18 @@ def draw(document, stem):
         raise ValueError("--plot draws gradients and populations, and these results have none")
     for section, panels in drawn.items():
         dtypes = list(dict.fromkeys(result["dtype"] for result in document[section]))
-        for name, panel in zip(names(stem, [section]), panels.values(), strict=True):
-            figure = Figure(figsize=(5 * len(dtypes) + 2.5, 5), dpi=DPI, layout="constrained")
-            for axes, dtype in zip(figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0],
-                                   dtypes, strict=True):
+        for (which, panel), name in zip(panels.items(), names(stem, [section]), strict=True):
+            shown = dtypes[:1] if which == "four" else dtypes   # it is there for a glance
+            figure = Figure(figsize=(WIDTH, HEIGHTS[which] * len(shown) + 0.5), dpi=DPI,
+                            layout="constrained")
+            for axes, dtype in zip(figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown,
+                                   strict=True):
                 lines = panel(axes, [r for r in document[section] if r["dtype"] == dtype],
                               document["machine"].get("memory_gbytes_per_s"))
                 axes.set_title(f"{dtype}, one core of {document['machine']['cpu']}",
                                fontsize="medium")
                 axes.grid(alpha=0.3)
-            figure.legend(handles=lines, loc="outside right upper", fontsize="small")
+            figure.legend(handles=lines, loc="outside upper center", ncols=3, fontsize="small")
             content = BytesIO()
             figure.savefig(content, format="png", metadata={"Comment": digest(document)},
                            pil_kwargs={"optimize": True})
@@ -90,22 +97,25 @@ def _name(result):
 
 
 def _four(axes, results, memory):
-    """Bars of the ratio of each peer at networks of `FOUR`; returns those of the legend."""
-    results = [r for name in FOUR[::-1] for r in results if _name(r) == name] or results[3::-1]
+    """The ratio of each peer, on a line of its own, at networks of `FOUR`; returns the legend's."""
+    results = [r for name in FOUR for r in results if _name(r) == name] or results[:4]
     peers = list(results[0]["ratios"])
-    height, bars = 0.8 / len(peers), []
+    apart, lines = 0.8 / len(peers), []
     for i, peer in enumerate(peers):
-        places = [k + 0.4 - (i + 0.5) * height for k in range(len(results))]
-        bars.append(axes.barh(places, [r["ratios"][peer] for r in results], height,
-                              color=COLOURS.get(peer), label=peer))
-        axes.bar_label(bars[-1], [f"{r['ratios'][peer]:.3g}" for r in results], padding=2,
-                       fontsize="x-small")
-    axes.set_yticks(range(len(results)), [_name(r) for r in results])
-    axes.set_xscale("log")
-    axes.axvline(1, color=_ink(), linewidth=1)
+        ratios = [r["ratios"][peer] for r in results]
+        places = [k - 0.4 + (i + 0.5) * apart for k in range(len(results))]
+        lines += axes.plot(ratios, places, MARKERS.get(peer, "."), color=COLOURS.get(peer),
+                           markersize=5, label=peer)
+        for ratio, place in zip(ratios, places, strict=True):
+            axes.annotate(three_digits(ratio), (ratio, place), (6, 0), textcoords="offset points",
+                          va="center", fontsize="x-small")
+    axes.set_yticks(range(len(results)), [_name(r) for r in results], fontsize="small")
+    axes.set_ylim(len(results) - 0.5, -0.5)
+    for k in range(1, len(results)):
+        axes.axhline(k - 0.5, color=_ink(), linewidth=0.4)
     axes.margins(x=0.1)
-    axes.set(xlabel="time of a gradient / that of fastbp", ylabel="network (rows of a batch)")
-    return bars
+    _ratios(axes)
+    return lines
 
 
 def _speedup(axes, results, memory):
@@ -114,10 +124,22 @@ def _speedup(axes, results, memory):
     lines = [axes.plot([r["ratios"][peer] for r in results], places, MARKERS.get(peer, "."),
                        color=COLOURS.get(peer), markersize=5, label=peer)[0]
              for peer in results[0]["ratios"]]
-    axes.set_xscale("log")
+    _ratios(axes)
+    return lines
+
+
+def _ratios(axes):
+    """The axis of ratios, with a line at 1."""
+    _plain_log(axes)
     axes.axvline(1, color=_ink(), linewidth=1)
     axes.set(xlabel="time of a gradient / that of fastbp")
-    return lines
+
+
+def _plain_log(axes):
+    """A logarithmic axis whose powers of 10 are written out."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def _roofline(axes, results, memory):
@@ -134,7 +156,7 @@ def _roofline(axes, results, memory):
              for bandwidth, marker, label in ((cache, ">", "limit, data in cache"),
                                               (memory, "d", "limit, data in memory"))]
     lines += axes.plot([r["gflops"] for r in results], places, "C0o", markersize=5, label="fastbp")
-    axes.set_xscale("log")
+    _plain_log(axes)
     axes.axvline(peak, color=_ink(), linestyle="--", linewidth=1)
     axes.set(xlabel=f"GFLOP/s; FMA peak {peak:.0f}, copies {cache:.0f} and {memory:.0f} GB/s")
     return lines

@@ -16,6 +16,7 @@ from fastbp._command.bench.widths import LIMIT, n_above, worst
 WIDTH = 100
 SLOWER = "!"            # after a ratio below 1
 DISTURBED = "?"         # after a ratio to a time that other work disturbed
+REFERENCE = "the loop of fastbp.reference, as accurate as fastbp"   # in older files
 PEAK_TOLERANCE = 0.1    # of the ratio 2 : 1 of the FMA peaks, and of each to the best of its dtype
 
 HEADINGS = {"torch.compile": "compile", "scikit-learn": "sklearn", "input_grad": "dL/dX",
@@ -68,12 +69,18 @@ def machine_lines(machine):
                 "Python": machine["python"]}
     versions |= {name: version for name, version in machine["versions"].items()
                  if version and name != "numpy"}
-    yield f"{machine['cpu']}, {where} of {machine['cpus']}, load {machine['load']:.1f} before"
-    yield f"fastbp {machine['version']} {machine['isa']}, {machine['compiler']}"
+    busy = " (other programs ran)" * (machine["load"] > machine["cpus"])
+    yield (f"{machine['cpu']}, {where} of {machine['cpus']}, load {machine['load']:.1f} before"
+           f"{busy}")
+    commit = machine.get("commit")
+    yield (f"fastbp {machine['version']} {machine['isa']}{f' of commit {commit}' * bool(commit)}, "
+           f"{machine['compiler']}")
     yield "; ".join(f"{name} {version}".strip() for name, version in versions.items())
     kind = {name: machine.get(name, default) for name, default in DEFAULTS.items()}
     if kind != DEFAULTS:
         yield "{activation} units, loss {loss}".format(**kind)
+    if "left_out" in machine:       # peers are compared
+        yield f"NumPy is {machine.get('numpy_is', REFERENCE)}"
     if "memory_gbytes_per_s" in machine:
         yield f"memory: {machine['memory_gbytes_per_s']:.1f} GB/s read and written by a large copy"
     for dtype, found in machine.get("element_ns", {}).items():

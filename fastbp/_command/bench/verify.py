@@ -31,7 +31,7 @@ def verify(net, X, y, sides):
     """Largest difference between fastbp and another side, relative to what rounding explains.
 
     Both are within the running error bound of the true gradient, whatever their order of summation:
-    twice that bound is between them. Raises `Deviation` for more.
+    twice that bound is between them. `plain` says why its loop is. Raises `Deviation` for more.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ import numpy as np
 import fastbp
 from fastbp._arguments import ACTIVATIONS, DEFAULTS
 from fastbp._command.bench.bound import gradient_bound, lanes
-from fastbp._command.bench.gradients import by_fastbp, by_numpy
+from fastbp._command.bench.gradients import by_fastbp, by_reference
 from fastbp._command.bench.limits import Loops, limits
 from fastbp._command.bench.networks import n_params
 from fastbp._command.bench.verify import verify
@@ -56,7 +56,7 @@ def network(width):
 def call(width, batch, dtype, activation):
     """A call that computes one gradient, which was verified first."""
     net, X, y = problem(network(width), batch, dtype, activation=activation)
-    sides = {"fastbp": by_fastbp(net, X, y), "reference": by_numpy(net, X, y)}
+    sides = {"fastbp": by_fastbp(net, X, y), "reference": by_reference(net, X, y)}
     verify(net, X, y, sides)
     return sides["fastbp"].call
 
