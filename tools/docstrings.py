@@ -1,12 +1,16 @@
-"""Docstrings for the pages of docs/ where stubs, which have signatures alone, hide them.
+"""Docstrings for the pages of docs/, of stubs too, and their choices of texts as they are written.
 
-An extension of griffe, which reads the stubs; a docstring is that of the imported object.
+An extension of griffe, which reads the stubs: they have signatures alone, so a docstring is that of
+the imported object. Of `{"sigmoid", "tanh"}` griffe makes names, which link to functions.
 """
 
 import importlib
 import inspect
+import re
 
-from griffe import Docstring, Extension
+from griffe import Docstring, DocstringSectionParameters, Extension
+
+CHOICES = re.compile(r'^\s*(\w[\w, ]*) : (\{.*".*\}.*)$', re.MULTILINE)
 
 
 class StubDocstrings(Extension):
@@ -16,6 +20,7 @@ class StubDocstrings(Extension):
         for module in pkg.modules.values():
             if not module.is_alias and module.filepath.with_suffix(".pyi").exists():
                 fill(module, importlib.import_module(module.path))
+        quote(pkg)
 
 
 def fill(documented, real):
@@ -26,6 +31,23 @@ def fill(documented, real):
         there = getattr(real, name)
         text = inspect.getdoc(there)
         if text and not member.docstring and not member.is_module:
-            member.docstring = Docstring(text, parent=member, parser="numpy")
+            member.docstring = Docstring(text, parent=member, parser="numpy",
+                                         parser_options={"warnings": False})
         if member.is_class:
             fill(member, there)
+
+
+def quote(documented):
+    """The types of parameters that are choices of texts as the docstring has them, to any depth."""
+    for member in documented.members.values():
+        if member.is_alias:
+            continue
+        if member.docstring:
+            written = {name: choices for names, choices in CHOICES.findall(member.docstring.value)
+                       for name in names.split(", ")}
+            for section in member.docstring.parsed if written else ():
+                for parameter in (section.value if isinstance(section, DocstringSectionParameters)
+                                  else ()):
+                    parameter.annotation = written.get(parameter.name, parameter.annotation)
+        if member.is_class or member.is_module:
+            quote(member)

@@ -53,10 +53,17 @@ def rows_of(document, name):
     dtype, methods = name.split(":") if ":" in name else ("", name)
     if methods in POPULATION:
         return POPULATION[methods](document, dtype)
-    return [{"network": f"{result['network']} ({result['batch']})",
-             "gradient us": result["times"][GRADIENT]["median_us"],
-             **{HEADINGS[method]: result["ratios"][method] for method in methods.split(",")}}
-            for result in document["beyond"] if result["dtype"] == dtype]
+    return [beyond(result, methods.split(",")) for result in document["beyond"]
+            if result["dtype"] == dtype]
+
+
+def beyond(result, methods):
+    """A row of multiples of a gradient's time, with marks at disturbed ones."""
+    times = result["times"]
+    return {"network": f"{result['network']} ({result['batch']})",
+            "gradient us": time_cell(times[GRADIENT]),
+            **{HEADINGS[method]: ratio_cell(result["ratios"][method], times[method], peer=False)
+               for method in methods}}
 
 
 # ---- of the suite population

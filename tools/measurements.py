@@ -39,9 +39,8 @@ def rows_of(what, results, names=()):
         for library, times in result["times"].items():
             yield {"what": what, "network": f"{result['network']} ({result['batch']})",
                    "dtype": result["dtype"], "library": names.get(library, library),
-                   "us": float(f"{times['median_us']:.4g}"), "disturbed": disturbed(times),
-                   "ratio": 1.0 if library == own else
-                   float(f"{result['ratios'][library]:.4g}")}
+                   "us": times["median_us"], "disturbed": disturbed(times),
+                   "ratio": 1.0 if library == own else result["ratios"][library]}
 
 
 def results():

@@ -1,15 +1,16 @@
-"""Write the figures of docs/performance.md and README.md, and the plots, from a file of results.
+"""Write the figures of docs/performance.md, docs/index.md and README.md, and the plots.
 
     python tools/performance.py             # writes the sections and docs/performance-*.png
     python tools/performance.py --check     # 1 if one of them is not what the file says
 
-A section lies between two HTML comments, of which the first names the file.
+A section lies between two HTML comments, of which the first names the file of results.
 """
 
 import argparse
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 from fastbp._command.bench import plots
@@ -27,10 +28,11 @@ from fastbp._command.bench.tables import (
 )
 
 ROOT = Path(__file__).parents[1]
-PAGE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
+PAGE = ROOT / "docs" / "performance.md"
 STEM = ROOT / "docs" / "performance"
 SECTION = re.compile(r"(?<=<!-- performance: )(\S+)( -->\n)(.*?)(?=<!-- end of performance -->)",
                      re.DOTALL)
+STARTS = {ROOT / "README.md": "docs/", ROOT / "docs" / "index.md": ""}  # and where docs/ is from it
 IMPORT_MS, WHEEL_MB = 30, 2     # what the project holds itself to
 
 
@@ -142,9 +144,9 @@ def startup_text(result):
         f"{'; the first is exceeded' * late}{'; the second is exceeded' * large}"))
 
 
-# ---- what README.md says of it
+# ---- what README.md and the start page say of it
 
-def summary(document):
+def summary(document, folder):
     """The picture, and a figure for each reader; those of faces are of their own results."""
     (result,) = (r for r in document["gradients"]
                  if (network(r), r["dtype"]) == (plots.FOUR[2], "float32"))
@@ -163,7 +165,7 @@ def summary(document):
         f"{added};", f"{wheel}.")
     return "\n".join((
         "", picture("four", "Time of a gradient in other libraries over that in fastbp, at four "
-                    "networks", "docs/"), "", *(f"- {line}" for line in lines), "", ""))
+                    "networks", folder), "", *(f"- {line}" for line in lines), "", ""))
 
 
 def spread(results, table, heading):
@@ -189,9 +191,14 @@ def stale(text, images):
     return ["docs/performance.md"] * (text != wanted) + ["docs/performance-*.png"] * (not drawn)
 
 
-def readme_is_stale():
-    text = README.read_text()
-    return rewritten(text, summary)[0] != text
+def starts():
+    """(page, its text as the file of results says) of README.md and the start page."""
+    for page, folder in STARTS.items():
+        yield page, rewritten(page.read_text(), partial(summary, folder=folder))[0]
+
+
+def stale_starts():
+    return [str(page.relative_to(ROOT)) for page, text in starts() if page.read_text() != text]
 
 
 def main(arguments):
@@ -199,11 +206,12 @@ def main(arguments):
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if one is stale")
     if parser.parse_args(arguments).check:
         found = stale(PAGE.read_text(), [path.read_bytes() for path in images()])
-        found += ["README.md"] * readme_is_stale()
+        found += stale_starts()
         for name in found:
             print(f"{name} is stale: run `python tools/performance.py`")
         return 1 if found else 0
-    README.write_text(rewritten(README.read_text(), summary)[0])
+    for page, text in starts():
+        page.write_text(text)
     text, document = rewritten(PAGE.read_text())
     PAGE.write_text(text)
     plots.draw_both(document, STEM)

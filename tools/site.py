@@ -3,6 +3,7 @@
 - Pages of the reference: `REFERENCE` lists the names on each; mkdocstrings writes them.
 - A page for every file outside docs/ that a page links to, under repository/: Markdown as it is,
   of a program its text. Links stay as they are in the files, so that they work in a checkout, too.
+- docs/measurements.html within the frame of the site.
 - A picture with a dark twin, which GitHub shows by the system's scheme, by that of the site.
 - Formulas, which LaTeX writes, as MathML, which browsers set without a script.
 """
@@ -22,7 +23,11 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 PICTURE = re.compile(r'<picture><source media="[^"]*" srcset="([^"]+)">'
                      r'<img alt="([^"]*)" src="([^"]+)"></picture>')
 TAG = re.compile(r"\\tag\{(.*?)\}")
+NAMED = re.compile(r"<m([io])>(log|ln|exp|sin|cos|tanh|max|min)</m\1>(?=(<mo[^>]*>&#x00028;)?)")
+PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 IMAGES = r"![\2](\3#only-light)![\2](\1#only-dark)"
+FRAMED = "measurements"         # the page of docs/ that is HTML, without its end
+FRAME = re.compile(r"<title>[^<]*: (.*?)</title>.*<!-- page -->(.*)<!-- end of page -->", re.DOTALL)
 LANGUAGES = {".py": "python", ".h": "c", ".sh": "sh", ".json": "json", ".toml": "toml", "": "sh"}
 REFERENCE = {
     "network": ("Networks and optimizers", ["fastbp.MLP", "fastbp.SGD", "fastbp.Adam",
@@ -64,6 +69,8 @@ def path_of(uri):
 
 def page_of(path):
     """The page, or the picture, of the site that a file of the checkout becomes."""
+    if path == f"docs/{FRAMED}.html":
+        return f"{FRAMED}.md"
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     return f"{ELSEWHERE}/{path}" if path.endswith(".md") else f"{ELSEWHERE}/{path}.md"
@@ -101,6 +108,8 @@ def on_files(files, config):
     """Adds the pages that are no files of docs/."""
     pages = {page_of(path): text_of(path) for path in linked(
         f"docs/{file.src_uri}" for file in files.documentation_pages())}
+    files.remove(files.get_file_from_path(f"{FRAMED}.html"))
+    pages[f"{FRAMED}.md"] = f"# {framed()[0].capitalize()}\n"
     for stem, (title, names) in REFERENCE.items():
         shown = "\n".join(f"::: {name}\n" for name in names)
         pages[f"reference/{stem}.md"] = f"# {title}\n\n{shown}"
@@ -115,7 +124,7 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, **others):
     """Links between files as links between pages; a picture as one for each scheme of the site."""
     here = page.file.src_uri
-    if here.startswith("reference/"):
+    if here.startswith("reference/") or here == f"{FRAMED}.md":
         return markdown
     path = path_of(here)
 
@@ -128,12 +137,32 @@ def on_page_markdown(markdown, page, **others):
     return "".join(fences)
 
 
-def on_page_content(content, **others):
-    """Formulas as MathML, the number of an equation behind it."""
+def spaced(formula):
+    """Names of functions as operators with their space, none before a parenthesis; primes, which
+    fonts draw raised, on the line of their letter."""
+    def operator(found):
+        right = "0" if found[3] else "0.1667em"
+        return f'<mo lspace="0.1667em" rspace="{right}">{found[2]}</mo>'
+
+    prime = r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>'
+    return PRIME.sub(prime, NAMED.sub(operator, formula))
+
+
+def framed():
+    """The title and the content of the page that is HTML."""
+    return FRAME.search((ROOT / "docs" / f"{FRAMED}.html").read_text()).groups()
+
+
+def on_page_content(content, page, **others):
+    """Formulas as MathML, the number of an equation behind it; the page that is HTML as it is."""
+    if page.file.src_uri == f"{FRAMED}.md":
+        return content + framed()[1]
+
     def formula(found):
         text = html.unescape(found[2])
         number = TAG.search(text)
-        shown = convert(TAG.sub("", text), display="block" if found[1] == "div" else "inline")
+        shown = spaced(convert(TAG.sub("", text),
+                               display="block" if found[1] == "div" else "inline"))
         label = f'<span class="number">({number[1]})</span>' if number else ""
         return f'<{found[1]} class="formula">{shown}{label}</{found[1]}>'
 

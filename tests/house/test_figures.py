@@ -65,3 +65,25 @@ def test_what_a_cell_says():
     assert figures.cell("/ NumPy", 0.5).strip().endswith("!")
     assert figures.cell("ms", 0.5) == "0.500"
     assert figures.cell("steps", 12) == "12"
+
+
+def test_a_disturbed_time_has_a_mark():
+    document = json.loads((ROOT / "results" / "beyond.json").read_text())
+    for result in document["beyond"]:
+        for times in result["times"].values():
+            times["disturbed"] = False
+    document["beyond"][0]["times"]["input_grad"]["disturbed"] = True
+    dtype = document["beyond"][0]["dtype"]
+    (first, *others) = (row["dL/dX"] for row in figures.rows_of(document, f"{dtype}:input_grad"))
+    assert first.endswith("?")
+    assert others and not any(cell.endswith("?") for cell in others)
+
+
+def test_what_torch_md_says_of_its_tables():
+    """`torch.compile` is slower than PyTorch as it is in every row, and fused modules are faster;
+    `loss_and_grad_` gains most where autograd is most of the time."""
+    tables = json.loads((ROOT / "results" / "torch-training.json").read_text())["tables"]
+    for name in ("gradient", "step"):
+        assert all(row["/ torch.compile"] < 1 < row["/ fused"] for row in tables[name])
+    first = tables["gradient"][0]
+    assert first["/ loss_and_grad_"] - 1 > 3 * (first["/ fused"] - 1)

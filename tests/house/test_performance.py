@@ -22,7 +22,7 @@ def document():
 
 def test_figures_and_plots_are_current():
     assert performance.stale(PAGE, IMAGES) == [], "run `python tools/performance.py`"
-    assert not performance.readme_is_stale(), "run `python tools/performance.py`"
+    assert performance.stale_starts() == [], "run `python tools/performance.py`"
 
 
 def test_a_changed_figure_is_stale():
@@ -92,7 +92,7 @@ def test_every_plot_has_a_dark_twin():
     light, dark = performance.images()[:3], performance.images()[3:]
     for one, other in zip(light, dark, strict=True):
         assert one.read_bytes() != other.read_bytes()
-        shown = "".join(path.read_text() for path in (performance.PAGE, performance.README))
+        shown = "".join(path.read_text() for path in (performance.PAGE, *performance.STARTS))
         assert f'{one.name}"' in shown and f'{other.name}"' in shown
 
 

@@ -5,6 +5,7 @@ not name. The extra `docs` is not in `test`: .ci/run has a step for this file, w
 skipped.
 """
 
+import html
 import re
 import shutil
 import subprocess
@@ -61,8 +62,27 @@ def test_a_picture_is_that_of_the_scheme(site):
     assert "<picture>" not in text
 
 
+def test_the_page_to_filter_is_a_page_of_the_site(site):
+    """With its navigation and its schemes, and all that the file has."""
+    text = page(site, "measurements.html")
+    assert 'class="md-header' in text or "class=md-header" in text
+    assert "data-md-color-scheme" in text
+    content = (ROOT / "docs" / "measurements.html").read_text().partition("<!-- page -->")[2]
+    assert content.partition("<!-- end of page -->")[0] in text
+
+
+def test_choices_are_texts(site):
+    """And no links to the functions of these names."""
+    for name in ("network", "torch"):
+        text = html.unescape(page(site, f"reference/{name}.html"))
+        assert '"squared_error", "poisson"}' in text
+        assert 'title="fastbp.squared_error' not in text and 'title="fastbp.sigmoid' not in text
+
+
 def test_formulas_are_set(site):
     text = page(site, "derivation.html")
+    assert "<mi>log</mi>" not in text and re.search("<mo [^>]*>log</mo>", text)
+    assert "<mi>&#x02032;</mi>" not in text and "<mi>′</mi>" not in text
     assert "arithmatex" not in text
     assert re.findall(r'class="?number"?>\(E(\d)\)', text) == list("123456789")
     assert not re.search(r"<m[a-z]+>\\", text), "a command of LaTeX is not known"
