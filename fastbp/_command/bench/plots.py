@@ -15,9 +15,9 @@ from fastbp import _files
 from fastbp._command.bench.tables import three_digits
 from fastbp._command.figures import import_figure, settings
 
-DPI = 96
-WIDTH = 5.5             # of a picture, in inches
-HEIGHTS = {"speedup": 3.4, "roofline": 3.4, "four": 4.0, "networks": 3.2}   # of one dtype
+DPI = 100
+WIDTH = 4.8             # of a picture, in inches
+HEIGHTS = {"speedup": 3.1, "roofline": 3.1, "four": 3.6, "networks": 3.0}   # of one dtype
 MARKERS = {"NumPy": "o", "PyTorch": "s", "torch.compile": "^", "JAX": "D", "scikit-learn": "v"}
 COLOURS = dict(zip(MARKERS, ("C0", "C1", "C2", "C3", "C4"), strict=True))   # in every plot
 FOUR = ("2-8-8-1 (32)", "10-32-32-1 (64)", "30-64-64-1 (256)", "784-256-128-1 (128)")
@@ -108,12 +108,12 @@ def _four(axes, results, memory):
                            markersize=5, label=peer)
         for ratio, place in zip(ratios, places, strict=True):
             axes.annotate(three_digits(ratio), (ratio, place), (6, 0), textcoords="offset points",
-                          va="center", fontsize="x-small")
+                          va="center", fontsize="small")
     axes.set_yticks(range(len(results)), [_name(r) for r in results], fontsize="small")
     axes.set_ylim(len(results) - 0.5, -0.5)
     for k in range(1, len(results)):
         axes.axhline(k - 0.5, color=_ink(), linewidth=0.4)
-    axes.margins(x=0.1)
+    axes.margins(x=0.14)
     _ratios(axes)
     return lines
 
@@ -158,7 +158,7 @@ def _roofline(axes, results, memory):
     lines += axes.plot([r["gflops"] for r in results], places, "C0o", markersize=5, label="fastbp")
     _plain_log(axes)
     axes.axvline(peak, color=_ink(), linestyle="--", linewidth=1)
-    axes.set(xlabel=f"GFLOP/s; FMA peak {peak:.0f}, copies {cache:.0f} and {memory:.0f} GB/s")
+    axes.set(xlabel=f"GFLOP/s\nFMA peak {peak:.0f}, copies {cache:.0f} and {memory:.0f} GB/s")
     return lines
 
 
