@@ -24,7 +24,8 @@ PICTURE = re.compile(r'<picture><source media="[^"]*" srcset="([^"]+)">'
                      r'<img alt="([^"]*)" src="([^"]+)"></picture>')
 TAG = re.compile(r"\\tag\{(.*?)\}")
 NAMED = re.compile(r"<m([io])>(log|ln|exp|sin|cos|tanh|max|min)</m\1>(?=(<mo[^>]*>&#x00028;)?)")
-PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
+PRIMES = re.compile(r"<m(?:sub)?sup>(<m[io][^>]*>[^<]*</m[io]>)(<m[in]>[^<]*</m[in]>|)"
+                    r"<mi>(&#x0203[23];)</mi></m(?:sub)?sup>")
 IMAGES = r"![\2](\3#only-light)![\2](\1#only-dark)"
 FRAMED = "measurements"         # the page of docs/ that is HTML, without its end
 FRAME = re.compile(r"<title>[^<]*: (.*?)</title>.*<!-- page -->(.*)<!-- end of page -->", re.DOTALL)
@@ -144,8 +145,11 @@ def spaced(formula):
         right = "0" if found[3] else "0.1667em"
         return f'<mo lspace="0.1667em" rspace="{right}">{found[2]}</mo>'
 
-    prime = r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>'
-    return PRIME.sub(prime, NAMED.sub(operator, formula))
+    def primed(found):
+        letter = f'<mrow>{found[1]}<mo lspace="0" rspace="0">{found[3]}</mo></mrow>'
+        return f"<msub>{letter}{found[2]}</msub>" if found[2] else letter
+
+    return PRIMES.sub(primed, NAMED.sub(operator, formula))
 
 
 def framed():
@@ -159,7 +163,7 @@ def on_page_content(content, page, **others):
         return content + framed()[1]
 
     def formula(found):
-        text = html.unescape(found[2])
+        text = html.unescape(found[2]).replace("{aligned}", "{align*}")  # which latex2mathml knows
         number = TAG.search(text)
         shown = spaced(convert(TAG.sub("", text),
                                display="block" if found[1] == "div" else "inline"))

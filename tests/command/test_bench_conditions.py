@@ -8,6 +8,7 @@ import builtins
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -15,8 +16,9 @@ import time
 import pytest
 from measuring import arguments
 
+import fastbp
 from fastbp._command import machine
-from fastbp._command.bench import command, environment, measure, tables, timing
+from fastbp._command.bench import command, environment, measure, plain, tables, timing
 
 SIDES = ["fastbp", "NumPy", "JAX"]
 
@@ -263,3 +265,58 @@ def test_peaks_that_cannot_be(float32, float64, told, tmp_path, capsys):
         assert words in line and line in out
     assert command.run(arguments(from_file=str(path), quick=False)) == 0
     assert capsys.readouterr().out == out
+
+
+# ---- what was measured
+
+
+def git(folder, *arguments):
+    subprocess.run(["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+                   check=True, capture_output=True)
+
+
+def test_the_commit_of_a_checkout(tmp_path, monkeypatch):
+    """With a mark where tracked files were changed; of an installed package there is none."""
+    package = tmp_path / "fastbp"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(fastbp, "__file__", str(package / "__init__.py"))
+    assert machine.commit() is None
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    found = machine.commit()
+    assert re.fullmatch("[0-9a-f]{12}", found)
+    (package / "new.py").touch()
+    assert machine.commit() == found
+    (package / "__init__.py").write_text("changed")
+    assert machine.commit() == found + "+"
+    inner = tmp_path / "site-packages" / "fastbp"       # an environment within some checkout
+    inner.mkdir(parents=True)
+    monkeypatch.setattr(fastbp, "__file__", str(inner / "__init__.py"))
+    assert machine.commit() is None
+
+
+@pytest.mark.parametrize(("text", "name"), [
+    ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel\t\t: 99\n",
+     "AMD EPYC (family 25, model 17)"),
+    ("model name\t: A CPU\n", "A CPU"),
+    ("processor\t: 0\n", platform.processor() or platform.machine())])
+def test_the_name_of_the_cpu(text, name, monkeypatch):
+    monkeypatch.setattr(machine.Path, "read_text", lambda path, encoding: text)
+    assert machine.cpu_model() == name
+
+
+def test_lines_of_the_machine():
+    """What older files lack, and what newer ones say more."""
+    facts = {**machine.machine(), "commit": None, "cpus": 2, "load": 2.5}
+    first, second, *others = tables.machine_lines(facts)
+    assert first.endswith("load 2.5 before (other programs ran)")
+    assert "commit" not in second
+    assert not [line for line in others if line.startswith("NumPy is")]
+    facts |= {"commit": "0123456789ab", "load": 1.0, "left_out": {}}
+    first, second, *others = tables.machine_lines(facts)
+    assert first.endswith("load 1.0 before")
+    assert " of commit 0123456789ab, " in second
+    assert f"NumPy is {tables.REFERENCE}" in others
+    assert f"NumPy is {plain.WORDS}" in [*tables.machine_lines({**facts, "numpy_is": plain.WORDS})]

@@ -10,12 +10,14 @@ on a dark ground.
 import hashlib
 import json
 from io import BytesIO
+from textwrap import fill
 
 from fastbp import _files
 from fastbp._command.bench.tables import three_digits
 from fastbp._command.figures import import_figure, settings
 
 DPI = 100
+TITLE_WIDTH = 36        # in letters
 WIDTH = 4.8             # of a picture, in inches
 HEIGHTS = {"speedup": 3.1, "roofline": 3.1, "four": 3.6, "networks": 3.0}   # of one dtype
 MARKERS = {"NumPy": "o", "PyTorch": "s", "torch.compile": "^", "JAX": "D", "scikit-learn": "v"}
@@ -82,8 +84,8 @@ def draw(document, stem):
                                    strict=True):
                 lines = panel(axes, [r for r in document[section] if r["dtype"] == dtype],
                               document["machine"].get("memory_gbytes_per_s"))
-                axes.set_title(f"{dtype}, one core of {document['machine']['cpu']}",
-                               fontsize="medium")
+                title = f"{dtype}, one core of {document['machine']['cpu']}"
+                axes.set_title(fill(title, TITLE_WIDTH), fontsize="medium")
                 axes.grid(alpha=0.3)
             figure.legend(handles=lines, loc="outside upper center", ncols=3, fontsize="small")
             content = BytesIO()
