@@ -5,8 +5,6 @@ another layout, or of the other dtype, are copied, they alone. All others are ch
 name, and converted or refused.
 """
 
-import numpy as np
-
 from fastbp import _arguments
 from fastbp._arguments import ACTIVATIONS
 
@@ -19,8 +17,6 @@ from fastbp._engine.arrays cimport data, ready, shaped
 from fastbp._engine.team cimport acquire, release
 
 cnp.import_array()
-
-cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
 
 cdef enum:
     MOST_OTHERS = 4             # arrays of a call that are not a layer's: X, dX, y, sample_weight
@@ -210,13 +206,13 @@ cdef CachedLayers cached_layers(list weights, list biases, X, hidden):
 
 cdef tuple in_one_dtype(list weights, list biases, X):
     cdef list arrays = [*weights, *biases, X]
-    dtype = FLOAT32
+    cdef int typenum = cnp.NPY_FLOAT
     for array in arrays:
         if not of_either_dtype(array):
             return weights, biases, X
         if cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE:
-            dtype = FLOAT64
-    arrays = made_ready(arrays, dtype)
+            typenum = cnp.NPY_DOUBLE
+    arrays = made_ready(arrays, cnp.PyArray_DescrFromType(typenum))
     return arrays[:len(weights)], arrays[len(weights):-1], arrays[-1]
 
 
