@@ -1,12 +1,12 @@
 """What the course of a training suggests: in words, with the option to try.
 
     overfitting     the loss of the validation rose while that of the training fell
-    underfitting    the penalty keeps the network from what more rows than enough could teach it
+    underfitting    the penalty keeps the network from fitting better
     learning rate   one of the first two epochs was the best
 
-These are rules of thumb: none of them is sure to help, and none is said of a training that somebody
-has to read twice to see it. A network is underfitted where it fits the rows of the training no
-better than others, and the penalty is a good part of what it makes small.
+These are rules of thumb: none of them is sure to help. A network is taken for underfitted where it
+fits the rows of the training no better than others, and the penalty is a good part of what the
+training makes small.
 """
 
 import numpy as np
