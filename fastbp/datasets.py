@@ -14,8 +14,8 @@ import numpy as np
 
 from fastbp import _arguments
 from fastbp._table import ArrayTable, DataError, files_of, open_table
-from fastbp._table.cells import is_number
 from fastbp._table.faults import listed, one_line
+from fastbp._table.numerals import is_number
 
 __all__ = ["DataError", "Dataset", "load_breast_cancer", "read_table"]
 
@@ -99,7 +99,7 @@ def read_table(path, target=None, *, decimal=None):
         name nor a cell.
     decimal : {".", ","}, optional
         The decimal mark of a CSV file; the other one may then stand between thousands. Without it
-        a comma is the decimal mark where the first rows show that it can be nothing else.
+        the numbers of the first rows decide that can be read with one of them alone.
 
     Returns
     -------
@@ -112,9 +112,9 @@ def read_table(path, target=None, *, decimal=None):
         The file cannot be read; there is no such target; a cell is empty, NaN, infinite or not a
         number; a label is missing, or a mark such as NA says so; the labels are not two classes;
         there are no rows, no features, rows of different lengths, or columns without a name or
-        with the same name. All faults of the cells and the rows are in one error, up to 5 of a
-        column, and the first 20 in its message. Rows and columns are counted from 1, the header
-        line is not counted; lines are counted from the beginning of the file.
+        with the same name. All faults are in one error, the first 20 in its message; of cells of a
+        column with the same fault the first is named. Rows and columns are counted from 1, the
+        header line is not counted; lines are counted from the beginning of the file.
     ImportError
         DuckDB is not installed.
     TypeError
@@ -124,7 +124,7 @@ def read_table(path, target=None, *, decimal=None):
     """
     if target is not None:
         target = _arguments.string("target", target)
-    table = open_table(path, decimal=decimal)
+    table = open_table(path, decimal=decimal, units={})
     try:
         features, target = _features_and_target(table, target)
         kinds = {name: "number" for name in features} | {target: "label"}

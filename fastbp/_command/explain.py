@@ -139,7 +139,8 @@ def _words(column):
         more = len(column.levels) - MOST_LEVELS_SHOWN
         return (f"levels {shown}" + f" and {more} more" * (more > 0)
                 + ", others together" * column.other + ", missing ones" * column.missing)
-    kind = {"number": "number", "date": f"dates ({column.form}), as days",
+    unit = f" ({column.form!r} behind each)" * bool(column.form)
+    kind = {"number": f"number{unit}", "date": f"dates ({column.form}), as days",
             "truth": "true or false"}[column.kind]
     return f"{kind}, {filling(column)} where missing" + ", and a flag" * column.flag
 
@@ -154,10 +155,13 @@ def _read(model, args):
     names = [column.name for column in columns]
     with_target = all(name in table.names and name not in names for name in target.names)
     targets = [*target.names] if with_target else []
+    table.settle([column.name for column in columns if column.reads == "number"] + targets)
     kinds = {column.name: column.reads for column in columns} | dict.fromkeys(targets, "label")
     with remedies():
         found = table.columns([*names, *targets], kinds, complete=model.recipe is None)
         X, _ = encoded(model, found[:len(names)])
+    for name, sentence in table.told.items():
+        report.say(name, sentence)
     if not len(X):
         raise DataError(f"{table.path}: there is a header but no data row")
     without = Looked(X, None, columns, files_and_rows(args.data, len(X)))

@@ -38,7 +38,7 @@ def main(argv=None):
         sys.stdout.reconfigure(errors="backslashreplace")  # any column name can be printed
     try:
         try:
-            args = _parser().parse_args(argv)
+            args = _parser().parse_args(options.joined(sys.argv[1:] if argv is None else argv))
             code = args.run(args) or 0
         except SystemExit as stop:  # --help, --version, or a wrong option
             code = stop.code

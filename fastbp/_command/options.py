@@ -2,14 +2,28 @@
 
 import argparse
 import math
+import re
 
 from fastbp import _arguments
 
 LARGEST = 2**63 - 1
+MINUS = re.compile(r"-+|-[\d.,].*")  # of marks
 DATA = ("CSV file of any dialect, gzip of it, Parquet, JSON or NPZ file, or a pattern in quotes, "
         "such as 'part-*.csv'")
 
 BESIDE = "beside those of the training"
+
+
+def joined(argv):
+    """The arguments, where marks such as --- and -9,9 are joined to their option, so that they are
+    not taken for options."""
+    found = []
+    for text in argv:
+        if found and found[-1] in ("--missing", "--only-missing") and MINUS.fullmatch(text):
+            found[-1] += f"={text}"
+        else:
+            found.append(text)
+    return found
 
 
 def add_train(commands, run):
@@ -56,9 +70,13 @@ def _add_reading(group, beside=None):
     add("--delimiter", type=_character, metavar="CHARACTER",
         help=r"of a CSV file, \t for a tab; found if not given")
     add("--encoding", default="utf-8", metavar="NAME", help="of a CSV file; default %(default)s")
-    beside = beside or "in place of NA, N/A, NaN, NULL, None, ?, - and their like"
+    add("--skip", type=_whole(0), default=0, metavar="N",
+        help="leave out so many lines before the header of a CSV file")
+    beside = beside or "beside NA, N/A, NaN, NULL, None, ?, - and their like"
     add("--missing", action="append", metavar="MARK", help="text that stands for a missing cell, "
-        f"{beside}; in the target too; empty cells are always missing")
+        f"in the target too, {beside}; once or several times, or divided by commas; empty cells are "
+        "always missing")
+    add("--only-missing", action="append", metavar="MARK", help="the same, in place of those")
 
 
 def _add_columns(group):

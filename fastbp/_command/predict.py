@@ -7,7 +7,7 @@ import numpy as np
 
 from fastbp import _arguments, _files
 from fastbp._command.outputs import refuse_overwriting
-from fastbp._command.tables import answers, report
+from fastbp._command.tables import answers, marks, report
 from fastbp._command.tables.data import names_of, opened
 from fastbp._preparation import Number, Told
 from fastbp._table import DataError, files_of
@@ -36,6 +36,7 @@ def run(args):
         _files.check_writable(args.out)
     table = opened(args.data, marks_of(model, args), args, **numerals_of(model))
     columns = needed_columns(model, table)
+    table.settle([column.name for column in columns if column.reads == "number"])
     kept = list(table.names) if args.keep == ["all"] else list(dict.fromkeys(
         names_of(args.keep or (), table.names, "--keep")))
     told = _Done()
@@ -43,7 +44,11 @@ def run(args):
     with remedies():
         answers.write(args.out, _distinct([*kept, *answer_names(model.target)]), batches,
                       args.out_decimal)
-    told.tell(args, sys.stdout if args.out else sys.stderr)
+    stream = sys.stdout if args.out else sys.stderr
+    if stream is not None:              # started with it closed
+        for name, sentence in table.told.items():
+            report.say(name, sentence, stream)
+    told.tell(args, stream)
     return 0
 
 
@@ -81,15 +86,17 @@ def remedies():
 
 def marks_of(model, args):
     """What stands for missing cells: what did in the training, and what the user says."""
-    learned = () if model.recipe is None else model.recipe.marks
-    return tuple(dict.fromkeys((*learned, *(args.missing or ()))))
+    return marks.chosen(args, () if model.recipe is None else model.recipe.marks)
 
 
 def numerals_of(model):
     """How numbers were written in the table of the training, as `open_table` takes it."""
     if model.recipe is None:
         return {}
-    return {"likely_decimal": model.recipe.decimal, "likely_thousands": model.recipe.thousands}
+    units = {column.name: column.form for column in model.recipe.preparation.columns
+             if getattr(column, "kind", "") == "number"}
+    return {"likely_decimal": model.recipe.decimal, "likely_thousands": model.recipe.thousands,
+            "units": units}
 
 
 def needed_columns(model, table):

@@ -2,6 +2,7 @@
 
     columns     one column as features: a number, a date, a truth value, or levels
     judgement   what each column of a table is, learned from the rows of the training
+    remarks     what texts may be that were not read as numbers or dates
     frames      the columns of a data frame or an array
     targets     what is predicted: classes, labels, numbers, counts
 

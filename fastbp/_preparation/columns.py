@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._table.cells import Column, dates_in
+from fastbp._table.cells import Column
+from fastbp._table.dates import dates_in
 
 MOST_LEVELS = 50  # with a feature of their own
 DAY = np.timedelta64(1, "D").astype("timedelta64[us]")
@@ -58,7 +59,8 @@ class Number(NamedTuple):
     name : str
     kind : {"number", "date", "truth"}
     form : str
-        How dates are written, one of `cells.DATE_FORMS`; empty if it is no column of dates.
+        Of dates how they are written, one of `DATE_FORMS`; of numbers the unit behind them in
+        texts; else empty.
     fill : float
         What stands for a missing cell: the median of the rows of the training.
     flag : bool

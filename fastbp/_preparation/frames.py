@@ -15,7 +15,9 @@ import numpy as np
 from fastbp import _arguments
 from fastbp._arguments import tables
 from fastbp._preparation.columns import TRUTHS, Levels, level_texts, number_text
-from fastbp._table.cells import BLANKS, LEADING_ZERO, Column, dates_in, number, settles_groups
+from fastbp._table.cells import BLANKS, Column
+from fastbp._table.dates import dates_in
+from fastbp._table.numerals import LEADING_ZERO, number, settles_groups, without_unit
 
 
 def frame_columns(X, wanted, marks, decimal=".", thousands=False):
@@ -105,7 +107,7 @@ def _column(where, column, cells, gone, marks, read_number):
 
 def _of_objects(where, column, cells, gone, marks, read_number):
     """A column of Python's objects."""
-    read = read_number if column.reads == "number" else _READ[column.reads]
+    read = _READ.get(column.reads) or partial(read_number, unit=getattr(column, "form", ""))
     values = []
     for i, (cell, missing) in enumerate(zip(cells.tolist(), gone, strict=True)):
         if isinstance(cell, str):
@@ -156,8 +158,9 @@ def _refuse_codes(where, column, cells):
                          "the training")
 
 
-def _number(cell, decimal=".", grouped=False):
+def _number(cell, decimal=".", grouped=False, unit=""):
     if isinstance(cell, str):
+        cell = without_unit(cell, unit)
         found = number(cell, decimal, grouped or settles_groups(cell, decimal))
         return None if found is None or np.isnan(found) else found
     try:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._preparation.columns import MOST_LEVELS, Levels, Number, as_floats, level_texts
+from fastbp._preparation.remarks import remark
 
 ID_NAME = re.compile(r"(?i)(?:^|.*[\W_])(?:id|uid|uuid|guid|key|index|idx|nr|no|number|rownames)$")
 DATED = "ISO 8601"  # the form of dates that are no text, as in Parquet
@@ -48,7 +49,7 @@ class Judgement(NamedTuple):
 NO_WISHES = Wishes()
 
 
-def judge(column, rows, wishes=NO_WISHES, date_form=""):
+def judge(column, rows, wishes=NO_WISHES, form=""):
     """Judge a column by the rows of the training.
 
     Parameters
@@ -56,8 +57,8 @@ def judge(column, rows, wishes=NO_WISHES, date_form=""):
     column : Column
     rows : (n_rows,) ndarray of int
     wishes : Wishes
-    date_form : str
-        How its dates are written in the file, for a column of dates.
+    form : str
+        How its dates are written in the file, or the unit behind its numbers.
 
     Returns
     -------
@@ -73,15 +74,17 @@ def judge(column, rows, wishes=NO_WISHES, date_form=""):
                          "left out: empty in the rows of the training")
     if not n_missing and (there == there[0]).all():
         return Judgement(None, "left out: constant")
+    said = "" if asked or there.dtype != object else remark(there)
     if not asked and _is_id(name, there):
-        return Judgement(None, "left out: an id, all its cells differ")
+        return Judgement(None, f"left out: an id, all its cells differ{said}")
     is_text = there.dtype == object or there.dtype.kind in "iu"  # integers of more than 53 bits
     if name in wishes.categorical or (is_text and name not in wishes.numeric):
         n_levels = 0 if asked else _n_levels(there)
         if n_levels > MOST_LEVELS and 2 * n_levels > len(there):
-            return Judgement(None, f"left out: {n_levels} levels in {len(there)} cells")
-        return _levels(column, rows, n_missing)
-    return _number(column, rows, n_missing, date_form)
+            return Judgement(None, f"left out: {n_levels} levels in {len(there)} cells{said}")
+        judgement = _levels(column, rows, n_missing)
+        return judgement._replace(words=judgement.words + said)
+    return _number(column, rows, n_missing, form)
 
 
 def _n_levels(there):
@@ -130,9 +133,9 @@ def _levels(column, rows, n_missing):
     return Judgement(found, words, np.zeros(width), np.ones(width))
 
 
-def _number(column, rows, n_missing, date_form):
+def _number(column, rows, n_missing, form):
     kind = {"b": "truth", "M": "date"}.get(column.values.dtype.kind, "number")
-    form = (date_form or DATED) if kind == "date" else ""
+    form = form or (DATED if kind == "date" else "")
     number = Number(column.name, kind, form, 0.0, n_missing > 0)
     missing = column.missing[rows]
     values = as_floats(column._replace(values=column.values[rows], missing=missing), number)
@@ -142,7 +145,8 @@ def _number(column, rows, n_missing, date_form):
     mean, scale = (0.0, 1.0) if kind == "truth" else standardisation(values)
     if not np.isfinite(scale):
         raise ValueError(f"column {column.name!r}: the values are too large to standardise")
-    words = {"truth": "true or false", "date": "dates, as days", "number": "number"}[kind]
+    words = {"truth": "true or false", "date": f"dates ({form}), as days",
+             "number": f"number ({form!r} behind each)" if form else "number"}[kind]
     if n_missing:
         words += f"; {n_missing} missing, filled with the median {filling(number)}, and a flag"
     return Judgement(number, words, np.array([mean, 0.0])[:1 + number.flag],

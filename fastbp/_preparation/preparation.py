@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._preparation.columns import Levels, Number
-from fastbp._table.cells import DATE_FORMS
+from fastbp._table.dates import DATE_FORMS
 
 KINDS = ("number", "date", "truth")
 SOURCES = ("text", "number", "truth")
@@ -173,8 +173,10 @@ def _column(entry):
         flags = found.missing, found.other
     else:
         found = Number(**entry)
-        forms = DATE_FORMS if kind == "date" else ("",)
-        fine = kind in KINDS and found.form in forms and isinstance(found.name, str) and (
+        form = found.form
+        known = isinstance(form, str) if kind == "number" else form in (
+            DATE_FORMS if kind == "date" else ("",))
+        fine = kind in KINDS and known and isinstance(found.name, str) and (
             isinstance(found.fill, float) and np.isfinite(found.fill))
         flags = (found.flag,)
     if not fine or not all(isinstance(flag, bool) for flag in flags):

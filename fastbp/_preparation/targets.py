@@ -9,6 +9,8 @@
 | counts     | one column of counts, or more  | "poisson"       | the expected counts             |
 """
 
+import shlex
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +18,9 @@ import numpy as np
 from fastbp._arguments.descriptors import COUNTS, LOSSES, REAL
 from fastbp._preparation.columns import MOST_LEVELS, level_texts
 from fastbp._preparation.judgement import standardisation
-from fastbp._table.cells import in_some_mark
+from fastbp._preparation.remarks import number_kind
 from fastbp._table.faults import DataError, listed
+from fastbp._table.numerals import in_some_mark, unit_of
 
 TASKS = ("classes", "labels", "regression", "counts")
 MOST_CLASSES = 10  # whole numbers of more different values are taken for a number
@@ -208,6 +211,8 @@ def _task(columns, there):
     for column in columns:
         values = column.values[there]
         if values.dtype.kind != "f":
+            if values.dtype == object and _are_mostly_numbers(values.tolist()):
+                raise DataError(_no_numbers(column, there))
             n = len(set(values.tolist()))
             kinds.append("pair" if n <= 2 else "classes")
             continue
@@ -225,10 +230,7 @@ def _task(columns, there):
 def _numbers(column, there, task):
     values = column.values
     if values.dtype.kind not in "fiub":
-        texts = values.tolist()
-        row = max(np.flatnonzero(there), key=lambda i: not in_some_mark(str(texts[i])))
-        raise DataError(f"target {column.name!r} holds {texts[row]!r} in data row {row + 1}, not a "
-                        "number (--task classes)")
+        raise DataError(_no_numbers(column, there))
     values = np.where(there, values.astype(np.float64), 0.0)
     if task == "counts":
         bad = np.flatnonzero((values < 0) | (values != np.floor(values)))
@@ -238,6 +240,31 @@ def _numbers(column, there, task):
                             f"{bad[0] + 1}{others}; counts should be whole numbers of at least 0 "
                             "(--task regression takes any numbers)")
     return values
+
+
+def _are_mostly_numbers(texts):
+    """Whether more than half of the texts are numbers, or look like some, of many values."""
+    numbers = [text for text in texts if text is not None and number_kind(text)]
+    return 2 * len(numbers) > len(texts) and len(set(numbers)) > MOST_CLASSES
+
+
+def _no_numbers(column, there):
+    """Words for a target of texts where numbers are wanted."""
+    texts = {int(i): str(column.values[i]) for i in np.flatnonzero(there)}
+    strays = {i: text for i, text in texts.items() if not in_some_mark(text)} or texts
+    row, text = next(iter(strays.items()))
+    cells = "1 cell is no number" if len(strays) == 1 else (
+        f"{len(strays)} of {len(texts)} cells are no numbers")
+    words = f"target {column.name!r}: {cells}, {text!r} in data row {row + 1} for one"
+    kinds = Counter(number_kind(text) for text in strays.values())
+    kind = kinds.most_common(1)[0][0] or ("with a unit" if unit_of(strays.values()) else None)
+    if kind and kind != "plain":
+        return f"{words}; they look like numbers {kind}; it should hold numbers alone"
+    if 2 * len(strays) >= len(texts):
+        return f"{words} (--task classes)"
+    most, n = Counter(strays.values()).most_common(1)[0]
+    return (f"{words} ({shlex.quote(f'--missing={most}')} leaves "
+            f"{'this row' if n == 1 else f'{n} rows'} out, --task classes takes all for classes)")
 
 
 def _classes(column, there):
@@ -256,6 +283,8 @@ def _classes(column, there):
                         f"{LIMIT_OF_CLASSES} can be classes")
     n_rows = int(there.sum())
     if values.dtype == object and len(classes) > MOST_LEVELS and 2 * len(classes) > n_rows:
+        if Counter(map(number_kind, classes)).most_common(1)[0][0] or unit_of(classes):
+            raise DataError(_no_numbers(column, there))
         raise DataError(f"target {column.name!r} holds {len(classes)} different texts in {n_rows} "
                         f"rows, {classes[0]!r} for one; classes should have more rows than that")
     return _places(column, there, classes), tuple(classes)

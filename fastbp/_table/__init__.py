@@ -8,6 +8,8 @@
     text        files of text that DuckDB reads as they are, or a copy of them
     dialect     how a CSV file is written
     csv         a CSV file
+    numerals    numbers as texts: decimal marks, thousands, units
+    dates       dates as texts
     cells       text as numbers, truth values, dates or text
     typed       Parquet and JSON files
     arrays      NPZ and NPY files

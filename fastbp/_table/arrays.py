@@ -5,7 +5,8 @@ import numpy as np
 from fastbp import _arguments
 from fastbp._table import cells
 from fastbp._table.cells import BLANKS, Column
-from fastbp._table.faults import DataError, Faults, listed
+from fastbp._table.faults import Bad, DataError, Faults, listed
+from fastbp._table.numerals import likely_numerals
 
 
 class ArrayTable:
@@ -22,7 +23,7 @@ class ArrayTable:
 
     def __init__(self, path, local, options):
         self.path, self._local, self._options = path, local, options
-        self.decimal = options.decimal or options.likely_decimal or "."
+        self.decimal, self.units, self.told = options.decimal, {}, {}
         self.thousands = options.decimal is not None or options.likely_thousands
         try:
             self._arrays = self._loaded()
@@ -67,6 +68,9 @@ class ArrayTable:
             raise DataError(f"array {name!r} holds {what}, not numbers{strings}")
         return array
 
+    def settle(self, names):
+        """Nothing is to be decided for all columns: see `Table.settle`."""
+
     @property
     def names(self):
         return (*self.features, *(name for name in self._arrays if name != "X"))
@@ -76,7 +80,7 @@ class ArrayTable:
 
         The parameters are those of `Table.columns`; NaN is a missing cell.
         """
-        found, kinds, faults = [], kinds or {}, Faults(self.path)
+        found, wrong, kinds, faults = [], [], kinds or {}, Faults(self.path)
         for name in self.names if names is None else names:
             try:
                 column, bad = self._column(name, kinds.get(name))
@@ -85,10 +89,10 @@ class ArrayTable:
             found.append(column)
             if complete:
                 lack = "nan" if column.values.dtype.kind == "f" else "missing"
-                bad += [(i, f"the {_noun(kinds.get(name))} is {lack}")
+                bad += [Bad(int(i), f"the {_noun(kinds.get(name))} is {lack}")
                         for i in np.flatnonzero(column.missing)]
-            for i, what in sorted(bad):
-                faults.add(f"{self._place(i, name)}: {what}")
+            wrong += [(name, each) for each in bad]
+        faults.add_cells(wrong, self._place, len(self._X))
         faults.refuse()
         return found
 
@@ -101,7 +105,7 @@ class ArrayTable:
             yield [Column(name, values[rows], missing[rows]) for name, values, missing in found]
 
     def _column(self, name, kind):
-        """Return a column and its bad cells, as pairs of a row and what is wrong there."""
+        """Return a column and its bad cells."""
         if name in self.features and name not in self._arrays:
             values = np.ascontiguousarray(self._X[:, self.features.index(name)])
         else:
@@ -118,15 +122,20 @@ class ArrayTable:
         if values.dtype.kind != "f":
             return column, []
         return column._replace(missing=np.isnan(values)), [
-            (i, f"the {_noun(kind)} is {values[i]}") for i in np.flatnonzero(np.isinf(values))]
+            Bad(int(i), f"the {_noun(kind)} is {values[i]}", "finite")
+            for i in np.flatnonzero(np.isinf(values))]
 
     def _of_texts(self, name, values, kind):
         marks = {"", *(() if kind in ("label", "kept") else self._options.missing)}
         stripped = [value.strip(BLANKS) for value in values.tolist()]
         texts = np.array([None if cell in marks else cell for cell in stripped], dtype=object)
-        column, bad = cells.column_of(name, texts, self.decimal, self.thousands, kind or "text",
-                                      self._options.label_missing)
-        return column, [(each.row, each.what) for each in bad]
+        kind, units = "text" if kind in (None, "levels") else kind, self._options.units
+        found = cells.column_of(
+            name, texts, likely_numerals(texts, self._options), kind, self._options.label_missing,
+            units if units is None else units.get(name, ""))
+        if found.unit:
+            self.units[name] = found.unit
+        return found.column, found.bad
 
     def _place(self, row, name):
         """Where a cell is, in words."""

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from fastbp._table import cells, dialect
+from fastbp._table import dialect
 from fastbp._table.faults import DataError
+from fastbp._table.numerals import Numerals, is_plain, marks_shown
 from fastbp._table.text import Text
 
 BLANKS = r"e' \t\r\n'"
@@ -26,22 +27,22 @@ class CsvFile:
         The names of its columns; a column without a name has an empty one.
     window : Window, optional
         The rows that are read, of a table that `keep` made.
+    numerals : Numerals
+        How its numbers are written, which the table decides.
     """
 
     def __init__(self, connection, path, local, options, folder):
         self.path, self._connection, self._options = path, connection, options
-        self.window = None
-        self._text = Text(local, options.encoding, folder)
+        self.window, self.numerals = None, Numerals()
+        self._text = Text(local, options.encoding, folder, options.skip)
         sample = self._text.sample
         self._dialect = dialect.find_dialect(
             connection, folder.written([sample]), sample, self._text.whole, options.delimiter)
-        self.header = self._dialect.names
-        sampled = self._sampled(range(len(self.header)))
-        commas = (options.likely_decimal == "," != self._dialect.delimiter
-                  and cells.can_have_decimal_commas(sampled))
-        self.decimal = options.decimal or ("," if commas else cells.decimal_of(sampled))
-        self.knows_decimal = options.decimal is not None or commas or (
-            options.likely_thousands and self.decimal == (options.likely_decimal or "."))
+        self.header, self.delimiter = self._dialect.names, self._dialect.delimiter
+
+    def marks_shown(self, columns):
+        """How many of the first cells show each decimal mark."""
+        return marks_shown(self._sampled(columns))
 
     def _sampled(self, columns):
         return [cell.strip() for row in self._dialect.rows for j in columns
@@ -55,7 +56,9 @@ class CsvFile:
         return bool(np.equal(values, None).all())
 
     def looks_like_numbers(self, j):
-        return all(cells.is_plain(cell, self.decimal) for cell in self._sampled([j]))
+        decimal, settled = self.numerals.decimal, self.numerals.settled
+        return all(is_plain(cell, decimal) and (settled or decimal not in cell)
+                   for cell in self._sampled([j]))
 
     def read(self, wanted, rejected):
         """Return columns as DuckDB has them.
@@ -135,7 +138,9 @@ class CsvFile:
         if self._text.may_hold(b"_"):
             odd += f" OR contains({cell}, '_')"
         read = cell
-        if self.decimal == ",":
+        if not self.numerals.settled and self._text.may_hold(b"."):
+            odd += f" OR contains({cell}, '.')"
+        if self.numerals.decimal == ",":
             odd, read = f"{odd} OR contains({cell}, '.')", f"replace({cell}, ',', '.')"
         value = f"if({odd}, 'nan'::DOUBLE, TRY_CAST({read} AS DOUBLE))"
         if complete:

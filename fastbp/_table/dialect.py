@@ -7,8 +7,8 @@ most rows and the most numbers is that of the file; a first line ``sep=;`` names
 import re
 from typing import NamedTuple
 
-from fastbp._table import cells
 from fastbp._table.faults import DataError
+from fastbp._table.numerals import is_plain
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_ROWS = 300
@@ -55,12 +55,10 @@ def find_dialect(connection, path, text, whole, delimiter=None):
     delimiter : str, optional
         Found if it is not given.
     """
-    skip = 0
+    skip, text = _without_empty_lines(0, text)
     if line := SEPARATOR_LINE.match(text):
-        delimiter, skip, text = delimiter or line[2], 1, text[line.end():]
-    first = re.match(r"[ \t\n]*\n", text)
-    if first:
-        skip, text = skip + first[0].count("\n"), text[first.end():]
+        delimiter = delimiter or line[2]
+        skip, text = _without_empty_lines(skip + 1, text[line.end():])
     if not text.strip():
         raise DataError("is empty")
     possible = [delimiter] if delimiter else [d for d in DELIMITERS if d in text] or [","]
@@ -71,6 +69,13 @@ def find_dialect(connection, path, text, whole, delimiter=None):
         raise DataError(f"{both} both divide it into {len(found[0][1].names)} columns: which of "
                         "them does cannot be told; save it with another one")
     return found[0][1]
+
+
+def _without_empty_lines(skip, text):
+    """The number of lines before the text, and the text, without the empty ones that it begins
+    with."""
+    first = re.match(r"([ \t\n]*\n)?", text)[0]
+    return skip + first.count("\n"), text[len(first):]
 
 
 def _under(connection, path, text, whole, delimiter, skip):
@@ -87,7 +92,7 @@ def _under(connection, path, text, whole, delimiter, skip):
         rows, n_bad, _ = _rows(connection, path, dialect, len(names), whole)
     share = len(rows) / (len(rows) + n_bad) if rows or n_bad else 1.0
     held = [cell.strip() for row in rows for cell in row if cell]
-    n_numbers = sum(cells.is_plain(cell, ".") or cells.is_plain(cell, ",") for cell in held)
+    n_numbers = sum(is_plain(cell, ".") or is_plain(cell, ",") for cell in held)
     numbers = n_numbers / len(held) if held else 0.0
     fit = (len(names) > 1, share >= 0.5, not shifted, numbers, share, len(names))
     return fit, dialect._replace(names=names, rows=rows)

@@ -33,13 +33,15 @@ class Options(NamedTuple):
     decimal: str | None
     delimiter: str | None
     encoding: str
-    likely_decimal: str | None
-    likely_thousands: bool
+    skip: int = 0
+    likely_decimal: str | None = None
+    likely_thousands: bool = False
+    units: dict | None = None
 
 
 @interruptible()
 def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=None,
-               encoding="utf-8", likely_decimal=None, likely_thousands=False):
+               encoding="utf-8", skip=0, likely_decimal=None, likely_thousands=False, units=None):
     """Open a table.
 
     Parameters
@@ -53,17 +55,22 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
         where a plus is one.
     decimal : {".", ","}, optional
         The decimal mark of a CSV file; the other one may then stand between thousands. Without it
-        a comma is the decimal mark where a sample of the cells shows that it can be nothing else.
+        a sample of the cells decides: see `_table.numerals`.
     delimiter : str, optional
         One character; found where it is not given.
     encoding : str
         Of a CSV file; a byte order mark goes before it.
+    skip : int
+        How many lines before the header of a CSV file are left out.
     likely_decimal : {".", ","}, optional
         The decimal mark of a table of the same origin. A comma is then the decimal mark unless a
         sample of the cells, or commas between them, show that it cannot be.
     likely_thousands : bool
         Whether in that table the other mark stood between thousands. It then does here, too, in a
         file of this decimal mark, also where a cell such as 6,673 could be a fraction.
+    units : dict of str to str, optional
+        What may stand behind the numbers of columns, by name, and behind those of no others.
+        Without it, what stands behind all numbers of a column.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def open_table(path, *, missing=(), label_missing=None, decimal=None, delimiter=
         An option is not what it should be.
     """
     options = checked_options(missing, label_missing, decimal, delimiter, encoding)._replace(
-        likely_decimal=likely_decimal, likely_thousands=likely_thousands)
+        skip=skip, likely_decimal=likely_decimal, likely_thousands=likely_thousands, units=units)
     paths = files_of(path)
     whole = ", ".join(paths[:3]) + ", ..." * (len(paths) > 3)
     folder, files = Folder(), []
@@ -124,8 +131,7 @@ def checked_options(missing, label_missing, decimal, delimiter, encoding):
                          "or 'latin-1'") from None
     encoding = "utf-8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     return Options(tuple(mark.strip() for mark in missing),
-                   tuple(mark.strip() for mark in label_missing), decimal, delimiter, encoding,
-                   None, False)
+                   tuple(mark.strip() for mark in label_missing), decimal, delimiter, encoding)
 
 
 def _has_bytes(text):
@@ -174,7 +180,7 @@ def _form(path, named):
     if head.startswith(OLD_EXCEL):
         raise DataError(_EXCEL)
     if head.startswith(ZIP):
-        return _archive(path)
+        return _archive(path, named)
     if head.startswith(NPY):
         return "NumPy"
     if head.startswith(b"PAR1"):
@@ -188,16 +194,20 @@ def _form(path, named):
     return "JSON" if is_json else "CSV"
 
 
-_EXCEL = ("is an Excel file; open it there and save the sheet as CSV in UTF-8 (Save As), "
-          "or pandas.read_excel(...).to_csv(...)")
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+_SAVE = ("open it there and save the sheet as CSV in UTF-8 (Save As), "
+         "or pandas.read_excel(...).to_csv(...)")
+_EXCEL = f"is an Excel file; {_SAVE}"
 
 
-def _archive(path):
+def _archive(path, named):
     """What a zip archive is; a damaged one is NumPy's to complain about."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, UnicodeError, ValueError, OSError):
+        if named.lower().endswith(_SPREADSHEETS):
+            raise DataError(f"has the name of a spreadsheet, but it is damaged; {_SAVE}") from None
         return "NumPy"
     if any(name.startswith("xl/") for name in names):
         raise DataError(_EXCEL)

@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._table import cells
-from fastbp._table.cells import Bad, Column
+from fastbp._table.cells import Column
 from fastbp._table.csv import CsvFile
 from fastbp._table.dialect import literal
 from fastbp._table.engine import interruptible
-from fastbp._table.faults import COUNTED, DataError, Faults, listed, one_line
+from fastbp._table.faults import COUNTED, Bad, DataError, Faults, listed, one_line
+from fastbp._table.numerals import has_thousands, numerals_of
 from fastbp._table.typed import TypedFile
-
-MOST_OF_COLUMN = 5  # faults that are told one by one
 
 
 class Table:
@@ -34,13 +33,28 @@ class Table:
     thousands : bool
         Whether the mark that is not the decimal one may stand between thousands: the caller named
         the decimal mark, or a column that was read shows it.
+    units : dict of str to str
+        What stood behind the numbers of columns that were read.
+    told : dict of str to str
+        Sentences about columns that were read, whose decimal mark other columns decided, or none.
     """
 
     def __init__(self, connection, files, options, folder, path):
         self._connection, self._options, self._folder = connection, options, folder
         self.path, self.thousands = path, options.decimal is not None
+        self.units, self.told = {}, {}
         self._files = [self._opened(*file) for file in files]
         self._name_columns()
+        self.settle(self.names)
+
+    def settle(self, names):
+        """Let these columns alone decide what the decimal mark is."""
+        files = [(f, file) for f, file in enumerate(self._files) if isinstance(file, CsvFile)]
+        shown = [file.marks_shown([self._places[name][f] for name in names]) for f, file in files]
+        differ = len({tuple(each) for each in shown if len(each) == 1}) > 1
+        for (_, file), own in zip(files, shown, strict=True):
+            file.numerals = numerals_of(own if differ else sum(shown, Counter()), self._options,
+                                        file.delimiter)
 
     def _opened(self, path, local, form):
         try:
@@ -78,8 +92,12 @@ class Table:
 
     @property
     def decimal(self):
-        """The decimal mark of the first file; of no CSV file the one that was named, or None."""
-        return getattr(self._files[0], "decimal", self._options.decimal)
+        """The decimal mark of the first file, None if no number has one; of no CSV file the one
+        that was named, or None."""
+        if not isinstance(self._files[0], CsvFile):
+            return self._options.decimal
+        numerals = self._files[0].numerals
+        return numerals.decimal if numerals.settled or self.told else None
 
     @interruptible()
     def columns(self, names=None, kinds=None, complete=False):
@@ -91,7 +109,7 @@ class Table:
             All of them without it.
         kinds : dict of str to str, optional
             What a column is to be: "text"; "number", and a cell that is none is a fault;
-            "label", a number if all cells are numbers, and text otherwise; "date" or "truth", which
+            "label" or "levels", numbers if all cells are, else text; "date" or "truth", which
             a file of types has as they are, and a CSV file as text; "kept", the cells as they
             stand: text of a CSV file, marks of missing cells too, and integers, NaN and infinite
             numbers of a file of types.
@@ -177,7 +195,7 @@ class _Reading:
         self.table, self.kinds = table, kinds
         self.faults, self.bad = Faults(table.path), []
         self.rejected = [[] for _ in table._files]
-        self.texts, self.numbers = {}, {}
+        self.texts, self.numbers, self.n_rows = {}, {}, []
         self.csv = all(isinstance(file, CsvFile) for file in table._files)
         if self.csv and names:
             fast = [name for name in names if self._is_fast(name)]
@@ -191,7 +209,7 @@ class _Reading:
         return "raw" if self.kinds.get(name) in ("label", "kept") else "text"
 
     def _is_fast(self, name):
-        return self.kinds.get(name, "number") == "number" and all(
+        return self.kinds.get(name, "number") in ("number", "levels") and all(
             file.looks_like_numbers(j)
             for file, j in zip(self.table._files, self.table._places[name], strict=True))
 
@@ -221,17 +239,26 @@ class _Reading:
             found = self.numbers[name]
             return Column(name, np.ma.filled(found, 0.0), np.ma.getmaskarray(found))
         files = self.table._files
-        decimals = {file.decimal for file in files}
-        if len(decimals) > 1:
+        numerals = {file.numerals for file in files}
+        if len({each.decimal for each in numerals}) > 1:
             raise DataError(f"{self.table.path}: some files have decimal commas and others decimal "
                             "points")
-        column, bad = cells.column_of(name, self.texts[name], *decimals,
-                                      all(file.knows_decimal for file in files),
-                                      self.kinds.get(name), self.table._options.label_missing)
-        if column.values.dtype != object and cells.has_thousands(self.texts[name], *decimals):
+        options, numerals = self.table._options, min(numerals)
+        found = cells.column_of(
+            name, self.texts[name], numerals, self.kinds.get(name), options.label_missing,
+            options.units if options.units is None else options.units.get(name, ""))
+        if found.column.values.dtype != object and has_thousands(self.texts[name],
+                                                                 numerals.decimal):
             self.table.thousands = True
-        self.bad += [(each.row, name, each.what) for each in bad]
-        return column
+        if found.told and not (options.decimal or options.likely_decimal):
+            self.table.told[name] = found.told
+        return self._kept(name, found)
+
+    def _kept(self, name, found):
+        if found.unit:
+            self.table.units[name] = found.unit
+        self.bad += [(name, each) for each in found.bad]
+        return found.column
 
     def _typed(self, name):
         kind, parts, bad = self.kinds.get(name), [], []
@@ -239,13 +266,13 @@ class _Reading:
         for file, j in zip(self.table._files, self.table._places[name], strict=True):
             if isinstance(file, CsvFile):
                 raise DataError(f"{self.table.path}: CSV files and others cannot be read together")
-            part, wrong = file.column(j, kind, self.table._options)
-            if part is None:
-                raise DataError(f"{file.path}: column {name!r} {wrong[0].what}")
-            bad += [Bad(sum(self.n_rows) + each.row, each.what) for each in wrong]
-            parts.append(part)
-            self.n_rows.append(len(part.values))
-        self.bad += [(each.row, name, each.what) for each in bad]
+            part = file.column(j, kind, self.table._options)
+            if part.column is None:
+                raise DataError(f"{file.path}: column {name!r} {part.bad[0].what}")
+            bad += [each._replace(row=sum(self.n_rows) + each.row) for each in part.bad]
+            parts.append(self._kept(name, part._replace(bad=[])))
+            self.n_rows.append(len(part.column.values))
+        self.bad += [(name, each) for each in bad]
         if len({part.values.dtype.kind for part in parts}) > 1:
             raise DataError(f"{self.table.path}: column {name!r} has other types in other files")
         return Column(name, np.concatenate([part.values for part in parts]),
@@ -256,25 +283,18 @@ class _Reading:
             is_label = self.kinds.get(name) == "label"
             what = "the label is missing" if is_label else "the cell is empty"
             what += "" if self.csv or is_label else " or NaN"
-            self.bad += [(int(i), name, what) for i in np.flatnonzero(missing)]
+            self.bad += [(name, Bad(int(i), what)) for i in np.flatnonzero(missing)]
             if is_label and values.dtype == object:
                 marks = cells.missing_labels({*values}, cells.MARKS)
-                self.bad += [(i, name, f"the label is {value}") for i, value in enumerate(values)
-                             if value is not None and (value in marks or value.lower() == "nan")]
+                self.bad += [
+                    (name, Bad(i, f"the label is {value}")) for i, value in enumerate(values)
+                    if value is not None and (value in marks or value.lower() == "nan")]
 
     def refuse(self):
         for file, rejected in zip(self.table._files, self.rejected, strict=True):
             for words in file.faults(rejected) if rejected else ():
                 self.faults.add(self._of_file(file) + words)
-        counts = Counter()
-        for row, name, what in sorted(self.bad, key=lambda bad: bad[0]):
-            counts[name] += 1
-            if counts[name] <= MOST_OF_COLUMN:
-                self.faults.add(f"{self.place(row, name)}: {what}")
-        for name, n in counts.items():
-            if n > MOST_OF_COLUMN:
-                more = n - MOST_OF_COLUMN
-                self.faults.add(f"column {name!r}: {more} more cells", more)
+        self.faults.add_cells(self.bad, self.place, sum(self.n_rows))
         self.faults.refuse()
 
     def _of_file(self, file):

@@ -1,4 +1,5 @@
-"""CSV files as DuckDB reads them; of other encodings and of mixed line ends there are copies."""
+"""CSV files as DuckDB reads them; of other encodings and of mixed line ends there are copies, and
+where lines before the header are left out."""
 
 import gzip
 import re
@@ -27,9 +28,9 @@ class Text:
         Whether `sample` is all of it.
     """
 
-    def __init__(self, path, encoding, folder):
+    def __init__(self, path, encoding, folder, skip=0):
         self.path, self.encoding, self._folder, self._copied = path, encoding, folder, False
-        self._held = {}
+        self._held, self._skip = {}, skip
         with open(path, "rb") as file:
             self.compression = "gzip" if file.read(2) == GZIP else "none"
         try:
@@ -43,7 +44,8 @@ class Text:
         self.sample = self._decoded(head)
         ends = set(re.findall(r"\r\n|\r|\n", self.sample))
         self.sample = self.sample.replace("\r\n", "\n").replace("\r", "\n")
-        if self.encoding != "utf-8" or len(ends) > 1:
+        self.sample = "\n" * skip + "".join(self.sample.splitlines(keepends=True)[skip:])
+        if self.encoding != "utf-8" or len(ends) > 1 or skip:
             self.copy()
         elif "\r" in ends and not self.whole:  # a file of an old Mac, or one that goes on otherwise
             self.copy()
@@ -62,7 +64,8 @@ class Text:
             text = "\0" if b"\0" in head else None
             line = head.count(b"\n", 0, error.start) + 1
         if text is None:
-            raise DataError(f"{NEITHER}: line {line} is not; save it as UTF-8")
+            raise DataError(f"{NEITHER}: line {line} is not; save it as UTF-8, or name its "
+                            "encoding (--encoding latin-1, or cp1252 of Windows)")
         if "\0" in text:
             raise DataError(NEITHER)
         return text
@@ -100,5 +103,8 @@ class Text:
     def _parts(self, encoding):
         opened = gzip.open if self.compression == "gzip" else open
         with opened(self.path, "rt", encoding=encoding, errors="surrogateescape") as source:
+            for _ in range(self._skip):  # empty lines keep the numbers of the others
+                source.readline()
+                yield "\n"
             while part := source.read(2**20):
                 yield part

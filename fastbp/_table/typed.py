@@ -3,9 +3,10 @@
 import numpy as np
 
 from fastbp._table import cells
-from fastbp._table.cells import Bad, Column
+from fastbp._table.cells import Column, Found
 from fastbp._table.dialect import literal
-from fastbp._table.faults import DataError
+from fastbp._table.faults import Bad, DataError
+from fastbp._table.numerals import likely_numerals
 
 NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER", "FLOAT", "DOUBLE"}
 LARGE = {"BIGINT", "UBIGINT"}
@@ -30,14 +31,14 @@ class TypedFile:
         self._types = [row[1] for row in described]
 
     def column(self, j, kind, options):
-        """Return column j and its bad cells."""
+        """Return column j as `Found`; None in it if it cannot be read."""
         import duckdb
         name, sql, type_ = self.header[j], _quoted(self.header[j]), self._types[j]
         decided = _form(type_)
         if kind == "kept" and type_ in NUMBERS:
             decided = type_ if type_ in ("FLOAT", "DOUBLE") else "BIGINT"
         if decided is None:
-            return None, [Bad(0, f"holds {type_}, not numbers, text or dates")]
+            return Found(None, [Bad(0, f"holds {type_}, not numbers, text or dates")])
         table = self.window.table if self.window else self._table
         try:
             found = self._connection.execute(
@@ -51,16 +52,16 @@ class TypedFile:
                         for gone, value in zip(missing, values, strict=True)]
             texts = np.array([None if cell in marks else cell for cell in stripped], dtype=object)
             if type_ in HUGE or kind in ("number", "label"):
+                units = options.units
                 return cells.column_of(
-                    name, texts, options.decimal or options.likely_decimal or ".",
-                    options.decimal is not None or options.likely_thousands, kind,
-                    options.label_missing)
-            return Column(name, texts, np.equal(texts, None)), []
+                    name, texts, likely_numerals(texts, options), kind, options.label_missing,
+                    units if units is None else units.get(name, ""))
+            return Found(Column(name, texts, np.equal(texts, None)), [])
         values = np.ascontiguousarray(values)
         if decided == "TIMESTAMP":
             values = values.astype("datetime64[us]")
         if kind == "kept":
-            return Column(name, values, missing), []
+            return Found(Column(name, values, missing), [])
         if decided in LARGE and (kind == "number" or np.abs(values).max(
                 initial=0, where=~missing) <= cells.EXACT):
             values = values.astype(np.float64)
@@ -71,9 +72,9 @@ class TypedFile:
         bad = [] if kind == "text" else np.flatnonzero(~np.isfinite(values) & ~missing)
         column = Column(name, values, missing)
         if kind == "number" and decided == "TIMESTAMP":
-            return column, [Bad(int(i), f"{values[i]} is not a number")
-                            for i in np.flatnonzero(~missing)]
-        return column, [Bad(int(i), f"the {noun} is {values[i]}") for i in bad]
+            return Found(column, [Bad(int(i), f"{values[i]} is not a number", "number")
+                                  for i in np.flatnonzero(~missing)])
+        return Found(column, [Bad(int(i), f"the {noun} is {values[i]}", "finite") for i in bad])
 
     def keep(self, table):
         """Make a table of the database of the rows."""

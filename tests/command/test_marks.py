@@ -31,8 +31,8 @@ def test_labels_that_are_missing(called, mark):
         write(f"t{suffix}", index=False)
         code, out, err = called("train", f"t{suffix}", *FEW, "--out", "m")
         assert code == 0, err
-        assert (f"2 rows without a target (2 {mark!r}; --missing MARK names other marks): left out"
-                in out)
+        assert (f"2 rows without a target (2 {mark!r}; --only-missing MARK names other marks): "
+                "left out" in out)
         assert load_model("m").classes == ("p", "q")
         code, out, err = called("explain", "m", f"t{suffix}")
         assert code == 0 and f"{N - 2} looked at" in out, err
@@ -40,7 +40,7 @@ def test_labels_that_are_missing(called, mark):
 
 def test_a_mark_is_a_label_if_the_user_names_others(called, model):
     columns = {"a": A, "y": lacking(Y, *range(20), mark="NA")}
-    loaded = model(columns, "--missing", "X")
+    loaded = model(columns, "--only-missing", "X")
     assert loaded.classes == ("NA", "p", "q")
     code, out, err = called("explain", "m", "train.csv", "--missing", "NA")
     assert code == 0 and f"{N} looked at" in out, err
@@ -50,8 +50,8 @@ def test_a_mark_is_a_label_if_the_user_names_others(called, model):
 
 def test_numbers_among_which_other_marks_stand(called):
     pd.DataFrame({"a": A, "y": lacking(np.round(A, 2), 3, mark="NA")}).to_csv("t.csv", index=False)
-    code, _, err = called("train", "t.csv", *FEW, "--missing", "X", "--task", "regression")
-    assert code == 2 and "target 'y' holds 'NA' in data row 4, not a number (--task classes)" in err
+    code, _, err = called("train", "t.csv", *FEW, "--only-missing", "X", "--task", "regression")
+    assert code == 2 and "'y': 1 cell is no number, 'NA' in data row 4 for one (--missing=NA" in err
 
 
 def test_a_mark_is_no_label_of_read_table(tmp_path):

@@ -12,14 +12,15 @@ from fastbp._preparation.columns import plain_column
 from fastbp._preparation.targets import TASKS, target_of
 from fastbp._table import DataError
 from fastbp._table.cells import MARKS, column_of
+from fastbp._table.numerals import Numerals
 
 
 def labels(*cells, decimal=".", known=False):
     """A column of labels, "" where one is missing, as `fastbp train` reads it."""
     cells = np.array([cell or None for cell in cells], dtype=object)
-    column, bad = column_of("y", cells, decimal, known, "label", MARKS)
-    assert not bad
-    return column
+    found = column_of("y", cells, Numerals(decimal, known), "label", MARKS)
+    assert not found.bad
+    return found.column
 
 
 @pytest.mark.parametrize(("cells", "decimal", "numbers"), [
@@ -40,7 +41,7 @@ def test_thousands_of_a_target_whose_decimal_mark_the_user_named():
     assert labels("1,249", "NA", known=True).values[0] == 1249
     assert labels("1.249", "NA", decimal=",", known=True).values[0] == 1249
     cells = np.array(["1,249", "NA"], dtype=object)
-    (bad,) = column_of("y", cells, ".", False, "label", MARKS)[1]
+    (bad,) = column_of("y", cells, Numerals("."), "label", MARKS).bad
     assert "'1,249' could be a fraction or thousands" in bad.what
 
 

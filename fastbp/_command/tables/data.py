@@ -6,16 +6,19 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp import _arguments
+from fastbp._command.tables import marks as marks_
 from fastbp._preparation import Preparation, Target, Wishes, judge
 from fastbp._preparation.columns import plain_column
+from fastbp._preparation.remarks import same_but_case
 from fastbp._preparation.targets import MOST_CLASSES, target_of
 from fastbp._table import ArrayTable, DataError, files_of, open_table
-from fastbp._table.cells import MARKS, date_form, is_number
+from fastbp._table.cells import MARKS
+from fastbp._table.dates import date_form
 from fastbp._table.faults import Faults, listed, one_line
+from fastbp._table.numerals import is_number
 from fastbp.datasets import DEFAULT_TARGETS, load_breast_cancer
 
-REMEDIES = ("(--drop NAME leaves a column out, --categorical NAME takes its cells for levels, "
-            "--missing MARK names cells that stand for nothing)")
+LARGEST_COUNT = 1000  # of numbers that may be counts
 
 
 class Data(NamedTuple):
@@ -32,12 +35,12 @@ class Data(NamedTuple):
     marks : tuple of str
         What stands for a missing cell.
     wishes : Wishes
-    date_forms : dict
-        {name: form} of the columns of dates.
+    forms : dict
+        {name: form} of the columns of dates, and {name: unit} of numbers with a unit.
     notes : list of (str, str)
         Names of columns, or none, and what is said of them.
     decimal : str or None
-        The decimal mark of a CSV file.
+        The decimal mark of a CSV file, if a number has one.
     thousands : bool
         Whether the other mark may stand between thousands: see `Table`.
     """
@@ -48,7 +51,7 @@ class Data(NamedTuple):
     y: np.ndarray
     marks: tuple
     wishes: Wishes
-    date_forms: dict
+    forms: dict
     notes: list
     decimal: str | None = None
     thousands: bool = False
@@ -67,27 +70,27 @@ def load(args):
     """Return the `Data` that the arguments of `fastbp train` name."""
     if args.data is None:
         return _bundled(args)
-    marks = tuple(sorted(MARKS)) if args.missing is None else tuple(args.missing)
+    marks = marks_.chosen(args, MARKS)
     table = opened(args.data, marks, args)
     try:
         return _read(table, args, marks)
     except DataError as error:
         prefix = "" if str(error).startswith(f"{table.path}: ") else f"{table.path}: "
-        message = str(error)
-        remedy = f" {REMEDIES}" if "is not a number" in message and "--task" not in message else ""
+        remedy = marks_.remedy(error.strays)
         raise DataError(one_line(f"{prefix}{error}{remedy}"), error.faults) from None
 
 
 def opened(path, marks, args, **options):
     """The table of a command's DATA; the options are those of `open_table`."""
     return open_table(path, missing=marks, decimal=args.decimal, delimiter=args.delimiter,
-                      encoding=args.encoding, **options)
+                      encoding=args.encoding, skip=args.skip, **options)
 
 
 def _bundled(args):
-    for option in ("target", "task", "decimal", "missing", "delimiter"):
+    for option in ("target", "task", "decimal", "missing", "only_missing", "delimiter", "skip"):
         if getattr(args, option):
-            raise ValueError(f"--{option} needs DATA: the bundled data set is not read so")
+            raise ValueError(f"--{option.replace('_', '-')} needs DATA: the bundled data set is "
+                             "not read so")
     found = load_breast_cancer()
     columns = [plain_column(name, found.X[:, j]) for j, name in enumerate(found.feature_names)]
     target = Target((found.target_name,), "classes", (found.classes,), np.zeros(1), np.ones(1))
@@ -104,13 +107,16 @@ def _read(table, args, marks):
     names = [name for name in names if name not in targets and name in keep]
     if not names:
         raise DataError(f"there is no feature column beside {listed(targets)}")
-    kinds = dict.fromkeys(wishes.numeric, "number") | dict.fromkeys(targets, "label")
+    kinds = dict.fromkeys(wishes.numeric, "number") | dict.fromkeys(
+        wishes.categorical, "levels") | dict.fromkeys(targets, "label")
+    table.settle([name for name in (*names, *targets) if name not in wishes.categorical])
     found = table.columns([*names, *targets], kinds)
-    columns, labels = _dates_as_levels(table, found[:len(names)], wishes), found[len(names):]
+    columns, labels = found[:len(names)], found[len(names):]
     if not len(labels[0].values):
         raise DataError("there is a header but no data row")
     target, y, there = target_of(labels, args.task, args.positive)
     notes = [("", sentence) for sentence in (*table.left_out, *table.renamed)]
+    notes += [("", f"{name}: {sentence}") for name, sentence in table.told.items()]
     if not there.all():
         rows = np.flatnonzero(there)
         notes.append(("", f"{_arguments.counted(int((~there).sum()), 'row')} without a target"
@@ -118,15 +124,29 @@ def _read(table, args, marks):
         y = y[rows]
         columns = [column._replace(values=column.values[rows], missing=column.missing[rows])
                    for column in columns]
-    if not args.task and target.is_one_of_several and labels[0].values.dtype.kind == "f":
-        notes.insert(0, ("", f"at most {MOST_CLASSES} whole numbers are classes; --task regression "
-                             "takes them for numbers"))
+    if not args.task:
+        notes[:0] = [("", sentence) for sentence in _of_task(target, labels, y)]
     dates = [column.name for column in columns if column.values.dtype.kind == "M"]
     data = Data(_described(args.data, there, names), columns, target, y, marks, wishes,
-                _date_forms(table, dates), notes, table.decimal, table.thousands)
+                table.units | _date_forms(table, dates), notes, table.decimal, table.thousands)
     if args.strict:
         _be_strict(table, data)
-    return data
+    unseen = marks_.unseen(table, [*names, *targets], args)
+    return data._replace(notes=notes + [("", sentence) for sentence in unseen])
+
+
+def _of_task(target, labels, y):
+    """Sentences about a task that nobody named."""
+    if target.is_one_of_several and labels[0].values.dtype.kind == "f":
+        yield f"at most {MOST_CLASSES} whole numbers are classes; --task regression takes them " \
+              "for numbers"
+    if target.task == "regression" and (y >= 0).all() and (y == np.floor(y)).all() and (
+            y.max() <= LARGEST_COUNT):
+        yield "whole numbers of at least 0; --task counts takes them for counts"
+    for classes in target.classes:
+        pair = same_but_case(classes)
+        if pair:
+            yield f"{pair[0]!r} and {pair[1]!r} are two classes, which differ in their case alone"
 
 
 def _marks_told(table, labels):
@@ -137,20 +157,7 @@ def _marks_told(table, labels):
         if column.values.dtype == object:
             counts.update(column.values[label.missing & ~column.missing].tolist())
     found = ", ".join(f"{n} {mark!r}" for mark, n in counts.most_common())
-    return f" ({found}; --missing MARK names other marks)" if found else ""
-
-
-def _dates_as_levels(table, columns, wishes):
-    """The columns, and dates that are to be levels as the texts that a file of text has for them.
-
-    So they are read for a prediction, which knows nothing of dates in a column of levels.
-    """
-    names = [column.name for column in columns
-             if column.name in wishes.categorical and column.values.dtype.kind == "M"]
-    if not names or table.has_types:
-        return columns
-    texts = dict(zip(names, table.columns(names, dict.fromkeys(names, "text")), strict=True))
-    return [texts.get(column.name, column) for column in columns]
+    return f" ({found}; --only-missing MARK names other marks)" if found else ""
 
 
 def files_and_rows(path, n_rows):
@@ -169,7 +176,8 @@ def _targets(table, given):
     """The names of the target columns."""
     names = table.names
     if given:
-        return tuple(dict.fromkeys(names_of(given, names, "--target")))
+        hint = "" if table.has_types else _HEADER
+        return tuple(dict.fromkeys(names_of(given, names, "--target", hint)))
     found = [name for name in names if name in DEFAULT_TARGETS]
     if len(found) == 1:
         return tuple(found)
@@ -177,12 +185,17 @@ def _targets(table, given):
         raise DataError(f"{listed(found)} could each be the target: name one (--target NAME)")
     if all(is_number(name) for name in names):
         raise DataError("the first line holds numbers where a header with column names is expected")
+    hint = "" if table.has_types else _HEADER
     raise DataError("name the target column (--target NAME): none is called target, y or label; "
-                    f"the columns are {listed(names)}")
+                    f"the columns are {listed(names)}{hint}")
 
 
-def names_of(given, names, option):
-    """The columns that an option names, each time one or several divided by commas."""
+_HEADER = "; --skip N leaves out lines that stand before the line with the names"
+
+
+def names_of(given, names, option, more=""):
+    """The columns that an option names, each time one or several divided by commas; `more` is said
+    behind an error."""
     found = []
     for text in given:
         parts = [text] if text in names else [part.strip() for part in text.split(",")]
@@ -191,7 +204,7 @@ def names_of(given, names, option):
                 near = _arguments.nearest(part, names)
                 hint = f"did you mean {near!r}? " if near else ""
                 raise DataError(f"no column {part!r} ({option}); {hint}"
-                                f"the columns are {listed(names)}")
+                                f"the columns are {listed(names)}{more}")
             found.append(part)
     return found
 
@@ -229,7 +242,7 @@ def _be_strict(table, data):
     for _, sentence in data.notes:
         faults.add(sentence)
     for column in data.columns:
-        judgement = judge(column, rows, data.wishes, data.date_forms.get(column.name, ""))
+        judgement = judge(column, rows, data.wishes, data.forms.get(column.name, ""))
         n_missing = int(column.missing.sum())
         if n_missing:
             faults.add(f"column {column.name!r}: {_arguments.counted(n_missing, 'cell')} missing")
@@ -254,7 +267,7 @@ def prepare(data, rows):
     DataError
         Nothing is left to learn from.
     """
-    judged = [judge(column, rows, data.wishes, data.date_forms.get(column.name, ""))
+    judged = [judge(column, rows, data.wishes, data.forms.get(column.name, ""))
               for column in data.columns]
     kept = [each for each in judged if each.column is not None]
     words = [(column.name, each.words) for column, each in zip(data.columns, judged, strict=True)]
