@@ -230,7 +230,7 @@ class SavedModel(_Fields):
         if self.recipe is not None:
             recipe, preparation = self.recipe, self.recipe.preparation
             columns = frame_columns(X, preparation.columns, frozenset(recipe.marks),
-                                    recipe.decimal or ".", recipe.thousands)
+                                    recipe.decimal, recipe.thousands)
             X, told = preparation.encode(columns, self.net.dtype)
             words = _unlike_the_training(preparation.columns, told)
             if words:

@@ -17,7 +17,7 @@ from fastbp._arguments import tables
 from fastbp._preparation.columns import TRUTHS, Levels, level_texts, number_text
 from fastbp._table.cells import BLANKS, Column
 from fastbp._table.dates import dates_in
-from fastbp._table.numerals import LEADING_ZERO, number, settles_groups, without_unit
+from fastbp._table.numerals import LEADING_ZERO, is_open, number, settles_groups, without_unit
 
 
 def frame_columns(X, wanted, marks, decimal=".", thousands=False):
@@ -30,8 +30,9 @@ def frame_columns(X, wanted, marks, decimal=".", thousands=False):
         The columns, in the order of the places of a plain array.
     marks : frozenset of str
         Texts that stand for missing cells.
-    decimal : str
-        The decimal mark of numbers that are texts.
+    decimal : str or None
+        The decimal mark of numbers that are texts. None is a point, but numbers that could have a
+        comma as well, such as 1.761, are refused.
     thousands : bool
         Whether the other one stands between thousands in them; else it is refused where it could be
         a decimal mark.
@@ -161,6 +162,9 @@ def _refuse_codes(where, column, cells):
 def _number(cell, decimal=".", grouped=False, unit=""):
     if isinstance(cell, str):
         cell = without_unit(cell, unit)
+        if decimal is None and is_open(cell):
+            return None
+        decimal = decimal or "."
         found = number(cell, decimal, grouped or settles_groups(cell, decimal))
         return None if found is None or np.isnan(found) else found
     try:

@@ -7,6 +7,7 @@ from fastbp._table.dates import LIKE_A_DATE, date_forms
 from fastbp._table.numerals import in_some_mark, parts
 
 LIMIT = re.compile(r"[<>\u2264\u2265~]=? ?(?P<rest>.*)")
+MOST_CELLS = 10_000
 FEWEST_NUMBERS = 10  # different ones among texts
 
 
@@ -15,10 +16,11 @@ def remark(cells):
 
     Parameters
     ----------
-    cells : iterable of str
+    cells : sequence of str
+        Of which the first are looked at.
     """
-    counts = Counter(cells)
-    return (_of_dates(counts) or _of_numbers(counts) or _of_case(counts))
+    counts = Counter(cells[:MOST_CELLS])
+    return _of_dates(counts) or _of_numbers(counts) or _of_case(counts)
 
 
 def _of_dates(counts):
@@ -38,11 +40,11 @@ def _of_dates(counts):
 def _of_numbers(counts):
     """Of numbers with units or limits, or among other texts."""
     kinds = {cell: kind for cell in counts if (kind := number_kind(cell))}
-    n = sum(counts[cell] for cell in kinds)
-    if 2 * n > counts.total() and set(kinds.values()) != {"plain"}:
+    most = 2 * sum(counts[cell] for cell in kinds) > counts.total()
+    if most and set(kinds.values()) != {"plain"}:
         first = next(cell for cell, kind in kinds.items() if kind != "plain")
-        return (f"; {n} of {counts.total()} cells look like numbers {kinds[first]}, {first!r} for "
-                "one: as plain numbers they would be read as such")
+        return (f"; most look like numbers {kinds[first]}, {first!r} for one: as plain numbers "
+                "they would be read as such")
     plain = [cell for cell, kind in kinds.items() if kind == "plain"]
     others = [cell for cell in counts if cell not in kinds]
     if len(plain) < FEWEST_NUMBERS or len(others) > len(plain) // 2:

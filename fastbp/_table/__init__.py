@@ -3,6 +3,7 @@
     faults      all that is wrong with a file, in one error
     engine      DuckDB
     source      what a file is, and how to open it
+    noted       what is seen of numbers meanwhile
     table       columns of one file or several
     temporary   files that go with a table
     text        files of text that DuckDB reads as they are, or a copy of them

@@ -6,10 +6,11 @@ from fastbp import _arguments
 from fastbp._table import cells
 from fastbp._table.cells import BLANKS, Column
 from fastbp._table.faults import Bad, DataError, Faults, listed
+from fastbp._table.noted import Noted
 from fastbp._table.numerals import likely_numerals
 
 
-class ArrayTable:
+class ArrayTable(Noted):
     """A table of arrays, with the names and the columns of a `Table`.
 
     Attributes
@@ -23,8 +24,7 @@ class ArrayTable:
 
     def __init__(self, path, local, options):
         self.path, self._local, self._options = path, local, options
-        self.decimal, self.units, self.told = options.decimal, {}, {}
-        self.thousands = options.decimal is not None or options.likely_thousands
+        super().__init__(options)
         try:
             self._arrays = self._loaded()
             self._X = self._matrix()
@@ -70,6 +70,11 @@ class ArrayTable:
 
     def settle(self, names):
         """Nothing is to be decided for all columns: see `Table.settle`."""
+
+    @property
+    def decimal(self):
+        """The decimal mark; None if no text that is a number has one."""
+        return self.shown
 
     @property
     def names(self):
@@ -133,8 +138,7 @@ class ArrayTable:
         found = cells.column_of(
             name, texts, likely_numerals(texts, self._options), kind, self._options.label_missing,
             units if units is None else units.get(name, ""))
-        if found.unit:
-            self.units[name] = found.unit
+        self.note(name, found, self._options)
         return found.column, found.bad
 
     def _place(self, row, name):

@@ -59,12 +59,18 @@ class Found(NamedTuple):
         What stood behind each number.
     told : str
         A sentence where the decimal mark was decided by other columns, or by none.
+    decimal : str
+        The decimal mark, if a number has one.
+    thousands : bool
+        Whether the other mark stands between thousands.
     """
 
     column: Column
     bad: list
     unit: str = ""
     told: str = ""
+    decimal: str = ""
+    thousands: bool = False
 
 
 def missing_labels(labels, marks):
@@ -114,7 +120,8 @@ def column_of(name, cells, numerals=None, kind=None, marks=(), unit=None):
         whole = kind in ("label", "levels")
         is_text = None in numbers.values() if whole else _is_text(counts, numbers)
         if is_text:
-            wrong = [] if kind == "levels" else _other_mark(cells, counts, numbers, numerals, kind)
+            wrong = [] if kind == "levels" else _other_mark(
+                cells, counts, bare, numbers, numerals, kind)
             return Found(_other(name, cells, missing, counts, kind), wrong)
         if any(map(LEADING_ZERO.fullmatch, counts)) and kind != "label":
             return Found(Column(name, cells, missing), [])
@@ -126,7 +133,10 @@ def column_of(name, cells, numerals=None, kind=None, marks=(), unit=None):
     values = np.where(np.equal(values, None), np.nan, values).astype(np.float64)
     noun = "label" if kind == "label" else "value"
     wrong = wrong or _bad_cells(cells, bad, numbers, numerals.decimal, noun)
-    return Found(Column(name, values, missing), wrong, unit, told)
+    mark = numerals.decimal
+    return Found(Column(name, values, missing), wrong, unit, told,
+                 mark * any(mark in text for text in bare.values()),
+                 numerals_.has_thousands(bare.values(), mark))
 
 
 def _bare(counts, kind, unit):
@@ -142,11 +152,11 @@ def _is_text(counts, numbers):
     return 2 * wrong >= counts.total() > 0
 
 
-def _other_mark(cells, counts, numbers, numerals, kind):
+def _other_mark(cells, counts, bare, numbers, numerals, kind):
     """The first cell that is no number, if most are numbers in one mark or the other; of labels,
     if all of them are."""
     finite = {cell: n for cell, n in counts.items() if not NOT_FINITE.fullmatch(cell)}
-    like = {cell for cell in finite if numerals_.in_some_mark(cell)}
+    like = {cell for cell in finite if numerals_.in_some_mark(bare[cell])}
     n_like = sum(finite[cell] for cell in like)
     if 2 * n_like <= sum(finite.values()) or (kind == "label" and len(like) < len(finite)):
         return []
@@ -154,7 +164,7 @@ def _other_mark(cells, counts, numbers, numerals, kind):
     if not other:
         return []
     i, cell = next((i, cell) for i, cell in enumerate(cells) if cell in other)
-    if numerals_.is_grouped(cell, numerals.decimal):
+    if numerals_.is_grouped(bare[cell], numerals.decimal):
         return [Bad(i, f"{cell!r} could be a fraction or thousands: name the decimal mark "
                        "(--decimal)")]
     more = "" if n_like == sum(finite.values()) else (

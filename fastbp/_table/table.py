@@ -13,11 +13,12 @@ from fastbp._table.csv import CsvFile
 from fastbp._table.dialect import literal
 from fastbp._table.engine import interruptible
 from fastbp._table.faults import COUNTED, Bad, DataError, Faults, listed, one_line
-from fastbp._table.numerals import has_thousands, numerals_of
+from fastbp._table.noted import Noted
+from fastbp._table.numerals import numerals_of
 from fastbp._table.typed import TypedFile
 
 
-class Table:
+class Table(Noted):
     """Files with the same columns, whose rows follow each other.
 
     Attributes
@@ -30,19 +31,12 @@ class Table:
     renamed : tuple of str
         Sentences about columns that share a name, or have none: they are called "name_2" and
         "column_3" here.
-    thousands : bool
-        Whether the mark that is not the decimal one may stand between thousands: the caller named
-        the decimal mark, or a column that was read shows it.
-    units : dict of str to str
-        What stood behind the numbers of columns that were read.
-    told : dict of str to str
-        Sentences about columns that were read, whose decimal mark other columns decided, or none.
     """
 
     def __init__(self, connection, files, options, folder, path):
         self._connection, self._options, self._folder = connection, options, folder
-        self.path, self.thousands = path, options.decimal is not None
-        self.units, self.told = {}, {}
+        super().__init__(options)
+        self.path = path
         self._files = [self._opened(*file) for file in files]
         self._name_columns()
         self.settle(self.names)
@@ -92,10 +86,9 @@ class Table:
 
     @property
     def decimal(self):
-        """The decimal mark of the first file, None if no number has one; of no CSV file the one
-        that was named, or None."""
+        """The decimal mark; None if no number has one."""
         if not isinstance(self._files[0], CsvFile):
-            return self._options.decimal
+            return self.shown
         numerals = self._files[0].numerals
         return numerals.decimal if numerals.settled or self.told else None
 
@@ -247,16 +240,7 @@ class _Reading:
         found = cells.column_of(
             name, self.texts[name], numerals, self.kinds.get(name), options.label_missing,
             options.units if options.units is None else options.units.get(name, ""))
-        if found.column.values.dtype != object and has_thousands(self.texts[name],
-                                                                 numerals.decimal):
-            self.table.thousands = True
-        if found.told and not (options.decimal or options.likely_decimal):
-            self.table.told[name] = found.told
-        return self._kept(name, found)
-
-    def _kept(self, name, found):
-        if found.unit:
-            self.table.units[name] = found.unit
+        self.table.note(name, found, options)
         self.bad += [(name, each) for each in found.bad]
         return found.column
 
@@ -270,7 +254,8 @@ class _Reading:
             if part.column is None:
                 raise DataError(f"{file.path}: column {name!r} {part.bad[0].what}")
             bad += [each._replace(row=sum(self.n_rows) + each.row) for each in part.bad]
-            parts.append(self._kept(name, part._replace(bad=[])))
+            self.table.note(name, part, self.table._options)
+            parts.append(part.column)
             self.n_rows.append(len(part.column.values))
         self.bad += [(name, each) for each in bad]
         if len({part.values.dtype.kind for part in parts}) > 1:
