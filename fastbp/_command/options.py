@@ -74,8 +74,8 @@ def _add_reading(group, beside=None):
         help="leave out so many lines before the header of a CSV file")
     beside = beside or "beside NA, N/A, NaN, NULL, None, ?, - and their like"
     add("--missing", action="append", metavar="MARK", help="text that stands for a missing cell, "
-        f"in the target too, {beside}; once or several times, or divided by commas; empty cells are "
-        "always missing")
+        f"in the target too, {beside}; once or several times, or divided by commas; empty cells "
+        "are always missing")
     add("--only-missing", action="append", metavar="MARK", help="the same, in place of those")
 
 

@@ -8,6 +8,7 @@ cell that is no number in a column of numbers is a fault with its place.
 import math
 import re
 from collections import Counter
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -143,7 +144,8 @@ def _bare(counts, kind, unit):
     """The unit of the column, and {cell: it without the unit}."""
     if unit is None:
         unit = numerals_.unit_of(counts) if kind in (None, "number") else ""
-    return unit, {cell: numerals_.without_unit(cell, unit) for cell in counts}
+    bare = map(partial(numerals_.without_unit, unit=unit), counts) if unit else counts
+    return unit, dict(zip(counts, bare, strict=True))
 
 
 def _is_text(counts, numbers):
@@ -155,8 +157,10 @@ def _is_text(counts, numbers):
 def _other_mark(cells, counts, bare, numbers, numerals, kind):
     """The first cell that is no number, if most are numbers in one mark or the other; of labels,
     if all of them are."""
+    like = {cell for cell in counts if numerals_.in_some_mark(bare[cell])}
+    if not like:
+        return []
     finite = {cell: n for cell, n in counts.items() if not NOT_FINITE.fullmatch(cell)}
-    like = {cell for cell in finite if numerals_.in_some_mark(bare[cell])}
     n_like = sum(finite[cell] for cell in like)
     if 2 * n_like <= sum(finite.values()) or (kind == "label" and len(like) < len(finite)):
         return []

@@ -13,6 +13,7 @@ from typing import NamedTuple
 NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I)
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 OTHER = {".": ",", ",": "."}
+_FIRST = frozenset("+-.,0123456789")  # characters of a number, of which a text mostly has none
 _SPACES = " \u00a0\u202f"
 _PLAIN = {mark: re.compile(rf"[+-]?(\d+{re.escape(mark)}?\d*|{re.escape(mark)}\d+)([eE][+-]?\d+)?",
                            re.A) for mark in OTHER}
@@ -125,7 +126,8 @@ def is_grouped(cell, decimal):
 
 def in_some_mark(cell):
     """Whether the cell is a number with a decimal point or with a decimal comma."""
-    return any(test(cell, mark) for test in (is_plain, is_grouped) for mark in OTHER)
+    return cell[:1] in _FIRST and any(
+        test(cell, mark) for test in (is_plain, is_grouped) for mark in OTHER)
 
 
 def settles_groups(cell, decimal):

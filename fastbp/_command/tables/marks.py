@@ -2,13 +2,12 @@
 
 import shlex
 
-from fastbp._table.cells import MARKS
 from fastbp._table.numerals import is_plain
 
 MOST_TOLD = 3  # marks in an error
 
 
-def chosen(args, default=MARKS):
+def chosen(args, default):
     """The marks of a command: those of `--only-missing`, or the default ones; and `--missing`."""
     first = default if args.only_missing is None else _several(args.only_missing)
     return tuple(sorted({*first, *_several(args.missing or ())}))
