@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 # Threads of NumPy's BLAS, in this process and in those it starts, spin while they wait for work.
 # They are none of fastbp's, and few of these products are worth a second one.
@@ -23,8 +24,13 @@ settings.load_profile("default")
 
 
 def pytest_configure(config):
-    """Without `-m`, what is exhaustive is left out: then it need not be made first."""
+    """Without `-m`, what is exhaustive is left out: then it need not be made first.
+
+    A shell starts what runs in its background with Ctrl-C ignored; here it is tested.
+    """
     all_pairs.others_are_made = config.option.markexpr != "not exhaustive"
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 gc.disable()        # until all tests are collected: they make much that stays, and no garbage

@@ -22,7 +22,7 @@ TARGETS = {"two classes": "y", "three classes": "c", "regression": "a"}
 WRONG = (None, True, -1, 2**70, 1.5, float("nan"), "", "xx", [], {}, [1], ["p"], {"p": 1}, [["p"]])
 # What another model may have, and what is for readers alone.
 FREE = ("training", "marks", "fill", "name", "names", "classes", "levels", "flag", "missing",
-        "other")
+        "other", "rare", "form")
 
 
 @pytest.fixture(scope="module", params=TARGETS)

@@ -73,7 +73,8 @@ def test_the_best_epoch_may_be_one_of_the_checkpoint(called, monkeypatch):
 
     monkeypatch.setattr(fitting._Course, "after_epoch", after_epoch)
     code, out, err = called(*args, "n", "--epochs", 60)
-    assert code == 130 and err.endswith("interrupted after 41 of 60 epochs\n")
+    assert code == 130 and err.endswith(
+        "interrupted after 41 of 60 epochs; the same command goes on from c\n")
     assert "41 epochs, 1 of them now, in" in out and f"the best was epoch {best}\n" in out
     one, other = load_model("m"), load_model("n")
     assert one.net.params.tobytes() == other.net.params.tobytes()

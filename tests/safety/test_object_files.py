@@ -88,7 +88,7 @@ needs_rules = pytest.mark.skipif(RULES is None, reason="rules for x86-64 and aar
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name.split(".")[0])
 def test_instructions(path):
     code = instructions(path)
-    assert len(code) > 1000
+    assert len(code) > 500
     found, example = Counter(), {}
     for instruction in code:
         for kind in KINDS(*instruction):
@@ -101,11 +101,11 @@ def test_instructions(path):
 
 
 def test_every_module_is_read():
-    """Two for each variant that is built, and one for each `.pyx` outside the kernels."""
+    """Two for each variant, one for each `.pyx` outside the kernels, and what Cython's share."""
     names = [path.name.split(".")[0] for path in MODULES]
     assert sorted(name for name in names if name in VARIANTS) == sorted(
         f"{isa}_{dtype}" for isa in dispatch.built_isas() for dtype in dispatch.DTYPES)
-    sources = {"dispatch", *(path.stem for path in PACKAGE.rglob("*.pyx")
+    sources = {"dispatch", "_cython_fastbp", *(path.stem for path in PACKAGE.rglob("*.pyx")
                            if path.parent.name != "_kernels")}
     if len(sources) > 1:        # an installation may lack them
         assert {name for name in names if name not in VARIANTS} == sources
