@@ -43,8 +43,8 @@ FLAGS += ["-ffp-contract=off", "-fno-inline-functions", "-fno-math-errno", "-fno
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi"]
 # Clang leaves the loops over a large register tile rolled, and the tile in memory.
 UNROLL = ["-mllvm", "-unroll-threshold=2000"]
-# What stands above the kernels calls them and Python: half the size takes the same time.
-SMALL = [] if DEBUG or SANITIZE or os.environ.get("FASTBP_OPTIMIZE") else ["-Os"]
+# What stands above the kernels has no loops worth more; -Os would be slower for tiny networks.
+ABOVE = [] if DEBUG or SANITIZE or os.environ.get("FASTBP_OPTIMIZE") else ["-O2"]
 LINK = []
 if SANITIZE:
     FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
@@ -78,7 +78,7 @@ SHARED = "_cython_fastbp"       # what they have in common, which Cython writes
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.
 STAMP = Path("build/flags.txt")
-CURRENT = repr((FLAGS, SMALL, LINK, DIRECTIVES, SHARED, *map(os.environ.get, ("CC", "CFLAGS")),
+CURRENT = repr((FLAGS, ABOVE, LINK, DIRECTIVES, SHARED, *map(os.environ.get, ("CC", "CFLAGS")),
                 cython_version, sys.version))
 if CHANGED := not STAMP.exists() or STAMP.read_text() != CURRENT:
     STAMP.parent.mkdir(exist_ok=True)
@@ -100,8 +100,8 @@ def extensions():
         for dtype in ("float32", "float64"):
             yield extension(f"_kernels.{isa}_{dtype}", flags,
                             [(f"FASTBP_{isa.upper()}", 1), (f"FASTBP_{dtype.upper()}", 1)])
-    yield from (extension(name, SMALL) for name in MODULES)
-    yield extension(SHARED, SMALL, suffix="c")
+    yield from (extension(name, ABOVE) for name in MODULES)
+    yield extension(SHARED, ABOVE, suffix="c")
 
 
 def flags_macro(added):
