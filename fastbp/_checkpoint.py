@@ -14,7 +14,7 @@ import numpy as np
 from fastbp import _arguments, _files
 from fastbp._safetensors import digest, import_safetensors, sorted_header
 
-FORMAT, VERSION = "fastbp-checkpoint", "1"
+FORMAT, VERSION = "fastbp-checkpoint", "2"
 SECONDS = 1.0               # between two files, at least,
 SHARE_OF_WRITING = 0.05     # and so long that writing takes no more of the time
 

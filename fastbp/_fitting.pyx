@@ -57,9 +57,9 @@ cdef class Fitting(Training):
         max_norm : float, optional
             Above 0: clips the gradient of each mini-batch to this norm, as in `train_epoch`.
         validation : (X, y) or (X, y, sample_weight), optional
-            Held-out samples. After every epoch the network is judged by their mean loss, without
-            the penalty; in the end, also after Ctrl-C, it has the parameters of its best epoch, or
-            those it began with if no loss was a number.
+            Samples of the validation. After every epoch the network is judged by their mean loss,
+            without the penalty; in the end, also after Ctrl-C, it has the parameters of its best
+            epoch, or those it began with if no loss was a number.
         validation_rows : (n_rows,) array of int, optional
             In place of `validation`: rows of X and y. They are not taken out of the training:
             `rows` says what the network is trained on.

@@ -161,7 +161,7 @@ cdef class Population(Evaluation):
         rng
             As in `train_epoch`, but the epochs draw from it in turn: an int makes one generator.
         validation : (X, y) or (X, y, sample_weight), optional
-            Held-out samples, for all networks or for each. After every epoch the networks are
+            Samples of the validation, for all networks or each. After every epoch the networks are
             judged by their mean loss, without the penalty; in the end, also after Ctrl-C, each has
             the parameters of its best epoch, or those it began with where no loss was a number.
         validation_rows : (n_rows,) array of int, or a sequence of them, optional

@@ -135,8 +135,8 @@ class SavedModel(_Fields):
         Warns
         -----
         UserWarning
-            Once a call, with the columns and how many cells of each: levels that were rare or
-            absent in the training, and missing cells where the training had none.
+            Once a call, with the columns and how many cells of each: levels that the
+            training did not have, and missing cells where it had none.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class SavedModel(_Fields):
             are; others are left out. A plain array goes by position. Under a `recipe` cells may be
             missing (None, NaN, an empty text, a mark of missing cells that the training had), and
             are text where the training had text; numbers and dates may be texts in the form that
-            they had there, without marks of thousands.
+            they had there.
 
         Returns
         -------

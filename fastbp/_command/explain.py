@@ -2,8 +2,8 @@
 
 For each column two figures, of the rows of a table. *Slope*: the mean absolute derivative of the
 logits by the features of the column, each times its standard deviation, summed: by how much they
-change for a typical change of the column. *Loss of accuracy*, or of what else the task is judged
-by: what is lost if the cells of the column are shuffled among the rows, the mean of some repeats.
+change for a typical change of the column. *Accuracy lost*, or what else the task is judged by:
+what is lost if the cells of the column are shuffled among the rows, the mean of some repeats.
 Nothing is printed before the table has been read.
 """
 
@@ -48,12 +48,15 @@ class Looked(NamedTuple):
     columns : tuple of Number and Levels
     table : str
         The files, and how many rows they have.
+    told : dict of str to str
+        Sentences about columns, see `Noted`.
     """
 
     X: np.ndarray
     y: np.ndarray | None
     columns: tuple
     table: str
+    told: dict
 
 
 class Importance(NamedTuple):
@@ -160,11 +163,9 @@ def _read(model, args):
     with remedies():
         found = table.columns([*names, *targets], kinds, complete=model.recipe is None)
         X, _ = encoded(model, found[:len(names)])
-    for name, sentence in table.told.items():
-        report.say(name, sentence)
     if not len(X):
         raise DataError(f"{table.path}: there is a header but no data row")
-    without = Looked(X, None, columns, files_and_rows(args.data, len(X)))
+    without = Looked(X, None, columns, files_and_rows(args.data, len(X)), table.told)
     if not with_target:
         return without
     try:
@@ -176,7 +177,7 @@ def _read(model, args):
 
 def importances(model, looked, args):
     """Return an `Importance` of each column, and the `Figure` that shuffling lowers, or None."""
-    X, y, columns, _ = looked
+    X, y, columns = looked[:3]
     slopes = _slopes(model.net, X) * X.std(axis=0)
     metric = None if y is None else figures(model, X, y)[0]
     if metric is not None and np.isnan(metric.value):  # of a target with one value
@@ -217,6 +218,8 @@ def _shuffled(X, here, which):
 
 def _tell(model, looked, found, metric, repeats):
     """The figures of the columns, and what they are."""
+    for name, sentence in looked.told.items():
+        report.say(name, sentence)
     report.say("rows", f"{len(looked.X)} looked at")
     if metric is None:
         report.say("", "the table has no target, or one value of it: answers can be compared, not "

@@ -87,8 +87,8 @@ def _add_columns(group):
         help="take these for numbers, also where all cells differ")
     add("--categorical", action="append", metavar="NAME",
         help="take these for levels, also where they are numbers")
-    add("--strict", action="store_true", help="refuse a table with missing cells, columns that "
-        "would be left out, or text that is not named by --categorical")
+    add("--strict", action="store_true", help="refuse a table in which something would be filled, "
+        "left out or guessed: missing cells, text that --categorical does not name, the task")
 
 
 def _add_network(group):

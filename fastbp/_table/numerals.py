@@ -63,7 +63,7 @@ def numerals_of(shown, options, delimiter=None):
     if options.decimal:
         return Numerals(options.decimal, True)
     if likely == "," != delimiter and not shown["."]:
-        return Numerals(",", True)
+        return Numerals(",", options.likely_thousands or bool(shown[","]))
     decimal = "," if shown[","] > shown["."] else "."
     sure = bool(shown) and not shown[OTHER[decimal]]
     return Numerals(decimal, sure or (options.likely_thousands and decimal == (likely or ".")),

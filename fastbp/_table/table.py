@@ -86,11 +86,11 @@ class Table(Noted):
 
     @property
     def decimal(self):
-        """The decimal mark; None if no number has one."""
+        """The decimal mark that was named or that numbers have; None if none has one."""
         if not isinstance(self._files[0], CsvFile):
             return self.shown
         numerals = self._files[0].numerals
-        return numerals.decimal if numerals.settled or self.told else None
+        return numerals.decimal if numerals.settled or self.told else self.shown
 
     @interruptible()
     def columns(self, names=None, kinds=None, complete=False):

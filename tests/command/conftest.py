@@ -5,7 +5,6 @@ import contextlib
 import io
 from functools import cache
 
-import pandas as pd
 import pytest
 
 from fastbp._command import check, digests
@@ -67,7 +66,12 @@ def called(tmp_path, monkeypatch):
 
 @pytest.fixture
 def model(called):
-    """A function that trains on a table, and returns what `load_model` does."""
+    """A function that trains on a table, and returns what `load_model` does.
+
+    pandas is imported here: the emulated ARM of `tools/bits.py` has none, for other tests of the
+    folder.
+    """
+    import pandas as pd
 
     def train(columns, *options):
         pd.DataFrame(columns).to_csv("train.csv", index=False)

@@ -49,7 +49,7 @@ def test_a_mark_that_is_a_class_is_one(called, model):
 
 
 @pytest.mark.parametrize(("table", "words"), [
-    ("a,y\n#REF!,p\n1,q\n2,p\n", "'#REF!' is not a number (--missing MARK"),
+    ("a,y\n#LOST,p\n1,q\n2,p\n", "'#LOST' is not a number (--missing MARK"),
     ("a,y\n1,other\n", "'other' is none of the classes"), ("a,y\n", "no data row"),
     ("b,y\n1,p\n", "there is no column 'a'")])
 def test_nothing_is_printed_before_the_table_is_read(called, model, tmp_path, table, words):

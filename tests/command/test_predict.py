@@ -222,8 +222,8 @@ def test_a_file_that_knows_no_rare_levels(model):
 
 
 @pytest.mark.parametrize(("cell", "words"), [
-    ({"a": "#REF!"}, "'#REF!' is not a number"), ({"d": "#REF!"}, "'#REF!' is not a date"),
-    ({"t": "#REF!"}, "'#REF!' is neither true nor false")])
+    ({"a": "#LOST"}, "'#LOST' is not a number"), ({"d": "#LOST"}, "'#LOST' is not a date"),
+    ({"t": "#LOST"}, "'#LOST' is neither true nor false")])
 def test_one_cell_that_cannot_be_read(called, model, cell, words):
     """The error says what can be done, and that leaves the marks of the training in force."""
     days = pd.date_range("2020-01-01", periods=N).strftime("%Y-%m-%d")
@@ -237,7 +237,7 @@ def test_one_cell_that_cannot_be_read(called, model, cell, words):
     code, _, err = called("predict", "m", "new.csv")
     assert code == 2 and f"{words}" in err and err.endswith(
         "(--missing MARK names cells that stand for nothing, beside those of the training)\n"), err
-    code, _, err = called("predict", "m", "new.csv", "--missing", "#REF!")
+    code, _, err = called("predict", "m", "new.csv", "--missing", "#LOST")
     assert code == 0 and "10 answered" in err, err
 
 

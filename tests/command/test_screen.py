@@ -174,13 +174,13 @@ def test_help(monkeypatch, capsys, width, command):
 
 
 @pytest.mark.parametrize(("command", "beside"), [
-    ("train", "in place of NA"), ("predict", "beside those of the training"),
+    ("train", "beside NA"), ("predict", "beside those of the training"),
     ("explain", "beside those of the training")])
 def test_help_of_the_marks(capsys, command, beside):
     assert main([command, "--help"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "--decimal MARK decimal mark of a CSV file, . or ,; the other one may" in out
-    assert f"text that stands for a missing cell, {beside}" in out
+    assert f"text that stands for a missing cell, in the target too, {beside}" in out
 
 
 def test_the_command_alone_prints_its_help(capsys):

@@ -127,12 +127,12 @@ def _read(table, args, marks):
     if not args.task:
         notes[:0] = [("", sentence) for sentence in _of_task(target, labels, y)]
     dates = [column.name for column in columns if column.values.dtype.kind == "M"]
+    notes = notes + [("", each) for each in marks_.unseen(table, [*names, *targets], args)]
     data = Data(_described(args.data, there, names), columns, target, y, marks, wishes,
                 table.units | _date_forms(table, dates), notes, table.decimal, table.thousands)
     if args.strict:
         _be_strict(table, data)
-    unseen = marks_.unseen(table, [*names, *targets], args)
-    return data._replace(notes=notes + [("", sentence) for sentence in unseen])
+    return data
 
 
 def _of_task(target, labels, y):
@@ -237,7 +237,7 @@ def _date_forms(table, names):
 
 
 def _be_strict(table, data):
-    """Refuse a table of which anything had to be left out or filled."""
+    """Refuse a table of which something would be filled, left out or guessed."""
     faults, rows = Faults(table.path), np.arange(data.n_rows)
     for _, sentence in data.notes:
         faults.add(sentence)

@@ -20,14 +20,15 @@ def _several(given):
 
 
 def unseen(table, names, args):
-    """Sentences about marks of the user that stand in none of the columns."""
+    """Sentences about marks of the user that are no text in the columns."""
     given = {*_several(args.missing or ()), *_several(args.only_missing or ())} - {""}
     if not given:
         return []
     for column in table.columns(names, dict.fromkeys(names, "kept")):
         if column.values.dtype.kind in "OU":
             given -= {*column.values.tolist()}
-    return [f"no cell holds {mark!r} (--missing)" for mark in sorted(given)]
+    return [f"no text is {mark!r}, a mark that --missing or --only-missing names"
+            for mark in sorted(given)]
 
 
 def remedy(strays):
