@@ -47,8 +47,9 @@ class Table(Noted):
         shown = [file.marks_shown([self._places[name][f] for name in names]) for f, file in files]
         differ = len({tuple(each) for each in shown if len(each) == 1}) > 1
         for (_, file), own in zip(files, shown, strict=True):
+            delimiter = file.delimiter if len(file.header) > 1 else None    # of one column none
             file.numerals = numerals_of(own if differ else sum(shown, Counter()), self._options,
-                                        file.delimiter)
+                                        delimiter)
 
     def _opened(self, path, local, form):
         try:

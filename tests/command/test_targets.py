@@ -1,6 +1,7 @@
 """Promise: what a target is, and which columns are features, is judged as a reader would."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,12 +131,12 @@ def test_slips_of_a_first_hour(arguments, words, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("new", "same"), [
-    ("a;b\n2.000;1\n", "a;b\n2000,0;1\n"), ("a;b\n2,000;1\n", "a;b\n2;1\n"),
+    ("a;b\n2,000;1\n", "a;b\n2;1\n"), ("a;b\n2.000;1,5\n", "a;b\n2000;1,5\n"),
     ("a,b\n2.000,1\n", "a;b\n2,0;1\n"), ("a;b\n2.000;1.5\n", "a;b\n2,0;1,5\n"),
     ('a,b\n"2.000,5",1\n', "a;b\n2000,5;1\n")])
 def test_new_rows_are_read_with_the_decimal_mark_of_the_training(new, same, tmp_path, monkeypatch,
                                                                  capsys):
-    """Where they leave it open: 2.000 is two thousand if the training had decimal commas."""
+    """Where they leave it open; a cell that fits one mark alone decides."""
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{k * 37 % 3001},{k % 10};{k % 7};{k % 2}\n" for k in range(80))
     (tmp_path / "t.csv").write_text("a;b;y\n" + rows)
@@ -147,6 +148,23 @@ def test_new_rows_are_read_with_the_decimal_mark_of_the_training(new, same, tmp_
         assert main(["predict", "model.safetensors", "new.csv"]) == 0
         found.append(capsys.readouterr().out)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("thousands", [True, False])
+def test_thousands_of_new_rows_are_those_of_the_training(called, thousands):
+    """2.000 is two thousand if decimal commas stood beside thousands there, or by --decimal."""
+    rows = "".join(f"{'1.' * thousands}{100 + k * 37 % 900},{k % 10};{k % 2}\n" for k in range(80))
+    Path("t.csv").write_text("a;y\n" + rows)
+    assert called("train", "t.csv", "--epochs", 3, "--out", "m")[0] == 0
+    Path("new.csv").write_text("a\n2000\n")
+    _, same, _ = called("predict", "m", "new.csv")
+    Path("new.csv").write_text("a\n2.000\n")
+    code, out, err = called("predict", "m", "new.csv")
+    if thousands:
+        assert (code, out) == (0, same)
+    else:
+        assert code == 2 and "'2.000' is not a number with the decimal mark ','" in err
+    assert called("predict", "m", "new.csv", "--decimal", ",")[1] == same
 
 
 @pytest.mark.parametrize("columns", [30, 40, 80, 200])
