@@ -244,8 +244,12 @@ def _numbers(column, there, task):
 
 def _are_mostly_numbers(texts):
     """Whether more than half of the texts are numbers, or look like some, of many values."""
-    numbers = [text for text in texts if text is not None and number_kind(text)]
-    return 2 * len(numbers) > len(texts) and len(set(numbers)) > MOST_CLASSES
+    counts = Counter(texts)     # a table of many rows has few labels
+    if len(counts) <= MOST_CLASSES:
+        return False
+    numbers = [text for text in counts if text is not None and number_kind(text)]
+    return (2 * sum(counts[text] for text in numbers) > len(texts)
+            and len(numbers) > MOST_CLASSES)
 
 
 def _no_numbers(column, there):
