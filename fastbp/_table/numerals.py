@@ -150,7 +150,7 @@ def parts(cell):
 
 
 def unit_of(cells):
-    """The unit that all of the cells have behind a number; empty if there is none."""
+    """The unit that stands behind the number in every cell, or "" if they share none."""
     unit = ""
     for cell in cells:
         found = parts(cell)

@@ -265,7 +265,7 @@ def _at_once(name, module, X, y, loss, reduction, sample_weight, accumulate, cli
 
 
 def _advice(module):
-    """How a FusedSequential comes of a module that is none, as the end of a message."""
+    """The end of a message: how to make a FusedSequential from another module."""
     if not isinstance(module, nn.Module):
         return ""
     inside = [name for name, each in module.named_modules() if isinstance(each, FusedSequential)]

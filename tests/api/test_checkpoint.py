@@ -166,7 +166,7 @@ print(killed, after_writing, len(found), found == expected)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be forked there")
 def test_kill_9_in_a_loop(tmp_path):
-    """Of processes that have just begun, read, computed or written; the last one is left alone."""
+    """Fits are killed at random moments, often just after a write; the last one runs to its end."""
     ended = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path / "it"], text=True,
                            capture_output=True)
     assert ended.returncode == 0, ended.stderr

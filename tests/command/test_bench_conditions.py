@@ -276,7 +276,7 @@ def git(folder, *arguments):
 
 
 def test_the_commit_of_a_checkout(tmp_path, monkeypatch):
-    """With a mark where tracked files were changed; of an installed package there is none."""
+    """The commit has a + where tracked files were changed; an installed package has no commit."""
     package = tmp_path / "fastbp"
     package.mkdir()
     (package / "__init__.py").touch()

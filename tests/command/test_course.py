@@ -119,8 +119,11 @@ def test_the_least_loss_of_counts():
     target = Target(("a", "b"), "counts", (), np.zeros(2), np.ones(2))
     z = np.log(np.maximum(y, 1e-300))
     expected = sum(fastbp.poisson_with_logits(z[:, [j]], y[:, [j]])[0] for j in range(2)) / 50
-    # 100 terms, each with a handful of roundings.
-    np.testing.assert_allclose(least_loss(target, y), expected, rtol=100 * 10 * 2.0**-53)
+    # Each of 100 terms is a sum of y and y |ln y|, relative to which it has at most 8 roundings on
+    # either side: those of ln y, which exp takes to y |ln y| 2^-53, of exp, the product and the
+    # difference. Adding 100 terms in any order has 99 more for each.
+    magnitude = (y + y * np.abs(z)).sum() / 50
+    assert abs(least_loss(target, y) - expected) <= 2 * (8 + 99) * 2.0**-53 * magnitude
     assert least_loss(target._replace(task="regression"), y) == 0.0
 
 

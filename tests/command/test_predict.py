@@ -178,7 +178,7 @@ def test_a_frame_unlike_the_training_is_told_once(called, model):
 
 
 def test_rare_levels_and_new_ones_are_told_apart(called, model):
-    """Of the new ones the first are named; 51 levels make the rarest one rare."""
+    """The first new levels are named. Of 51 levels the rarest one gets no feature of its own."""
     cells = np.array([*(f"k{i:02}" for i in range(50)), *(f"k{i:02}" for i in range(51))] * 2)
     loaded = model({"a": np.tile(A[:50], 5)[:len(cells)], "k": cells,
                     "y": np.tile(["p", "q"], len(cells) // 2)}, "--test-fraction", 0)

@@ -31,7 +31,7 @@ def test_a_cell_that_fits_nothing_else_decides(tmp_path, cells, beside, values):
 
 
 def test_a_model_reads_every_kind_of_file_alike(called, tmp_path):
-    """Of a table with commas and no points: 1.761 alone is no number, beside 4,21 it is 1761."""
+    """After a training with commas and no points 1.761 is refused; beside 4,21 it is 1761."""
     write(tmp_path, {"a": [f"{k},5" for k in range(N)], "y": Y})
     assert called("train", "t.csv", *FEW, "--out", "m")[0] == 0
     frame = pd.DataFrame({"a": ["1.761", "421"]})
@@ -268,7 +268,7 @@ def test_targets_that_look_like_numbers(called, tmp_path, form, words):
 
 
 def test_classes_that_begin_with_numbers(called, tmp_path):
-    """Of wells, 1A to 12H say, are no numbers with a unit."""
+    """The names of wells, such as 1A to 12H, are not taken for numbers with a unit."""
     wells = [f"{1 + k % 12}{'AB'[k % 2]}" for k in range(N)]
     write(tmp_path, {"a": K / 7, "well": wells})
     code, out, err = called("train", "t.csv", "--target", "well", *FEW)

@@ -255,7 +255,7 @@ FIGURE_OF_SPEED = re.compile(
 
 
 def test_comments_have_no_figures_of_speed():
-    """Of which nobody can say later on what machine they were measured, and by what."""
+    """No comment has a figure of speed: later nobody knows which machine it was measured on."""
     for path in (*PACKAGE.rglob("*.p[xy]*"), *KERNELS.glob("*.h")):
         if path.suffix in (".pyx", ".pxd", ".pxi", ".h"):
             found = FIGURE_OF_SPEED.search(path.read_text())
