@@ -134,12 +134,12 @@ cdef int unlike(const Member* a, const Member* b) noexcept nogil:
 
     The members of a crew all have a rule, or none has.
     """
+    cdef size_t one, other              # addresses: functions have no order in C
     cdef int differ = first_nonzero((a.l2 != 0) - (b.l2 != 0),
                                     (a.sample_weight != NULL) - (b.sample_weight != NULL))
     if differ == 0 and a.rule != NULL:
-        differ = first_nonzero(
-            (a.rule.advance > b.rule.advance) - (a.rule.advance < b.rule.advance),
-            a.rule.nesterov - b.rule.nesterov)
+        one, other = <size_t> a.rule.advance, <size_t> b.rule.advance
+        differ = first_nonzero((one > other) - (one < other), a.rule.nesterov - b.rule.nesterov)
         differ = first_nonzero(differ, (a.rule.momentum != 0) - (b.rule.momentum != 0))
         differ = first_nonzero(differ, (a.rule.weight_decay != 0) - (b.rule.weight_decay != 0))
     return differ
