@@ -86,7 +86,7 @@ def calls(sizes, batch, activation, dtype):
 
 
 def label(sizes, batch, activation, dtype):
-    """With what differs from the first rows."""
+    """The first cell of a row: the network, its batch, and what is not relu or float32."""
     others = [other for other in (activation, dtype) if other not in ("relu", "float32")]
     return ", ".join([f"{name(sizes)} ({batch})", *others])
 

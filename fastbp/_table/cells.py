@@ -75,7 +75,7 @@ class Found(NamedTuple):
 
 
 def missing_labels(labels, marks):
-    """Which of the labels are marks of missing ones; beside a plus a minus is a label."""
+    """A mask of the labels that stand for a missing one; where + is a label, - is one too."""
     found = set(marks).intersection(labels)
     if any(label and set(label) == {"+"} for label in labels if isinstance(label, str)):
         return {mark for mark in found if set(mark) != {"-"}}

@@ -63,7 +63,7 @@ def test_a_picture_is_that_of_the_scheme(site):
 
 
 def test_the_page_to_filter_is_a_page_of_the_site(site):
-    """With its navigation and its schemes, and all that the file has."""
+    """The page has the navigation and both schemes of the site, and every row of the file."""
     text = page(site, "measurements.html")
     assert 'class="md-header' in text or "class=md-header" in text
     assert "data-md-color-scheme" in text
