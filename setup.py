@@ -9,9 +9,11 @@ FASTBP_ANNOTATE=1    Cython's annotated HTML in build/cython
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from glob import glob
 from pathlib import Path
 
@@ -33,8 +35,9 @@ X86_VARIANTS = {
     "generic": [],
 }
 ARM_VARIANTS = {"neon": [], "generic": []}
-VARIANTS = {"x86_64": X86_VARIANTS, "AMD64": X86_VARIANTS, "aarch64": ARM_VARIANTS,
-            "arm64": ARM_VARIANTS}.get(platform.machine(), {"generic": []})
+MACHINES = {"x86_64": X86_VARIANTS, "AMD64": X86_VARIANTS, "aarch64": ARM_VARIANTS,
+            "arm64": ARM_VARIANTS}
+VARIANTS = MACHINES.get(platform.machine(), {"generic": []})
 
 # -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.
 # -fno-inline-functions: what should be inlined says `inline`; an epilogue should not be.
@@ -53,26 +56,16 @@ elif "bdist_wheel" in sys.argv and sys.platform == "linux" and not DEBUG:
     LINK += ["-Wl,--strip-all"]         # names of static functions, which perf shows in a clone
 
 DIRECTIVES = {
-    "language_level": 3,
-    "boundscheck": DEBUG,
-    "initializedcheck": DEBUG,
-    "cdivision": True,
-    "freethreading_compatible": True,
-    "binding": True,
-    "auto_pickle": False,
+    "language_level": 3, "cdivision": True, "binding": True, "auto_pickle": False,
+    "freethreading_compatible": True, "boundscheck": DEBUG, "initializedcheck": DEBUG,
 }
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-ENGINE = ("team", "signals", "memory", "plan", "loop", "samples", "orders", "network",
-          "recursion", "gradient", "per_sample", "backward", "jacobian", "certificate", "epoch",
-          "tangent", "population")
-MODULES = ("_kernels.dispatch", *(f"_engine.{name}" for name in ENGINE), "_calls", "_copies",
-           "_loss", "_problem", "_arrays", "_layers", "_unchecked", "_logit_losses", "_equations",
-           "_optimizer", "_optim", "_network", "_per_sample", "_second_order", "_input_grads",
-           "_training", "_fitting", "_mlp", "_crew", "_given", "_members", "_evaluation",
-           "_epochs", "_population", "_many", "_capi_problem", "_capi",
-           "torch._gate", "torch._watch", "torch._parameters", "torch._gradients", "torch._binding")
+# Every .pyx is a module; a text of the kernels is compiled for a machine that has its variant.
+KERNELS = re.compile(r"_kernels\.\w+_float(32|64)")
+NAMES = sorted(".".join(path.with_suffix("").parts[1:]) for path in Path("fastbp").rglob("*.pyx"))
+MODULES = [name for name in NAMES if not KERNELS.fullmatch(name)]
 SHARED = "_cython_fastbp"       # what they have in common, which Cython writes
 
 
@@ -95,8 +88,8 @@ def extension(name, flags=(), macros=(), suffix="pyx"):
         extra_compile_args=[*FLAGS, *WARNINGS, *flags], extra_link_args=LINK)
 
 
-def extensions():
-    for isa, flags in VARIANTS.items():
+def extensions(variants=VARIANTS):
+    for isa, flags in variants.items():
         for dtype in ("float32", "float64"):
             yield extension(f"_kernels.{isa}_{dtype}", flags,
                             [(f"FASTBP_{isa.upper()}", 1), (f"FASTBP_{dtype.upper()}", 1)])
@@ -104,17 +97,24 @@ def extensions():
     yield extension(SHARED, ABOVE, suffix="c")
 
 
-def flags_macro(added):
-    """What `dispatch.FLAGS` says: the flags of all modules, then those of each variant."""
-    variants = [" ".join([f"{isa}:", *flags]) for isa, flags in VARIANTS.items() if flags]
-    return ("FASTBP_FLAGS", '"' + "; ".join([" ".join([*FLAGS, *added]), *variants]) + '"')
-
-
-def is_clang(compiler):
+@cache
+def added_flags(*compiler):
     try:
-        return b"clang" in subprocess.run([compiler, "--version"], capture_output=True).stdout
+        version = subprocess.run([*compiler, "--version"], capture_output=True).stdout
     except OSError:
-        return False                    # the compilation will say what is missing
+        return []                       # the compilation will say what is missing
+    return UNROLL if b"clang" in version else []
+
+
+def adapt(ext, compiler, variants=VARIANTS):
+    """Add the flags of a compiler, a list of words, and tell `dispatch.FLAGS` of all flags: those
+    of every module, then those of each variant."""
+    added = added_flags(*compiler)
+    ext.extra_compile_args += added
+    if ext.name == "fastbp._kernels.dispatch":
+        own = [" ".join([f"{isa}:", *flags]) for isa, flags in variants.items() if flags]
+        text = "; ".join([" ".join([*FLAGS, *added]), *own])
+        ext.define_macros.append(("FASTBP_FLAGS", f'"{text}"'))
 
 
 class BuildExtensions(build_ext):
@@ -122,11 +122,8 @@ class BuildExtensions(build_ext):
 
     def build_extensions(self):
         self.check_extensions_list(self.extensions)
-        added = UNROLL if is_clang(self.compiler.compiler_so[0]) else []
         for ext in self.extensions:
-            ext.extra_compile_args += added
-            if ext.name == "fastbp._kernels.dispatch":
-                ext.define_macros.append(flags_macro(added))
+            adapt(ext, self.compiler.compiler_so[:1])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self.build_extension, self.extensions))
 
