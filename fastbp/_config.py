@@ -11,6 +11,7 @@ import numpy as np
 from fastbp import _arguments
 from fastbp._cgroup import cpu_quota
 from fastbp._engine.plan import limit_threads
+from fastbp._engine.team import masked_cpus
 from fastbp._kernels import dispatch
 from fastbp._version import __version__
 
@@ -52,8 +53,11 @@ def get_num_threads():
     """
     if _limit is not None or _ASKED is not None:
         return _limit or _ASKED
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cpus or 1, _CAP)
+    if hasattr(os, "sched_getaffinity"):
+        cpus = len(os.sched_getaffinity(0))
+    else:
+        cpus = masked_cpus() or os.cpu_count() or 1
+    return min(cpus, _CAP)
 
 
 limit_threads(get_num_threads)

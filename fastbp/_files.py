@@ -8,14 +8,21 @@ A new file would leave the other names of an old one, its hard links, with the o
 of several names is therefore written in place: once the new content is on the disk beside it, under
 a lock that `held` waits for, and back to the old content if that fails. Readers that do not ask for
 the lock, and a machine that stops within these moments, can meet a file of both.
+
+Windows knows neither owners nor modes of this kind, and lets no file take the place of one that
+somebody has open: there the writer waits a few seconds for readers to close it.
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
+import time
 from functools import partial
+
+from fastbp._locks import lock
+
+LONGEST_WAIT = 10.0     # seconds, for readers on Windows
 
 
 def check_writable(path):
@@ -36,15 +43,14 @@ def write_file(path, content):
         if old is not None and old.st_nlink > 1:
             _write_in_place(path, content)
         else:
-            os.replace(part.name, path)
-            _sync_folder(os.path.dirname(path))
+            _take_place(part, path)
 
 
 @contextlib.contextmanager
 def replaced(path):
     """A new file, open for writing bytes, that takes the place of `path` if nothing fails.
 
-    Raises OSError as `write_file` does.
+    It may be closed, so that others write to it by its name. Raises OSError as `write_file` does.
     """
     path, old = _regular(path)
     with _part(path, old) as part:
@@ -54,8 +60,7 @@ def replaced(path):
             with open(part.name, "rb") as file:
                 _write_in_place(path, file.read())
         else:
-            os.replace(part.name, path)
-            _sync_folder(os.path.dirname(path))
+            _take_place(part, path)
 
 
 @contextlib.contextmanager
@@ -65,7 +70,7 @@ def held(path):
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, _not_regular(found), path)
-        _lock(file, fcntl.LOCK_SH)
+        lock(file, shared=True)
         yield file
 
 
@@ -111,6 +116,8 @@ def _part(path, old):
 
 def _inherit(descriptor, path, old):
     """Give a file the owner, group, extended attributes and mode of another, if that is allowed."""
+    if os.name == "nt":
+        return
     for owner, group in ((old.st_uid, -1), (-1, old.st_gid)):
         with contextlib.suppress(OSError):
             os.fchown(descriptor, owner, group)
@@ -137,7 +144,7 @@ def _fill(file, content):
 
 def _write_in_place(path, content):
     with open(path, "r+b", buffering=0) as file:
-        _lock(file, fcntl.LOCK_EX)
+        lock(file, shared=False)
         before = file.read()
         try:
             _fill(file, content)
@@ -146,15 +153,25 @@ def _write_in_place(path, content):
             raise
 
 
-def _lock(file, kind):
-    with contextlib.suppress(OSError):  # some file systems have no locks
-        fcntl.flock(file, kind)
+def _take_place(part, path):
+    """Rename a new file to `path`, and bring that to the disk."""
+    part.close()            # Windows renames no open file
+    end = time.monotonic() + LONGEST_WAIT
+    while True:
+        try:
+            os.replace(part.name, path)
+            break
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > end:
+                raise
+        time.sleep(0.001)
+    _sync_folder(os.path.dirname(path))
 
 
 def _sync_folder(folder):
-    """Bring a rename to the disk; some file systems, and folders not to be read, do not let it."""
+    """Bring a rename to the disk; some systems, and folders not to be read, do not let it."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

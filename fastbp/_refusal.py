@@ -19,4 +19,4 @@ def _is_command():
     """Whether the process is `fastbp …` or `python -m fastbp …`."""
     if sys.argv[:1] == ["-m"]:  # until the module is found; its name is where that stands
         return sys.orig_argv[-len(sys.argv):][:1] == ["fastbp"]
-    return os.path.basename((sys.argv or [""])[0]) == "fastbp"
+    return os.path.basename((sys.argv or [""])[0]) in ("fastbp", "fastbp.exe")

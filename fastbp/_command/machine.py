@@ -20,7 +20,8 @@ def machine():
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {"kind": "machine", **fastbp.show_config("dict"), "commit": commit(),
             "cpu": cpu_model(),
-            "cpus": os.cpu_count(), "affinity": affinity, "load": os.getloadavg()[0],
+            "cpus": os.cpu_count(), "affinity": affinity,
+            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             "platform": platform.platform(), "blas": f"{blas.get('name')} {blas.get('version')}",
             "blas_kernel": blas_kernel(), "versions": versions(),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
@@ -54,7 +55,8 @@ def commit():
 def _git(folder, *arguments):
     """What git prints, or nothing where it fails or is not there."""
     try:
-        run = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True)
+        run = subprocess.run(["git", "-C", folder, *arguments], capture_output=True,
+                             encoding="utf-8", errors="replace")
     except OSError:
         return ""
     return run.stdout.strip() if run.returncode == 0 else ""

@@ -6,9 +6,8 @@ A piece is of the output (N1), or of whole blocks of a sum: how long it is chang
 import _signal as signal        # `signal` itself makes enums of it, which takes a millisecond
 import os
 
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-
 from fastbp._engine.float_mode cimport enter_float_mode, leave_float_mode
+from fastbp._engine.system cimport seconds
 
 cdef double PIECE_WORK = 2.0 ** 26      # vectors of multiply-adds: some 20 ms of AVX-512 on a core
 
@@ -46,7 +45,8 @@ def _after_fork():
     main_thread = this_thread()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):     # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 cdef Clock start_clock() noexcept nogil:
@@ -67,15 +67,13 @@ cdef void take_gil(Clock* clock) noexcept nogil:
 
 cdef int look(Clock* clock) noexcept nogil:
     """Handlers of signals run under the caller's float mode (N5)."""
-    cdef timespec t
     cdef double now
     cdef float_mode mode
     cdef int found
     clock.work = 0
     if not clock.main:
         return 0
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    now = t.tv_sec + 1e-9 * t.tv_nsec
+    now = seconds()
     if clock.last == 0:
         clock.last = now
     if now - clock.last <= 0.02:

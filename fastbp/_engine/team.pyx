@@ -13,48 +13,18 @@ import os
 from cpython.pythread cimport (
     NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_release_lock, PyThread_type_lock,
 )
-from posix.time cimport nanosleep, timespec
 
 from fastbp._engine.atomics cimport (
     ACQUIRE, ORDERED, RELEASE, add_count, atomic_exchange, atomic_load, atomic_store,
     compare_and_swap, set_count, swap_holder,
 )
+from fastbp._engine.system cimport (
+    give_way, keep_apart, nap, pause, rejoin, restricted_to, thread_id,
+)
 
 cdef extern from *:
     """
-    #include <sched.h>
-    #if defined(__x86_64__) || defined(__i386__)
-    #define FASTBP_PAUSE() __builtin_ia32_pause()
-    #elif defined(__aarch64__)
-    #define FASTBP_PAUSE() __asm__ volatile("yield")
-    #else
-    #define FASTBP_PAUSE() ((void)0)
-    #endif
     static __thread long long fastbp_own_number = 0;
-    /* Linux likes to wake a thread on the processor of the one that wakes it, which it would
-       have to share; elsewhere that is left to the system. */
-    #if defined(__linux__)
-    #include <sys/syscall.h>
-    #include <unistd.h>
-    static int fastbp_thread_id(void) { return (int)syscall(SYS_gettid); }
-    static void fastbp_rejoin(int caller) {
-        cpu_set_t cpus;
-        if (sched_getaffinity(caller, sizeof cpus, &cpus) == 0)
-            sched_setaffinity(0, sizeof cpus, &cpus);
-    }
-    static void fastbp_keep_apart(int thread) {
-        cpu_set_t cpus;
-        int here = sched_getcpu();
-        if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof cpus, &cpus) != 0)
-            return;
-        CPU_CLR(here, &cpus);
-        if (CPU_COUNT(&cpus) > 0) sched_setaffinity(thread, sizeof cpus, &cpus);
-    }
-    #else
-    static int fastbp_thread_id(void) { return 0; }
-    static void fastbp_rejoin(int caller) { (void)caller; }
-    static void fastbp_keep_apart(int thread) { (void)thread; }
-    #endif
     """
     unsigned long NO_THREAD "PYTHREAD_INVALID_THREAD_ID"
     # These need no GIL; Cython's own declarations of them ask for it.
@@ -63,11 +33,6 @@ cdef extern from *:
     PyThread_type_lock new_lock "PyThread_allocate_lock"() noexcept nogil
     void free_lock "PyThread_free_lock"(PyThread_type_lock lock) noexcept nogil
     long long own_number "fastbp_own_number"    # of each thread; 0 before it has one
-    void pause "FASTBP_PAUSE"() noexcept nogil
-    int sched_yield() noexcept nogil
-    int thread_id "fastbp_thread_id"() noexcept nogil
-    void keep_apart "fastbp_keep_apart"(int thread) noexcept nogil
-    void rejoin "fastbp_rejoin"(int caller) noexcept nogil
 
 cdef enum:
     IDLE = 0            # of a helper's post
@@ -94,6 +59,11 @@ cdef long long numbered_at_fork = 0     # of these the child has one,
 cdef long long survivor = 0             # which forked
 
 
+def masked_cpus():
+    """CPUs that the affinity mask of this process leaves to it; 0 where there is none."""
+    return restricted_to()
+
+
 # ---- flags ------------------------------------------------------------------------------
 
 cdef inline long long number_of_thread() noexcept nogil:
@@ -117,14 +87,12 @@ cdef void release(Flag* flag) noexcept nogil:
 
 cdef int bide(int waits) noexcept nogil:
     """Pass the time between two looks: spin, then yield, then sleep; counts how often."""
-    cdef timespec nap
     if waits < SPINS:
         pause()
     elif waits < SPINS + YIELDS:
-        sched_yield()
+        give_way()
     else:
-        nap.tv_sec, nap.tv_nsec = 0, 50_000
-        nanosleep(&nap, NULL)
+        nap()
         return waits
     return waits + 1
 
@@ -251,4 +219,5 @@ def _after_fork():
     numbered_at_fork, survivor = numbered, number_of_thread()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):     # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

@@ -16,15 +16,28 @@ from fastbp._kernels.table cimport MOST_LANES, TABLE_VERSION, KernelTable
 cdef extern from *:
     """
     #if defined(__x86_64__)
+    /* The processor itself is asked. __builtin_cpu_supports is what a compiler's library makes of
+       it, and the one of `zig cc` says no to everything. */
+    #include <cpuid.h>
+    static int fastbp_saved(unsigned registers) {      /* by the system, when threads change */
+        unsigned a, b, c, d;
+        if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+        __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+        return (a & registers) == registers;
+    }
     static int fastbp_has_avx2(void) {
-        __builtin_cpu_init();
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        unsigned a, b, c, d;
+        return fastbp_saved(0x6) && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_FMA)
+            && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
     }
     static int fastbp_has_avx512(void) {
-        __builtin_cpu_init();
-        return fastbp_has_avx2() && __builtin_cpu_supports("avx512f")
-            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vl")
-            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+        const unsigned all = bit_AVX512F | bit_AVX512CD | bit_AVX512VL | bit_AVX512BW
+            | bit_AVX512DQ;
+        unsigned a, b, c, d;
+    #if !defined(__APPLE__)                             /* macOS says so from the first use on */
+        if (!fastbp_saved(0xe6)) return 0;
+    #endif
+        return fastbp_has_avx2() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & all) == all;
     }
     static int fastbp_has_neon(void) { return 0; }
     #else

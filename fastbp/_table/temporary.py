@@ -22,9 +22,12 @@ class Folder:
         return self._new(".duckdb")
 
     def linked(self, path, suffix):
-        """A link to the file, of a plain name."""
+        """A link to the file, of a plain name; a copy where links are not allowed (Windows)."""
         to = self._new(suffix)
-        os.symlink(path, to)
+        try:
+            os.symlink(path, to)
+        except OSError:
+            return self.copied(path, suffix)
         return to
 
     def copied(self, path, suffix):

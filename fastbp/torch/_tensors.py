@@ -14,7 +14,8 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 # Threads may go back over graphs of one module at once; a fork leaves the others behind.
 _giving = RLock()
-os.register_at_fork(after_in_child=_giving._at_fork_reinit)
+if hasattr(os, "register_at_fork"):     # not on Windows
+    os.register_at_fork(after_in_child=_giving._at_fork_reinit)
 
 
 def readable(name, tensor):

@@ -189,7 +189,7 @@ def spawn(task, **options):
     command = [sys.executable, "-P", "-m", "fastbp._command.bench.measure",
                json.dumps([task, options])]
     with one_core() if alone else nullcontext():     # what it starts is pinned from its first act
-        process = subprocess.Popen(command, env=env, text=True, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(command, env=env, encoding="utf-8", stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE)
     with process:
         try:

@@ -69,9 +69,11 @@ def machine_lines(machine):
                 "Python": machine["python"]}
     versions |= {name: version for name, version in machine["versions"].items()
                  if version and name != "numpy"}
-    busy = " (other programs ran)" * (machine["load"] > machine["cpus"])
-    yield (f"{machine['cpu']}, {where} of {machine['cpus']}, load {machine['load']:.1f} before"
-           f"{busy}")
+    load = "unknown"                # on Windows
+    if machine["load"] is not None:
+        load = f"{machine['load']:.1f} before"
+        load += " (other programs ran)" * (machine["load"] > machine["cpus"])
+    yield f"{machine['cpu']}, {where} of {machine['cpus']}, load {load}"
     commit = machine.get("commit")
     yield (f"fastbp {machine['version']} {machine['isa']}{f' of commit {commit}' * bool(commit)}, "
            f"{machine['compiler']}")

@@ -38,7 +38,8 @@ def write(path, names, batches, decimal="."):
         if sys.stdout is None:
             raise ValueError("the standard output is closed; --out FILE writes the answers to one")
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8", errors="strict")  # as a file, in any locale
+            # As a file, in any locale and on Windows.
+            sys.stdout.reconfigure(encoding="utf-8", errors="strict", newline="\n")
         _write_csv(sys.stdout, names, batches, decimal)
     elif is_parquet(path):
         _write_parquet(path, names, batches)
@@ -79,8 +80,22 @@ TYPES = {"O": "VARCHAR", "b": "BOOLEAN", "M": "TIMESTAMP", "i": "BIGINT", "u": "
 def _write_parquet(path, names, batches):
     """Gather the rows in a database on the disk, which may be full, and copy them to the file."""
     import duckdb
-    folder, connection = Folder(), connect()
-    connection.execute(f"ATTACH {literal(folder.database())} AS kept")
+    folder = Folder()
+    with connect() as connection:       # closed before the folder goes, which may not be open
+        connection.execute(f"ATTACH {literal(folder.database())} AS kept")
+        _gather(connection, path, names, batches)
+        with _files.replaced(path) as part:
+            part.close()                # Windows lets nobody else write to an open file
+            try:
+                connection.execute(f"COPY kept.answers TO {literal(part.name)} "
+                                   "(FORMAT parquet, USE_TMP_FILE false)")
+            except duckdb.IOException as error:
+                raise _failed(path, error) from None
+
+
+def _gather(connection, path, names, batches):
+    """Put the rows into a table of the database."""
+    import duckdb
     types = None
     for columns in batches:
         if types is None:
@@ -99,12 +114,6 @@ def _write_parquet(path, names, batches):
             raise _failed(path, error) from None
     if types is None:
         _make_table(connection, names, ["VARCHAR"] * len(names))
-    with _files.replaced(path) as part:
-        try:
-            connection.execute(f"COPY kept.answers TO {literal(part.name)} "
-                               "(FORMAT parquet, USE_TMP_FILE false)")
-        except duckdb.IOException as error:
-            raise _failed(path, error) from None
 
 
 def _failed(path, error):
