@@ -11,28 +11,11 @@
 set -euo pipefail
 
 release=bookworm version=3.11
+. "$(dirname "$0")/debian.sh"
 mkdir -p "$1"
 cd "$1"
-mkdir -p apt/lists/partial apt/cache/archives/partial sysroot site
-
-cat >apt/sources.list <<LIST
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main
-LIST
-: >apt/status       # nothing is installed: every dependency will be fetched
-cat >apt/conf <<CONF
-APT::Architecture "arm64";
-APT::Architectures { "arm64"; };
-APT::Sandbox::User "";
-Acquire::Languages "none";
-Dir::Cache "$PWD/apt/cache";
-Dir::Etc::sourcelist "$PWD/apt/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State "$PWD/apt";
-Dir::State::lists "$PWD/apt/lists";
-Dir::State::status "$PWD/apt/status";
-CONF
-export APT_CONFIG=$PWD/apt/conf
-apt-get -qq update
+mkdir -p sysroot site
+private_apt deb arm64 $release
 apt-get -qq --yes --download-only --no-install-recommends install \
     "python$version" "libpython$version-dev" libstdc++6
 for package in apt/cache/archives/*.deb; do

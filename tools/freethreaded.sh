@@ -12,23 +12,11 @@
 set -euo pipefail
 
 release=trixie version=3.13
+. "$(dirname "$0")/debian.sh"
 mkdir -p "$1"
 cd "$1"
-mkdir -p apt/lists/partial apt/cache/archives/partial source
-
-cat >apt/sources.list <<LIST
-deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main
-LIST
-cat >apt/conf <<CONF
-APT::Sandbox::User "";
-Acquire::Languages "none";
-Dir::Cache "$PWD/apt/cache";
-Dir::Etc::sourcelist "$PWD/apt/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State::lists "$PWD/apt/lists";
-CONF
-export APT_CONFIG=$PWD/apt/conf
-apt-get -qq update
+mkdir -p source
+private_apt deb-src amd64 $release
 (cd source && apt-get -qq source --download-only "python$version" \
     && tar --extract --strip-components=1 --file "python${version}"_*.orig.tar.xz)
 prefix=$PWD/python

@@ -1,0 +1,1 @@
+"""What `tools/wheels.py` is made of: targets, the source, machine code, wheels, checks."""

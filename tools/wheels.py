@@ -1,0 +1,87 @@
+"""Make the sdist and a wheel for every system, machine and Python, on one Linux machine.
+
+    pip install '.[wheels]'             # ziglang, a compiler for every target, and the checkers
+    python tools/wheels.py OUT          # all of them: an hour on two cores
+    python tools/wheels.py OUT --target windows-amd64 macos-arm64 --python 3.13 3.13t
+    python tools/wheels.py --list
+
+Everything is made from the sdist, which is made from the tracked files as they are now, so that it
+is known to be whole. setup.py says what is built and with which flags; a target, in
+release/targets.py, adds a compiler, a machine and the headers that tools/headers.sh fetches, once,
+to --headers. Two runs from the same commit give the same bytes. OUT gets the sdist, the wheels,
+each with its bill of materials, and SHA256SUMS. `tools/platforms.py` says what ran where.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy
+from release import archive, checks, native, source
+from release.targets import PYTHONS, TARGETS, Python
+
+DEFAULT = [name for name in TARGETS if not name.endswith("-zig")]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", type=Path, help="the folder of the results")
+    parser.add_argument("--target", nargs="+", choices=TARGETS, default=DEFAULT, metavar="NAME")
+    parser.add_argument("--python", nargs="+", choices=PYTHONS, default=PYTHONS, metavar="3.x")
+    parser.add_argument("--headers", type=Path, default=source.ROOT / "build" / "headers",
+                        help="the folder of tools/headers.sh, which is run if it is not there")
+    parser.add_argument("--list", action="store_true", help="print the targets and end")
+    given = parser.parse_args()
+    if given.list:
+        print(*(f"{target.name:22}{target.tag}" for target in TARGETS.values()), sep="\n")
+        sys.exit()
+    if given.out is None:
+        parser.error("OUT is missing; it should be the folder of the results")
+    return given
+
+
+def headers(folder):
+    folder = folder.resolve()
+    if not folder.exists():
+        fetch = [source.ROOT / "tools" / "headers.sh", folder, numpy.__version__]
+        subprocess.run(fetch, check=True, env={**os.environ, "PYTHON": sys.executable})
+    return native.Headers(folder)
+
+
+def main():
+    given = arguments()
+    out = given.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    found, epoch = headers(given.headers), source.epoch()
+    os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
+    with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as pool:
+        work = Path(work)
+        os.environ["ZIG_GLOBAL_CACHE_DIR"] = os.environ["ZIG_LOCAL_CACHE_DIR"] = str(work / "zig")
+        source.copy_tracked(work / "tree")
+        os.chdir(work / "tree")
+        sdist = source.sdist(out)
+        os.chdir(source.unpack(sdist, work / "source"))
+        metadata = source.pure_files(work / "pure")
+        setup = native.description()
+        texts = native.c_texts(setup)
+        for name in given.target:
+            target = TARGETS[name]
+            for python in map(Python, given.python):
+                start = time.monotonic()
+                folder = work / f"{name}-{python.name}"
+                modules = native.build(setup, texts, target, python, found, folder, pool)
+                wheel = archive.pack(work / "pure", modules, metadata, target, python, epoch, out)
+                checks.check(wheel, modules, target, python)
+                print(f"{wheel.name}  {wheel.stat().st_size / 1e6:.2f} MB  "
+                      f"{time.monotonic() - start:.0f} s", flush=True)
+    archive.checksums(out)
+
+
+if __name__ == "__main__":
+    main()
