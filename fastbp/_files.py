@@ -10,7 +10,8 @@ a lock that `held` waits for, and back to the old content if that fails. Readers
 the lock, and a machine that stops within these moments, can meet a file of both.
 
 Windows knows neither owners nor modes of this kind, and lets no file take the place of one that
-somebody has open: there the writer waits a few seconds for readers to close it.
+somebody has open, or be opened at that moment. There both wait for each other; a file that is open
+again and again for two seconds is written in place.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from functools import partial
 
 from fastbp._locks import lock
 
-LONGEST_WAIT = 10.0     # seconds, for readers on Windows
+LONGEST_WAIT = 2.0      # seconds, on Windows, for those that have a file open
 
 
 def check_writable(path):
@@ -66,7 +67,7 @@ def replaced(path):
 @contextlib.contextmanager
 def held(path):
     """The file, open for reading, while nothing is written to it in place."""
-    with open(path, "rb") as file:
+    with _patiently(open, path, "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, _not_regular(found), path)
@@ -156,16 +157,28 @@ def _write_in_place(path, content):
 def _take_place(part, path):
     """Rename a new file to `path`, and bring that to the disk."""
     part.close()            # Windows renames no open file
+    try:
+        _patiently(os.replace, part.name, path)
+    except PermissionError:
+        if os.name != "nt":
+            raise
+        with open(part.name, "rb") as file:
+            _write_in_place(path, file.read())
+    _sync_folder(os.path.dirname(path))
+
+
+def _patiently(call, path, *arguments):
+    """What `call` gives, on Windows as soon as nobody has the file open, or replaces it."""
     end = time.monotonic() + LONGEST_WAIT
     while True:
         try:
-            os.replace(part.name, path)
-            break
+            return call(path, *arguments)
         except PermissionError:
             if os.name != "nt" or time.monotonic() > end:
                 raise
+            if os.path.isdir(path):         # which Windows does not open
+                raise OSError(errno.EINVAL, "is a folder", path) from None
         time.sleep(0.001)
-    _sync_folder(os.path.dirname(path))
 
 
 def _sync_folder(folder):

@@ -64,6 +64,7 @@ for _ in range(4000):
 """
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signal stops a process on Windows")
 def test_a_process_that_stands_still(tmp_path):
     """More than 20 ms pass between two looks at the clock, however short the epoch."""
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(fastbp.__file__))}

@@ -119,6 +119,7 @@ def test_a_run_needs_no_gil(threads):
     case.plan.free()
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 def test_handlers_of_signals_wait():
     case, losses = Case(*LARGE), []
     case.clear()
@@ -146,8 +147,9 @@ def test_the_mode_of_the_caller(mode):
         case.plan.free()
 
 
-@pytest.mark.parametrize("fork", [os.fork, ctypes.CDLL(None).fork], ids=["Python's", "C's"])
-def test_the_child_of_a_fork(fork):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("of_c", [False, True], ids=["Python's", "C's"])
+def test_the_child_of_a_fork(of_c):
     """Of Python's, and of a program in C, of which no handler of Python's hears.
 
     The helper that the child does not have leaves its parts to the caller.
@@ -155,7 +157,7 @@ def test_the_child_of_a_fork(fork):
     case = Case(*SMALL, threads=2)
     assert case.run() == "OK"
     case.clear()
-    child = fork()
+    child = (ctypes.CDLL(None) if of_c else os).fork()
     if child == 0:
         os._exit(0 if case.run() == "OK" and case.is_right() and case.plan.free() == "OK" else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -11,7 +11,15 @@ import time
 
 import numpy as np
 import pytest
-from calling import LIMIT, ends_in_time, in_threads, interrupted, keyboard_interrupt, takes_signals
+from calling import (
+    LIMIT,
+    ends_in_time,
+    in_threads,
+    interrupted,
+    keyboard_interrupt,
+    press_ctrl_c,
+    takes_signals,
+)
 
 from fastbp import MLP, SGD, Adam, Layers, get_num_threads
 
@@ -75,7 +83,7 @@ def during_an_epoch(net, optimizer, work):
         except BaseException as error:
             results.append(error)
         finally:
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
 
     thread = threading.Thread(target=run)
     with keyboard_interrupt():

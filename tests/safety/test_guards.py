@@ -28,7 +28,6 @@ SHAPES = [
     (255, 5, 2), (256, 2, 5), (257, 9, 12), (300, 129, 1), (4, 257, 63), (66, 67, 257),
 ]
 CANARY, MARGIN = 0xA5, 256  # bytes
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def flat(result):
@@ -114,15 +113,25 @@ def test_in_place(isa, dtype):
 # ---- where the memory ends
 
 
+def forbid(address, nbytes):
+    """Let any access to these pages kill the process."""
+    pages = ctypes.c_void_p(address), ctypes.c_size_t(nbytes)
+    if sys.platform == "win32":
+        no_access, before = 1, ctypes.c_ulong()
+        if not ctypes.windll.kernel32.VirtualProtect(*pages, no_access, ctypes.byref(before)):
+            raise ctypes.WinError()
+    elif ctypes.CDLL(None, use_errno=True).mprotect(*pages, 0):
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
 def against_the_edge(a, at_end):
     """A copy of `a` whose last byte lies before, or whose first lies after, a forbidden page."""
     page, nbytes = mmap.PAGESIZE, max(a.nbytes, 1)
     room = -(-nbytes // page) * page
-    memory = mmap.mmap(-1, room + 2 * page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = mmap.mmap(-1, room + 2 * page)
     start = np.frombuffer(memory, np.uint8).ctypes.data
     for edge in (start, start + page + room):
-        if LIBC.mprotect(ctypes.c_void_p(edge), ctypes.c_size_t(page), 0):
-            raise OSError(ctypes.get_errno(), "mprotect")
+        forbid(edge, page)
     offset = page + (room - a.nbytes if at_end else 0)
     view = np.frombuffer(memory, a.dtype, a.size, offset).reshape(a.shape)
     view[...] = a
@@ -149,7 +158,6 @@ def work_at_the_edge(which):
                 call.prepare(**call.arrays(empty, dtype))[0]()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no mprotect")
 @pytest.mark.parametrize("which", ["some", pytest.param("all", marks=pytest.mark.exhaustive)])
 def test_nothing_is_touched_beyond_the_end_of_memory(which):
     """Any access outside the arrays kills the process; its last line says where."""

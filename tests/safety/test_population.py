@@ -5,13 +5,19 @@ Memory that cannot be had is in test_population_memory.py.
 """
 
 import os
-import signal
 import threading
 import time
 
 import numpy as np
 import pytest
-from calling import ends_in_time, in_process, in_threads, keyboard_interrupt, takes_signals
+from calling import (
+    ends_in_time,
+    in_process,
+    in_threads,
+    keyboard_interrupt,
+    press_ctrl_c,
+    takes_signals,
+)
 
 from fastbp import MLP, SGD, Adam, Population
 
@@ -89,7 +95,7 @@ def test_an_epoch_is_interrupted_between_two_steps(n_networks, n_threads):
     def send():
         time.sleep(0.1)
         sent.append(time.process_time())
-        os.kill(os.getpid(), signal.SIGINT)
+        press_ctrl_c()
 
     thread = threading.Thread(target=send)
     with keyboard_interrupt():
@@ -149,7 +155,7 @@ def during_an_epoch(population, optimizers, work):
         except BaseException as error:
             results.append(error)
         finally:
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
 
     thread = threading.Thread(target=run)
     with keyboard_interrupt():

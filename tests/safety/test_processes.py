@@ -3,10 +3,11 @@
 Forks by hand, and within a call, are in test_threads.py.
 """
 
+import multiprocessing
 import sys
 
 import pytest
-from calling import in_process, process
+from calling import in_process, needs_fork, process
 
 COMMON = """
 import atexit, os, signal, sys, threading, time
@@ -44,7 +45,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_pools(method, tmp_path):
     """Gradients and training in processes that are made while the parent has a team."""
     script = tmp_path / "pool.py"       # from which those that are spawned import
@@ -55,7 +56,7 @@ def test_pools(method, tmp_path):
 def test_the_main_thread_is_not_the_one_that_imports_threading():
     """Before Python 3.13 `threading` takes that one for it; the call takes seconds."""
     script = """
-import _thread, os, signal, sys, time
+import _thread, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)     # a parent may have it ignored
 sys.modules.pop("threading", None)
 imported, sent = _thread.allocate_lock(), []
@@ -65,7 +66,7 @@ def first():
 def send():
     time.sleep(0.2)
     sent.append(time.process_time())
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 imported.acquire()
 _thread.start_new_thread(first, ())
 imported.acquire()
@@ -83,6 +84,7 @@ except KeyboardInterrupt:
     assert in_process(script) == ["True"]
 
 
+@needs_fork
 def test_a_thread_that_forks_is_the_main_one_of_the_child():
     """Handlers of signals run within its calls, of which this one is half a minute long."""
     script = COMMON + """
@@ -149,8 +151,8 @@ while True:
     gradient(3)
 """,
     "sys.exit in a handler of signals, within a call": """
-signal.signal(signal.SIGALRM, lambda *_: sys.exit(0))
-signal.setitimer(signal.ITIMER_REAL, 0.2)
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,)).start()
 big, targets = np.tile(X, (1000, 1)), np.tile(y, 1000)
 while True:
     net.backprop(big, targets)
@@ -194,8 +196,8 @@ def test_an_exit_status_is_kept():
     script = COMMON + """
 def handler(*_):
     sys.exit(3)
-signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.1)
+signal.signal(signal.SIGINT, handler)
+threading.Timer(0.1, signal.raise_signal, (signal.SIGINT,)).start()
 while True:
     net.train_epoch(np.tile(X, (1000, 1)), np.tile(y, 1000), fastbp.SGD())
 """

@@ -5,14 +5,14 @@ Left to fastbp, their number follows the work, the CPUs and the environment. Tha
 the bits of one is L1: bits/test_l1_threads.py.
 """
 
+import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from bits import same_bits, samples
-from calling import LIMIT, ends_in_time, in_process, interrupted, takes_signals
+from calling import LIMIT, ends_in_time, in_process, interrupted, needs_fork, takes_signals
 
 import fastbp
 from fastbp import MLP, Adam
@@ -90,6 +90,7 @@ def work():
 """
 
 
+@needs_fork
 def test_a_forked_process_has_a_team_of_its_own():
     print_children = FORKS + """
 expected = work()
@@ -103,6 +104,7 @@ for _ in range(3):
     assert in_process(print_children) == ["0", "True"] * 3
 
 
+@needs_fork
 def test_a_fork_within_a_call():
     """By a handler of signals: the parent goes on, the child is told, neither hangs."""
     script = FORKS + """
@@ -130,6 +132,7 @@ print(result, os.waitpid(children[0], 0)[1])
     assert in_process(script) == ["parent", "0"]
 
 
+@needs_fork
 def test_a_fork_within_a_call_of_one_thread():
     """Parent and child go on: calls of the child's handler leave the memory of this one alone."""
     script = FORKS + """
@@ -174,6 +177,7 @@ for name in calls:
                                   "train_epoch", "0", "True"]
 
 
+@needs_fork
 def test_a_handler_that_forks_and_raises():
     """The child ends by the exception of its handler, not by one about the fork."""
     script = FORKS + """
@@ -203,7 +207,7 @@ def big(n_threads=None):
     net = fastbp.MLP((64, 256, 256, 1), seed=0, n_threads=n_threads)
     net.backprop(np.ones((512, 64), "f"), np.ones(512, "f"))
 """
-needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts in /proc")
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
 
 
 @needs_proc

@@ -1,12 +1,11 @@
 """What MLPSearchCV fits and how often, how it fails and is interrupted, what it keeps."""
-import os
 import pickle
-import signal
 import time
 import warnings
 
 import numpy as np
 import pytest
+from calling import press_ctrl_c
 from errors import refused
 from scipy import stats
 from searches import GRID, THREE, WEIGHT, X, assert_same, classifier, compare, regressor, steps
@@ -192,7 +191,7 @@ def test_estimators_that_are_not_trained_together_are_told():
 
 def test_ctrl_c_ends_the_search(monkeypatch):
     def interrupt(epochs):
-        os.kill(os.getpid(), signal.SIGINT)
+        press_ctrl_c()
         return {}
 
     monkeypatch.setattr(_together, "train_epochs", interrupt)

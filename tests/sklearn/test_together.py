@@ -1,11 +1,10 @@
 """Fits in lockstep: each ends as it does alone; errors and Ctrl-C reach the fits they are for."""
 
-import os
-import signal
 import warnings
 
 import numpy as np
 import pytest
+from calling import press_ctrl_c
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
@@ -112,7 +111,7 @@ def test_ctrl_c_ends_all(monkeypatch, where):
     def carry_out(asked):
         epochs.append(len(asked))
         if where == "an epoch" and len(epochs) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
         return original(asked)
 
     original = _together.train_epochs
@@ -122,7 +121,7 @@ def test_ctrl_c_ends_all(monkeypatch, where):
         score = MLPClassifier._score
         def interrupted_score(self, *args):
             if self is models[1] and len(epochs) == 3:
-                os.kill(os.getpid(), signal.SIGINT)
+                press_ctrl_c()
             return score(self, *args)
         monkeypatch.setattr(MLPClassifier, "_score", interrupted_score)
         models = [model.set_params(early_stopping=True) for model in models]
@@ -151,7 +150,7 @@ def test_ctrl_c_in_an_epoch_of_one_fit(monkeypatch):
 
     def interrupt(epoch):
         if epoch.setting.rule.t == expected._optimizer.rule.t:
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
         return carry_out(epoch)
 
     monkeypatch.setattr(_together.Epoch, "carry_out", interrupt)

@@ -16,6 +16,7 @@ import fastbp
 # Seconds, after which a child that was forked hangs: with a sanitizer on a loaded machine it may
 # need a hundred times its own, and one that ends in time waits for nothing.
 LIMIT = 120
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 takes_signals = pytest.mark.thread_unsafe(reason="signals come to the main thread")
 
 
@@ -41,6 +42,14 @@ def in_threads(count, work):
     return results
 
 
+def press_ctrl_c():
+    """SIGINT to this process, from any thread. On Windows os.kill would end the process."""
+    if os.name == "nt":
+        signal.raise_signal(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 @contextlib.contextmanager
 def keyboard_interrupt():
     """The block ends in the KeyboardInterrupt of a SIGINT."""
@@ -64,7 +73,7 @@ def interrupted(after, once=lambda: True):
         while not once():
             time.sleep(0.001)
         sent.append(time.process_time())
-        os.kill(os.getpid(), signal.SIGINT)
+        press_ctrl_c()
 
     timer = threading.Timer(after, send)
     try:
