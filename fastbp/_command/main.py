@@ -7,6 +7,7 @@ Without a subcommand it prints its help. Exit codes: 0; 1 if `check` finds a dev
 """
 
 import argparse
+import errno
 import io
 import os
 import shutil
@@ -54,12 +55,20 @@ def main(argv=None):
         return READER_GONE
     except OSError as error:
         _settle(sys.stdout)
+        if _is_of_a_pipe(error):
+            _settle(sys.stderr)
+            return READER_GONE
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
     except MemoryError as error:
         return _fail(f"out of memory. {error}")
     except (ValueError, OverflowError, ImportError) as error:
         return _fail(str(error))
+
+
+def _is_of_a_pipe(error):
+    """Whether it says what Windows says instead of BrokenPipeError."""
+    return os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
 
 
 def _fail(message, code=2, prefix="fastbp: error:"):

@@ -124,7 +124,7 @@ def test_no_more_is_kept_than_may_be(dtype):
 
 def test_memory_is_given_back():
     """That of a linearization, and that of an objective, with the object."""
-    import resource
+    resource = pytest.importorskip("resource", reason="asks for the most memory of the process")
     net = fastbp.MLP([64, 256, 1], seed=0)
     batch = np.ones((8000, 64), "f4"), np.ones(8000, "f4")
     v, most = net.params.copy(), []

@@ -1,7 +1,6 @@
 """The command does what it prints: figures, files, exit codes, and errors of one line."""
 
 import os
-import pty
 import re
 import shutil
 import signal
@@ -14,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from terminals import read_terminal
+from calling import needs_own_ctrl_c
+from terminals import new_terminal, read_terminal
 
 import fastbp
 from fastbp._command.main import main
@@ -258,7 +258,7 @@ def test_missing_extra_is_named_before_it_is_needed(fastbp_run, tmp_path, packag
 @pytest.mark.parametrize("blocked", [False, True], ids=["rich", "no_rich"])
 def test_terminal(fastbp_run, tmp_path, blocked):
     env = {**(without(tmp_path, "rich") if blocked else ENV), "TERM": "xterm"}
-    leader, follower = pty.openpty()
+    leader, follower = new_terminal()
     shown = []
     reader = threading.Thread(target=lambda: shown.extend(read_terminal(leader)))
     reader.start()
@@ -302,6 +302,7 @@ def test_plot(called, tmp_path):
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
+@needs_own_ctrl_c
 def test_interrupt_reports_and_saves(tmp_path):
     process = subprocess.Popen(
         [*MODULE, "train", "--epochs", "100000000", "--out", "model"],
@@ -330,7 +331,8 @@ def test_reader_that_leaves(tmp_path):
     load_model(tmp_path / "model")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.skipif(os.name == "nt" or not Path("/dev/full").exists(),
+                    reason="needs a device that is always full")
 @pytest.mark.parametrize("args", [[], ["info"], ["--help"], ["--version"]])
 def test_full_disk(fastbp_run, args):
     with open("/dev/full", "w") as full:

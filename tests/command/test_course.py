@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from calling import needs_own_ctrl_c
 
 import fastbp
 from fastbp._command.tables.advice import advice
@@ -170,12 +171,14 @@ def interrupted(folder, *args, there=None):
     return out, err.splitlines()[-1]
 
 
+@needs_own_ctrl_c
 def test_ctrl_c_in_a_fold(tmp_path):
     out, last = interrupted(tmp_path, "--folds", "3", "--out", "m")
     assert last == "fastbp: interrupted in fold 1 of 3: nothing is written"
     assert "held-out accuracy" not in out and not (tmp_path / "m").exists()
 
 
+@needs_own_ctrl_c
 def test_ctrl_c_says_what_goes_on_from_a_checkpoint(tmp_path):
     out, last = interrupted(tmp_path, "--checkpoint", "c", there="c")
     assert re.fullmatch(r"fastbp: interrupted after \d+ of 100000000 epochs; the same command goes "

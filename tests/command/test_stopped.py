@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+from calling import needs_own_ctrl_c
 
 from fastbp._command.tables import fitting
 from fastbp.io import load_model
@@ -35,6 +36,7 @@ def run(tmp_path):
     return run
 
 
+@needs_own_ctrl_c
 def test_interrupt_after_a_resumed_training_counts_all_epochs(run, tmp_path):
     args = ["train", "t.csv", "--hidden", "4", "--patience", "100000000", "--checkpoint", "c",
             "--out", "model", "--epochs"]
@@ -137,7 +139,8 @@ def test_a_checkpoint_of_another_training(options, words, called):
     assert code == 2 and "the cells of the table, or the rows of the training (X has other" in err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.skipif(os.name == "nt" or not Path("/dev/full").exists(),
+                    reason="needs a device that is always full")
 def test_progress_onto_a_full_disk(run, tmp_path):
     """Lines of progress that are lost are no reason to lose a model."""
     with open("/dev/full", "w") as full:
@@ -146,6 +149,7 @@ def test_progress_onto_a_full_disk(run, tmp_path):
     load_model(tmp_path / "model")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows closes no descriptor of a new process")
 def test_a_closed_stderr(run):
     """What would be said there is not said among the answers."""
     closed = dict(stderr=None, preexec_fn=lambda: os.close(2))
@@ -157,6 +161,7 @@ def test_a_closed_stderr(run):
     assert "answered" not in done.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no /dev/stdin")
 def test_what_is_no_regular_file(run, tmp_path):
     """A pipe that a model would be read from, or written to."""
     assert run("train", "t.csv", "--epochs", 2, "--hidden", 3, "--out", "m").returncode == 0

@@ -295,6 +295,7 @@ def test_options_are_checked(tmp_path, options, error, words):
         open_table(**{"path": tmp_path / "none.csv", **options})
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no /dev/stdin")
 def test_a_pipe(tmp_path):
     script = "from fastbp._table import open_table; print(open_table('/dev/stdin').columns()[0][1])"
     ended = subprocess.run([sys.executable, "-c", script], input="a,b\n1,2\n", text=True,

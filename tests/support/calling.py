@@ -16,6 +16,8 @@ import fastbp
 # Seconds, after which a child that was forked hangs: with a sanitizer on a loaded machine it may
 # need a hundred times its own, and one that ends in time waits for nothing.
 LIMIT = 120
+# of another process; there is one for all processes of a console on Windows
+needs_own_ctrl_c = pytest.mark.skipif(os.name == "nt", reason="needs a Ctrl-C for one process")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 takes_signals = pytest.mark.thread_unsafe(reason="signals come to the main thread")
 

@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-import pty
 import subprocess
-import termios
 import threading
+
+import pytest
 
 
 def read_terminal(descriptor):
@@ -16,13 +16,21 @@ def read_terminal(descriptor):
     os.close(descriptor)
 
 
+def new_terminal():
+    """The two ends of a pseudoterminal; the test is skipped where there is none, on Windows."""
+    pytest.importorskip("termios", reason="needs a pseudoterminal of POSIX")
+    return os.openpty()
+
+
 def lines_on_terminal(command, columns, stream="stdout", **options):
     """The exit status of a command, and the lines of its stdout or stderr, which is a terminal.
 
     The other stream is discarded. COLUMNS is not set unless `env` in `options` does so.
     """
-    leader, follower = pty.openpty()
+    leader, follower = new_terminal()
     if columns is not None:
+        import termios
+
         termios.tcsetwinsize(follower, (24, columns))
     shown = []
     reader = threading.Thread(target=lambda: shown.extend(read_terminal(leader)))
