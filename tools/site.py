@@ -29,7 +29,8 @@ PRIMES = re.compile(r"<m(?:sub)?sup>(<m[io][^>]*>[^<]*</m[io]>)(<m[in]>[^<]*</m[
 IMAGES = r"![\2](\3#only-light)![\2](\1#only-dark)"
 FRAMED = "measurements"         # the page of docs/ that is HTML, without its end
 FRAME = re.compile(r"<title>[^<]*: (.*?)</title>.*<!-- page -->(.*)<!-- end of page -->", re.DOTALL)
-LANGUAGES = {".py": "python", ".h": "c", ".sh": "sh", ".json": "json", ".toml": "toml", "": "sh"}
+LANGUAGES = {".py": "python", ".h": "c", ".sh": "sh", ".json": "json", ".toml": "toml",
+             ".cff": "yaml", "": "sh"}
 REFERENCE = {
     "network": ("Networks and optimizers", ["fastbp.MLP", "fastbp.SGD", "fastbp.Adam",
                                             "fastbp.clip_grad_norm", "fastbp.Layers",

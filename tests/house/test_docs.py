@@ -19,7 +19,7 @@ from fastbp._command.main import main
 PACKAGE = ROOT / "fastbp"
 KERNELS = PACKAGE / "_kernels"
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md",
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md",
              *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("bench/*.md")),
              *sorted(PACKAGE.glob("**/*.md"))]
 # not in the extra `test`: .ci/run has a step with each

@@ -112,7 +112,8 @@ def test_a_link_that_leads_nowhere_is_an_error(tmp_path):
     """In a copy of what the site is made of."""
     for name in ("docs", "tools", "fastbp", "bench", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
+                 "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
     index = tmp_path / "docs" / "index.md"
     text = index.read_text()
