@@ -4,6 +4,8 @@
     loss = net.backprop(X, y)           # fills net.grad, a view of which is net.weight_grads
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from fastbp._refusal import refuse as _refuse
 
 try:
@@ -24,12 +26,14 @@ from fastbp._logit_losses import (
     softmax_with_logits,
     squared_error,
 )
-from fastbp._many import train_many
 from fastbp._mlp import MLP
 from fastbp._optim import SGD, Adam, clip_grad_norm
-from fastbp._population import Population
 from fastbp._random import poisson_order
 from fastbp._version import __version__
+
+if _TYPE_CHECKING:
+    from fastbp._many import train_many
+    from fastbp._population import Population
 
 __all__ = [
     "MLP",
@@ -61,10 +65,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    """`fastbp.reference` is imported when it is first asked for: it is a quarter of the import."""
-    if name == "reference":
-        from importlib import import_module
+# Imported when they are first asked for: together as long as all else.
+_LATER = {"Population": "fastbp._population", "train_many": "fastbp._many",
+          "reference": "fastbp.reference"}
 
-        return import_module("fastbp.reference")
-    raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
+
+def __getattr__(name):
+    if name not in _LATER:
+        raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(_LATER[name])
+    globals()[name] = getattr(module, name, module)
+    return globals()[name]
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -67,6 +67,8 @@ def _relative(path):
 
 def _unescaped(path):
     """The kernel writes a space, a tab, a newline and a backslash in octal."""
+    if "\\" not in path:        # most have none, and the pattern is compiled at import
+        return path
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
 
 

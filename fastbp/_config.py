@@ -22,7 +22,7 @@ _limit = None
 def _from_environment(name):
     """A number above 0, or the first of a list of such; None for anything else."""
     value = os.environ.get(name, "").split(",")[0].strip()
-    return int(value) if re.fullmatch("0*[1-9][0-9]{0,8}", value) else None
+    return int(value) if value and re.fullmatch("0*[1-9][0-9]{0,8}", value) else None
 
 
 def _asked():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastbp import _arguments, _fit, _random
+from fastbp import _arguments, _random
 from fastbp._calls import explain
 from fastbp._optim import Adam
 
@@ -104,6 +104,8 @@ cdef class Fitting(Training):
             On Ctrl-C; `params` are those of the best epoch, or without validation those after a
             whole number of steps.
         """
+        from fastbp import _fit         # whose import would be a part of fastbp's
+
         options = _fit.options(epochs, patience, min_delta, callback, progress,
                                ("loss", "validation_loss"))
         if optimizer is None:
@@ -184,6 +186,8 @@ cdef class Fit:
         self.best = None if held_out is None else net.params_array.copy()
 
     cdef object run(self, schedule, options, checkpoint, bint seeded):
+        from fastbp import _fit
+
         cdef Py_ssize_t epoch
         cdef double loss, judged, min_delta = options.min_delta
         patience, callback = options.patience, options.callback

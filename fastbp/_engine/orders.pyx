@@ -83,13 +83,15 @@ cdef object fisher_yates(order, draw, source, Py_ssize_t most):
     return order
 
 
-def permuted(const unsigned long long[::1] raw):
+def permuted(raw):
     """What `_random.permutation` gives of the draws: an order of one row more than these are."""
-    cdef Py_ssize_t n = raw.shape[0] + 1, k
+    raw = raw.astype(np.uint64, order="C", casting="equiv", copy=False)
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(raw) + 1, k
     order = np.arange(n, dtype=np.intp)
     cdef Py_ssize_t* a = <Py_ssize_t*> data(order)
+    cdef const unsigned long long* numbers = <const unsigned long long*> data(raw)
     for k in range(n - 1):
-        change_places(a, n - 1 - k, raw[k])
+        change_places(a, n - 1 - k, numbers[k])
     return order
 
 

@@ -6,8 +6,10 @@ The choice is made once, at import: the best variant, or the one FASTBP_ISA name
 """
 
 import importlib
-import importlib.util
 import os
+from importlib.machinery import PathFinder
+
+from fastbp import _kernels
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
@@ -100,7 +102,8 @@ def cpu_isas():
 def built_isas():
     """Variants this installation contains, best first."""
     return tuple(isa for isa in ISAS if all(
-        importlib.util.find_spec(f"fastbp._kernels.{isa}_{dtype}") for dtype in DTYPES))
+        PathFinder.find_spec(f"fastbp._kernels.{isa}_{dtype}", _kernels.__path__)
+        for dtype in DTYPES))
 
 
 def available_isas():
