@@ -9,13 +9,12 @@ FASTBP_ANNOTATE=1    Cython's annotated HTML in build/cython
 
 import os
 import platform
-import re
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from glob import glob
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy
 from Cython import __version__ as cython_version
@@ -23,20 +22,15 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
+from setuptools.modified import newer_group
 
-DEBUG = os.environ.get("FASTBP_DEBUG", "0") not in ("", "0")
+DEBUG, ANNOTATE = (os.environ.get(f"FASTBP_{name}", "0") not in ("", "0")
+                   for name in ("DEBUG", "ANNOTATE"))
 SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
-ANNOTATE = os.environ.get("FASTBP_ANNOTATE", "0") not in ("", "0")
-
-X86_VARIANTS = {
-    "avx512": ["-mavx512f", "-mavx512cd", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma",
-               "-mprefer-vector-width=512"],
-    "avx2": ["-mavx2", "-mfma"],
-    "generic": [],
-}
-ARM_VARIANTS = {"neon": [], "generic": []}
-MACHINES = {"x86_64": X86_VARIANTS, "AMD64": X86_VARIANTS, "aarch64": ARM_VARIANTS,
-            "arm64": ARM_VARIANTS}
+X86 = {"avx512": [*(f"-mavx512{part}" for part in ("f", "cd", "vl", "bw", "dq")), "-mfma",
+                  "-mprefer-vector-width=512"], "avx2": ["-mavx2", "-mfma"], "generic": []}
+ARM = {"neon": [], "generic": []}
+MACHINES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 VARIANTS = MACHINES.get(platform.machine(), {"generic": []})
 
 # -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.
@@ -45,103 +39,112 @@ FLAGS = ["-Og", "-g"] if DEBUG else [os.environ.get("FASTBP_OPTIMIZE") or "-O3",
 FLAGS += ["-ffp-contract=off", "-fno-inline-functions", "-fno-math-errno", "-fno-strict-aliasing"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi"]
 # Clang leaves the loops over a large register tile rolled, and the tile in memory.
-UNROLL = ["-mllvm", "-unroll-threshold=2000"]
-# What stands above the kernels has no loops worth more; -Os would be slower for tiny networks.
-ABOVE = [] if DEBUG or SANITIZE or os.environ.get("FASTBP_OPTIMIZE") else ["-O2"]
-LINK = []
+CLANG = ["-mllvm", "-unroll-threshold=2000", "-Wno-ignored-optimization-argument"]
+# What stands above the kernels has no loops worth more.
+FAST, SMALL = ([], []) if DEBUG or SANITIZE or os.environ.get("FASTBP_OPTIMIZE") else (
+    ["-O2", "-fno-align-functions", "-fno-align-jumps", "-fno-align-loops"], ["-Os"])
+LINK = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
 if SANITIZE:
-    FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
-    LINK += [f"-fsanitize={SANITIZE}"]
+    FLAGS += [*LINK, "-fno-omit-frame-pointer", "-g"]
 elif "bdist_wheel" in sys.argv and sys.platform == "linux" and not DEBUG:
     LINK += ["-Wl,--strip-all"]         # names of static functions, which perf shows in a clone
 
-DIRECTIVES = {
-    "language_level": 3, "cdivision": True, "binding": True, "auto_pickle": False,
-    "freethreading_compatible": True, "boundscheck": DEBUG, "initializedcheck": DEBUG,
-}
+DIRECTIVES = dict(language_level=3, boundscheck=DEBUG, initializedcheck=DEBUG, cdivision=True,
+                  freethreading_compatible=True, binding=True, auto_pickle=False)
 # Cython 3.3 calls __init__ with keywords through an array that it releases before it is filled
 # when memory runs out.
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_TPNEW", "0")]
-# Every .pyx is a module; a text of the kernels is compiled for a machine that has its variant.
-KERNELS = re.compile(r"_kernels\.\w+_float(32|64)")
-NAMES = sorted(".".join(path.with_suffix("").parts[1:]) for path in Path("fastbp").rglob("*.pyx"))
-MODULES = [name for name in NAMES if not KERNELS.fullmatch(name)]
-SHARED = "_cython_fastbp"       # what they have in common, which Cython writes
-
+ABOVE = runpy.run_path("fastbp/_modules.py")
+SHARED = "_cython_fastbp"   # the file of these modules, and what they have in common
 
 # A change of flags rebuilds everything: the modules depend on a file that holds them.
 STAMP = Path("build/flags.txt")
-CURRENT = repr((FLAGS, ABOVE, LINK, DIRECTIVES, SHARED, *map(os.environ.get, ("CC", "CFLAGS")),
-                cython_version, sys.version))
+SETTINGS = FLAGS, FAST, SMALL, CLANG, LINK, DIRECTIVES, *map(os.environ.get, ("CC", "CFLAGS"))
+CURRENT = repr((SETTINGS, cython_version, sys.version))
 if CHANGED := not STAMP.exists() or STAMP.read_text() != CURRENT:
     STAMP.parent.mkdir(exist_ok=True)
     STAMP.write_text(CURRENT)
-DEPENDS = [str(STAMP), "setup.py", *glob("fastbp/**/*.p[xy][di]", recursive=True),
-           *glob("fastbp/**/*.h", recursive=True)]
+TEXTS = [path for kind in ("p[xy][di]", "h") for path in Path("fastbp").rglob(f"*.{kind}")]
+DEPENDS = [str(STAMP), "setup.py", *map(str, TEXTS)]
 
 
 def extension(name, flags=(), macros=(), suffix="pyx"):
     return Extension(
         f"fastbp.{name}", [f"fastbp/{name.replace('.', '/')}.{suffix}"], depends=DEPENDS,
         include_dirs=["fastbp/_kernels", "fastbp/include", numpy.get_include()],
-        define_macros=[*MACROS, *macros],
-        extra_compile_args=[*FLAGS, *WARNINGS, *flags], extra_link_args=LINK)
+        define_macros=[*MACROS, *macros], extra_link_args=LINK,
+        extra_compile_args=[*FLAGS, *WARNINGS, *flags])
 
 
 def extensions(variants=VARIANTS):
+    """The kernels, each a module of its own, then the parts of the file SHARED."""
     for isa, flags in variants.items():
         for dtype in ("float32", "float64"):
-            yield extension(f"_kernels.{isa}_{dtype}", flags,
-                            [(f"FASTBP_{isa.upper()}", 1), (f"FASTBP_{dtype.upper()}", 1)])
-    yield from (extension(name, ABOVE) for name in MODULES)
-    yield extension(SHARED, ABOVE, suffix="c")
+            macros = [(f"FASTBP_{isa.upper()}", 1), (f"FASTBP_{dtype.upper()}", 1)]
+            yield extension(f"_kernels.{isa}_{dtype}", flags, macros)
+    yield from (extension(name, FAST) for name in ABOVE["FAST"])
+    yield from (extension(name, SMALL) for name in ABOVE["SMALL"])
+    yield extension(SHARED, FAST, suffix="c")
 
 
-@cache
-def added_flags(*compiler):
-    try:
-        version = subprocess.run([*compiler, "--version"], capture_output=True).stdout
-    except OSError:
-        return []                       # the compilation will say what is missing
-    return UNROLL if b"clang" in version else []
+def translate(parts, **options):
+    """Cython's C files, by the names of the extensions."""
+    return {ext.name: ext.sources for ext in cythonize(
+        parts, compiler_directives=DIRECTIVES, build_dir="build/cython", nthreads=os.cpu_count(),
+        shared_utility_qualified_name=f"fastbp.{SHARED}",
+        shared_utility_features_disabled=["MemoryView"], **options)}
 
 
-def adapt(ext, compiler, variants=VARIANTS):
-    """Add the flags of a compiler, a list of words, and tell `dispatch.FLAGS` of all flags: those
-    of every module, then those of each variant."""
-    added = added_flags(*compiler)
-    ext.extra_compile_args += added
-    if ext.name == "fastbp._kernels.dispatch":
-        own = [" ".join([f"{isa}:", *flags]) for isa, flags in variants.items() if flags]
-        text = "; ".join([" ".join([*FLAGS, *added]), *own])
-        ext.define_macros.append(("FASTBP_FLAGS", f'"{text}"'))
+def adapt(parts, sources, compiler, variants=VARIANTS):
+    """Give parts their C files and a compiler's flags; `dispatch.FLAGS` tells of all flags."""
+    version = subprocess.run([*compiler, "--version"], capture_output=True)
+    added = CLANG if b"clang" in version.stdout else []
+    own = [" ".join([f"{isa}:", *flags]) for isa, flags in variants.items() if flags]
+    text = "; ".join([" ".join([*FLAGS, *added]), *own])
+    for ext in parts:
+        ext.sources, ext.extra_compile_args = sources[ext.name], ext.extra_compile_args + added
+        if ext.name == "fastbp._kernels.dispatch":
+            ext.define_macros.append(("FASTBP_FLAGS", f'"{text}"'))
 
 
 class BuildExtensions(build_ext):
-    """Compile as many extensions at once as there are CPUs; say what is missing."""
+    """Compile as many files at once as there are CPUs, and link what is above the kernels."""
 
     def build_extensions(self):
-        self.check_extensions_list(self.extensions)
-        for ext in self.extensions:
-            adapt(ext, self.compiler.compiler_so[:1])
+        self.require_compiler()         # before Cython is asked to work for half a minute
+        sources = translate(self.extensions, force=CHANGED, annotate=ANNOTATE)
+        adapt(self.extensions, sources, self.compiler.compiler_so[:1])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self.build_extension, self.extensions))
+            objects = [*filter(None, pool.map(self.build_part, self.extensions))]
+        if objects:                     # there are none where a kernel is built alone
+            *parts, one = self.extensions
+            one.sources, one.extra_objects, one.depends = [], objects, objects
+            self.build_extension(one)
+            self.extensions = [ext for ext in parts if "_float" in ext.name] + [one]
 
-    def build_extension(self, ext):
-        try:
-            super().build_extension(ext)
-        except CompileError as error:
-            sys.exit(f"fastbp: cannot compile {ext.name} ({error}). It needs GCC 12 or Clang 14, "
-                     "or later, and Python's headers: on Debian and Ubuntu "
-                     "`apt install gcc python3-dev`, on Fedora `dnf install gcc python3-devel`, "
-                     "on macOS `xcode-select --install`. CC=... chooses the compiler.")
+    def build_part(self, ext):
+        """A kernel as a module; of another extension the object file, compiled if it is stale."""
+        if "_float" in ext.name:
+            return self.build_extension(ext)
+        result, = self.compiler.object_filenames(ext.sources, output_dir=self.build_temp)
+        if self.force or newer_group([*ext.sources, *ext.depends], result):
+            self.compiler.compile(ext.sources, self.build_temp, ext.define_macros, ext.include_dirs,
+                                  self.debug, extra_postargs=ext.extra_compile_args)
+        return result
+
+    def require_compiler(self):
+        with TemporaryDirectory() as folder:
+            Path(folder, "probe.c").write_text(
+                "#include <Python.h>\n#if __clang_major__ ? __clang_major__ < 14 : __GNUC__ < 12\n"
+                "#error the compiler is too old\n#endif\n")
+            try:
+                self.compiler.compile([f"{folder}/probe.c"], folder)
+            except CompileError as error:
+                sys.exit(
+                    f"fastbp: cannot compile a file with Python.h ({error}). It needs GCC 12 or "
+                    "Clang 14, or later, and Python's headers: `apt install gcc python3-dev`, `dnf "
+                    "install gcc python3-devel`, `xcode-select --install`. CC=... names another.")
 
 
 if __name__ == "__main__":
-    setup(
-        ext_modules=cythonize(
-            list(extensions()), compiler_directives=DIRECTIVES, build_dir="build/cython",
-            shared_utility_qualified_name=f"fastbp.{SHARED}", force=CHANGED, annotate=ANNOTATE,
-            nthreads=os.cpu_count()),
-        cmdclass={"build_ext": BuildExtensions},
-    )
+    setup(ext_modules=list(extensions()), cmdclass={"build_ext": BuildExtensions})

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from fastbp._refusal import refuse as _refuse
 
 try:
+    from fastbp import _modules
+
+    _modules.install()
     from fastbp._kernels.dispatch import available_isas, get_isa
 except ModuleNotFoundError as error:
     _refuse(ImportError(

@@ -206,7 +206,7 @@ def copy_of_the_package(folder, *patterns):
 def test_a_source_folder_that_is_not_compiled(tmp_path):
     copy_of_the_package(tmp_path, "*.py")
     refused(run("import fastbp", tmp_path, path=tmp_path), "not compiled", "pip install -e .",
-            str(tmp_path / "fastbp"), "fastbp._kernels.dispatch")
+            str(tmp_path / "fastbp"), "fastbp._cython_fastbp")
 
 
 def test_an_installation_without_kernels(tmp_path):

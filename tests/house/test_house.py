@@ -145,10 +145,10 @@ MAY_IMPORT = {
     "_capi": ("capi", "_capi_problem", *BELOW),
     "_capi_problem": ("capi", *BELOW),
     "capi": (), "_cgroup": (), "_progress": (), "_files": ("_locks",), "_locks": (), "_refusal": (),
-    "_operators": (), "_screen": (), "_version": (), "data": (),
-    "__init__": ("_refusal", "_version", "_config", "_equations", "_layers", "_logit_losses",
-                 "_many", "_mlp", "_optim", "_population", "_random", "_kernels.dispatch",
-                 "reference"),
+    "_operators": (), "_modules": (), "_screen": (), "_version": (), "data": (),
+    "__init__": ("_refusal", "_modules", "_version", "_config", "_equations", "_layers",
+                 "_logit_losses", "_many", "_mlp", "_optim", "_population", "_random",
+                 "_kernels.dispatch", "reference"),
     "__main__": ("_command.main",),
 }
 

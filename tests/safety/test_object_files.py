@@ -1,6 +1,6 @@
 """Promise: no instruction of a variant outside its own extension module.
 
-Read from the machine code of every module that is built, as objdump shows it: an import on a
+Read from the machine code of every file that is built, as objdump shows it: an import on a
 processor that lacks an instruction set then cannot meet one of its instructions. Which table is
 chosen is held in api/test_import.py.
 """
@@ -10,12 +10,14 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
 import fastbp
+from fastbp import _modules
 from fastbp._kernels import dispatch
 
 if shutil.which("objdump") is None:
@@ -23,7 +25,8 @@ if shutil.which("objdump") is None:
 
 MACHINE = os.uname().machine
 PACKAGE = Path(fastbp.__file__).parent
-MODULES = sorted(PACKAGE.rglob(f"*{EXTENSION_SUFFIXES[0]}"))
+SUFFIX = EXTENSION_SUFFIXES[0]
+MODULES = sorted(PACKAGE.rglob(f"*{SUFFIX}"))
 VARIANTS = {f"{isa}_{dtype}": isa for isa in dispatch.ISAS for dtype in dispatch.DTYPES}
 
 LEGACY_PREFIX = re.compile(r"^((66|f2|f3|f0|2e|36|3e|26|64|65|67) )*(4[0-9a-f] )?")
@@ -101,11 +104,15 @@ def test_instructions(path):
 
 
 def test_every_module_is_read():
-    """Two for each variant, one for each `.pyx` outside the kernels, and what Cython's share."""
+    """Two for each variant, and one that holds all others: those that `_modules` lists."""
     names = [path.name.split(".")[0] for path in MODULES]
     assert sorted(name for name in names if name in VARIANTS) == sorted(
         f"{isa}_{dtype}" for isa in dispatch.built_isas() for dtype in dispatch.DTYPES)
-    sources = {"dispatch", "_cython_fastbp", *(path.stem for path in PACKAGE.rglob("*.pyx")
-                           if path.parent.name != "_kernels")}
+    assert [name for name in names if name not in VARIANTS] == ["_cython_fastbp"]
+    listed = [*_modules.FAST, *_modules.SMALL]
+    for name in (f"fastbp.{name}" for name in listed if not name.startswith("torch.")):
+        assert import_module(name).__file__.endswith(os.sep + "_cython_fastbp" + SUFFIX)
+    sources = {"dispatch", *(path.stem for path in PACKAGE.rglob("*.pyx")
+                             if path.parent.name != "_kernels")}
     if len(sources) > 1:        # an installation may lack them
-        assert {name for name in names if name not in VARIANTS} == sources
+        assert sorted(name.rpartition(".")[2] for name in listed) == sorted(sources)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lief
-from Cython.Build import cythonize
 
 # The paths of this machine stay out of the files, and so does what changes from run to run.
 COMPILE = ["-DNDEBUG", "-fwrapv", "-fvisibility=hidden"]
@@ -41,11 +40,7 @@ def description():
 def c_texts(setup):
     """Cython's output for every machine: a dict from the names of modules to C files."""
     every = {isa: [] for variants in setup.MACHINES.values() for isa in variants}
-    made = cythonize(
-        list(setup.extensions(every)), compiler_directives=setup.DIRECTIVES,
-        build_dir="build/cython", shared_utility_qualified_name=f"fastbp.{setup.SHARED}",
-        quiet=True)
-    return {extension.name: extension.sources[0] for extension in made}
+    return setup.translate(list(setup.extensions(every)), quiet=True)
 
 
 def run(command):
@@ -56,7 +51,7 @@ def run(command):
     done.check_returncode()
 
 
-def compile_module(extension, source, target, python, headers, folder):
+def compile_module(extension, target, python, headers, folder):
     """Compile one module to an object file and return its path."""
     path = folder / f"{extension.name}.o"
     position = [] if target.system == "windows" else ["-fPIC"]
@@ -64,7 +59,7 @@ def compile_module(extension, source, target, python, headers, folder):
     run([*target.compiler, *position, *COMPILE, *free, *headers.flags(target, python),
          "-Ifastbp/_kernels", "-Ifastbp/include",
          *(f"-D{name}={value}" for name, value in extension.define_macros),
-         *extension.extra_compile_args, "-c", source, "-o", path])
+         *extension.extra_compile_args, "-c", *extension.sources, "-o", path])
     return path
 
 
@@ -86,33 +81,37 @@ def import_library(objects, target, python, folder):
     return library
 
 
-def link_module(name, path, target, python, libraries, folder):
-    """Link one object file to the module that a wheel holds."""
+def link_module(name, paths, target, python, libraries, folder):
+    """Link object files to a module that a wheel holds."""
     module = folder / (name.replace(".", "/") + target.suffix.format(python.digits))
     module.parent.mkdir(parents=True, exist_ok=True)
     # A library of macOS has a name within, which would be the path of this machine.
     own = [f"-Wl,-install_name,@rpath/{module.name}"] if target.system == "macos" else []
-    run([*target.compiler, *LINK[target.system], *own, path, *libraries, "-o", module])
+    run([*target.compiler, *LINK[target.system], *own, *paths, *libraries, "-o", module])
     if target.system == "windows":
         for suffix in (".lib", ".pdb"):
             module.with_name(module.name.partition(".")[0] + suffix).unlink(missing_ok=True)
 
 
 def build(setup, texts, target, python, headers, folder, pool):
-    """Compile and link every module of a target for a Python, into folder/modules."""
+    """Compile and link every module of a target for a Python, into folder/modules.
+
+    As `setup.BuildExtensions` does: a kernel is a file, and all that is above them another one.
+    """
     objects, modules = folder / "objects", folder / "modules"
     objects.mkdir(parents=True)
     variants = setup.MACHINES[target.machine]
     extensions = list(setup.extensions(variants))
-    for extension in extensions:
-        setup.adapt(extension, target.compiler, variants)
+    setup.adapt(extensions, texts, target.compiler, variants)
     paths = list(pool.map(
-        lambda extension: compile_module(extension, texts[extension.name], target, python,
-                                         headers, objects), extensions))
+        lambda extension: compile_module(extension, target, python, headers, objects), extensions))
     libraries = []
     if target.system == "windows":
         libraries = [import_library(paths, target, python, objects)]
-    list(pool.map(
-        lambda pair: link_module(pair[0].name, pair[1], target, python, libraries, modules),
-        zip(extensions, paths, strict=True)))
+    files = {}
+    for extension, path in zip(extensions, paths, strict=True):
+        name = extension.name if "_float" in extension.name else f"fastbp.{setup.SHARED}"
+        files.setdefault(name, []).append(path)
+    for name, parts in files.items():
+        link_module(name, parts, target, python, libraries, modules)
     return modules

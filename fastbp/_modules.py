@@ -1,0 +1,55 @@
+"""The compiled modules above the kernels: one file holds them all, and this finds them there.
+
+One file instead of fifty is smaller, because it has once what each of them would have, and is
+loaded sooner. It is itself a module, `_cython_fastbp`: what Cython's modules have in common.
+`setup.py` builds what is listed here. The kernels are files of their own, since not every processor
+can run each of them.
+"""
+
+import os
+import sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+
+FILE = "fastbp._cython_fastbp"
+
+# What a call of a tiny network passes through, where each nanosecond is seen: compiled for speed.
+FAST = ("_kernels.dispatch", "_engine.team", "_engine.signals", "_engine.memory", "_engine.plan",
+        "_engine.loop", "_engine.samples", "_engine.orders", "_engine.network",
+        "_engine.recursion", "_engine.gradient", "_engine.per_sample", "_engine.backward",
+        "_engine.jacobian", "_engine.certificate", "_engine.epoch", "_engine.tangent",
+        "_engine.population", "_arrays", "_loss", "_problem", "_layers", "_network", "_optimizer",
+        "_optim", "_training", "_mlp")
+# The others: compiled for size, which costs a call of them less than a microsecond.
+SMALL = ("_calls", "_copies", "_unchecked", "_logit_losses", "_equations", "_per_sample",
+         "_second_order", "_input_grads", "_fitting", "_crew", "_given", "_members",
+         "_evaluation", "_epochs", "_population", "_many", "_capi_problem", "_capi", "torch._gate",
+         "torch._watch", "torch._parameters", "torch._gradients", "torch._binding")
+
+
+class Finder:
+    """Where Python's import system finds the modules of one file; see `sys.meta_path`."""
+
+    def __init__(self, file):
+        self.file = file
+        self.names = {FILE, *(f"fastbp.{name}" for name in (*FAST, *SMALL))}
+
+    def find_spec(self, name, path=None, target=None):
+        """The specification of a module that the file holds, and None for any other name."""
+        if name not in self.names:
+            return None
+        spec = ModuleSpec(name, ExtensionFileLoader(name, self.file), origin=self.file)
+        spec.has_location = True
+        return spec
+
+
+def install():
+    """Have Python find the modules; an ImportError where their file is not beside this one.
+
+    Before other finders, so that neither a file of one module, as older versions built them, nor
+    one of another installation is taken.
+    """
+    found = PathFinder.find_spec(FILE, [os.path.dirname(__file__)])
+    if found is None:
+        raise ModuleNotFoundError(f"No module named {FILE!r}", name=FILE)
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, Finder(found.origin))

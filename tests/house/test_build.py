@@ -1,0 +1,26 @@
+"""What `setup.py` says before it asks Cython for anything: which compiler and headers it needs."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from places import ROOT
+
+
+@pytest.mark.parametrize(("compiler", "cause"), [
+    ("no-such-compiler", "no-such-compiler"),
+    ("cc -U__GNUC__ -U__clang_major__", "too old"),
+    ("cc -nostdinc", "Python.h")])
+def test_a_compiler_that_cannot_build_is_refused_before_cython_runs(compiler, cause, tmp_path):
+    shutil.copytree(ROOT / "fastbp", tmp_path / "fastbp",
+                    ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    run = subprocess.run([sys.executable, "setup.py", "build_ext"], cwd=tmp_path, text=True,
+                         env={**os.environ, "CC": compiler}, capture_output=True)
+    assert run.returncode == 1
+    assert cause in run.stderr and run.stderr.strip().endswith("CC=... names another.")
+    assert "apt install gcc python3-dev" in run.stderr
+    assert not (tmp_path / "build" / "cython").exists()
