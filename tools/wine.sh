@@ -6,13 +6,12 @@
 #     tools/wine.sh FOLDER
 #     FOLDER/python -m pip install --no-deps --no-index fastbp-...-cp313-cp313-win_amd64.whl
 #     FOLDER/python -m fastbp check
-#     cd COPY && FOLDER/python -P -m pytest tests/bits
+#     cd COPY && FOLDER/python -X utf8 -P -m pytest tests/bits
 #
 # COPY is the checkout without its folder fastbp, whose modules are those of another system. PYTHON
-# is the Python that has ziglang and pip. For Wine 8 and later. Wine says that it is Windows 10, and
-# has neither what the module _wmi asks for nor, before its version 9, bcryptprimitives.dll, which
-# programs in Rust ask for random numbers: a small one is compiled here. NumPy is 2.1, the last one
-# whose functions of complex numbers Wine 8 has.
+# is the Python that has ziglang and pip. Made for Wine 8, which says here that it is Windows 10. It
+# lacks what the module _wmi asks for; bcryptprimitives.dll, which programs in Rust ask for random
+# numbers, and of which a small one is compiled; functions of complex numbers that NumPy 2.4 asks for.
 set -euo pipefail
 
 python=${PYTHON:-python3}
@@ -45,12 +44,13 @@ C
 "$python" -m ziglang cc -target x86_64-windows-gnu -O2 -shared -s prng.c -ladvapi32 \
     -o windows/bcryptprimitives.dll
 
-# A stream that is a file is read and written through a pipe: Wine does not let Python ask what a
-# file is that was opened for writing alone.
+# The streams are pipes: Wine does not let Python ask what a file is that was opened for writing
+# alone. What Wine starts beside its first program would keep them open, and is started before.
 cat >python <<PYTHON
 #!/usr/bin/env bash
 export WINEPREFIX=$PWD/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml="
 unset DISPLAY
+$wine cmd /c exit </dev/null >/dev/null 2>&1
 exec 3>&1 4>&2
 {
     { $wine $PWD/windows/python.exe "\$@" 2>&1 >&5 | cat >&4; exit "\${PIPESTATUS[0]}"; } 5>&1 | cat >&3
@@ -63,4 +63,4 @@ export WINEPREFIX=$PWD/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml="
 unset DISPLAY
 "$wine" wineboot -i 2>/dev/null
 "$wine" winecfg -v win10
-./python -c 'import platform, numpy; print(platform.platform(), platform.python_version(), numpy.__version__)'
+./python -c 'import sys, numpy; print(sys.getwindowsversion()[:3], sys.version, numpy.__version__)'

@@ -66,7 +66,7 @@ def test_nothing_is_contracted(isa, dtype):
     negative, positive, wide = 1 - t, p * t, np.longdouble
     c = negative + positive
     fused = (negative.astype(wide) + p.astype(wide) * t.astype(wide)).astype(dtype)
-    assert (c != fused).any() or wide is np.float64
+    assert (c != fused).any() or np.finfo(wide).nmant == np.finfo(dtype).nmant
     for i in range(200):
         _, delta = fastbp.bce_with_logits(np.zeros((1, 1), dtype), t[i:i + 1, None],
                                           pos_weight=p[i])

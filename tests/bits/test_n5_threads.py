@@ -109,9 +109,12 @@ def test_ctrl_c(call, n_threads):
         raise KeyboardInterrupt
 
     work()
-    before, native = signal.getsignal(signal.SIGUSR1), threading.get_ident()
-    signal.signal(signal.SIGUSR1, handler)
-    timer = threading.Timer(0.1, signal.pthread_kill, (native, signal.SIGUSR1))
+    if hasattr(signal, "pthread_kill"):
+        number, send = signal.SIGUSR1, functools.partial(signal.pthread_kill, threading.get_ident())
+    else:                               # on Windows
+        number, send = signal.SIGINT, signal.raise_signal
+    before = signal.signal(number, handler)
+    timer = threading.Timer(0.1, send, (number,))
     try:
         with caller_mode(mode), pytest.raises(KeyboardInterrupt):
             timer.start()
@@ -119,7 +122,7 @@ def test_ctrl_c(call, n_threads):
                 work()
     finally:
         timer.join()
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(number, before)
     assert len(seen) == 1 and seen[0] & SETTINGS & mode == mode
 
 

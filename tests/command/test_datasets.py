@@ -135,7 +135,9 @@ def test_neither_csv_nor_npz(tmp_path, content):
 
 
 def test_unreadable_paths(tmp_path):
-    assert "No such file" in refusal(tmp_path / "missing.csv")
+    with pytest.raises(FileNotFoundError) as missing:
+        open(tmp_path / "missing.csv")
+    assert missing.value.strerror in refusal(tmp_path / "missing.csv")
     assert refusal(tmp_path)
 
 

@@ -93,7 +93,7 @@ def path(request, tmp_path):
         data = tmp_path / "data.csv"
         data.write_text("größe,stadt,y\n" + "".join(
             f"{i * 7 % 90 if i % 9 else ''},{['Köln', 'Ulm', ''][i % 3]},{i % 11 / 4}\n"
-            for i in range(120)))
+            for i in range(120)), encoding="utf-8")
         assert main(["train", str(data), "--epochs", "1", "--ensemble", "2", "--task",
                      "regression", "--out", str(path)]) == 0
     elif request.param == "ensemble":

@@ -237,7 +237,8 @@ def test_files_of_a_pattern(tmp_path):
     write(tmp_path / "p2.csv", "b,c\n5,6\n")
     assert "has no column 'a' and has 'c' besides" in refusal(tmp_path / "p*.csv")
     assert "no file has a name of this pattern" in refusal(tmp_path / "q*.csv")
-    assert columns(write(tmp_path / "r[1]*.csv", "a\n1\n")) == {"a": [1]}
+    star = "*" * (os.name != "nt")      # of no name on Windows
+    assert columns(write(tmp_path / f"r[1]{star}.csv", "a\n1\n")) == {"a": [1]}
     path = write(tmp_path / "r[1].json.gz", gzip.compress(b'{"a": 1}'))
     assert columns(path) == {"a": [1]}
 

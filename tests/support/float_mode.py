@@ -7,6 +7,7 @@ is computed.
 import contextlib
 import ctypes
 import platform
+import sys
 
 import pytest
 
@@ -19,31 +20,55 @@ FENV = {
                                    "round up": 0x00400000, "truncate": 0x00c00000}),
 }
 WORDS, CONTROL, SETTINGS, MODES = FENV.get(platform.machine(), (0, 0, 0, {}))
+if sys.platform == "win32":     # the bits of _controlfp_s
+    SETTINGS, MODES = 0x03000300, {"flush to zero": 0x01000000, "round down": 0x100,
+                                   "round up": 0x200, "truncate": 0x300}
+needs_modes = pytest.mark.skipif(
+    not MODES or sys.platform != "win32" and platform.libc_ver()[0] != "glibc",
+    reason="the layouts of fenv_t are those of glibc")
 
 
 @contextlib.contextmanager
 def caller_mode(bits):
     """Run under these bits of the control register; they must still be there at the end."""
-    libm = ctypes.CDLL("libm.so.6")
-    saved, other = (ctypes.c_uint32 * WORDS)(), (ctypes.c_uint32 * WORDS)()
-    libm.fegetenv(saved)
-    libm.fegetenv(other)
-    other[CONTROL] |= bits
-    libm.fesetenv(other)
+    saved = _get_environment()
+    before = current_mode()
+    _set_bits(bits)
     try:
         yield
-        libm.fegetenv(other)
+        found = current_mode()
     finally:
-        libm.fesetenv(saved)
-    assert other[CONTROL] & SETTINGS == saved[CONTROL] & SETTINGS | bits, (
-        "the caller's mode has changed")
-
-needs_modes = pytest.mark.skipif(not MODES or platform.libc_ver()[0] != "glibc",
-                                 reason="the layouts of fenv_t are those of glibc")
+        _set_environment(saved)
+    assert found == before | bits, "the caller's mode has changed"
 
 
 def current_mode():
     """The bits of the control register that are no flags."""
-    words = (ctypes.c_uint32 * WORDS)()
-    ctypes.CDLL("libm.so.6").fegetenv(words)
-    return words[CONTROL] & SETTINGS
+    found = _get_environment()
+    return (found.value if sys.platform == "win32" else found[CONTROL]) & SETTINGS
+
+
+def _get_environment():
+    if sys.platform == "win32":
+        found = ctypes.c_uint()
+        ctypes.cdll.ucrtbase._controlfp_s(ctypes.byref(found), 0, 0)
+    else:
+        found = (ctypes.c_uint32 * WORDS)()
+        ctypes.CDLL("libm.so.6").fegetenv(found)
+    return found
+
+
+def _set_environment(words):
+    if sys.platform == "win32":
+        ctypes.cdll.ucrtbase._controlfp_s(ctypes.byref(ctypes.c_uint()), words.value, SETTINGS)
+    else:
+        ctypes.CDLL("libm.so.6").fesetenv(words)
+
+
+def _set_bits(bits):
+    words = _get_environment()
+    if sys.platform == "win32":
+        words.value |= bits
+    else:
+        words[CONTROL] |= bits
+    _set_environment(words)
