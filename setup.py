@@ -30,7 +30,7 @@ SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
 X86 = {"avx512": [*(f"-mavx512{part}" for part in ("f", "cd", "vl", "bw", "dq")), "-mfma",
                   "-mprefer-vector-width=512"], "avx2": ["-mavx2", "-mfma"], "generic": []}
 ARM = {"neon": [], "generic": []}
-MACHINES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
+MACHINES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM, "ARM64": ARM}
 VARIANTS = MACHINES.get(platform.machine(), {"generic": []})
 
 # -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.

@@ -9,17 +9,10 @@ import sys
 import threading
 import time
 
+import calling
 import numpy as np
 import pytest
-from calling import (
-    LIMIT,
-    ends_in_time,
-    in_threads,
-    interrupted,
-    keyboard_interrupt,
-    press_ctrl_c,
-    takes_signals,
-)
+from calling import LIMIT, ends_in_time, in_threads, interrupted, keyboard_interrupt, takes_signals
 
 from fastbp import MLP, SGD, Adam, Layers, get_num_threads
 
@@ -83,7 +76,7 @@ def during_an_epoch(net, optimizer, work):
         except BaseException as error:
             results.append(error)
         finally:
-            press_ctrl_c()
+            calling.press_ctrl_c()
 
     thread = threading.Thread(target=run)
     with keyboard_interrupt():
