@@ -6,6 +6,7 @@
 #     tools/wine.sh FOLDER
 #     FOLDER/python -m pip install --no-deps --no-index fastbp-...-cp313-cp313-win_amd64.whl
 #     FOLDER/python -m fastbp check
+#     FOLDER/python -c 'import subprocess; subprocess.run(["fastbp", "info"])'
 #     cd COPY && FOLDER/python -X utf8 -P -m pytest tests/bits
 #
 # COPY is the checkout without its folder fastbp, whose modules are those of another system. PYTHON
@@ -49,6 +50,7 @@ C
 cat >python <<PYTHON
 #!/usr/bin/env bash
 export WINEPREFIX=$PWD/prefix WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml="
+export WINEPATH="Z:$PWD/windows;Z:$PWD/windows/Scripts"   # the scripts look for python.exe there
 unset DISPLAY
 $wine cmd /c exit </dev/null >/dev/null 2>&1
 exec 3>&1 4>&2
