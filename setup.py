@@ -65,7 +65,7 @@ if CHANGED := not STAMP.exists() or STAMP.read_text() != CURRENT:
     STAMP.parent.mkdir(exist_ok=True)
     STAMP.write_text(CURRENT)
 TEXTS = [path for kind in ("p[xy][di]", "h") for path in Path("fastbp").rglob(f"*.{kind}")]
-DEPENDS = [str(STAMP), "setup.py", *map(str, TEXTS)]
+DEPENDS = [str(STAMP), "setup.py", "fastbp/_modules.py", *map(str, TEXTS)]
 
 
 def extension(name, flags=(), macros=(), suffix="pyx"):

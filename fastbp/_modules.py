@@ -12,18 +12,18 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 
 FILE = "fastbp._cython_fastbp"
 
-# What a call of a tiny network passes through, where each nanosecond is seen: compiled for speed.
+# What a call of one network or one equation passes through: compiled for speed.
 FAST = ("_kernels.dispatch", "_engine.team", "_engine.signals", "_engine.memory", "_engine.plan",
         "_engine.loop", "_engine.samples", "_engine.orders", "_engine.network",
         "_engine.recursion", "_engine.gradient", "_engine.per_sample", "_engine.backward",
         "_engine.jacobian", "_engine.certificate", "_engine.epoch", "_engine.tangent",
-        "_engine.population", "_arrays", "_loss", "_problem", "_layers", "_network", "_optimizer",
-        "_optim", "_training", "_mlp")
-# The others: compiled for size, which costs a call of them less than a microsecond.
-SMALL = ("_calls", "_copies", "_unchecked", "_logit_losses", "_equations", "_per_sample",
-         "_second_order", "_input_grads", "_fitting", "_crew", "_given", "_members",
-         "_evaluation", "_epochs", "_population", "_many", "_capi_problem", "_capi", "torch._gate",
-         "torch._watch", "torch._parameters", "torch._gradients", "torch._binding")
+        "_engine.population", "_calls", "_arrays", "_loss", "_problem", "_equations",
+        "_logit_losses", "_layers", "_unchecked", "_network", "_per_sample", "_second_order",
+        "_input_grads", "_optimizer", "_optim", "_training", "_mlp", "torch._gate", "torch._watch",
+        "torch._parameters", "torch._gradients", "torch._binding")
+# The others, of fits, many networks and plans for C: compiled for size, since their calls are long.
+SMALL = ("_copies", "_fitting", "_crew", "_given", "_members", "_evaluation", "_epochs",
+         "_population", "_many", "_capi_problem", "_capi")
 
 
 class Finder:
