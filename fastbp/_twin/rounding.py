@@ -75,8 +75,14 @@ def format_of(dtype):
 
 
 def wider(dtype):
-    """float64 for float32; for float64 the long double, which may be no wider on this machine."""
-    return np.float64 if np.dtype(dtype).itemsize == 4 else np.longdouble
+    """float64 for float32; for float64 the long double, or float64 where that is no wider."""
+    return np.float64 if np.dtype(dtype).itemsize == 4 or not _long_is_wider() else np.longdouble
+
+
+def _long_is_wider():
+    """Whether functions of a long double are; Emscripten's round those of its double."""
+    e = np.exp(np.longdouble(0.5))
+    return e != np.float64(e)
 
 
 def own_error(dtype, wide):
