@@ -1,14 +1,16 @@
 """A lock on an open file: shared by readers, or of one writer alone.
 
 It goes when the file is closed. POSIX has flock. Windows has LockFileEx, which keeps all others
-from the bytes that it names, so that the byte named here lies behind the end of any file.
+from the bytes that it names, so that the byte named here lies behind the end of any file. Pyodide,
+which is one process, has no locks.
 """
 
 import contextlib
+import os
 
 try:
     import fcntl
-except ImportError:     # Windows
+except ImportError:     # Windows and Pyodide
     fcntl = None
 
 _EXCLUSIVE = 2
@@ -27,7 +29,7 @@ def lock(file, shared):
     with contextlib.suppress(OSError):
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        else:
+        elif os.name == "nt":
             _lock_on_windows(file, 0 if shared else _EXCLUSIVE)
 
 
