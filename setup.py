@@ -14,7 +14,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy
 from Cython import __version__ as cython_version
@@ -30,8 +29,9 @@ SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
 X86 = {"avx512": [*(f"-mavx512{part}" for part in ("f", "cd", "vl", "bw", "dq")), "-mfma",
                   "-mprefer-vector-width=512"], "avx2": ["-mavx2", "-mfma"], "generic": []}
 ARM = {"neon": [], "generic": []}
-MACHINES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM, "ARM64": ARM}
-VARIANTS = MACHINES.get(platform.machine(), {"generic": []})
+WASM = {"relaxed": ["-msimd128", "-mrelaxed-simd"], "generic": ["-msimd128"]}
+MACHINES = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM, "wasm32": WASM}
+VARIANTS = MACHINES.get(platform.machine().lower(), {"generic": []})
 
 # -ffp-contract=off: an FMA stands where the text says fma, and nowhere else.
 # -fno-inline-functions: what should be inlined says `inline`; an epilogue should not be.
@@ -133,17 +133,16 @@ class BuildExtensions(build_ext):
         return result
 
     def require_compiler(self):
-        with TemporaryDirectory() as folder:
-            Path(folder, "probe.c").write_text(
-                "#include <Python.h>\n#if __clang_major__ ? __clang_major__ < 14 : __GNUC__ < 12\n"
-                "#error the compiler is too old\n#endif\n")
-            try:
-                self.compiler.compile([f"{folder}/probe.c"], folder)
-            except CompileError as error:
-                sys.exit(
-                    f"fastbp: cannot compile a file with Python.h ({error}). It needs GCC 12 or "
-                    "Clang 14, or later, and Python's headers: `apt install gcc python3-dev`, `dnf "
-                    "install gcc python3-devel`, `xcode-select --install`. CC=... names another.")
+        probe = STAMP.with_name("probe.c")
+        probe.write_text(
+            "#include <Python.h>\n#if __clang_major__ ? __clang_major__ < 14 : __GNUC__ < 12\n"
+            "#error the compiler is too old\n#endif\n")
+        try:
+            self.compiler.compile([str(probe)], self.build_temp)
+        except CompileError as error:
+            sys.exit(f"fastbp: cannot compile a file with Python.h ({error}). It needs GCC 12 or "
+                     "Clang 14, or later, and Python's headers: `apt install gcc python3-dev`, `dnf "
+                     "install gcc python3-devel`, `xcode-select --install`. CC=... names another.")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ The choice is made once, at import: the best variant, or the one FASTBP_ISA name
 
 import importlib
 import os
+import sys
 from importlib.machinery import PathFinder
 
 from fastbp import _kernels
@@ -75,7 +76,7 @@ COMPILER = FASTBP_COMPILER.decode()
 FLAGS = FASTBP_FLAGS.decode()       # of all modules; then, after semicolons, of each variant
 
 # Best first.
-ISAS = ("avx512", "avx2", "neon", "generic")
+ISAS = ("avx512", "avx2", "neon", "relaxed", "generic")
 DTYPES = ("float32", "float64")
 
 cdef const KernelTable* active_float32 = NULL
@@ -93,9 +94,18 @@ cdef const KernelTable* kernels_of_networks(Py_ssize_t itemsize) noexcept nogil:
     return networks_float32 if itemsize == 4 else networks_float64
 
 
+def has_relaxed():
+    """Whether relaxed SIMD of WebAssembly is there, and fuses."""
+    if sys.platform != "emscripten":
+        return False
+    from fastbp._kernels.webassembly import rounds_once
+    return rounds_once()
+
+
 def cpu_isas():
     """Variants whose instructions this CPU and operating system support, best first."""
-    has = {"avx512": has_avx512(), "avx2": has_avx2(), "neon": has_neon(), "generic": True}
+    has = {"avx512": has_avx512(), "avx2": has_avx2(), "neon": has_neon(),
+           "relaxed": has_relaxed(), "generic": True}
     return tuple(isa for isa in ISAS if has[isa])
 
 
@@ -112,7 +122,7 @@ def available_isas():
     Returns
     -------
     tuple of str
-        Any of "avx512", "avx2", "neon", "generic".
+        Any of "avx512", "avx2", "neon", "relaxed", "generic".
     """
     built = built_isas()
     return tuple(isa for isa in cpu_isas() if isa in built)

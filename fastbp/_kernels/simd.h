@@ -1,7 +1,7 @@
 /* Vector type and primitives of one kernel variant: the only C of the arithmetic.
  *
- * The build defines one instruction set (FASTBP_AVX512, FASTBP_AVX2, FASTBP_NEON or
- * FASTBP_GENERIC) and one dtype (FASTBP_FLOAT32 or FASTBP_FLOAT64).  This header turns
+ * The build defines one instruction set (FASTBP_AVX512, FASTBP_AVX2, FASTBP_NEON, FASTBP_RELAXED
+ * or FASTBP_GENERIC) and one dtype (FASTBP_FLOAT32 or FASTBP_FLOAT64).  This header turns
  * the pair into `real`, `vec` (VL reals) and as few primitives as the kernels need:
  *
  *   load store load_tail store_tail   memory; a tail is the first n of VL lanes, 1 <= n <= VL
@@ -74,11 +74,15 @@ typedef int64_t bits;
 #include <arm_neon.h>
 #define VEC_BYTES 16
 #define VEC_REGISTERS 32
+#elif defined(FASTBP_RELAXED)
+#include <wasm_simd128.h>
+#define VEC_BYTES 16
+#define VEC_REGISTERS 16        /* of x86-64; engines keep to what the processor has */
 #elif defined(FASTBP_GENERIC)
 #define VEC_BYTES 16
 #define VEC_REGISTERS 16
 #else
-#error "define FASTBP_AVX512, FASTBP_AVX2, FASTBP_NEON or FASTBP_GENERIC"
+#error "define FASTBP_AVX512, FASTBP_AVX2, FASTBP_NEON, FASTBP_RELAXED or FASTBP_GENERIC"
 #endif
 
 #define VL (VEC_BYTES / REAL_BYTES)
@@ -184,6 +188,13 @@ PRIMITIVE vec root(vec x) { return (vec)vsqrtq_f32((float32x4_t)x); }
 #elif defined(FASTBP_NEON)
 PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
 PRIMITIVE vec root(vec x) { return (vec)vsqrtq_f64((float64x2_t)x); }
+/* Of relaxed SIMD, which may round once or twice: dispatch.pyx takes it where it rounds once. */
+#elif defined(FASTBP_RELAXED) && defined(FASTBP_FLOAT32)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)wasm_f32x4_relaxed_madd((v128_t)a, (v128_t)b, (v128_t)c); }
+PRIMITIVE vec root(vec x) { return (vec)wasm_f32x4_sqrt((v128_t)x); }
+#elif defined(FASTBP_RELAXED)
+PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)wasm_f64x2_relaxed_madd((v128_t)a, (v128_t)b, (v128_t)c); }
+PRIMITIVE vec root(vec x) { return (vec)wasm_f64x2_sqrt((v128_t)x); }
 #else
 PRIMITIVE vec fma_(vec a, vec b, vec c) { return a * b + c; } /* rounds twice: outside the bit contract */
 PRIMITIVE vec root(vec x) {
@@ -269,7 +280,12 @@ PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)_mm256_blendv_pd((__m2
 PRIMITIVE vec at_least(vec x, vec low) { return (vec)_mm256_max_pd((__m256d)low, (__m256d)x); }
 PRIMITIVE int any_nan(vec x) { return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)x, (__m256d)x, _CMP_UNORD_Q)); }
 #else
+#if defined(FASTBP_RELAXED)
+/* Clang 22 makes f32x4.relaxed_max of a select in C, which may lose a NaN; not of this. */
+PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)wasm_v128_bitselect((v128_t)x, (v128_t)y, (v128_t)t); }
+#else
 PRIMITIVE vec choose(truth t, vec x, vec y) { return (vec)((t & (ivec)x) | (~t & (ivec)y)); }
+#endif
 PRIMITIVE vec at_least(vec x, vec low) { return choose(less(x, low), low, x); }
 PRIMITIVE int any_nan(vec x) {
     int any = 0;
@@ -337,6 +353,14 @@ PRIMITIVE four root_four(four x) { return (four)_mm256_sqrt_pd((__m256d)x); }
 #if defined(FASTBP_NEON)
 PRIMITIVE four fma_four(four a, four b, four c) {
     for (int i = 0; i < 4; i++) c[i] = __builtin_fma(a[i], b[i], c[i]);
+    return c;
+}
+#elif defined(FASTBP_RELAXED)
+PRIMITIVE four fma_four(four a, four b, four c) {
+    v128_t p[2], q[2], r[2];
+    memcpy(p, &a, sizeof a), memcpy(q, &b, sizeof b), memcpy(r, &c, sizeof c);
+    for (int i = 0; i < 2; i++) r[i] = wasm_f64x2_relaxed_madd(p[i], q[i], r[i]);
+    memcpy(&c, r, sizeof c);
     return c;
 }
 #else

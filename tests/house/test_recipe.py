@@ -100,7 +100,7 @@ LOSSES = """),
 ]
 
 # To build no more than is needed
-ONE_VARIANT = [("setup.py", ".get(platform.machine(), ", '.get("", ')]
+ONE_VARIANT = [("setup.py", ".get(platform.machine().lower(), ", '.get("", ')]
 
 SCRIPT = """
 import numpy as np, fastbp
