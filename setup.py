@@ -38,8 +38,9 @@ VARIANTS = MACHINES.get(platform.machine().lower(), {"generic": []})
 FLAGS = ["-Og", "-g"] if DEBUG else [os.environ.get("FASTBP_OPTIMIZE") or "-O3", "-g0"]
 FLAGS += ["-ffp-contract=off", "-fno-inline-functions", "-fno-math-errno", "-fno-strict-aliasing"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi"]
-# Clang leaves the loops over a large register tile rolled, and the tile in memory.
-CLANG = ["-mllvm", "-unroll-threshold=2000", "-Wno-ignored-optimization-argument"]
+# Clang leaves the loops over a large register tile rolled, and what says `inline` a call.
+CLANG = ["-mllvm", "-unroll-threshold=2000", "-finline-hint-functions",
+         "-Wno-ignored-optimization-argument"]
 # What stands above the kernels has no loops worth more.
 FAST, SMALL = ([], []) if DEBUG or SANITIZE or os.environ.get("FASTBP_OPTIMIZE") else (
     ["-O2", "-fno-align-functions", "-fno-align-jumps", "-fno-align-loops"], ["-Os"])
@@ -141,8 +142,8 @@ class BuildExtensions(build_ext):
             self.compiler.compile([str(probe)], self.build_temp)
         except CompileError as error:
             sys.exit(f"fastbp: cannot compile a file with Python.h ({error}). It needs GCC 12 or "
-                     "Clang 14, or later, and Python's headers: `apt install gcc python3-dev`, `dnf "
-                     "install gcc python3-devel`, `xcode-select --install`. CC=... names another.")
+                     "Clang 14, or later, and Python's headers: `apt install gcc python3-dev`, "
+                     "`dnf install gcc python3-devel`, `xcode-select --install`. CC=... names it.")
 
 
 if __name__ == "__main__":

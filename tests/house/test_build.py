@@ -21,6 +21,6 @@ def test_a_compiler_that_cannot_build_is_refused_before_cython_runs(compiler, ca
     run = subprocess.run([sys.executable, "setup.py", "build_ext"], cwd=tmp_path, text=True,
                          env={**os.environ, "CC": compiler}, capture_output=True)
     assert run.returncode == 1
-    assert cause in run.stderr and run.stderr.strip().endswith("CC=... names another.")
+    assert cause in run.stderr and run.stderr.strip().endswith("CC=... names it.")
     assert "apt install gcc python3-dev" in run.stderr
     assert not (tmp_path / "build" / "cython").exists()

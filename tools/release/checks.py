@@ -14,7 +14,7 @@ MACOS = ("/usr/lib/libSystem.B.dylib",)
 LINUX = {"manylinux": ("libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2",
                        "ld-linux-aarch64.so.1"),
          "musllinux": ("libc.so",)}
-MACHINES = {"x86_64": "X86_64", "AMD64": "AMD64", "aarch64": "AARCH64", "arm64": "ARM64"}
+MACHINES = {"x86_64": "X86_64", "amd64": "AMD64", "aarch64": "AARCH64", "arm64": "ARM64"}
 
 
 def fail(path, sentence):

@@ -24,9 +24,8 @@ class Headers(NamedTuple):
     folder: Path
 
     def flags(self, target, python):
-        numpy = target.name.removesuffix("-zig")
         folders = (self.folder / "config" / target.config / python.version,
-                   self.folder / "python" / python.version, self.folder / "numpy" / numpy)
+                   self.folder / "python" / python.version, self.folder / "numpy" / target.name)
         return [f"-I{folder}" for folder in folders]
 
 
@@ -76,7 +75,7 @@ def import_library(objects, target, python, folder):
     listing = folder / f"{name}.def"
     listing.write_text("\n".join([f"LIBRARY {name}.dll", "EXPORTS", *sorted(names), ""]))
     library = folder / f"{name}.lib"
-    machine = {"AMD64": "i386:x86-64", "arm64": "arm64"}[target.machine]
+    machine = {"amd64": "i386:x86-64", "arm64": "arm64"}[target.machine]
     run([target.compiler[0], "dlltool", "-m", machine, "-d", listing, "-l", library])
     return library
 
@@ -88,9 +87,8 @@ def link_module(name, paths, target, python, libraries, folder):
     # A library of macOS has a name within, which would be the path of this machine.
     own = [f"-Wl,-install_name,@rpath/{module.name}"] if target.system == "macos" else []
     run([*target.compiler, *LINK[target.system], *own, *paths, *libraries, "-o", module])
-    if target.system == "windows":
-        for suffix in (".lib", ".pdb"):
-            module.with_name(module.name.partition(".")[0] + suffix).unlink(missing_ok=True)
+    for stray in (*module.parent.glob("*.lib"), *module.parent.glob("*.pdb")):
+        stray.unlink()
 
 
 def build(setup, texts, target, python, headers, folder, pool):

@@ -1,12 +1,12 @@
 """For what wheels are built: systems, machines and versions of Python."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-import ziglang
-
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t")
-ZIG = str(Path(ziglang.__file__).parent / "zig")
+FOUND = find_spec("ziglang")
+ZIG = str(Path(FOUND.origin).parent / "zig") if FOUND else "zig"
 
 
 class Python(NamedTuple):
@@ -55,29 +55,24 @@ def zig(triple):
     return [ZIG, "cc", "-target", triple]
 
 
-def linux(kind, machine, compiler):
+def linux(kind, machine):
     libc, tag = {"manylinux": ("gnu", "manylinux_2_17_{0}.manylinux2014_{0}"),
                  "musllinux": ("musl", "musllinux_1_2_{0}")}[kind]
     triple = f"{machine}-linux-{libc}" + (".2.17" if libc == "gnu" else "")
     return Target(f"{kind}-{machine}", machine, tag.format(machine),
                   f".cpython-{{}}-{machine}-linux-{libc}.so", f"linux-{machine}",
-                  compiler or zig(triple))
+                  zig(triple))
 
 
 TARGETS = {target.name: target for target in (
-    # GCC's code is the faster one, and asks for nothing that came after glibc 2.17.
-    linux("manylinux", "x86_64", ["gcc"]),
-    linux("manylinux", "aarch64", None),
-    linux("musllinux", "x86_64", None),
-    linux("musllinux", "aarch64", None),
+    *(linux(kind, machine) for kind in ("manylinux", "musllinux")
+      for machine in ("x86_64", "aarch64")),
     Target("macos-arm64", "arm64", "macosx_11_0_arm64", ".cpython-{}-darwin.so", "linux-aarch64",
            zig("aarch64-macos.11.0")),
     Target("macos-x86_64", "x86_64", "macosx_10_15_x86_64", ".cpython-{}-darwin.so",
            "linux-x86_64", zig("x86_64-macos.10.15")),
-    Target("windows-amd64", "AMD64", "win_amd64", ".cp{}-win_amd64.pyd", "windows",
+    Target("windows-amd64", "amd64", "win_amd64", ".cp{}-win_amd64.pyd", "windows",
            zig("x86_64-windows-gnu")),
     Target("windows-arm64", "arm64", "win_arm64", ".cp{}-win_arm64.pyd", "windows",
            zig("aarch64-windows-gnu")),
 )}
-TARGETS["manylinux-x86_64-zig"] = TARGETS["manylinux-x86_64"]._replace(
-    name="manylinux-x86_64-zig", compiler=zig("x86_64-linux-gnu.2.17"))
