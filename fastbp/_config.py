@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import reprlib
+import sys
 import warnings
 
 import numpy as np
@@ -93,9 +94,22 @@ def get_include():
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "include")
 
 
+def _ran():
+    """Where the wheels for this system and machine ran, by the record of tools/platforms.py."""
+    import json
+    import sysconfig
+
+    system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "manylinux")
+    if "musl" in (sysconfig.get_config_var("SOABI") or ""):
+        system = "musllinux"
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "platforms.json")
+    with open(path, encoding="utf-8") as file:
+        return json.load(file).get(f"{system}-{platform.machine().lower()}", [])
+
+
 @_arguments.explained
 def show_config(mode="print"):
-    """Version, kernel variants, threads, compiler.
+    """Version, kernel variants, threads, compiler, and whether this platform was tried.
 
     Parameters
     ----------
@@ -125,6 +139,7 @@ def show_config(mode="print"):
         "machine": platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "tested_on": _ran() or ["never on a machine of this kind"],
     }
     if mode == "dict":
         return config

@@ -182,6 +182,23 @@ def test_show_config(capsys):
     assert lines[3] == f"isas_built        {', '.join(config['isas_built'])}"
 
 
+def test_where_this_platform_was_tested(monkeypatch):
+    """By the record of tools/platforms.py, whose wheels have these names."""
+    record = json.loads((PACKAGE / "platforms.json").read_text())
+    for system, soabi, machine, name in (
+            ("linux", "cpython-311-x86_64-linux-gnu", "x86_64", "manylinux-x86_64"),
+            ("linux", "cpython-313-aarch64-linux-musl", "aarch64", "musllinux-aarch64"),
+            ("darwin", "cpython-313-darwin", "arm64", "macos-arm64"),
+            ("win32", "cp313-win_amd64", "AMD64", "windows-amd64")):
+        monkeypatch.setattr("sys.platform", system)
+        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        monkeypatch.setattr("sysconfig.get_config_var", lambda _, soabi=soabi: soabi)
+        never = ["never on a machine of this kind"]
+        assert fastbp.show_config("dict")["tested_on"] == (record[name] or never)
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    assert fastbp.show_config("dict")["tested_on"] == never
+
+
 def test_flags_are_those_of_the_build():
     """What no variant does without, then a part for each built variant that has flags."""
     common, *variants = dispatch.FLAGS.split("; ")
@@ -220,7 +237,7 @@ def test_an_installation_without_kernels(tmp_path):
 
 def test_an_installation_of_one_variant(tmp_path):
     """Built and supported are two facts; a wheel of one variant works with it."""
-    copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd")
+    copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd", "*.json")
     for path in (tmp_path / "fastbp/_kernels").iterdir():
         if "_float" in path.name and not path.name.startswith("generic"):
             path.unlink()
