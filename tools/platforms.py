@@ -87,23 +87,21 @@ def version_of(command):
 
 def runs(given):
     """What is to be run, in the order of the table."""
+    for target, folder, program, how, share in (
+            ("windows-amd64", given.windows, "python", "Wine", SHARE),
+            ("musllinux-x86_64", given.musl, "python", "natively, on musl", SHARE),
+            ("manylinux-aarch64", given.aarch64, "python", "QEMU", EMULATED),
+            ("manylinux-x86_64", given.free, "env/bin/python", "natively", SHARE)):
+        if folder:
+            command = [str(folder / program)]
+            name = version_of(command)
+            yield Run(wheel_of(given.wheels, target, name), target, name, how, command,
+                      share=share)
     for name, path in native_pythons().items():
         for numpy in (f"=={OLDEST[name]}", ">=2"):
             target = "manylinux-x86_64"
             yield Run(wheel_of(given.wheels, target, name), target, name, "natively", [path],
                       f"numpy{numpy}")
-    if given.free:
-        yield Run(wheel_of(given.wheels, "manylinux-x86_64", "3.13t"), "manylinux-x86_64", "3.13t",
-                  "natively", [str(given.free / "env" / "bin" / "python")])
-    for target, folder, how, share in (
-            ("manylinux-aarch64", given.aarch64, "QEMU", EMULATED),
-            ("musllinux-x86_64", given.musl, "natively, on musl", SHARE),
-            ("windows-amd64", given.windows, "Wine", SHARE)):
-        if folder:
-            command = [str(folder / "python")]
-            name = version_of(command)
-            yield Run(wheel_of(given.wheels, target, name), target, name, how, command,
-                      share=share)
 
 
 class Place:
@@ -128,7 +126,8 @@ class Place:
         else:
             shutil.unpack_archive(run.wheel, folder / "site", format="zip")
             paths.append(folder / "site")
-        self.variables["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+        separator, root = (";", "Z:") if run.how == "Wine" else (":", "")
+        self.variables["PYTHONPATH"] = separator.join(f"{root}{path}" for path in paths)
 
     def run(self, *arguments, **variables):
         done = subprocess.run([*self.command, *map(str, arguments)], cwd=self.folder, text=True,
@@ -159,7 +158,7 @@ def result(run):
                  for isa in variants if isa != "generic"]
         same = sum(each.get(name) == recorded[name] for each in found for name in recorded)
         _, output, errors = place.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *run.share)
-        print(output[-3000:], errors[-1000:], sep="\n", file=sys.stderr)
+        print(run.wheel.name, output[-6000:], errors[-1000:], sep="\n", file=sys.stderr)
         last = output.strip().rpartition("\n")[2]
         counted = {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", last)}
         return {
@@ -172,6 +171,17 @@ def result(run):
             + counted.get("errors", 0),
             "skipped": counted.get("skipped", 0),
         }
+
+
+def record(rows, ran):
+    """Write what ran so far, and the Pythons for which a wheel of a target never did."""
+    never = [{"wheel": target, "Python": ", ".join(left)} for target in TARGETS
+             if (left := [name for name in PYTHONS if (target, name) not in ran])]
+    document = {"machine": machine(), "tables": {"ran": rows, "never": never}}
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    said = {name: sorted({f"{row['run']}, CPython {row['Python']}" for row in rows
+                          if row["wheel"] == name}) for name in TARGETS}
+    SAID.write_text(json.dumps(said, indent=1) + "\n")
 
 
 def main():
@@ -190,15 +200,8 @@ def main():
         rows.append(result(run))
         done.append(run)
         print(*(f"{heading}: {value}" for heading, value in rows[-1].items()), sep="; ", flush=True)
-    if given.record:
-        ran = {(run.target, run.python) for run in done}
-        never = [{"wheel": target, "Python": ", ".join(left)} for target in TARGETS
-                 if (left := [name for name in PYTHONS if (target, name) not in ran])]
-        RESULTS.write_text(json.dumps({"machine": machine(), "tables": {
-            "ran": rows, "never": never}}, indent=1) + "\n")
-        said = {name: sorted({f"{row['run']}, CPython {row['Python']}" for row in rows
-                              if row["wheel"] == name}) for name in TARGETS}
-        SAID.write_text(json.dumps(said, indent=1) + "\n")
+        if given.record:
+            record(rows, {(run.target, run.python) for run in done})
     return any(row["failed"] for row in rows)
 
 

@@ -74,7 +74,7 @@ def test_full_lanes_waste_nothing(isa):
 
 
 def test_every_variant_has_the_width_of_its_kernels():
-    """VEC_BYTES of simd.h: AVX-512, AVX2, NEON and the rest, in that order."""
+    """VEC_BYTES of simd.h: AVX-512, AVX2, NEON, relaxed SIMD and the rest, in that order."""
     text = (Path(fastbp.__file__).parent / "_kernels" / "simd.h").read_text()
     given = [int(n) for n in re.findall(r"#define VEC_BYTES (\d+)", text)]
     assert list(bound.VECTOR_BYTES) == list(dispatch.ISAS)

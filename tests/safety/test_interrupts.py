@@ -159,8 +159,10 @@ def test_an_epoch_of_a_limited_norm(n_threads):
 
     ends_in_time(call, 0.15)
     twin.params, before = start
-    assert 0 < sgd.t - before < 20_000
-    twin.train_epoch(X, y, fastbp.SGD(1e-3), order=order[:300 * (sgd.t - before)], **given)
+    steps = sgd.t - before
+    assert 0 <= steps < 20_000      # none, where the interruption comes as the call begins
+    if steps:
+        twin.train_epoch(X, y, fastbp.SGD(1e-3), order=order[:300 * steps], **given)
     np.testing.assert_array_equal(net.params, twin.params)
 
 

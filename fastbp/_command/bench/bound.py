@@ -36,7 +36,7 @@ import numpy as np
 from fastbp._command.bench.networks import least_bytes, n_params
 
 IN_CACHE = 2**17        # of the parameters and the gradient: what the shortest loop moves
-VECTOR_BYTES = {"avx512": 64, "avx2": 32, "neon": 16, "generic": 16}
+VECTOR_BYTES = {"avx512": 64, "avx2": 32, "neon": 16, "relaxed": 16, "generic": 16}
 UPDATE_REALS = 7        # dW, p, m, v are read; p, m, v are written
 
 
