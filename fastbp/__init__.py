@@ -14,9 +14,7 @@ try:
     _modules.install()
     from fastbp._kernels.dispatch import available_isas, get_isa
 except ModuleNotFoundError as error:
-    _refuse(ImportError(
-        f"{error.name} is not compiled in {__path__[0]}: in a checkout run `pip install -e .`, "
-        "or leave the folder so that Python finds the installed package"))
+    _refuse(ImportError(_modules.advice(error.name, __path__[0])))
 except ImportError as error:
     _refuse(error)
 

@@ -26,6 +26,16 @@ SMALL = ("_copies", "_fitting", "_crew", "_given", "_members", "_evaluation", "_
          "_population", "_many", "_capi_problem", "_capi")
 
 
+def advice(name, folder):
+    """What to do where a module is not found: a sentence for the ImportError."""
+    if getattr(sys, "frozen", False):
+        return f"{name} is not in this program: freeze it with PyInstaller's --collect-all fastbp"
+    if not os.path.isdir(folder):
+        return f"fastbp cannot be imported from a zip file: unpack {os.path.dirname(folder)}"
+    return (f"{name} is not compiled in {folder}: in a checkout run `pip install -e .`, or leave "
+            "the folder so that Python finds the installed package")
+
+
 class Finder:
     """Where Python's import system finds the modules of one file; see `sys.meta_path`."""
 
@@ -42,12 +52,23 @@ class Finder:
         return spec
 
 
+def require_numpy():
+    """NumPy of a version that these modules work with; an ImportError otherwise."""
+    try:
+        import numpy
+    except ModuleNotFoundError:
+        raise ImportError("fastbp needs NumPy 2.0 or later: pip install numpy") from None
+    if int(numpy.__version__.partition(".")[0]) < 2:
+        raise ImportError(f"fastbp needs NumPy 2.0 or later, and this is {numpy.__version__}")
+
+
 def install():
     """Have Python find the modules; an ImportError where their file is not beside this one.
 
     Before other finders, so that neither a file of one module, as older versions built them, nor
     one of another installation is taken.
     """
+    require_numpy()
     found = PathFinder.find_spec(FILE, [os.path.dirname(__file__)])
     if found is None:
         raise ModuleNotFoundError(f"No module named {FILE!r}", name=FILE)

@@ -14,9 +14,11 @@
 set -euo pipefail
 
 . "$(dirname "$0")/debian.sh"
-mkdir -p "$1"
-cd "$1"
-numpy=$2
+[ ! -e "$1" ] || { echo "headers.sh: $1 is there already" >&2; exit 1; }
+folder=$(realpath "$1") numpy=$2
+rm -rf "$folder.part"               # it gets its name when it is whole
+mkdir -p "$folder.part"
+cd "$folder.part"
 pip() { "${PYTHON:-python3}" -m pip -q "$@"; }
 
 mkdir -p work python config numpy
@@ -69,4 +71,6 @@ macos-arm64 macosx_14_0_arm64
 windows-amd64 win_amd64
 windows-arm64 win_arm64
 LIST
+echo "$numpy" >numpy/version
 rm -r work
+mv "$folder.part" "$folder"

@@ -2,7 +2,7 @@
 
     python tools/platforms.py WHEELS                     # x86-64 Linux, natively
     python tools/platforms.py WHEELS --aarch64 FOLDER --windows FOLDER --musl FOLDER --free FOLDER
-    python tools/platforms.py WHEELS ... --record        # and write results/platforms.json
+    python tools/platforms.py WHEELS ... --record        # and bring the record up to date
 
 A FOLDER is made by tools/aarch64.sh (QEMU), wine.sh, musl.sh or freethreaded.sh. Natively, each
 CPython on the path and among pyenv's gets a fresh environment, once with the oldest NumPy that has
@@ -173,8 +173,16 @@ def result(run):
         }
 
 
-def record(rows, ran):
-    """Write what ran so far, and the Pythons for which a wheel of a target never did."""
+def kind(row):
+    """What a row replaces in the record."""
+    return row["wheel"], row["Python"], row["NumPy"], row["run"]
+
+
+def record(rows):
+    """Write these rows in place of older ones of their kinds, and what never ran."""
+    old = json.loads(RESULTS.read_text())["tables"]["ran"] if RESULTS.exists() else []
+    rows = [row for row in old if kind(row) not in map(kind, rows)] + rows
+    ran = {(row["wheel"], re.sub(r"\.\d+(?=t?$)", "", row["Python"])) for row in rows}
     never = [{"wheel": target, "Python": ", ".join(left)} for target in TARGETS
              if (left := [name for name in PYTHONS if (target, name) not in ran])]
     document = {"machine": machine(), "tables": {"ran": rows, "never": never}}
@@ -192,16 +200,20 @@ def main():
         parser.add_argument(f"--{name}", type=lambda text: Path(text).resolve(), metavar="FOLDER")
     parser.add_argument("--record", action="store_true")
     given = parser.parse_args()
-    rows, done = [], []
+    if not any(given.wheels.glob("*.whl")):
+        parser.error(f"WHEELS is {given.wheels}; it should be a folder with wheels")
+    for name in ("aarch64", "musl", "windows"):
+        if (folder := getattr(given, name)) and not (folder / "python").exists():
+            parser.error(f"--{name} is {folder}; it should be a folder with a program python")
+    rows = []
     for run in runs(given):
         if run.wheel is None:
             print(f"no wheel of {run.target} for CPython {run.python}", file=sys.stderr)
             continue
         rows.append(result(run))
-        done.append(run)
         print(*(f"{heading}: {value}" for heading, value in rows[-1].items()), sep="; ", flush=True)
         if given.record:
-            record(rows, {(run.target, run.python) for run in done})
+            record(rows)
     return any(row["failed"] for row in rows)
 
 

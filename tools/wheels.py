@@ -13,7 +13,9 @@ each with its bill of materials, and SHA256SUMS. `tools/platforms.py` says what 
 """
 
 import argparse
+import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,14 +23,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from release import source
 from release.targets import PYTHONS, TARGETS, Python
 
-try:
-    import numpy
-    from release import archive, checks, native
-except ModuleNotFoundError as error:
-    sys.exit(f"{error.name} is missing: pip install '.[wheels]' brings what this needs")
+ROOT = Path(__file__).parents[1]
 
 
 def arguments():
@@ -37,7 +34,7 @@ def arguments():
     parser.add_argument("out", nargs="?", type=Path, help="the folder of the results")
     parser.add_argument("--target", nargs="+", choices=TARGETS, default=TARGETS, metavar="NAME")
     parser.add_argument("--python", nargs="+", choices=PYTHONS, default=PYTHONS, metavar="3.x")
-    parser.add_argument("--headers", type=Path, default=source.ROOT / "build" / "headers",
+    parser.add_argument("--headers", type=Path, default=ROOT / "build" / "headers",
                         help="the folder of tools/headers.sh, which is run if it is not there")
     parser.add_argument("--list", action="store_true", help="print the targets and end")
     given = parser.parse_args()
@@ -46,22 +43,34 @@ def arguments():
         sys.exit()
     if given.out is None:
         parser.error("OUT is missing; it should be the folder of the results")
+    if given.out.exists() and not given.out.is_dir():
+        parser.error(f"OUT is {given.out}, a file; it should be a folder")
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        parser.error("wheels are made in a clone of the repository, with git")
     return given
 
 
 def headers(folder):
-    folder = folder.resolve()
+    """The folder of tools/headers.sh, made if it is not there."""
+    version = importlib.metadata.version("numpy")
     if not folder.exists():
-        fetch = [source.ROOT / "tools" / "headers.sh", folder, numpy.__version__]
-        subprocess.run(fetch, check=True, env={**os.environ, "PYTHON": sys.executable})
-    return native.Headers(folder)
+        fetch = [ROOT / "tools" / "headers.sh", folder, version]
+        if subprocess.run(fetch, env={**os.environ, "PYTHON": sys.executable}).returncode:
+            sys.exit("tools/headers.sh failed: it says above what it lacks")
+    if (found := (folder / "numpy" / "version").read_text().strip()) != version:
+        sys.exit(f"{folder} has headers of NumPy {found}, and {version} is installed: remove it")
+    return folder
 
 
 def main():
     given = arguments()
+    try:
+        from release import archive, checks, native, source
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is missing: pip install '.[wheels]' brings what this needs")
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    found, epoch = headers(given.headers), source.epoch()
+    found, epoch = native.Headers(headers(given.headers.resolve())), source.epoch()
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as pool:
         work = Path(work)

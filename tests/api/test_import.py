@@ -226,6 +226,22 @@ def test_a_source_folder_that_is_not_compiled(tmp_path):
             str(tmp_path / "fastbp"), "fastbp._cython_fastbp")
 
 
+def test_a_zip_file_and_a_frozen_program(tmp_path):
+    copy_of_the_package(tmp_path / "tree", "*.py")
+    path = shutil.make_archive(str(tmp_path / "fastbp"), "zip", tmp_path / "tree")
+    refused(run("import fastbp", tmp_path, path=path), "zip file", path)
+    frozen = "import sys; sys.frozen = True; import fastbp"
+    refused(run(frozen, tmp_path, path=tmp_path / "tree"), "--collect-all fastbp")
+
+
+def test_numpy_that_is_too_old_or_missing(tmp_path):
+    copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd")
+    refused(run("import sys; sys.modules['numpy'] = None; import fastbp", tmp_path, path=tmp_path),
+            "needs NumPy 2.0 or later", "pip install numpy")
+    (tmp_path / "numpy.py").write_text("__version__ = '1.26.4'")
+    refused(run("import fastbp", tmp_path, path=tmp_path), "this is 1.26.4")
+
+
 def test_an_installation_without_kernels(tmp_path):
     """Not even the generic variant: the error says so, and how to have it."""
     copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd")
