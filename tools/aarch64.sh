@@ -25,13 +25,13 @@ done
 "${PYTHON:-python3}" -m pip install -q --upgrade --target site --python-version "$version" \
     --only-binary=:all: --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
     --platform manylinux2014_aarch64 \
-    'numpy>=2' 'Cython>=3.1' 'setuptools>=77' 'pytest>=8' 'mpmath>=1.3' 'gmpy2>=2.1' \
+    'numpy>=2' 'Cython>=3.3' 'setuptools>=77' 'pytest>=8' 'mpmath>=1.3' 'gmpy2>=2.1' \
     'hypothesis>=6.100'
 
 cat >python <<PYTHON
 #!/bin/sh
 export PYTHONHOME=$PWD/sysroot/usr PYTHONPATH="$PWD/site\${PYTHONPATH:+:\$PYTHONPATH}"
-# Of the sysroot's headers only those the compiler lacks.
+# The compiler has headers of its own, and takes from the sysroot only those that it lacks.
 export CFLAGS="-idirafter $PWD/sysroot/usr/include"
 exec qemu-aarch64-static -0 "$PWD/python" -L $PWD/sysroot $PWD/sysroot/usr/bin/python$version "\$@"
 PYTHON

@@ -24,7 +24,7 @@ prefix=$PWD/python
     && make -s -j "$(nproc)" && make -s install) >build.log 2>&1
 
 "$prefix/bin/python${version}t" -m venv env
-env/bin/pip install -q --only-binary=:all: 'numpy>=2' 'Cython>=3.1' 'setuptools>=77' 'pytest>=8' \
+env/bin/pip install -q --only-binary=:all: 'numpy>=2' 'Cython>=3.3' 'setuptools>=77' 'pytest>=8' \
     'pytest-benchmark>=5' 'pytest-run-parallel>=0.8' 'hypothesis>=6.100' 'mpmath>=1.3' \
     'gmpy2>=2.1' 'rich>=13' 'matplotlib>=3.8' 'scipy>=1.13'
 env/bin/python -c 'import sys; sys.exit(sys._is_gil_enabled())'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make FOLDER: the headers that `tools/wheels.py` compiles with, for every target.
 #
-#     apt-get install debian-archive-keyring
+#     apt-get install debian-archive-keyring unzip
 #     tools/headers.sh FOLDER NUMPY         # the version of NumPy
 #
 #     FOLDER/python/3.13/                   Python's headers, which are the same everywhere,

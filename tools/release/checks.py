@@ -1,8 +1,8 @@
 """Does a wheel hold what its name promises? Each check ends the run with a sentence."""
 
+import json
 import subprocess
 import sys
-from pathlib import Path
 
 import lief
 
@@ -13,7 +13,7 @@ WINDOWS = ("kernel32.dll", "api-ms-win-crt-", "python3")
 MACOS = ("/usr/lib/libSystem.B.dylib",)
 LINUX = {"manylinux": ("libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2",
                        "ld-linux-aarch64.so.1"),
-         "musllinux": ("libc.so",)}
+         "musllinux": ("libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1")}
 MACHINES = {"x86_64": "X86_64", "amd64": "AMD64", "aarch64": "AARCH64", "arm64": "ARM64"}
 
 
@@ -39,6 +39,11 @@ def mach_o(path, target):
     own = {f"@rpath/{path.name}"}
     if strange := {library.name for library in binary.libraries} - set(MACOS) - own:
         fail(path, f"needs {strange}")
+    # The linker leaves what no library has to the process: those of Python, and no mistake of ours.
+    if strange := {symbol.name for symbol in binary.imported_symbols
+                   if not (symbol.has_binding_info and symbol.binding_info.has_library)
+                   and not symbol.name.startswith(("_Py", "__Py"))}:
+        fail(path, f"calls {strange}, which neither macOS nor Python has")
     if binary.rpaths:
         fail(path, "names a folder of libraries")
     promised = [int(part) for part in target.tag.split("_")[1:3]]
@@ -71,12 +76,17 @@ def check(wheel, modules, target, python):
             pe(path, target, python)
         else:
             elf(path, target)
-    commands = [["check-wheel-contents", wheel]]
+    answer(wheel, "check_wheel_contents")
     if target.system in LINUX:
-        commands.append(["auditwheel", "show", wheel])
-    for command in commands:
-        command[0] = str(Path(sys.executable).with_name(command[0]))
-        done = subprocess.run(command, capture_output=True, text=True)
-        text = " ".join((done.stdout + done.stderr).split())
-        if done.returncode or "auditwheel" in command[0] and target.tag.split(".")[0] not in text:
-            fail(wheel, text)
+        found = json.loads(answer(wheel, "auditwheel", "show", "--json"))
+        if found["overall_tag"] != target.tag.split(".")[0]:
+            fail(wheel, f"is {found['overall_tag']} by auditwheel: {found['policy_upgrades']}")
+
+
+def answer(wheel, module, *options):
+    """What a tool prints of a wheel; its failure ends the run."""
+    command = [sys.executable, "-m", module, *options, wheel]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        fail(wheel, done.stdout + done.stderr)
+    return done.stdout

