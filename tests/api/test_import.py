@@ -4,6 +4,7 @@ threads as the environment says, and an error that tells what to do where it can
 import importlib.util
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -70,6 +71,18 @@ def test_a_variant_that_there_is_not(isa, tmp_path):
     """The error names it, those there are, and those known; nothing was imported to find out."""
     refused(run("import fastbp", tmp_path, FASTBP_ISA=isa),
             "FASTBP_ISA", repr(isa), ", ".join(fastbp.available_isas()), ", ".join(dispatch.ISAS))
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"),
+                    reason="compares with what Linux says of x86-64")
+def test_the_processor_has_the_variants_that_linux_says():
+    """By another way than ours: a wheel whose compiler asks in vain would be slow and not fail."""
+    text = Path("/proc/cpuinfo").read_text()
+    flags = set(re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)[1].split())
+    avx2 = {"avx2", "fma"}
+    needs = {"avx512": avx2 | {f"avx512{part}" for part in ("f", "cd", "vl", "bw", "dq")},
+             "avx2": avx2, "generic": set()}
+    assert dispatch.cpu_isas() == tuple(isa for isa in needs if needs[isa] <= flags)
 
 
 def test_variants_give_results(tmp_path):

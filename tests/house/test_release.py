@@ -1,8 +1,11 @@
 """Rule: a release says the same everywhere: its version, the oldest Python and NumPy, its files."""
 
+import importlib.util
 import re
 import subprocess
+import sys
 import tomllib
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -73,6 +76,41 @@ def test_the_oldest_numpy_is_the_same_everywhere():
     api = only(r"NPY_(\d+_\d+)_API_VERSION", read("setup.py"))
     assert api == oldest.replace(".", "_")
     assert numpy.lib.NumpyVersion(numpy.__version__) >= f"{oldest}.0"
+
+
+@pytest.fixture
+def wheels(monkeypatch):
+    """tools/release/targets.py, without the compiler that it names."""
+    monkeypatch.setitem(sys.modules, "ziglang", SimpleNamespace(__file__="ziglang/__init__.py"))
+    path = ROOT / "tools" / "release" / "targets.py"
+    spec = importlib.util.spec_from_file_location("release_targets", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_wheels_are_for_every_supported_python(wheels):
+    """And those of 3.13 and later for the builds without the GIL, too; all have their headers."""
+    named = re.findall(r"Python :: (3\.\d+)'", str(PROJECT["project"]["classifiers"]))
+    assert [name for name in wheels.PYTHONS if not name.endswith("t")] == named
+    free = [name for name in named if int(name.partition(".")[2]) >= 13]
+    assert [name for name in wheels.PYTHONS if name.endswith("t")] == [f"{name}t" for name in free]
+    assert only(r"for version in ([\d. ]+ 3\.12 [\d. ]+); do", read("tools/headers.sh")) == \
+        " ".join(named)
+
+
+def test_every_target_is_built_in_turn_and_documented(wheels):
+    """By .ci/run, but for that of the machine itself, which zig and the sdist build each time."""
+    own = {"manylinux-x86_64", "manylinux-x86_64-zig"}
+    foreign = only(r"local foreign=\(([^)]*)\)", read(".ci/run")).split()
+    assert sorted(foreign) == sorted(set(wheels.TARGETS) - own)
+    table = read("docs/platforms.md").partition("## What ran where")[0]
+    systems = {"manylinux": "Linux with glibc", "musllinux": "Linux with musl",
+               "macos": "macOS", "windows": "Windows"}
+    for target in wheels.TARGETS.values():
+        machine = {"x86_64": "x86-64", "amd64": "x86-64"}.get(target.machine, target.machine)
+        assert re.search(rf"^\| {systems[target.system]}[^|]*\|[^|]*{machine}\b", table,
+                         re.MULTILINE), target.name
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows what belongs to it")
