@@ -1,17 +1,19 @@
 # Packages of any Debian release, for any of its machines, fetched and unpacked but not installed:
 # no root, no chroot. A script sources this file and calls, in a folder of its own,
 #
-#     private_apt KIND MACHINES RELEASE...      # KIND is deb or deb-src, MACHINES "amd64 arm64"
+#     private_apt KINDS MACHINES RELEASE...     # for example "deb deb-src" "amd64 arm64" trixie
 #     apt-get download PACKAGE...               # or: apt-get source --download-only PACKAGE
 #
 # It needs the package debian-archive-keyring.
 
 private_apt() {
-    local kind=$1 machines=$2 keys=/usr/share/keyrings/debian-archive-keyring.gpg release
+    local kinds=$1 machines=$2 keys=/usr/share/keyrings/debian-archive-keyring.gpg kind release
     shift 2
     mkdir -p apt/lists/partial apt/cache/archives/partial
     for release; do
-        echo "$kind [signed-by=$keys] http://deb.debian.org/debian $release main"
+        for kind in $kinds; do
+            echo "$kind [signed-by=$keys] http://deb.debian.org/debian $release main"
+        done
     done >apt/sources.list
     : >apt/status       # nothing is installed: every dependency will be fetched
     cat >apt/conf <<CONF

@@ -2,43 +2,24 @@
 # Make FOLDER/python: a Python on musl's C library, with what tests fastbp's musllinux wheel.
 #
 #     apt-get install make xz-utils autoconf automake libtool libltdl-dev debian-archive-keyring
-#     pip install ziglang
+#     pip install ziglang==0.17.1
 #     tools/musl.sh FOLDER
 #     pip --python FOLDER/python install fastbp-*-cp313-cp313-musllinux_*_x86_64.whl
 #     cd FOLDER && ./python -m fastbp check
 #     ./python -m pytest --import-mode=importlib CHECKOUT/tests/bits
 #
-# For x86-64. Of Debian 13, by a private apt and without root: musl, unpacked and not installed, and
-# the sources of CPython and of two libraries, which `zig cc` compiles; wheels come from PyPI. The
-# musl of Debian 12 will not do: older than 1.2.4, it skips the packed form of relative relocations,
-# which the libraries in NumPy's wheel have, and crashes. Some ten minutes.
+# For x86-64. musl comes from Debian 13, by a private apt and without root, and is unpacked, not
+# installed; so do the sources of CPython and of two libraries, which `zig cc` compiles. Wheels come
+# from PyPI. The musl of Debian 12 will not do: older than 1.2.4, it skips the packed form of relative
+# relocations, which the libraries in NumPy's wheel have, and crashes. Some ten minutes.
 set -euo pipefail
 
 release=trixie version=3.13
+. "$(dirname "$0")/debian.sh"
 mkdir -p "$1"
 cd "$1"
-mkdir -p apt/lists/partial apt/cache/archives/partial source sysroot tool
-
-key=signed-by=/usr/share/keyrings/debian-archive-keyring.gpg
-cat >apt/sources.list <<LIST
-deb [$key] http://deb.debian.org/debian $release main
-deb-src [$key] http://deb.debian.org/debian $release main
-LIST
-: >apt/status       # nothing is installed
-cat >apt/conf <<CONF
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
-APT::Sandbox::User "";
-Acquire::Languages "none";
-Dir::Cache "$PWD/apt/cache";
-Dir::Etc::sourcelist "$PWD/apt/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State "$PWD/apt";
-Dir::State::lists "$PWD/apt/lists";
-Dir::State::status "$PWD/apt/status";
-CONF
-export APT_CONFIG=$PWD/apt/conf
-apt-get -qq update
+mkdir -p source sysroot tool
+private_apt "deb deb-src" amd64 $release
 (cd apt/cache && apt-get -qq download musl)
 dpkg --extract apt/cache/musl_*_amd64.deb sysroot
 libc=$(find "$PWD/sysroot" -name libc.so)
