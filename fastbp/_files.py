@@ -112,8 +112,8 @@ def _part(path, old):
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
     finally:
-        with contextlib.suppress(OSError):
-            os.remove(name)
+        with contextlib.suppress(OSError):      # as a rule it is not there: it was renamed
+            _patiently(os.remove, name)
 
 
 def _inherit(descriptor, path, old):

@@ -14,7 +14,7 @@ except ImportError:     # Windows and Pyodide
     fcntl = None
 
 _EXCLUSIVE = 2
-_BEHIND = 0x7fff_ffff   # of 2^32 bytes each
+_BEHIND = 0x7fff_ffff   # where the byte is, in units of 2^32 bytes
 
 
 def lock(file, shared):
