@@ -66,7 +66,7 @@ __all__ = [
 ]
 
 
-# Imported when they are first asked for: together as long as all else.
+# Imported when they are first asked for: together they take as long as all the rest.
 _LATER = {"Population": "fastbp._population", "train_many": "fastbp._many",
           "reference": "fastbp.reference"}
 

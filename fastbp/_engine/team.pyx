@@ -60,7 +60,7 @@ cdef long long survivor = 0             # which forked
 
 
 def masked_cpus():
-    """CPUs that the affinity mask of this process leaves to it; 0 where there is none."""
+    """CPUs that Windows leaves to a process that was restricted; 0 for others, and elsewhere."""
     return restricted_to()
 
 
