@@ -1,9 +1,11 @@
 """Rule: a release says the same everywhere: its version, the oldest Python and NumPy, its files."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from types import SimpleNamespace
 
@@ -127,6 +129,34 @@ def test_the_source_archive_has_all_files(monkeypatch):
                      *PROJECT["project"]["license-files"]}
     assert {name for name in left_out - by_setuptools
             if not re.fullmatch(r"fastbp/.*\.py", name)} == {".gitignore"}
+
+
+SDIST = """
+import os, sys
+from pathlib import Path
+from release import source
+folder = Path(sys.argv[1])
+os.environ["SOURCE_DATE_EPOCH"] = str(source.epoch())
+source.copy_tracked(folder / "tree")
+os.chdir(folder / "tree")
+source.sdist(folder)
+"""
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows what belongs to it")
+def test_two_source_archives_are_the_same(tmp_path):
+    """To the byte, though made at other times and under other masks of modes."""
+    contents = []
+    for name, mask in (("one", 0o022), ("two", 0o077)):
+        (tmp_path / name).mkdir()
+        subprocess.run([sys.executable, "-c", SDIST, tmp_path / name], check=True, umask=mask,
+                       capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT / "tools")})
+        path, = (tmp_path / name).glob("fastbp-*.tar.gz")
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"setup.py", "fastbp/_mlp.pyx", "tools/release/stack.S", ".ci/run"} < names
 
 
 def test_there_is_a_form_for_each_kind_of_issue():
