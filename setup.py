@@ -114,7 +114,7 @@ class BuildExtensions(build_ext):
     def build_extensions(self):
         self.require_compiler()         # before Cython is asked to work for half a minute
         sources = translate(self.extensions, force=CHANGED, annotate=ANNOTATE)
-        adapt(self.extensions, sources, self.compiler.compiler_so[:1])
+        adapt(self.extensions, sources, self.compiler.compiler_so)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = [*filter(None, pool.map(self.build_part, self.extensions))]
         if objects:                     # there are none where a kernel is built alone

@@ -31,7 +31,8 @@ from fastbp._kernels import dispatch
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "platforms.json"
 SAID = ROOT / "fastbp" / "platforms.json"
-OLDEST = {"3.11": "2.0.0", "3.12": "2.0.0", "3.13": "2.1.0", "3.14": "2.3.2"}
+OLDEST = {"3.11": "2.0.0", "3.12": "2.0.0", "3.13": "2.1.0", "3.14": "2.3.2",
+          "3.13t": "2.1.0", "3.14t": "2.3.2"}
 NEEDED = ["pytest>=8", "hypothesis>=6.100", "mpmath>=1.3", "gmpy2>=2.1"]
 # What needs nothing but NumPy and what NEEDED names, and no compiler.
 BITS = ["tests/bits", "--ignore=tests/bits/test_l4_arm.py", "--ignore=tests/bits/test_relaxed.py"]
@@ -94,7 +95,8 @@ def runs(given):
             ("manylinux-x86_64", given.free, "env/bin/python", "natively", SHARE)):
         if folder:
             command = [str(folder / program)]
-            name = version_of(command)
+            if (name := version_of(command)) is None:
+                raise SystemExit(f"{command[0]} does not start")
             yield Run(wheel_of(given.wheels, target, name), target, name, how, command,
                       share=share)
     for name, path in native_pythons().items():
@@ -157,8 +159,14 @@ def result(run):
         found = [json.loads(place.answer("tests/support/record.py", "--print", FASTBP_ISA=isa))
                  for isa in variants if isa != "generic"]
         same = sum(each.get(name) == recorded[name] for each in found for name in recorded)
-        _, output, errors = place.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *run.share)
+        status, output, errors = place.run("-m", "pytest", "-q", "-p", "no:cacheprovider",
+                                           *run.share)
         print(run.wheel.name, output[-6000:], errors[-1000:], sep="\n", file=sys.stderr)
+        if status not in (0, 1):        # of pytest: all passed, some failed
+            raise SystemExit(f"{run.wheel.name}: pytest ended with {status}")
+        if not found or same != len(found) * len(recorded):
+            raise SystemExit(f"{run.wheel.name}: {same} digests are as recorded, of "
+                             f"{len(found) * len(recorded)}")
         last = output.strip().rpartition("\n")[2]
         counted = {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", last)}
         return {
@@ -187,8 +195,8 @@ def record(rows):
              if (left := [name for name in PYTHONS if (target, name) not in ran])]
     document = {"machine": machine(), "tables": {"ran": rows, "never": never}}
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-    said = {name: sorted({f"{row['run']}, CPython {row['Python']}" for row in rows
-                          if row["wheel"] == name}) for name in TARGETS}
+    said = {name: sorted({f"CPython {row['Python']} {row['run'].replace(',', '')}" for row in rows
+                          if row["wheel"] == name and not row["failed"]}) for name in TARGETS}
     SAID.write_text(json.dumps(said, indent=1) + "\n")
 
 
@@ -208,8 +216,7 @@ def main():
     rows = []
     for run in runs(given):
         if run.wheel is None:
-            print(f"no wheel of {run.target} for CPython {run.python}", file=sys.stderr)
-            continue
+            raise SystemExit(f"WHEELS has no wheel of {run.target} for CPython {run.python}")
         rows.append(result(run))
         print(*(f"{heading}: {value}" for heading, value in rows[-1].items()), sep="; ", flush=True)
         if given.record:

@@ -1,14 +1,11 @@
 """tools/wheels.py: what its targets promise, and the sdist that all wheels are made from."""
 
 import importlib.machinery
-import os
 import platform
 import re
 import runpy
-import subprocess
 import sys
 import sysconfig
-import tarfile
 
 import pytest
 from packaging.tags import sys_tags
@@ -18,21 +15,6 @@ from places import ROOT
 RELEASE = ROOT / "tools" / "release"
 TARGETS, PYTHONS, Python = (runpy.run_path(str(RELEASE / "targets.py"))[name]
                             for name in ("TARGETS", "PYTHONS", "Python"))
-PROJECT = """
-[build-system]
-requires = ["setuptools"]
-[project]
-name = "small"
-version = "1.0"
-[tool.setuptools]
-py-modules = ["small"]
-"""
-MAKE = """
-import os, runpy, sys
-from pathlib import Path
-os.environ["SOURCE_DATE_EPOCH"] = "1000000000"
-runpy.run_path(sys.argv[1])["sdist"](sys.argv[2])
-"""
 
 
 def tags_of(target, name):
@@ -72,21 +54,3 @@ def test_the_page_names_every_system():
     for word in ("glibc 2.17", "musl 1.2", "macOS | arm64 | 11", "macOS | x86-64 | 10.15",
                  "Windows | x86-64, arm64"):
         assert word in page
-
-
-def test_two_sdists_have_the_same_bytes(tmp_path):
-    found = []
-    for turn in range(2):
-        tree = tmp_path / f"tree{turn}"
-        tree.mkdir(mode=0o700 + 0o55 * turn)
-        for name, text in ("pyproject.toml", PROJECT), ("small.py", "x = 1"), ("README.md", "#"):
-            (tree / name).write_text(text)
-            os.utime(tree / name, (turn * 1000, turn * 1000))
-        subprocess.run([sys.executable, "-c", MAKE, RELEASE / "source.py", tmp_path / f"out{turn}"],
-                       cwd=tree, check=True, stdout=subprocess.DEVNULL)
-        path, = (tmp_path / f"out{turn}").iterdir()
-        found.append(path.read_bytes())
-    assert found[0] == found[1]
-    with tarfile.open(path) as archive:
-        assert {entry.mtime for entry in archive} == {1000000000}
-        assert {"small-1.0/small.py", "small-1.0/PKG-INFO"} <= set(archive.getnames())
