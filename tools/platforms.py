@@ -43,7 +43,7 @@ SHARE = [*BITS, "tests/safety/test_threads.py", "tests/safety/test_concurrency.p
 # Under QEMU a share of the share: tools/bits.py runs all of tests/bits there, in some 20 minutes.
 EMULATED = [f"tests/bits/test_{name}.py" for name in (
     "l1_threads", "l2_batch", "n1_chains", "n1_widths", "n3_sums", "n4_single_output")]
-EMULATED += ["tests/safety/test_threads.py", "-k", "not generic"]
+EMULATED += ["-k", "not generic"]
 
 
 class Run(NamedTuple):
