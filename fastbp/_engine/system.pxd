@@ -86,7 +86,7 @@ cdef extern from * nogil:
     FASTBP_SYSTEM void fastbp_keep_apart(int thread) { (void)thread; }
     #endif
     """
-    # Since some moment that does not change
+    # Seconds since a moment that does not change
     double seconds "fastbp_seconds"() noexcept
     # Three ways to wait, each longer: a few cycles, until other threads have run, about 0.05 ms
     void pause "FASTBP_PAUSE"() noexcept
@@ -94,8 +94,9 @@ cdef extern from * nogil:
     void nap "fastbp_nap"() noexcept
     # Processors that a mask of Windows leaves to this process; 0 without one, or elsewhere
     int restricted_to "fastbp_restricted_to"() noexcept
-    # The system's number of the calling thread; where another may run that it wakes, and where it
-    # may run itself again, by the number of the one that woke it
+    # The system's number of the calling thread
     int thread_id "fastbp_thread_id"() noexcept
+    # Let a thread that is to be woken run on any processor but that of the calling thread
     void keep_apart "fastbp_keep_apart"(int thread) noexcept
+    # Let the calling thread run again wherever the thread that woke it may
     void rejoin "fastbp_rejoin"(int caller) noexcept

@@ -37,7 +37,7 @@ cdef extern from *:
         const unsigned all = bit_AVX512F | bit_AVX512CD | bit_AVX512VL | bit_AVX512BW
             | bit_AVX512DQ;
         unsigned a, b, c, d;
-    #if !defined(__APPLE__)                             /* macOS says so from the first use on */
+    #if !defined(__APPLE__)             /* macOS sets these bits when a thread first needs them */
         if (!fastbp_saved(0xe6)) return 0;
     #endif
         return fastbp_has_avx2() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & all) == all;

@@ -188,7 +188,7 @@ PRIMITIVE vec root(vec x) { return (vec)vsqrtq_f32((float32x4_t)x); }
 #elif defined(FASTBP_NEON)
 PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
 PRIMITIVE vec root(vec x) { return (vec)vsqrtq_f64((float64x2_t)x); }
-/* Of relaxed SIMD, which may round once or twice: dispatch.pyx takes it where it rounds once. */
+/* Relaxed SIMD may round once or twice: dispatch.pyx takes this variant where it rounds once. */
 #elif defined(FASTBP_RELAXED) && defined(FASTBP_FLOAT32)
 PRIMITIVE vec fma_(vec a, vec b, vec c) { return (vec)wasm_f32x4_relaxed_madd((v128_t)a, (v128_t)b, (v128_t)c); }
 PRIMITIVE vec root(vec x) { return (vec)wasm_f32x4_sqrt((v128_t)x); }
