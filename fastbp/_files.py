@@ -56,7 +56,7 @@ def replaced(path):
     path, old = _regular(path)
     with _part(path, old) as part:
         yield part
-        with open(part.name, "ab") if part.closed else part as file:
+        with open(part.name, "r+b") if part.closed else part as file:
             os.fsync(file.fileno())
         if old is not None and old.st_nlink > 1:
             with open(part.name, "rb") as file:

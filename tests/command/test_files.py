@@ -292,6 +292,17 @@ def test_a_disk_that_is_full(tmp_path):
 # ---- all that the package writes
 
 
+def test_a_writer_that_loses_the_new_file(tmp_path):
+    """An empty file does not take the place of the old one."""
+    path = tmp_path / "answers"
+    path.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError), _files.replaced(str(path)) as part:
+        part.close()
+        os.remove(part.name)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["answers"]
+
+
 def test_no_other_module_writes_files():
     for path in PACKAGE.rglob("*.py"):
         if path.name not in ("_files.py", "temporary.py"):
