@@ -99,12 +99,16 @@ def _ran():
     import json
     import sysconfig
 
-    system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "manylinux")
+    system = {"linux": "manylinux", "win32": "windows", "darwin": "macos"}.get(sys.platform)
     if "musl" in (sysconfig.get_config_var("SOABI") or ""):
         system = "musllinux"
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "platforms.json")
-    with open(path, encoding="utf-8") as file:
-        return json.load(file).get(f"{system}-{platform.machine().lower()}", [])
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file).get(f"{system}-{platform.machine().lower()}")
+    except (OSError, ValueError):       # what bundles a program may leave the file out
+        return [f"unknown: {path} cannot be read"]
+    return found or ["never on a machine of this kind"]
 
 
 @_arguments.explained
@@ -139,7 +143,7 @@ def show_config(mode="print"):
         "machine": platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "tested_on": _ran() or ["never on a machine of this kind"],
+        "tested_on": _ran(),
     }
     if mode == "dict":
         return config

@@ -222,6 +222,18 @@ def test_flags_are_those_of_the_build():
             part.startswith(f"{isa}:") and flag in part.split() for part in variants)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff"])
+def test_show_config_without_the_record_of_platforms(content, tmp_path):
+    """It is what people are asked to report, and does not fail where the record is not there."""
+    copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd")
+    record = tmp_path / "fastbp" / "platforms.json"
+    if content is not None:
+        record.write_bytes(content)
+    ended = run("import fastbp; print(*fastbp.show_config('dict')['tested_on'])", tmp_path,
+                path=tmp_path)
+    assert ended.stdout.strip() == f"unknown: {record} cannot be read", ended.stderr
+
+
 # ---- where it cannot work
 
 
