@@ -40,12 +40,17 @@ class Finder:
     """Where Python's import system finds the modules of one file; see `sys.meta_path`."""
 
     def __init__(self, file):
-        self.file = file
+        self.file, self.folder = file, os.path.dirname(__file__)
         self.names = {FILE, *(f"fastbp.{name}" for name in (*FAST, *SMALL))}
 
     def find_spec(self, name, path=None, target=None):
-        """The specification of a module that the file holds, and None for any other name."""
-        if name not in self.names:
+        """The specification of a module that the file holds, and None for any other name.
+
+        None too where `fastbp` is by now the package of another folder, whose modules may be files
+        of their own.
+        """
+        package = sys.modules.get("fastbp")
+        if name not in self.names or self.folder not in getattr(package, "__path__", ()):
             return None
         spec = ModuleSpec(name, ExtensionFileLoader(name, self.file), origin=self.file)
         spec.has_location = True
@@ -66,11 +71,16 @@ def install():
     """Have Python find the modules; an ImportError where their file is not beside this one.
 
     Before other finders, so that neither a file of one module, as older versions built them, nor
-    one of another installation is taken.
+    one of another installation is taken; in the place of the finder of an earlier import.
     """
     require_numpy()
     found = PathFinder.find_spec(FILE, [os.path.dirname(__file__)])
     if found is None:
         raise ModuleNotFoundError(f"No module named {FILE!r}", name=FILE)
-    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Finder(found.origin))
+    finder = Finder(found.origin)
+    ours = [place for place, other in enumerate(sys.meta_path)
+            if type(other).__module__ == __name__]
+    if ours:
+        sys.meta_path[ours[0]] = finder
+    else:
+        sys.meta_path.insert(0, finder)

@@ -288,6 +288,47 @@ def test_an_installation_of_one_variant(tmp_path):
     assert ended.stdout.split() == ["generic", "generic"], ended.stderr
 
 
+def test_another_installation_in_one_process(tmp_path):
+    """Each import takes the compiled modules of its own package, and one finder is there."""
+    copy_of_the_package(tmp_path, "*.py", "*.so", "*.pyd")
+    ended = run(f"""
+import sys
+def again(folder):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fastbp"]:
+        del sys.modules[name]
+    sys.path.insert(0, folder)
+    import fastbp._mlp
+    fastbp.Population(2, [2, 1]).backprop([[1, 2]], [1])
+    print(fastbp.__file__, fastbp._mlp.__file__, sep="\\n")
+again({str(tmp_path)!r})
+again({str(PACKAGE.parent)!r})
+again({str(tmp_path)!r})
+print(sum(type(finder).__module__ == "fastbp._modules" for finder in sys.meta_path))
+""", tmp_path)
+    *files, finders = ended.stdout.splitlines()
+    expected = [tmp_path / "fastbp", PACKAGE, tmp_path / "fastbp"]
+    assert [Path(file).parent for file in files] == [
+        folder for folder in expected for _ in range(2)], ended.stderr
+    assert finders == "1"
+
+
+def test_an_installation_of_a_version_with_a_file_for_each_module(tmp_path):
+    """It is not given compiled modules of this version, which the process imported before."""
+    older = tmp_path / "older"
+    (older / "fastbp").mkdir(parents=True)
+    (older / "fastbp" / "__init__.py").touch()
+    (older / "fastbp" / "_mlp.py").touch()
+    ended = run(f"""
+import sys, fastbp
+for name in [name for name in sys.modules if name.partition(".")[0] == "fastbp"]:
+    del sys.modules[name]
+sys.path.insert(0, {str(older)!r})
+import fastbp._mlp
+print(fastbp._mlp.__file__)
+""", tmp_path)
+    assert Path(ended.stdout.strip()) == older / "fastbp" / "_mlp.py", ended.stderr
+
+
 def test_pytorch_that_is_not_there(tmp_path):
     refused(run("import sys; sys.modules['torch'] = None; import fastbp.torch", tmp_path),
             "fastbp.torch needs PyTorch", "pip install 'fastbp[torch]'")
