@@ -15,7 +15,7 @@ set -euo pipefail
 
 . "$(dirname "$0")/debian.sh"
 [ ! -e "$1" ] || { echo "headers.sh: $1 is there already" >&2; exit 1; }
-folder=$(realpath "$1") numpy=$2
+folder=$(realpath -m "$1") numpy=$2
 rm -rf "$folder.part"               # it gets its name when it is whole
 mkdir -p "$folder.part"
 cd "$folder.part"
