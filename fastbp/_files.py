@@ -157,7 +157,7 @@ def _write_in_place(path, content):
 
 def _take_place(part, path):
     """Rename a new file to `path`, and bring that to the disk."""
-    part.close()            # Windows renames no open file
+    part.close()            # Windows cannot rename a file while it is open.
     try:
         _patiently(os.replace, part.name, path)
     except PermissionError:

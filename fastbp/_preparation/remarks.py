@@ -38,7 +38,7 @@ def _of_dates(counts):
 
 
 def _of_numbers(counts):
-    """A remark on numbers with units or limits, or among other texts; empty if there are none."""
+    """Say which cells have numbers with units, limits or other texts; "" where no cell does."""
     kinds = {cell: kind for cell in counts if (kind := number_kind(cell))}
     most = 2 * sum(counts[cell] for cell in kinds) > counts.total()
     if most and set(kinds.values()) != {"plain"}:
@@ -68,7 +68,7 @@ def number_kind(cell):
 
 
 def _of_case(counts):
-    """A remark on two levels that differ in their case alone; empty if there are none."""
+    """Say which two levels differ only in case; "" where no two levels do."""
     pair = same_but_case(counts)
     return f"; {pair[0]!r} and {pair[1]!r} differ in their case alone" if pair else ""
 

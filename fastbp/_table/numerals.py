@@ -150,7 +150,7 @@ def parts(cell):
 
 
 def unit_of(cells):
-    """The unit that stands behind the number in every cell, or "" if they share none."""
+    """Return the unit that every cell has behind its number, or "" where the units differ."""
     unit = ""
     for cell in cells:
         found = parts(cell)

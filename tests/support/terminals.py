@@ -17,7 +17,7 @@ def read_terminal(descriptor):
 
 
 def new_terminal():
-    """The two ends of a pseudoterminal; the test is skipped where there is none, on Windows."""
+    """Open a pseudoterminal and return its two ends; Windows has none, so the test is skipped."""
     pytest.importorskip("termios", reason="needs a pseudoterminal of POSIX")
     return os.openpty()
 

@@ -85,7 +85,7 @@ def _write_parquet(path, names, batches):
         connection.execute(f"ATTACH {literal(folder.database())} AS kept")
         _gather(connection, path, names, batches)
         with _files.replaced(path) as part:
-            part.close()                # Windows lets nobody else write to an open file
+            part.close()                # Windows keeps others from an open file.
             try:
                 connection.execute(f"COPY kept.answers TO {literal(part.name)} "
                                    "(FORMAT parquet, USE_TMP_FILE false)")
