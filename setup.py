@@ -45,9 +45,8 @@ CLANG = ["-mllvm", "-unroll-threshold=2000", "-finline-hint-functions",
 FAST, SMALL = ([], []) if DEBUG or SANITIZE or os.environ.get("FASTBP_OPTIMIZE") else (
     ["-O2", "-fno-align-functions", "-fno-align-jumps", "-fno-align-loops"], ["-Os"])
 LINK = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
-if SANITIZE:
-    FLAGS += [*LINK, "-fno-omit-frame-pointer", "-g"]
-elif "bdist_wheel" in sys.argv and sys.platform == "linux" and not DEBUG:
+FLAGS += [*LINK, "-fno-omit-frame-pointer", "-g"] if SANITIZE else []
+if "bdist_wheel" in sys.argv and sys.platform == "linux" and not (DEBUG or SANITIZE):
     LINK += ["-Wl,--strip-all"]         # names of static functions, which perf shows in a clone
 
 DIRECTIVES = dict(language_level=3, boundscheck=DEBUG, initializedcheck=DEBUG, cdivision=True,
@@ -62,10 +61,8 @@ SHARED = "_cython_fastbp"   # the file of these modules, and what they have in c
 STAMP = Path("build/flags.txt")
 SETTINGS = FLAGS, FAST, SMALL, CLANG, LINK, DIRECTIVES, *map(os.environ.get, ("CC", "CFLAGS"))
 CURRENT = repr((SETTINGS, cython_version, sys.version))
-if CHANGED := not STAMP.exists() or STAMP.read_text() != CURRENT:
-    STAMP.parent.mkdir(exist_ok=True)
-    STAMP.write_text(CURRENT)
-TEXTS = [path for kind in ("p[xy][di]", "h") for path in Path("fastbp").rglob(f"*.{kind}")]
+CHANGED = not STAMP.exists() or STAMP.read_text() != CURRENT
+TEXTS = [path for kind in ("px[di]", "h") for path in Path("fastbp").rglob(f"*.{kind}")]
 DEPENDS = [str(STAMP), "setup.py", "fastbp/_modules.py", *map(str, TEXTS)]
 
 
@@ -114,6 +111,8 @@ class BuildExtensions(build_ext):
     def build_extensions(self):
         self.require_compiler()         # before Cython is asked to work for half a minute
         sources = translate(self.extensions, force=CHANGED, annotate=ANNOTATE)
+        if CHANGED:                     # it is known again once Cython has done its work
+            STAMP.write_text(CURRENT)
         adapt(self.extensions, sources, self.compiler.compiler_so)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = [*filter(None, pool.map(self.build_part, self.extensions))]
@@ -134,6 +133,7 @@ class BuildExtensions(build_ext):
         return result
 
     def require_compiler(self):
+        STAMP.parent.mkdir(exist_ok=True)
         probe = STAMP.with_name("probe.c")
         probe.write_text(
             "#include <Python.h>\n#if __clang_major__ ? __clang_major__ < 14 : __GNUC__ < 12\n"

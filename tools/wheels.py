@@ -72,12 +72,14 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     found, epoch = native.Headers(headers(given.headers.resolve())), source.epoch()
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
+    for switch in ("DEBUG", "OPTIMIZE", "SANITIZE", "ANNOTATE"):    # a release knows none of them
+        os.environ.pop(f"FASTBP_{switch}", None)
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as pool:
         work = Path(work)
         os.environ["ZIG_GLOBAL_CACHE_DIR"] = os.environ["ZIG_LOCAL_CACHE_DIR"] = str(work / "zig")
         source.copy_tracked(work / "tree")
         os.chdir(work / "tree")
-        sdist = source.sdist(out)
+        made = [sdist := source.sdist(out)]
         os.chdir(source.unpack(sdist, work / "source"))
         metadata = source.pure_files(work / "pure")
         setup = native.description()
@@ -90,9 +92,10 @@ def main():
                 modules = native.build(setup, texts, target, python, found, folder, pool)
                 wheel = archive.pack(work / "pure", modules, metadata, target, python, epoch, out)
                 checks.check(wheel, modules, target, python)
+                made.append(wheel)
                 print(f"{wheel.name}  {wheel.stat().st_size / 1e6:.2f} MB  "
                       f"{time.monotonic() - start:.0f} s", flush=True)
-    archive.checksums(out)
+    archive.checksums(made, out)
 
 
 if __name__ == "__main__":

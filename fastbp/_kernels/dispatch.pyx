@@ -30,7 +30,8 @@ cdef extern from *:
     }
     static int fastbp_has_avx2(void) {
         unsigned a, b, c, d;
-        return fastbp_saved(0x6) && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_FMA)
+        return fastbp_saved(0x6) && __get_cpuid(1, &a, &b, &c, &d)
+            && (c & bit_AVX) && (c & bit_FMA)
             && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
     }
     static int fastbp_has_avx512(void) {

@@ -73,8 +73,8 @@ def pack(pure, modules, metadata, target, python, epoch, out):
     return wheel
 
 
-def checksums(folder):
-    """Write SHA256SUMS, which `sha256sum --check` reads."""
-    paths = sorted([*folder.glob("*.whl"), *folder.glob("*.tar.gz")])
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths]
+def checksums(paths, folder):
+    """Write SHA256SUMS, which `sha256sum --check` reads, of these files and of no others there."""
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+             for path in sorted(paths)]
     (folder / "SHA256SUMS").write_text("".join(lines))
