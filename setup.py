@@ -57,13 +57,13 @@ MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_VECTORCALL_
 ABOVE = runpy.run_path("fastbp/_modules.py")
 SHARED = "_cython_fastbp"   # the file of these modules, and what they have in common
 
-# A change of flags rebuilds everything: the modules depend on a file that holds them.
+# A change of flags rebuilds everything: a file holds those of the last whole build.
 STAMP = Path("build/flags.txt")
 SETTINGS = FLAGS, FAST, SMALL, CLANG, LINK, DIRECTIVES, *map(os.environ.get, ("CC", "CFLAGS"))
 CURRENT = repr((SETTINGS, cython_version, sys.version))
 CHANGED = not STAMP.exists() or STAMP.read_text() != CURRENT
 TEXTS = [path for kind in ("px[di]", "h") for path in Path("fastbp").rglob(f"*.{kind}")]
-DEPENDS = [str(STAMP), "setup.py", "fastbp/_modules.py", *map(str, TEXTS)]
+DEPENDS = ["setup.py", "fastbp/_modules.py", *map(str, TEXTS)]
 
 
 def extension(name, flags=(), macros=(), suffix="pyx"):
@@ -110,9 +110,8 @@ class BuildExtensions(build_ext):
 
     def build_extensions(self):
         self.require_compiler()         # before Cython is asked to work for half a minute
+        self.force = self.force or CHANGED
         sources = translate(self.extensions, force=CHANGED, annotate=ANNOTATE)
-        if CHANGED:                     # it is known again once Cython has done its work
-            STAMP.write_text(CURRENT)
         adapt(self.extensions, sources, self.compiler.compiler_so)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = [*filter(None, pool.map(self.build_part, self.extensions))]
@@ -121,6 +120,7 @@ class BuildExtensions(build_ext):
             one.sources, one.extra_objects, one.depends = [], objects, objects
             self.build_extension(one)
             self.extensions = [ext for ext in parts if "_float" in ext.name] + [one]
+            STAMP.write_text(CURRENT)
 
     def build_part(self, ext):
         """A kernel as a module; of another extension the object file, compiled if it is stale."""
