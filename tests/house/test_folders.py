@@ -6,7 +6,7 @@ import ast
 import pytest
 from places import SUPPORT, TESTS
 
-FOLDERS = {"api", "bits", "command", "exactness", "house", "onnx", "safety", "sklearn",
+FOLDERS = {"api", "bits", "command", "dask", "exactness", "house", "onnx", "safety", "sklearn",
            "torch"}
 FILES = sorted(TESTS.rglob("*.py"))
 
