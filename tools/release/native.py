@@ -47,14 +47,17 @@ def run(command):
     """Run a compiler; what it prints is shown, and its failure ends everything."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode or done.stderr.strip():
-        print(" ".join(map(str, command)), done.stderr[-4000:], sep="\n", file=sys.stderr)
+        first = max(done.stderr.find("error:") - 1000, 0)
+        print(" ".join(map(str, command)), done.stderr[first:first + 4000], sep="\n",
+              file=sys.stderr)
     done.check_returncode()
 
 
 def compile_module(extension, target, python, headers, folder):
     """Compile one module to an object file and return its path."""
     path = folder / f"{extension.name}.o"
-    position = [] if target.system == "windows" else ["-fPIC"]
+    # pyconfig.h of Python 3.11 defines MS_WIN64 for Microsoft's compiler alone.
+    position = ["-DMS_WIN64="] if target.system == "windows" else ["-fPIC"]
     free = ["-DPy_GIL_DISABLED=1"] if python.free else []
     run([*target.compiler, *position, *COMPILE, *free, *headers.flags(target, python),
          "-Ifastbp/_kernels", "-Ifastbp/include",
