@@ -24,10 +24,10 @@ MAX_REJECTED = 20   # steps in a row, after which the region is 2^-40 of what it
 MAX_FUN_EXCEEDED = "TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"     # as of L-BFGS-B
 
 
-def fit_whole(model, given, net, samples, task):
+def fit_whole(model, given, net, objective, samples, task, stacklevel=CALLER_OF_FIT):
     """Minimise the mean loss with its penalty, from the parameters of `net` on.
 
-    `given` has the parameters of `model`.
+    `given` has the parameters of `model`; `objective` is f(params) -> loss, gradient, and f.hessp.
     """
 
     def after_iteration(intermediate_result):
@@ -39,8 +39,7 @@ def fit_whole(model, given, net, samples, task):
             raise StopIteration
 
     solve = lbfgs if given.solver == "lbfgs" else newton
-    result = solve(Objective(net, samples, given.alpha), np.float64(net.params), given,
-                   after_iteration)
+    result = solve(objective, np.float64(net.params), given, after_iteration)
     net.params[:] = result.x
     model.n_iter_ = min(result.nit, given.max_iter)
     squares = sum(float(np.vdot(W, W)) for W in net.weights)
@@ -49,7 +48,7 @@ def fit_whole(model, given, net, samples, task):
     if result.status not in (CONVERGED, STOPPED_BY_CALLBACK):
         warnings.warn(f"{given.solver} failed to converge in {model.n_iter_} iterations: "
                       f"{result.message.rstrip('.')}. Scaled features, or more of max_iter or "
-                      "max_fun, may help.", ConvergenceWarning, stacklevel=CALLER_OF_FIT)
+                      "max_fun, may help.", ConvergenceWarning, stacklevel=stacklevel)
 
 
 def lbfgs(objective, start, given, after_iteration):

@@ -1,0 +1,161 @@
+"""DaskMLPClassifier: labels of a table that many machines hold."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.class_weight import compute_class_weight
+
+from fastbp import _arguments
+from fastbp.dask import _passes
+from fastbp.dask._estimator import DaskMLP, constraints
+from fastbp.dask._targets import Labels, Summary
+from fastbp.sklearn import MLPClassifier
+from fastbp.sklearn._weights import check_class_weight
+
+
+class DaskMLPClassifier(ClassifierMixin, DaskMLP):
+    """A multilayer perceptron of class labels, trained where the rows are.
+
+    Minimises what `fastbp.sklearn.MLPClassifier` does. The result has the same bits for any number
+    of workers, any that are lost or come back, and any partitions of the same rows.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, alpha, learning_rate, ..., max_fun, class_weight, dtype
+        Those of `fastbp.sklearn.MLPClassifier`. `tol` and `n_iter_no_change` decide when to stop.
+    solver : {"lbfgs", "newton-cg", "adam", "sgd"}
+        "lbfgs" and "newton-cg" make one pass over all rows for each loss and product of the
+        Hessian. "adam" and "sgd" make steps.
+    batch_size : int or "auto"
+        Rows of a step, rounded to whole blocks of the grid; "auto": 16 blocks. With
+        `average_every` the rows of a mini-batch; "auto": 200.
+    average_every : int, optional
+        After how many blocks the replicas are averaged. None: there is one network, and a step is
+        the gradient of a batch over all workers.
+    n_replicas : int
+        How many replicas there are under `average_every`; at most as many workers are busy.
+    verbose : bool
+        A bar on the terminal with the loss of each iteration and rows per second.
+    n_threads : int
+        Of each task. No bit depends on it.
+    client : distributed.Client, optional
+        None: the default client, or this process if there is none or `dask.config` names the
+        scheduler "synchronous". It is not part of a copy or a pickle.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    coefs_, intercepts_, loss_, loss_curve_, n_iter_, n_features_in_, feature_names_in_, ...
+        Those of `fastbp.sklearn.MLPClassifier`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From the methods, for parameters and arguments that do not fit.
+    """
+
+    _parameter_constraints = constraints(MLPClassifier)
+    _member = MLPClassifier
+    _labels = True
+
+    @_arguments.explained
+    def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="lbfgs",
+                 alpha=0.0001, batch_size="auto", average_every=None, n_replicas=16,
+                 learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
+                 shuffle=True, random_state=None, tol=1e-4, verbose=False, momentum=0.9,
+                 nesterovs_momentum=True, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
+                 n_iter_no_change=10, max_fun=15000, class_weight=None, n_threads=1, dtype=None,
+                 client=None):
+        self._store(locals())
+
+    @_arguments.public
+    def predict(self, X):
+        """The classes predicted for rows of X, when they are computed.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame of n rows and n_features columns
+
+        Returns
+        -------
+        dask.array.Array of shape (n,) or (n, n_classes), or dask.dataframe.Series
+            A Series, with the index of X, for a DataFrame.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        """
+        several = self._several_labels()
+        meta = np.empty((0, self.n_outputs_), int) if several else self.classes_[:0]
+        return self._lazily("predict", X, meta, self.classes_.tolist())
+
+    @_arguments.public
+    def predict_proba(self, X):
+        """The probability of each class for rows of X, when they are computed.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame of n rows and n_features columns
+
+        Returns
+        -------
+        dask.array.Array of shape (n, n_classes), or dask.dataframe.DataFrame
+            A DataFrame, with the index of X and a column for each class, for a DataFrame.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        """
+        self._several_labels()
+        meta = np.empty((0, len(self.classes_)), self.local_.coefs_[0].dtype)
+        return self._lazily("predict_proba", X, meta, self.classes_.tolist())
+
+    # ---- what DaskMLP asks for
+
+    def _several_labels(self):
+        self._check_fitted()
+        return self.local_._label_binarizer.y_type_.startswith("multilabel")
+
+    def _describe(self, local, y, weight, dtype):
+        """Learn the classes; returns what makes targets of y."""
+        check_class_weight(self.class_weight)
+        classes, counts = y.classes()
+        if y.ndim == 2 and y.n_columns > 1:
+            if not set(classes.tolist()) <= {0, 1}:
+                raise ValueError(f"y has {y.n_columns} columns with values such as "
+                                 f"{classes.tolist()[-1]!r}; of several labels at once they "
+                                 "should be 0 and 1")
+            if self.class_weight is not None:
+                raise ValueError("class_weight is given with an indicator matrix of several "
+                                 "labels; it should be None")
+            fitted_to, own, local.n_outputs_ = np.eye(y.n_columns, dtype=int), None, y.n_columns
+        else:
+            if len(classes) < 2:
+                raise ValueError(f"y has the label {classes.tolist()[0]!r} alone; it should have "
+                                 "two or more")
+            if classes.dtype.kind == "f" and (classes % 1).any():
+                raise ValueError(f"y has {len(classes)} different numbers with fractions, such as "
+                                 f"{classes[(classes % 1) != 0][0]}; for real targets there is "
+                                 "DaskMLPRegressor")
+            fitted_to, own = classes, classes
+            local.n_outputs_ = 1 if len(classes) == 2 else len(classes)
+        local._label_binarizer = LabelBinarizer().fit(fitted_to)
+        local.classes_ = local._label_binarizer.classes_
+        local.out_activation_ = "softmax" if own is not None and len(own) > 2 else "logistic"
+        weights = None
+        if self.class_weight is not None:
+            if self.class_weight == "balanced" and weight is not None:
+                raise ValueError("class_weight is 'balanced' with sample_weight; it should be a "
+                                 "dict or None")
+            weights = local.class_weight_ = class_weights(self.class_weight, classes, counts)
+        return Labels(own, weights, dtype)
+
+    def _summary(self, local, table):
+        return Summary(float(table.sum(_passes.statistics, _passes.weight_of)[0]))
+
+
+def class_weights(class_weight, classes, counts):
+    """(n_classes,) float64: "balanced" is n_samples / (n_classes * count)."""
+    if class_weight == "balanced":
+        return counts.sum() / (len(classes) * counts)
+    return compute_class_weight(class_weight, classes=classes, y=classes)

@@ -1,0 +1,136 @@
+"""What is in each partition, seen before training starts: a fault is named by its partition."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp import _arguments
+
+
+class Look(NamedTuple):
+    """What is in a partition.
+
+    Attributes
+    ----------
+    n_rows : int
+    kind : dict of str to str
+        The columns and their dtypes, or "shape" and "dtype" of an array: the same for all.
+    n_columns : int or None
+        None of what has one dimension.
+    labels, counts : ndarrays or None
+        The labels, sorted, and how often each is there.
+    fault : str or None
+        What a message says of the partition, where it cannot be used.
+    """
+
+    n_rows: int
+    kind: dict
+    n_columns: int | None
+    labels: np.ndarray | None = None
+    counts: np.ndarray | None = None
+    fault: str | None = None
+
+
+def kind_of(part):
+    if hasattr(part, "columns"):
+        return {f"column {name!r}": str(dtype) for name, dtype in part.dtypes.items()}
+    shape = np.shape(part)[1:]
+    columns = f"{shape[0]}" if len(shape) == 1 else "one" if not shape else f"shape {shape}"
+    return {"dtype": str(getattr(part, "dtype", type(part).__name__)), "number of columns": columns}
+
+
+def numbers(part, dtype=None):
+    """A partition as a C-contiguous array of floats; of float32 or float64 as it is for None."""
+    frame = hasattr(part, "columns")
+    for name, kind in part.dtypes.items() if frame else [(None, getattr(part, "dtype", None))]:
+        if getattr(kind, "kind", "O") not in "biuf":
+            of = f"column {name!r} of " if frame else ""
+            raise TypeError(f"has {of}dtype {kind}; it should be numbers")
+    if dtype is None:
+        dtype = np.float64 if frame and set(map(str, part.dtypes)) != {"float32"} or (
+            not frame and str(part.dtype) != "float32") else np.float32
+    if hasattr(part, "to_numpy"):
+        return np.ascontiguousarray(part.to_numpy(dtype=dtype, na_value=np.nan))
+    return np.ascontiguousarray(part, dtype=dtype)
+
+
+def size_and_kind(part):
+    n_rows, *others = np.shape(part)
+    seen = Look(n_rows, kind_of(part), others[0] if others else None)
+    if hasattr(part, "todense"):
+        return seen._replace(fault=f"is sparse, of type {type(part).__name__}; it should be dense")
+    return seen
+
+
+def look_at_numbers(part, non_negative=False):
+    """The `Look` of a partition of X, of real targets, or of weights."""
+    seen = size_and_kind(part)
+    if not seen.n_rows or seen.fault:
+        return seen
+    try:
+        values = numbers(part)
+    except TypeError as error:
+        return seen._replace(fault=str(error))
+    except (ValueError, OverflowError) as error:
+        return seen._replace(fault=f"cannot be read as numbers: {error}")
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=0)
+    if not finite.all():
+        column = int(np.argmin(finite))
+        name = repr(part.columns[column]) if hasattr(part, "columns") else column
+        return seen._replace(fault=f"has NaN or infinite values in column {name}")
+    if non_negative and (values < 0).any():
+        return seen._replace(fault=f"has a weight of {values.min()}; it should not be negative")
+    return seen
+
+
+def look_at_labels(part):
+    """The `Look` of a partition of class labels, (n,) or (n, 1), or of an indicator matrix."""
+    seen = size_and_kind(part)
+    if not seen.n_rows or seen.fault:
+        return seen
+    values = np.asarray(part)
+    if hasattr(part, "isna"):
+        missing = np.asarray(part.isna())
+    else:
+        missing = values != values
+        if values.dtype.kind == "O":
+            missing |= values == None       # noqa: E711, of each element
+    if np.any(missing):
+        return seen._replace(fault="lacks the label of "
+                                   + _arguments.counted(int(np.sum(missing)), "row"))
+    try:
+        labels, counts = np.unique(values, return_counts=True)
+    except TypeError:
+        return seen._replace(fault="has labels of several kinds")
+    return seen._replace(labels=labels, counts=counts)
+
+
+def require(name, looks):
+    """Refuse partitions that cannot be used, or that are not like the first with rows."""
+    first = None
+    for i, seen in enumerate(looks):
+        if seen.fault:
+            raise ValueError(f"partition {i} of {name} {seen.fault}")
+        if not seen.n_rows:
+            continue
+        if first is None:
+            first, expected = i, seen.kind
+        elif [*seen.kind.items()] != [*expected.items()]:
+            raise ValueError(f"partition {i} of {name} {difference(seen.kind, expected)}, as in "
+                             f"partition {first}")
+    if first is None:
+        raise ValueError(f"{name} has no rows in any partition; it should have at least one")
+
+
+def difference(kind, expected):
+    """How a partition differs from what it should be like, in words."""
+    for key in expected:
+        if key not in kind:
+            return f"lacks {key}; it should have {'it' if key.startswith('column') else 'one'}"
+        if kind[key] != expected[key]:
+            what = f"{key} of {kind[key]}" if key.startswith("column") else f"{key} {kind[key]}"
+            return f"has {what}; it should be {expected[key]}"
+    more = next((key for key in kind if key not in expected), None)
+    if more:
+        return f"has {more}; it should not"
+    return "has its columns in another order; they should be"

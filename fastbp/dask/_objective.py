@@ -1,0 +1,111 @@
+"""The loss of all rows of Dask collections as a function of the parameters."""
+
+import pickle
+
+import numpy as np
+
+import fastbp
+from fastbp import _arguments
+from fastbp.dask import _passes
+from fastbp.dask._places import place_of
+from fastbp.dask._tables import Collection, Table, see
+
+
+class Objective:
+    """f(params) -> loss, gradient, and f.hessp(params, v): one pass over all rows each.
+
+    Attributes
+    ----------
+    n_samples : int
+    total_weight : float
+        The sum of the weights, or the number of rows.
+    """
+
+    def __init__(self, net, table, l2, mean, total_weight=None):
+        self._net, self._table, self._l2, self._mean = net, table, l2, mean
+        self.n_samples, self.total_weight = table.n_rows, total_weight
+        if total_weight is None:
+            self.total_weight = float(table.sum(_passes.statistics, _passes.weight_of)[0])
+
+    def __call__(self, params):
+        """The loss and its gradient at `params`.
+
+        Parameters
+        ----------
+        params : array-like of shape (n_params,)
+
+        Returns
+        -------
+        loss : float
+        grad : ndarray of shape (n_params,), float64
+            A new one.
+        """
+        self._net.params = params
+        total = self._table.sum(_passes.gradient, self._net, None, self._l2)
+        scale = self.total_weight if self._mean else 1.0
+        return float(total[0] / scale), total[2:] / scale
+
+    def hessp(self, params, v):
+        """The Hessian at `params` times v: an ndarray of shape (n_params,), float64."""
+        self._net.params = params
+        v = np.asarray(v, self._net.dtype)
+        total = self._table.sum(_passes.hessian_product, self._net, None, self._l2, v)
+        return total / (self.total_weight if self._mean else 1.0)
+
+
+def objective(net, X, y, *, sample_weight=None, reduction="sum", l2=0.0, client=None):
+    """The loss of all rows as a function of the parameters, each call one pass over them.
+
+    The rows are cut into a grid of blocks that depends on their number alone, and what the blocks
+    give is added in a fixed tree, in float64: loss and gradient have the same bits for any number
+    of workers and threads, for any partitions, and without a cluster.
+
+    Parameters
+    ----------
+    net : fastbp.MLP
+        Stays as it is.
+    X : dask.array.Array or dask.dataframe.DataFrame of n rows and n_features columns
+    y : dask.array.Array, dask.dataframe.Series or DataFrame of n rows
+        As `net` takes it.
+    sample_weight : dask.array.Array or dask.dataframe.Series of n rows, optional
+    reduction : {"sum", "mean"}
+        "mean" divides by the sum of the weights.
+    l2 : float
+        ½·l2·ΣW² is added to the sum.
+    client : distributed.Client, optional
+        None: the default client, or this process if there is none or `dask.config` names the
+        scheduler "synchronous".
+
+    Returns
+    -------
+    Objective
+        f(params) gives (loss in nats, float64 gradient), f.hessp(params, v) a product of the
+        Hessian: what `scipy.optimize.minimize(f, net.params, jac=True, hessp=f.hessp)` takes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that do not fit, naming the partition; before training where it can be seen.
+    fastbp.dask.SchedulerLost
+        From a call, when the scheduler does not answer any more.
+    """
+    if not isinstance(net, fastbp.MLP):
+        raise TypeError(f"net is of type {type(net).__name__}; it should be a fastbp.MLP")
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction is {reduction!r}; it should be 'sum' or 'mean'")
+    l2 = _arguments.non_negative("l2", l2)
+    place = place_of(client)
+    own = pickle.loads(pickle.dumps(net))
+    own.n_threads = own.n_threads or 1
+    X, y = Collection("X", X), Collection("y", y)
+    weight = None if sample_weight is None else Collection("sample_weight", sample_weight)
+    see(place, X, y, *([] if weight is None else [weight]))
+    if X.n_columns != net.layer_sizes[0]:
+        raise ValueError(f"X has {_arguments.counted(X.n_columns or 1, 'column')}; it should have "
+                         f"{net.layer_sizes[0]}, the inputs of net")
+    return Objective(own, Table(place, X, y, weight, net.dtype, as_they_are), l2,
+                     reduction == "mean")
+
+
+def as_they_are(y):
+    return y, None

@@ -1,0 +1,99 @@
+"""What a worker does with the shards it has: sums over blocks of rows, and local steps.
+
+Every function takes a network that has come with its parameters, and returns part of a sum.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp.dask._tree import Sum
+
+
+class Shard(NamedTuple):
+    """Consecutive blocks of the grid.
+
+    Attributes
+    ----------
+    first : int
+        The number of the first block.
+    size : int
+        Rows of a block; the last block of the table may have fewer.
+    X, y, weight : ndarrays of as many rows, C-contiguous; `weight` may be None
+    """
+
+    first: int
+    size: int
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+
+    def numbers(self):
+        return range(self.first, self.first - (-len(self.X) // self.size))
+
+    def block(self, number):
+        start = (number - self.first) * self.size
+        rows = slice(start, start + self.size)
+        return self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows]
+
+
+def blocks(shards, places):
+    """(place, number, block) of each block that has a place in a sum; `places` None: its number."""
+    for shard in shards:
+        for number in shard.numbers():
+            place = number if places is None else places.get(number)
+            if place is not None:
+                yield place, number, shard.block(number)
+
+
+def summed(shards, places, of_block):
+    """Part of a sum of `of_block(place, X, y, weight)`, new vectors of float64."""
+    part = Sum()
+    for place, number, (X, y, weight) in blocks(shards, places):
+        try:
+            part.add(0, place, of_block(place, X, y, weight))
+        except Exception as error:
+            start = number * shards[0].size
+            error.add_note(f"in rows {start} to {start + len(X) - 1} of X")
+            raise
+    return part
+
+
+def gradient(shards, net, places, l2):
+    """(loss, weight, ∂loss/∂params) of each block; the first place takes the penalty."""
+    def of_block(place, X, y, weight):
+        values = np.empty(2 + net.n_params)
+        values[0] = net.backprop(X, y, sample_weight=weight, l2=0.0 if place else l2)
+        values[1] = weight_of(X, y, weight)[0]
+        values[2:] = net.grad
+        return values
+
+    return summed(shards, places, of_block)
+
+
+def hessian_product(shards, net, places, l2, v):
+    """The Hessian of each block times v."""
+    def of_block(place, X, y, weight):
+        product = net.hvp(X, y, v, sample_weight=weight, l2=0.0 if place else l2)
+        return np.array(product, np.float64)
+
+    return summed(shards, places, of_block)
+
+
+def statistics(shards, of_block):
+    """`of_block(X, y, weight)` of each block, a few numbers."""
+    return summed(shards, None, lambda place, *block: np.array(of_block(*block), np.float64))
+
+
+def weight_of(X, y, weight):
+    """The sum of the weights of a block."""
+    return [len(X) if weight is None else weight.sum(dtype=np.float64)]
+
+
+def merge(parts):
+    """One part of a sum from several."""
+    first, *others = parts
+    whole = Sum().merge(first)
+    for other in others:
+        whole.merge(other)
+    return whole

@@ -1,0 +1,232 @@
+"""Where the shards of a table lie and who computes with them: a cluster, or this process."""
+
+import time
+import uuid
+from itertools import groupby
+
+from fastbp.dask._passes import merge
+
+RUN_BYTES = 2**28           # of shards that one task needs in memory at the same time,
+SHARE_OF_MEMORY = 8         # and at most this part of a worker's memory
+GATHERED_BYTES = 2**26      # of sums that come to the client; of more, workers add FAN_IN each
+FAN_IN = 8
+SECONDS = 2.0               # between two looks at which workers there are
+SECONDS_WITHOUT_WORKERS = 60
+ATTEMPTS = 3                # of a pass whose results were lost with the workers that held them
+HERE = ("synchronous", "sync", "single-threaded", "threads", "threading", "processes",
+        "multiprocessing")
+
+
+def place_of(client):
+    """A `Cluster` for a client, the default client if it is None, or `Here` without one."""
+    import dask
+
+    if client is None:
+        scheduler = dask.config.get("scheduler", None)
+        if isinstance(scheduler, str) and scheduler.lower() in HERE:
+            return Here()
+    from distributed import Client, default_client
+
+    if client is None:
+        try:
+            client = default_client()
+        except ValueError:      # none was made
+            return Here()
+    if not isinstance(client, Client):
+        raise TypeError(f"client is of type {type(client).__name__}; it should be a "
+                        "distributed.Client or None")
+    if client.asynchronous:
+        raise ValueError("client is asynchronous; it should be one that waits for its results")
+    if client.status != "running":
+        raise ValueError(f"client is {client.status}; it should be connected to a scheduler")
+    return Cluster(client)
+
+
+class Here:
+    """This process, one task after another: what every cluster is held to."""
+
+    n_slots = 1
+
+    def compute(self, tasks):
+        """The results of delayed objects, in their order."""
+        import dask
+
+        return list(dask.compute(*tasks, scheduler="synchronous"))
+
+    def keep(self, tasks, n_bytes):
+        """The shards that delayed objects give, of so many bytes each, kept where they are."""
+        return self.compute(tasks)
+
+    def sum(self, shards, numbers, function, *args):
+        """The whole of a sum over the shards of some numbers.
+
+        `function(shards, *args)` gives a part of it.
+        """
+        return function([shards[s] for s in sorted(numbers)], *args).total()
+
+    def each(self, shards, function, chosen):
+        """`function(those shards, *args)` for each ([number of a shard, ...], args), in order."""
+        return [function([shards[s] for s in numbers], *args) for numbers, args in chosen]
+
+
+class SchedulerLost(ConnectionError):
+    """The scheduler does not answer any more."""
+
+
+class Cluster:
+    """The workers of a `distributed.Client`."""
+
+    def __init__(self, client):
+        self.client, self.looked, self.slots, self.runs = client, -SECONDS, (), None
+        self.address = client.scheduler.address
+
+    @property
+    def n_slots(self):
+        self._look()
+        return len(self.slots)
+
+    def compute(self, tasks):
+        return self._retried(lambda: self._gather(self.client.compute(tasks)))
+
+    def keep(self, tasks, n_bytes):
+        self._look()
+        self.shard_bytes = n_bytes
+        n, slots, futures = len(tasks), self.slots, []
+        homes = [slots[i * len(slots) // n] for i in range(n)]
+        for worker, group in groupby(zip(homes, tasks, strict=True), lambda pair: pair[0]):
+            futures += self.client.compute([task for _, task in group], workers=[worker],
+                                           allow_other_workers=True)
+        keys = {key for task in tasks for key in task.__dask_graph__()}
+        try:
+            self._wait(futures, keys, set(homes))
+        except BaseException:
+            self.client.cancel(futures)
+            raise
+        for future in futures:
+            if future.status == "error":
+                raise future.exception()
+        return futures
+
+    def _wait(self, futures, keys, homes):
+        """Wait for tasks that belong to workers, and let any worker have them from then on.
+
+        A task that has waited while there was no worker at all would wait for its own for ever.
+        """
+        from distributed import TimeoutError, wait
+
+        while True:
+            try:
+                with self.client.as_current():
+                    wait(futures, timeout=SECONDS)
+                break
+            except TimeoutError:
+                if not homes <= set(self.client.ncores()):
+                    self._let_any_worker_have(keys)
+        self._let_any_worker_have(keys)
+
+    def _let_any_worker_have(self, keys):
+        self.client.sync(self.client.scheduler.set_restrictions, worker=dict.fromkeys(keys))
+
+    def sum(self, shards, numbers, function, *args):
+        """As `Here.sum`, a task for each run of shards that one worker has."""
+        return self._retried(self._sum, shards, numbers, function, args)
+
+    def each(self, shards, function, chosen):
+        return self._retried(self._each, shards, function, chosen)
+
+    # ---- tasks
+
+    def _sum(self, shards, numbers, function, args):
+        if self._look() or self.runs is None:
+            self.runs = self._plan(shards)
+        chosen = ([shards[s] for s in run if s in numbers] for run in self.runs)
+        parts = [self._submit(function, run, *args) for run in chosen if run]
+        n_bytes = 8 * max((arg.n_params for arg in args if hasattr(arg, "n_params")), default=0)
+        while len(parts) > FAN_IN and len(parts) * n_bytes > GATHERED_BYTES:
+            parts = [self._submit(merge, parts[i:i + FAN_IN])
+                     for i in range(0, len(parts), FAN_IN)]
+        return merge(self._gather(parts)).total()
+
+    def _each(self, shards, function, chosen):
+        return self._gather([self._submit(function, [shards[s] for s in numbers], *args)
+                             for numbers, args in chosen])
+
+    def _submit(self, function, *args):
+        name = function.__name__.replace("_", "-")
+        return self.client.submit(function, *args, pure=False,
+                                  key=f"fastbp-{name}-{uuid.uuid4().hex}")
+
+    def _gather(self, futures):
+        try:
+            return self.client.gather(futures)
+        except BaseException:
+            if self.client.status == "running":
+                self.client.cancel(futures)
+            raise
+
+    def _retried(self, task, *args):
+        """A sum again where its data were lost with a worker; one error without a scheduler."""
+        from concurrent.futures import CancelledError
+
+        from distributed.comm import CommClosedError
+
+        for attempt in range(ATTEMPTS):
+            self._require_scheduler(None)
+            try:
+                return task(*args)
+            except (CancelledError, CommClosedError, OSError) as error:
+                self._require_scheduler(error)
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self.looked, self.runs = -SECONDS, None
+
+    def _require_scheduler(self, cause):
+        if self.client.status != "running":
+            raise SchedulerLost(f"the scheduler {self.address} of the cluster does not answer any "
+                                "more") from cause
+
+    # ---- workers
+
+    def _look(self):
+        """Learn which workers there are, from time to time; whether they are others than before."""
+        if time.monotonic() - self.looked < SECONDS:
+            return False
+        threads = self.client.ncores()
+        if not threads:
+            self.client.wait_for_workers(1, timeout=SECONDS_WITHOUT_WORKERS)
+            threads = self.client.ncores()
+        self.looked, before = time.monotonic(), self.slots
+        self.slots = tuple(worker for worker in sorted(threads) for _ in range(threads[worker]))
+        return self.slots != before
+
+    def _plan(self, shards):
+        """The numbers of the shards of each task of a pass, all on one worker.
+
+        A shard is read where it lies, unless that worker has more than its share: then it is copied
+        to one that has less, and the scheduler drops the other copy in time.
+        """
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        held, n = self.client.who_has(shards), len(shards)
+        share = {worker: 0 for worker in self.slots}
+        for i, worker in enumerate(self.slots):
+            share[worker] += n * (i + 1) // len(self.slots) - n * i // len(self.slots)
+        own, homeless = {worker: [] for worker in share}, []
+        for number, shard in enumerate(shards):
+            home = next((worker for worker in held.get(shard.key, ())
+                         if len(own.get(worker, ())) < share.get(worker, 0)), None)
+            (homeless if home is None else own[home]).append(number)
+        for worker, numbers in own.items():
+            more = share[worker] - len(numbers)
+            if moved := homeless[:more]:
+                numbers += moved
+                self.client.replicate([shards[s] for s in moved], n=1, workers=[worker])
+            del homeless[:more]
+        runs = []
+        for worker, numbers in own.items():
+            limit = workers.get(worker, {}).get("memory_limit") or RUN_BYTES * SHARE_OF_MEMORY
+            most = max(min(RUN_BYTES, limit // SHARE_OF_MEMORY) // self.shard_bytes, 1)
+            tasks = max(-(-len(numbers) // most), min(self.slots.count(worker), len(numbers)))
+            numbers.sort()
+            runs += [numbers[len(numbers) * i // tasks:len(numbers) * (i + 1) // tasks]
+                     for i in range(tasks)]
+        return runs

@@ -1,0 +1,84 @@
+"""DaskMLPRegressor: real targets of a table that many machines hold."""
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import StrOptions
+
+from fastbp import _arguments
+from fastbp.dask import _passes
+from fastbp.dask._estimator import DaskMLP, constraints
+from fastbp.dask._targets import Reals, Summary, poisson_offset
+from fastbp.sklearn import MLPRegressor
+from fastbp.sklearn._regressor import OUTPUTS
+
+
+class DaskMLPRegressor(RegressorMixin, DaskMLP):
+    """A multilayer perceptron of real targets, trained where the rows are.
+
+    Minimises what `fastbp.sklearn.MLPRegressor` does. The result has the same bits for any number
+    of workers, any that are lost or come back, and any partitions of the same rows.
+
+    Parameters
+    ----------
+    loss, hidden_layer_sizes, activation, alpha, learning_rate, ..., max_fun, dtype
+        Those of `fastbp.sklearn.MLPRegressor`. `tol` and `n_iter_no_change` decide when to stop.
+    solver, batch_size, average_every, n_replicas, verbose, n_threads, client
+        Those of `DaskMLPClassifier`.
+
+    Attributes
+    ----------
+    coefs_, intercepts_, loss_, loss_curve_, n_iter_, n_features_in_, feature_names_in_, ...
+        Those of `fastbp.sklearn.MLPRegressor`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From the methods, for parameters and arguments that do not fit.
+    """
+
+    _parameter_constraints = {**constraints(MLPRegressor), "loss": [StrOptions(set(OUTPUTS))]}
+    _member = MLPRegressor
+    _labels = False
+
+    @_arguments.explained
+    def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
+                 solver="lbfgs", alpha=0.0001, batch_size="auto", average_every=None,
+                 n_replicas=16, learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
+                 max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False,
+                 momentum=0.9, nesterovs_momentum=True, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
+                 n_iter_no_change=10, max_fun=15000, n_threads=1, dtype=None, client=None):
+        self._store(locals())
+
+    @_arguments.public
+    def predict(self, X):
+        """The targets predicted for rows of X, when they are computed.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame of n rows and n_features columns
+
+        Returns
+        -------
+        dask.array.Array of shape (n,) or (n, n_outputs), dask.dataframe.Series or DataFrame
+            For a DataFrame with its index; a DataFrame of columns 0, 1, ... for several targets.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        """
+        self._check_fitted()
+        n, dtype = self.n_outputs_, self.local_.coefs_[0].dtype
+        return self._lazily("predict", X, np.empty(0 if n == 1 else (0, n), dtype), list(range(n)))
+
+    # ---- what DaskMLP asks for
+
+    def _describe(self, local, y, weight, dtype):
+        local.out_activation_, local.n_outputs_ = OUTPUTS[self.loss], y.n_columns or 1
+        return Reals(dtype)
+
+    def _summary(self, local, table):
+        if self.loss == "poisson":
+            total, offset = table.sum(_passes.statistics, poisson_offset)
+            return Summary(float(total), offset=float(offset))
+        total, = table.sum(_passes.statistics, _passes.weight_of)
+        return Summary(float(total), local.n_outputs_)

@@ -1,0 +1,172 @@
+"""Dask collections as shards of the grid.
+
+The partitions are looked at first. Then the rows are cut anew: a shard is some whole blocks of the
+grid, made of the partitions that they lie in. X, y and the weights may be cut in different places.
+"""
+
+from functools import partial
+from numbers import Number
+
+import numpy as np
+
+from fastbp import _arguments
+from fastbp.dask._looks import look_at_labels, look_at_numbers, numbers, require
+from fastbp.dask._passes import Shard
+from fastbp.dask._tree import rows_per_block
+
+SHARD_BYTES = 2**25         # what a worker loads, spills and makes again at one time
+SHARDS_PER_SLOT = 4         # at least, so that work can be shared out evenly
+
+
+class Collection:
+    """X, y or the weights: its partitions as delayed objects, and what was seen in them."""
+
+    def __init__(self, name, given, labels=False):
+        self.name, self.labels = name, labels
+        if not hasattr(given, "to_delayed") or not hasattr(given, "npartitions"):
+            raise TypeError(f"{name} is of type {type(given).__name__}; it should be a Dask array, "
+                            "DataFrame or Series: dask.array.from_array makes one of a NumPy array")
+        ndim = getattr(given, "ndim", 1)
+        if ndim > 2:
+            raise ValueError(f"{name} has {ndim} dimensions; it should have one or two")
+        if hasattr(given, "numblocks") and ndim == 2 and given.numblocks[1] > 1:
+            given = given.rechunk({1: -1})
+        self.ndim, self.given = ndim, given
+        names = list(getattr(given, "columns", ()))
+        self.names = names if names and all(isinstance(name, str) for name in names) else None
+        self.parts = np.ravel(given.to_delayed()).tolist()
+
+    def tasks(self):
+        from dask import delayed
+
+        look = (look_at_labels if self.labels else
+                partial(look_at_numbers, non_negative=self.name == "sample_weight"))
+        return [delayed(look)(part) for part in self.parts]
+
+    def see(self, looks):
+        require(self.name, looks)
+        self.looks = looks
+        self.kind, self.n_columns = next((seen.kind, seen.n_columns)
+                                         for seen in looks if seen.n_rows)
+        self.offsets = np.cumsum([0, *(seen.n_rows for seen in looks)])
+        self.n_rows = int(self.offsets[-1])
+
+    def pieces(self, start, stop):
+        """(partitions, (from, to) of each) that the rows start to stop - 1 lie in."""
+        parts, bounds = [], []
+        first = int(np.searchsorted(self.offsets, start, side="right")) - 1
+        for i in range(first, len(self.parts)):
+            below, above = int(self.offsets[i]), int(self.offsets[i + 1])
+            if below >= stop:
+                break
+            if above > max(below, start):
+                parts.append(self.parts[i])
+                bounds.append((max(start - below, 0), min(stop, above) - below))
+        return parts, bounds
+
+    def classes(self):
+        """All labels, sorted, and how often each is there."""
+        seen = {i: look for i, look in enumerate(self.looks) if look.n_rows}
+        kinds = {isinstance(look.labels[0], (Number, np.bool_)): i for i, look in seen.items()}
+        if len(kinds) > 1:
+            raise ValueError(f"partition {kinds[True]} of {self.name} has numbers for labels and "
+                             f"partition {kinds[False]} has not; all should have the same kind")
+        classes, where = np.unique(np.concatenate([look.labels for look in seen.values()]),
+                                   return_inverse=True)
+        counts = np.zeros(len(classes), np.int64)
+        np.add.at(counts, where, np.concatenate([look.counts for look in seen.values()]))
+        return classes, counts
+
+
+def see(place, *collections):
+    """Look at all partitions of collections, in one round, and refuse what does not fit."""
+    looks = place.compute([task for each in collections for task in each.tasks()])
+    for each in collections:
+        each.see(looks[:len(each.parts)])
+        looks = looks[len(each.parts):]
+    first, *others = collections
+    for other in others:
+        if other.n_rows != first.n_rows:
+            where = ""
+            if len(other.looks) == len(first.looks):
+                i = next(i for i, (a, b) in enumerate(zip(first.looks, other.looks, strict=True))
+                         if a.n_rows != b.n_rows)
+                where = (f": partition {i} has {_arguments.counted(other.looks[i].n_rows, 'row')} "
+                         f"of {other.name} and {first.looks[i].n_rows} of {first.name}")
+            raise ValueError(f"{other.name} has {_arguments.counted(other.n_rows, 'row')}; it "
+                             f"should have {first.n_rows}, as {first.name} has{where}")
+
+
+def joined(parts, bounds, dtype):
+    """Rows of several partitions as one array of floats, or of what they hold if dtype is None."""
+    arrays = [np.asarray(part) if dtype is None else numbers(part, dtype) for part in parts]
+    arrays = [array[a:b] for array, (a, b) in zip(arrays, bounds, strict=True)]
+    return np.ascontiguousarray(np.concatenate(arrays))
+
+
+def shard(first, size, dtype, targets, X, y, weight):
+    """A `Shard` of pieces; `targets(y)` gives y as the network takes it and weights, or None."""
+    X, (y, of_class) = joined(*X, dtype), targets(joined(*y, None))
+    weight = None if weight is None else joined(*weight, dtype).ravel()
+    if of_class is not None:
+        weight = of_class.astype(dtype) if weight is None else weight * of_class.astype(dtype)
+    return Shard(first, size, X, y, weight)
+
+
+class Table:
+    """Rows that are cut along the grid and kept where they will be used.
+
+    Parameters
+    ----------
+    place : Here or Cluster
+    X, y, weight : Collection
+        Seen; `weight` may be None.
+    dtype : numpy.dtype
+        Of X and the weights.
+    targets : callable
+        y of some rows as the network takes it, and the weights of their classes or None.
+
+    Attributes
+    ----------
+    n_rows, n_features, size, n_blocks : int
+        `size` is the number of rows of a block.
+    shards : list
+        Of what `place` keeps them as.
+    blocks_per_shard : int
+    """
+
+    def __init__(self, place, X, y, weight, dtype, targets):
+        from dask import delayed
+
+        self.place, self.n_rows, self.n_features = place, X.n_rows, X.n_columns
+        self.size = rows_per_block(self.n_rows)
+        self.n_blocks = -(-self.n_rows // self.size)
+        block_bytes = self.size * (self.n_features + 2) * dtype.itemsize
+        per_slot = self.n_blocks // (SHARDS_PER_SLOT * place.n_slots)
+        self.blocks_per_shard = max(min(SHARD_BYTES // block_bytes, per_slot), 1)
+        rows = self.blocks_per_shard * self.size
+        tasks = []
+        for start in range(0, self.n_rows, rows):
+            stop = min(start + rows, self.n_rows)
+            pieces = [None if each is None else each.pieces(start, stop)
+                      for each in (X, y, weight)]
+            tasks.append(delayed(shard)(start // self.size, self.size, dtype, targets, *pieces))
+        self.shards = place.keep(tasks, self.blocks_per_shard * block_bytes)
+
+    def sum(self, function, *args, of=None):
+        """The whole of a sum over blocks, all or those of some numbers.
+
+        function(shards, *args) gives a part of it.
+        """
+        return self.place.sum(self.shards, self._numbers(of), function, *args)
+
+    def each(self, function, tasks):
+        """function(the shards they lie in, *args) for each (numbers of blocks, args)."""
+        return self.place.each(self.shards, function,
+                               [(sorted(self._numbers(blocks)), args) for blocks, args in tasks])
+
+    def _numbers(self, blocks):
+        """The numbers of the shards that blocks lie in."""
+        if blocks is None:
+            return range(len(self.shards))
+        return {block // self.blocks_per_shard for block in blocks}

@@ -1,0 +1,101 @@
+"""Promise: L6, the same bits for any number of workers, any partitions, and without a cluster."""
+
+import dask
+import numpy as np
+import pytest
+from dask_tables import N_ROWS, cut, digest, table
+from distributed import Client, LocalCluster
+
+import fastbp
+from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor, objective
+
+ITERATIONS = {"max_iter": 4, "random_state": 0, "hidden_layer_sizes": (6, 5), "tol": 0.0}
+STEPS = {**ITERATIONS, "batch_size": 9000, "learning_rate_init": 0.01}
+LOCAL = {**ITERATIONS, "average_every": 1, "n_replicas": 3, "batch_size": 100}
+
+# What is fitted, and which of y it is fitted to, by name.
+FITS = {
+    "lbfgs": (DaskMLPClassifier(**ITERATIONS), 2),
+    "newton-cg": (DaskMLPRegressor(solver="newton-cg", **ITERATIONS), 3),
+    "adam": (DaskMLPClassifier(solver="adam", **STEPS), 2),
+    "sgd": (DaskMLPRegressor(solver="sgd", **STEPS), 3),
+    "adam, averaged": (DaskMLPClassifier(solver="adam", **LOCAL), 1),
+    "sgd, averaged": (DaskMLPClassifier(solver="sgd", **LOCAL), 2),
+}
+
+
+@pytest.fixture(scope="module", params=[1, 3, 16])
+def crowd(request):
+    """A client of so many workers within this process."""
+    with LocalCluster(n_workers=request.param, threads_per_worker=1, processes=False,
+                      dashboard_address=":0") as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+def fitted(name, rows, client=None):
+    """The digest of a fit to chunks of so many rows, with the weights."""
+    model, which = FITS[name]
+    data = table()
+    weight = cut(data[4], rows + 1)
+    model = model.__sklearn_clone__().set_params(client=client)
+    with dask.config.set(scheduler="synchronous") if client is None else dask.config.set():
+        model.fit(cut(data[0], rows), cut(data[which], rows // 2), weight)
+    return digest(model, model.loss_)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The digests without a cluster."""
+    with pytest.warns(Warning):     # that few iterations do not converge
+        return {name: fitted(name, N_ROWS) for name in FITS}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", FITS)
+def test_a_fit_on_processes_has_the_bits_of_one_without_a_cluster(name, client, alone):
+    assert fitted(name, 7000, client) == alone[name]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", FITS)
+def test_a_fit_has_the_same_bits_on_any_number_of_workers(name, crowd, alone):
+    assert fitted(name, 2999, crowd) == alone[name]
+
+
+@pytest.mark.parametrize("rows", [N_ROWS, 4096, 12_288, 777])
+def test_partitions_do_not_change_a_bit(rows, dtype):
+    X, _, _, y, weight = table(dtype)
+    net = fastbp.MLP([5, 7, 1], activation="tanh", loss="squared_error", dtype=dtype, seed=1)
+    v = np.linspace(-1, 1, net.n_params)
+    with dask.config.set(scheduler="synchronous"):
+        found = []
+        for of_X, of_y, of_weight in [(10_000, 10_000, 10_000), (rows, N_ROWS // 3, rows // 2)]:
+            f = objective(net, cut(X, of_X), cut(y.astype(dtype), of_y), l2=0.5,
+                          sample_weight=cut(weight, of_weight), reduction="mean")
+            found.append(digest(*f(net.params), f.hessp(net.params, v)))
+    assert found[0] == found[1]
+
+
+def test_threads_do_not_change_a_bit(client):
+    data = table()
+    X, y = cut(data[0], 9000), cut(data[1], 9000)
+    found = {digest(objective(fastbp.MLP([5, 64, 1], seed=1, n_threads=n), X, y, client=client)(
+        fastbp.MLP([5, 64, 1], seed=1).params)[1]) for n in (1, 2)}
+    assert len(found) == 1
+
+
+def test_what_is_minimised_is_the_loss_of_one_machine(dtype):
+    """Within what the order of sums may change; see `MLP.error_bound`."""
+    X, _, _, y, weight = table(dtype)
+    y = y.astype(dtype)
+    net = fastbp.MLP([5, 7, 1], activation="tanh", loss="squared_error", dtype=dtype, seed=1)
+    with dask.config.set(scheduler="synchronous"):
+        f = objective(net, cut(X, 7000), cut(y, 7000), sample_weight=cut(weight, 7000), l2=0.5)
+    loss, grad = f(net.params)
+    bound = net.error_bound(X, y, sample_weight=weight, l2=0.5)
+    exact = net.backprop(X, y, sample_weight=weight, l2=0.5)
+    # Each of the two is within its bound of the exact gradient; that of blocks is the smaller one.
+    assert (np.abs(grad - net.grad) <= 2 * bound).all()
+    assert loss == pytest.approx(exact, rel=1e-12 if dtype == "float64" else 1e-5)
+    assert f.n_samples == N_ROWS and f.total_weight == weight.sum(dtype=np.float64)

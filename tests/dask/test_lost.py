@@ -1,0 +1,114 @@
+"""Promise: a worker that dies changes no bit and loses nothing; a lost scheduler is one error.
+
+Each test has a cluster of its own, whose processes it kills with SIGKILL.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import dask
+import pytest
+from dask_tables import cut, digest, table
+from distributed import Client, LocalCluster
+
+import fastbp
+from fastbp.dask import DaskMLPClassifier, SchedulerLost, objective
+
+N_ROWS = 300_000
+SECONDS = 60        # in which a call ends that would hang
+
+
+@pytest.fixture
+def own_cluster():
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+def pids(client):
+    return list(client.run(os.getpid).values())
+
+
+def kill_during(client, call):
+    """Kill a worker while `call` has a task that runs; returns what the call does."""
+    victims, killed = pids(client), []
+
+    def kill():
+        for _ in range(2000):
+            if any(client.processing().values()):
+                os.kill(victims[0], signal.SIGKILL)
+                killed.append(victims[0])
+                return
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    result = call()
+    thread.join()
+    assert killed
+    return result
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_worker_that_is_killed_in_a_pass_changes_no_bit(own_cluster):
+    X, y, *_ = table(n=N_ROWS)
+    net = fastbp.MLP([5, 256, 256, 1], seed=1)
+    f = objective(net, cut(X, 50_000), cut(y, 50_000), client=own_cluster)
+    expected = digest(*f(net.params))
+    for _ in range(2):      # the second time it is one that has come back, or has all the rows
+        assert kill_during(own_cluster, lambda: digest(*f(net.params))) == expected
+    assert digest(*f(net.params)) == expected
+
+
+def test_a_worker_that_is_killed_in_a_fit_changes_no_bit(own_cluster):
+    X, y, *_ = table(n=N_ROWS)
+    model = DaskMLPClassifier((128, 128), solver="adam", max_iter=3, random_state=0, tol=0.0,
+                              batch_size=50_000)
+    parts = cut(X, 50_000), cut(y, 50_000)
+    with dask.config.set(scheduler="synchronous"), pytest.warns(Warning):
+        expected = digest(model.fit(*parts))
+    model.client = own_cluster
+    with pytest.warns(Warning):
+        assert kill_during(own_cluster, lambda: digest(model.fit(*parts))) == expected
+
+
+CLUSTER = """
+import sys
+from distributed import LocalCluster
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_scheduler_that_is_killed_is_one_error_at_once(tmp_path):
+    X, y, *_ = table(n=N_ROWS)
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE,
+                               stdin=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        with dask.config.set({"distributed.comm.timeouts.connect": "2s"}):
+            client = Client(process.stdout.readline().strip(), set_as_default=False)
+            net = fastbp.MLP([5, 64, 64, 1], seed=1)
+            f = objective(net, cut(X, 50_000), cut(y, 50_000), client=client)
+            f(net.params)
+            threading.Timer(0.02, os.kill, (process.pid, signal.SIGKILL)).start()
+            start = time.monotonic()
+            with pytest.raises(SchedulerLost, match=r"the scheduler tcp://.* does not answer"):
+                while time.monotonic() - start < SECONDS:
+                    f(net.params)
+            with pytest.raises(SchedulerLost):
+                f(net.params)
+            assert time.monotonic() - start < SECONDS
+            client.close(timeout=1)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        process.stdin.close()
