@@ -144,12 +144,13 @@ def content_digest(tensors, metadata):
 
 def generator_state(source):
     """The state of a bit generator, arrays as lists; None of None."""
-    return None if source is None else _plain(source.state)
+    return None if source is None else plain(source.state)
 
 
-def _plain(value):
+def plain(value):
+    """Dicts and arrays as JSON has them."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 

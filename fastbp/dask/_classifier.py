@@ -38,6 +38,10 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         A bar on the terminal with the loss of each iteration and rows per second.
     n_threads : int
         Of each task. No bit depends on it.
+    checkpoint : str or path-like, optional
+        A file of the client, needs the extra io. The fit resumes from it, on any cluster, and ends
+        with the bits of one that was not stopped. "lbfgs" and "newton-cg" keep in it 16 bytes a
+        parameter for every pass, "adam" and "sgd" the state at the end of an epoch.
     client : distributed.Client, optional
         None: the default client, or this process if there is none or `dask.config` names the
         scheduler "synchronous". It is not part of a copy or a pickle.
@@ -65,7 +69,7 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
                  shuffle=True, random_state=None, tol=1e-4, verbose=False, momentum=0.9,
                  nesterovs_momentum=True, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
                  n_iter_no_change=10, max_fun=15000, class_weight=None, n_threads=1, dtype=None,
-                 client=None):
+                 checkpoint=None, client=None):
         self._store(locals())
 
     @_arguments.public

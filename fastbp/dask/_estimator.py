@@ -6,7 +6,7 @@ and its optimizer. The rows stay with the workers, which send sums over them.
 
 import copy
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -16,7 +16,8 @@ from fastbp import _arguments
 from fastbp._progress import progress
 from fastbp.dask._objective import Objective
 from fastbp.dask._places import place_of
-from fastbp.dask._steps import CALLER_OF_FIT, fit_steps
+from fastbp.dask._resume import File, Log, go_on, keep_epoch
+from fastbp.dask._steps import CALLER_OF_FIT, begin_steps, fit_steps
 from fastbp.dask._tables import Collection, Table, see
 from fastbp.sklearn._base import STOCHASTIC
 from fastbp.sklearn._parameters import Parameters, at_least_one, hidden_sizes
@@ -30,14 +31,23 @@ def constraints(member):
     theirs = {name: each for name, each in member._parameter_constraints.items()
               if name not in ABSENT}
     return {**theirs, "average_every": [at_least_one(), None], "n_replicas": [at_least_one()],
-            "n_threads": [at_least_one()], "client": "no_validation"}
+            "n_threads": [at_least_one()], "checkpoint": "no_validation",
+            "client": "no_validation"}
 
 
 class Watch:
-    """The task of a fit: a line of progress after each iteration, if it is asked for."""
+    """The task of a fit: a line of progress after each iteration, if it is asked for.
+
+    Attributes
+    ----------
+    passes, loss : int, float
+        Passes over all rows so far, and the last loss.
+    after : callable or None
+        Is called after each iteration.
+    """
 
     def __init__(self, show, n_rows):
-        self.show, self.n_rows, self.done = show, n_rows, 0
+        self.show, self.n_rows, self.done, self.after = show, n_rows, 0, None
         self.passes, self.start, self.loss = 0, time.monotonic(), np.nan
 
     def begin(self):
@@ -45,6 +55,8 @@ class Watch:
 
     def end(self):
         self.done += 1
+        if self.after:
+            self.after()
         if self.show:
             seconds = max(time.monotonic() - self.start, 1e-9)
             self.show(self.done, [f"{self.passes * self.n_rows / seconds:,.0f} rows/s",
@@ -127,11 +139,27 @@ class DaskMLP(Parameters):
 
     def _solve(self, local, given, net, table, random_state, watch):
         summary = self._summary(local, table)
-        if given.solver in STOCHASTIC:
+        file = File(self.checkpoint, self, net, table) if self.checkpoint is not None else None
+        with file.written() if file else nullcontext():
+            if given.solver not in STOCHASTIC:
+                self._minimise(local, given, net, table, summary, file, watch)
+                return
+            begin_steps(local, given)
+
+            def after():
+                watch.passes, watch.loss = watch.passes + 1, local.loss_
+                if file:
+                    keep_epoch(file, local, net, random_state)
+
+            if file:
+                go_on(file, local, net, random_state)
+            watch.after, watch.done = after, local.n_iter_
             fit_steps(local, given, net, table, summary, random_state, watch)
-            return
+
+    def _minimise(self, local, given, net, table, summary, file, watch):
         working = local._new_network(net.layer_sizes, net.dtype)    # `net` has the last iteration's
         objective = Objective(working, table, given.alpha, True, summary.total_weight)
+        objective = Log(objective, file) if file else objective
 
         def counted(params):
             loss, grad = objective(params)
@@ -139,7 +167,7 @@ class DaskMLP(Parameters):
             return loss, grad
 
         counted.hessp = objective.hessp
-        fit_whole(local, given, net, counted, summary, watch, CALLER_OF_FIT)
+        fit_whole(local, given, net, counted, summary, watch, CALLER_OF_FIT + 1)
 
     def _unfitted(self):
         params = self.get_params(deep=False)

@@ -22,7 +22,7 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
     ----------
     loss, hidden_layer_sizes, activation, alpha, learning_rate, ..., max_fun, dtype
         Those of `fastbp.sklearn.MLPRegressor`. `tol` and `n_iter_no_change` decide when to stop.
-    solver, batch_size, average_every, n_replicas, verbose, n_threads, client
+    solver, batch_size, average_every, n_replicas, verbose, n_threads, checkpoint, client
         Those of `DaskMLPClassifier`.
 
     Attributes
@@ -46,7 +46,8 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
                  n_replicas=16, learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
                  max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False,
                  momentum=0.9, nesterovs_momentum=True, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
-                 n_iter_no_change=10, max_fun=15000, n_threads=1, dtype=None, client=None):
+                 n_iter_no_change=10, max_fun=15000, n_threads=1, dtype=None,
+                 checkpoint=None, client=None):
         self._store(locals())
 
     @_arguments.public

@@ -29,17 +29,21 @@ from fastbp.sklearn._stochastic import after_epoch, begin
 BLOCKS_OF_A_BATCH = 16      # and strata under average_every, unless another number is given
 ROWS_OF_A_STEP = 200        # of a replica
 MAX_SEED = 2**31 - 1
-CALLER_OF_FIT = 5           # above are fit_steps or fit_whole, _solve, fit and its decorator
+CALLER_OF_FIT = 5           # above are fit_steps, _solve, fit and its decorator
 
 
-def fit_steps(model, given, net, table, summary, random_state, task):
-    """Train `net` until a criterion of `model` is met.
-
-    `given` has the parameters of `model`; `summary` says what scikit-learn's loss is.
-    """
+def begin_steps(model, given):
+    """The state before the first epoch."""
     begin(model)
     model._optimizer = Optimizer(given)
     model.n_iter_, model.stopped_ = 0, False
+
+
+def fit_steps(model, given, net, table, summary, random_state, task):
+    """Train `net` until a criterion of `model` is met; `task.end()` is called after each epoch.
+
+    `given` has the parameters of `model`; `summary` says what scikit-learn's loss is.
+    """
     n_strata = (given.n_replicas if given.average_every else
                 BLOCKS_OF_A_BATCH if given.batch_size == "auto" else
                 max(round(given.batch_size / table.size), 1))
