@@ -52,6 +52,9 @@ REFERENCE = {
         "fastbp.sklearn.MLPClassifier", "fastbp.sklearn.MLPRegressor",
         "fastbp.sklearn.MLPEnsembleClassifier", "fastbp.sklearn.MLPEnsembleRegressor",
         "fastbp.sklearn.MLPSearchCV"]),
+    "dask": ("Dask", [
+        "fastbp.dask.DaskMLPClassifier", "fastbp.dask.DaskMLPRegressor", "fastbp.dask.objective",
+        "fastbp.dask.SchedulerLost"]),
     "torch": ("PyTorch", [
         "fastbp.torch.fuse", "fastbp.torch.FusedSequential", "fastbp.torch.loss_and_grad_",
         "fastbp.torch.clipped_loss_and_grad_", "fastbp.torch.to_torch",

@@ -59,6 +59,8 @@ def compile_module(extension, target, python, headers, folder):
     # pyconfig.h of Python 3.11 defines MS_WIN64 for Microsoft's compiler alone.
     position = ["-DMS_WIN64="] if target.system == "windows" else ["-fPIC"]
     free = ["-DPy_GIL_DISABLED=1"] if python.free else []
+    if free and target.name == "windows-arm64":
+        free += ["-include", Path(__file__).with_name("getreg.h")]
     run([*target.compiler, *position, *COMPILE, *free, *headers.flags(target, python),
          "-Ifastbp/_kernels", "-Ifastbp/include",
          *(f"-D{name}={value}" for name, value in extension.define_macros),
