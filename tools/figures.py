@@ -125,16 +125,21 @@ def picture_of(file):
 
 def paths_of(file):
     """The paths of the picture on a light and on a dark ground."""
-    stem = picture_of(file)
-    return [Path(*plots.names(name, ["growth"])) for name in (stem, plots.dark(stem))]
+    stem, document = picture_of(file), json.loads((ROOT / file).read_text())
+    section = "scaling" if "scaling" in document else "growth"
+    return [Path(*plots.names(name, [section])) for name in (stem, plots.dark(stem))]
 
 
 def picture(document, file):
     """The line of a page that shows it."""
-    counts = [result["n_networks"] for result in document["growth"]]
-    return plots.markup(*(path.name for path in paths_of(file)), (
-        f"Time to train {min(counts):,} to {max(counts):,} networks "
-        f"{document['growth'][0]['network']}, at once, one by one, and by vmap"))
+    if "scaling" in document:
+        words = (f"Speed of a pass on 1 to {document['scaling'][0]['workers'][-1]} workers over "
+                 "that on one, simulated")
+    else:
+        counts = [result["n_networks"] for result in document["growth"]]
+        words = (f"Time to train {min(counts):,} to {max(counts):,} networks "
+                 f"{document['growth'][0]['network']}, at once, one by one, and by vmap")
+    return plots.markup(*(path.name for path in paths_of(file)), words)
 
 
 # ---- the pages

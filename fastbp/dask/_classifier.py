@@ -90,8 +90,8 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         sklearn.exceptions.NotFittedError
         """
         several = self._several_labels()
-        meta = np.empty((0, self.n_outputs_), int) if several else self.classes_[:0]
-        return self._lazily("predict", X, meta, self.classes_.tolist())
+        example = np.zeros((1, self.n_outputs_), int) if several else self.classes_
+        return self._lazily("predict", X, example, self.classes_.tolist())
 
     @_arguments.public
     def predict_proba(self, X):
@@ -111,8 +111,8 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         sklearn.exceptions.NotFittedError
         """
         self._several_labels()
-        meta = np.empty((0, len(self.classes_)), self.local_.coefs_[0].dtype)
-        return self._lazily("predict_proba", X, meta, self.classes_.tolist())
+        example = np.zeros((1, len(self.classes_)), self.local_.coefs_[0].dtype)
+        return self._lazily("predict_proba", X, example, self.classes_.tolist())
 
     # ---- what DaskMLP asks for
 

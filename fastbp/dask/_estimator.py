@@ -192,8 +192,11 @@ class DaskMLP(Parameters):
         self._check_fitted()
         return copy.deepcopy(self.local_)
 
-    def _lazily(self, method, X, meta, columns):
-        """`method` of the local estimator on each partition of X, when it is computed."""
+    def _lazily(self, method, X, example, columns):
+        """`method` of the local estimator on each partition of X, when it is computed.
+
+        `example` is an array of what it returns, for its dtype and its number of columns.
+        """
         of_parts = Collection("X", X).given
         if of_parts.ndim != 2 or of_parts.shape[1] != self.local_.n_features_in_:
             n = of_parts.shape[1] if of_parts.ndim == 2 else 1
@@ -201,15 +204,15 @@ class DaskMLP(Parameters):
                              f"{self.local_.n_features_in_}, as at the fit")
         local = self.to_local()
         if hasattr(of_parts, "map_blocks"):
-            shape = ({"drop_axis": 1} if meta.ndim == 1 else
-                     {"chunks": (of_parts.chunks[0], (meta.shape[1],))})
-            return of_parts.map_blocks(predicted, local, method, dtype=meta.dtype, meta=meta,
-                                       **shape)
+            shape = ({"drop_axis": 1} if example.ndim == 1 else
+                     {"chunks": (of_parts.chunks[0], (example.shape[1],))})
+            return of_parts.map_blocks(predicted, local, method, dtype=example.dtype,
+                                       meta=example[:0], **shape)
         import pandas as pd
 
-        empty = (pd.Series(meta, dtype=meta.dtype) if meta.ndim == 1 else
-                 pd.DataFrame(meta, columns=columns))
-        return of_parts.map_partitions(_frame_of, local, method, columns, meta=empty)
+        empty = (pd.Series(example) if example.ndim == 1 else
+                 pd.DataFrame(example, columns=columns)).iloc[:0]
+        return of_parts.map_partitions(_frame_of, local, method, empty, meta=empty)
 
 
 @contextmanager
@@ -233,10 +236,8 @@ def predicted(part, local, method):
     return getattr(local, method)(rows)[:0]
 
 
-def _frame_of(part, local, method, columns):
-    import pandas as pd
-
+def _frame_of(part, local, method, empty):
     values = predicted(part, local, method)
     if values.ndim == 1:
-        return pd.Series(values, index=part.index)
-    return pd.DataFrame(values, index=part.index, columns=columns)
+        return type(empty)(values, index=part.index, dtype=empty.dtype)
+    return type(empty)(values, index=part.index, columns=empty.columns)

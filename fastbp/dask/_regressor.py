@@ -69,7 +69,7 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
         """
         self._check_fitted()
         n, dtype = self.n_outputs_, self.local_.coefs_[0].dtype
-        return self._lazily("predict", X, np.empty(0 if n == 1 else (0, n), dtype), list(range(n)))
+        return self._lazily("predict", X, np.zeros(1 if n == 1 else (1, n), dtype), list(range(n)))
 
     # ---- what DaskMLP asks for
 

@@ -23,9 +23,10 @@ def test_helpers_hold_no_test():
         assert not [name for name in names if name.lower().startswith("test")], path.name
 
 
-@pytest.mark.parametrize("level", [*(f"n{i}" for i in range(1, 7)), *(f"l{i}" for i in range(6))])
+@pytest.mark.parametrize("level", [*(f"n{i}" for i in range(1, 7)), *(f"l{i}" for i in range(7))])
 def test_a_level_of_the_contract_has_a_file(level):
-    found = [path for path in FILES if path.match(f"bits/test_{level}_*.py")]
+    folder = "dask" if level == "l6" else "bits"    # which platforms without Dask run
+    found = [path for path in FILES if path.match(f"{folder}/test_{level}_*.py")]
     assert found
     for path in found:
         assert level.upper() in (ast.get_docstring(ast.parse(path.read_text())) or ""), path.name

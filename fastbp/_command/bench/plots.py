@@ -1,7 +1,8 @@
 """The plots of `fastbp bench --plot`.
 
 Of gradients the speed-up over each peer and the roofline, of populations the time of an epoch by
-the number of networks. Networks stand on the axis by their names, and a peer has one colour and one
+the number of networks; of passes on a cluster, for bench/scaling.py, those by the number of
+workers. Networks stand on the axis by their names, and a peer has one colour and one
 marker in every plot. The dtypes stand below each other, so that a picture is as narrow as a page on
 a phone: there a letter is as high as one of a caption. The documents have each plot on a light and
 on a dark ground.
@@ -19,7 +20,8 @@ from fastbp._command.figures import import_figure, settings
 DPI = 100
 TITLE_WIDTH = 36        # in letters
 WIDTH = 4.8             # of a picture, in inches
-HEIGHTS = {"speedup": 3.1, "roofline": 3.1, "four": 3.6, "networks": 3.0}   # of one dtype
+HEIGHTS = {"speedup": 3.1, "roofline": 3.1, "four": 3.6, "networks": 3.0,
+           "workers": 3.4}      # of one dtype
 MARKERS = {"NumPy": "o", "PyTorch": "s", "torch.compile": "^", "JAX": "D", "scikit-learn": "v"}
 COLOURS = dict(zip(MARKERS, ("C0", "C1", "C2", "C3", "C4"), strict=True))   # in every plot
 FOUR = ("2-8-8-1 (32)", "10-32-32-1 (64)", "30-64-64-1 (256)", "784-256-128-1 (128)")
@@ -87,7 +89,9 @@ def draw(document, stem):
                 title = f"{dtype}, one core of {document['machine']['cpu']}"
                 axes.set_title(fill(title, TITLE_WIDTH), fontsize="medium")
                 axes.grid(alpha=0.3)
-            figure.legend(handles=lines, loc="outside upper center", ncols=3, fontsize="small")
+            columns = 1 if section == "scaling" else 3      # of long names
+            figure.legend(handles=lines, loc="outside upper center", ncols=columns,
+                          fontsize="small")
             content = BytesIO()
             figure.savefig(content, format="png", metadata={"Comment": digest(document)},
                            pil_kwargs={"optimize": True})
@@ -194,6 +198,22 @@ def _networks(axes, results, memory):
     return lines
 
 
+def _scaling(axes, results, memory):
+    """How many times as fast many workers are as one; returns the lines of the legend."""
+    workers = results[0]["workers"]
+    lines = axes.loglog(workers, workers, color=_ink(), linewidth=0.8, linestyle=":",
+                        label="as many times as workers")
+    for result, marker in zip(results, MARKERS.values(), strict=False):
+        lines += axes.loglog(workers, result["speedup"], marker=marker, markersize=4, linewidth=1,
+                             label=result["name"])
+    axes.set(xlabel="workers", ylabel="passes in the time that one worker needs for one")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.set_xticks(workers[::2], [str(n) for n in workers[::2]])
+    axes.minorticks_off()
+    return lines
+
+
 # By the sections of a document: what the end of a file's name is, and what draws it.
 PANELS = {"gradients": {"speedup": _speedup, "roofline": _roofline, "four": _four},
-          "growth": {"networks": _networks}}
+          "growth": {"networks": _networks}, "scaling": {"workers": _scaling}}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from dask_tables import N_ROWS, cut, digest, table
 from distributed import Client, LocalCluster
+from record import needs_fma
 
 import fastbp
 from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor, objective
@@ -75,6 +76,21 @@ def test_partitions_do_not_change_a_bit(rows, dtype):
                           sample_weight=cut(weight, of_weight), reduction="mean")
             found.append(digest(*f(net.params), f.hessp(net.params, v)))
     assert found[0] == found[1]
+
+
+# Of contract 1: loss, gradient and a product of the Hessian.
+RECORDED = {"float32": "82f09cdb73705252", "float64": "96ed024f85210321"}
+
+
+@needs_fma
+def test_the_bits_are_those_on_record(isa, dtype):
+    X, _, _, y, weight = table(dtype)
+    net = fastbp.MLP([5, 7, 1], activation="tanh", loss="squared_error", dtype=dtype, seed=1)
+    with dask.config.set(scheduler="synchronous"):
+        f = objective(net, cut(X, 7000), cut(y.astype(dtype), 7000), l2=0.5,
+                      sample_weight=cut(weight, 7000), reduction="mean")
+    v = np.linspace(-1, 1, net.n_params)
+    assert digest(*f(net.params), f.hessp(net.params, v)) == RECORDED[dtype]
 
 
 def test_threads_do_not_change_a_bit(client):

@@ -1,0 +1,160 @@
+"""Promise: the estimators have the habits of scikit-learn's and of Dask's, and predict lazily."""
+
+import pickle
+import warnings
+
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from dask_tables import cut, digest, table
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+
+from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor
+from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+FEATURES = list("abcde")
+OPTIONS = {"hidden_layer_sizes": (6,), "max_iter": 8, "random_state": 0}
+
+
+@pytest.fixture(autouse=True)
+def without_a_cluster():
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def frame():
+    X, y, names, real, weight = table(n=9000)
+    return pd.DataFrame(X, columns=FEATURES, index=np.arange(9000) * 3).assign(
+        y=y, name=names, real=real, weight=weight)
+
+
+@pytest.mark.parametrize("target", ["y", "name"])
+def test_predictions_are_lazy_and_those_of_the_local_estimator(frame, target):
+    whole = dd.from_pandas(frame, npartitions=4)
+    model = DaskMLPClassifier(**OPTIONS).fit(whole[FEATURES], whole[target])
+    local = model.to_local()
+    assert isinstance(local, MLPClassifier)
+    X = frame[FEATURES]
+    labels, probabilities = model.predict(whole[FEATURES]), model.predict_proba(whole[FEATURES])
+    assert isinstance(labels, dd.Series) and isinstance(probabilities, dd.DataFrame)
+    assert labels.dtype == labels.compute().dtype
+    assert (labels.compute().to_numpy() == local.predict(X)).all()
+    assert (labels.compute().index == frame.index).all()
+    assert probabilities.compute().to_numpy().tobytes() == local.predict_proba(X).tobytes()
+    assert probabilities.columns.tolist() == model.classes_.tolist() == local.classes_.tolist()
+    assert model.score(whole[FEATURES], whole[target]) == local.score(X, frame[target])
+
+
+def test_arrays_give_arrays(frame):
+    X, y = cut(frame[FEATURES].to_numpy(), 2000), cut(frame["name"].to_numpy(object), 2000)
+    model = DaskMLPClassifier(**OPTIONS).fit(X, y)
+    labels, probabilities = model.predict(X), model.predict_proba(X)
+    assert isinstance(labels, da.Array) and labels.shape == (9000,)
+    assert isinstance(probabilities, da.Array) and probabilities.shape == (9000, 3)
+    assert probabilities.dtype == probabilities.compute().dtype == np.float32
+    assert (labels.compute() == model.to_local().predict(X.compute())).all()
+
+
+def test_several_targets_and_several_labels(frame):
+    X = frame[FEATURES].to_numpy()
+    targets = frame[["real", "weight"]].to_numpy(np.float32)
+    model = DaskMLPRegressor(**OPTIONS).fit(cut(X, 2000), cut(targets, 3000))
+    local = MLPRegressor(solver="lbfgs", **OPTIONS).fit(X, targets)
+    assert model.predict(cut(X, 2000)).compute().shape == (9000, 2)
+    assert model.loss_ == pytest.approx(local.loss_, rel=0.01)
+    indicators = np.column_stack([frame["y"], frame["weight"] > 0]).astype(int)
+    several = DaskMLPClassifier(**OPTIONS).fit(cut(X, 2000), cut(indicators, 3000))
+    assert several.predict(cut(X, 2000)).compute().shape == (9000, 2)
+    assert several.predict_proba(cut(X, 2000)).compute().shape == (9000, 2)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"class_weight": "balanced"}, {"class_weight": {"a": 2.0, "b": 1.0, "c": 0.5}},
+    {"alpha": 10.0}, {"activation": ["tanh"]}, {"dtype": "float64"}])
+def test_the_loss_is_that_of_one_machine(frame, options):
+    """One iteration from the same weights, before rounding has grown."""
+    options = {**OPTIONS, "max_iter": 1, **options}
+    whole = dd.from_pandas(frame, npartitions=3)
+    model = DaskMLPClassifier(**options).fit(whole[FEATURES], whole["name"])
+    local = MLPClassifier(solver="lbfgs", **options).fit(frame[FEATURES], frame["name"])
+    assert model.loss_ == pytest.approx(local.loss_, rel=1e-5)
+    assert model.coefs_[0].dtype == local.coefs_[0].dtype
+    for ours, theirs in zip(model.coefs_, local.coefs_, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_losses_of_real_targets(frame, loss):
+    options = {**OPTIONS, "max_iter": 1, "loss": loss}
+    whole = dd.from_pandas(frame, npartitions=3)
+    model = DaskMLPRegressor(**options).fit(whole[FEATURES], whole["weight"], whole["weight"])
+    local = MLPRegressor(solver="lbfgs", **options).fit(frame[FEATURES], frame["weight"],
+                                                        frame["weight"])
+    assert model.loss_ == pytest.approx(local.loss_, rel=1e-5)
+
+
+@pytest.mark.parametrize("average_every", [None, 1])
+def test_steps_reduce_the_loss(frame, average_every):
+    X, y = cut(frame[FEATURES].to_numpy(), 2000), cut(frame["y"].to_numpy(), 2000)
+    model = DaskMLPClassifier((16,), solver="adam", learning_rate_init=0.02, max_iter=30,
+                              average_every=average_every, n_replicas=2, random_state=0,
+                              batch_size=4096 if average_every is None else 64).fit(X, y)
+    assert len(model.loss_curve_) == model.n_iter_
+    assert model.loss_ == model.loss_curve_[-1] < model.loss_curve_[0] / 2
+    same = model.to_local().to_network().loss_value(X.compute(), y.compute().astype("f"),
+                                                    reduction="mean")
+    assert model.loss_ == pytest.approx(same, rel=0.3)      # of an epoch, while it fell
+
+
+def test_parameters_copies_and_pickles(frame, client):
+    model = DaskMLPClassifier(client=client, **OPTIONS)
+    assert clone(model).client is client and clone(model).get_params() == model.get_params()
+    with pytest.raises(NotFittedError):
+        model.predict(cut(frame[FEATURES].to_numpy(), 2000))
+    with pytest.raises(AttributeError, match="has no attribute 'coefs_'"):
+        model.coefs_  # noqa: B018
+    whole = dd.from_pandas(frame, npartitions=3)
+    model.fit(whole[FEATURES], whole["y"])
+    again = pickle.loads(pickle.dumps(model))
+    assert again.client is None and digest(again) == digest(model)
+    assert again.feature_names_in_.tolist() == FEATURES and again.n_features_in_ == 5
+
+
+def test_a_fit_that_does_not_converge_warns_its_caller(frame):
+    X, y = cut(frame[FEATURES].to_numpy(), 2000), cut(frame["y"].to_numpy(), 2000)
+    for solver in ("lbfgs", "adam"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            DaskMLPClassifier(solver=solver, **{**OPTIONS, "max_iter": 1}).fit(X, y)
+        assert [(each.category, each.filename) for each in caught] == [
+            (ConvergenceWarning, __file__)]
+
+
+def test_a_bar_says_loss_and_rows_per_second(frame, capsys):
+    X, y = cut(frame[FEATURES].to_numpy(), 2000), cut(frame["y"].to_numpy(), 2000)
+    DaskMLPClassifier(verbose=True, **OPTIONS).fit(X, y)
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert "rows/s, loss 0." in printed.err and "iteration 8/8" in printed.err
+
+
+def test_a_search_of_scikit_learn_runs_on_the_workers_through_joblib(frame, client):
+    X, y = frame[FEATURES].to_numpy()[:600], frame["y"].to_numpy()[:600]
+    grid = {"alpha": [1e-4, 1.0]}
+    here = GridSearchCV(MLPClassifier((4,), max_iter=5, random_state=0, n_threads=1), grid, cv=2)
+    there = clone(here).set_params(n_jobs=-1)
+    here.fit(X, y)
+    with joblib.parallel_config("dask", client=client):
+        there.fit(X, y)
+    assert there.best_params_ == here.best_params_
+    assert (there.cv_results_["mean_test_score"] == here.cv_results_["mean_test_score"]).all()
+    assert digest(there.best_estimator_) == digest(here.best_estimator_)
