@@ -172,24 +172,24 @@ def fits(n=2**23):
             for name, params in {
                     "lbfgs, 30 iterations": {"max_iter": TARGET_ITERATIONS},
                     "adam, batches of 16 blocks": {
-                        "solver": "adam", "learning_rate_init": 0.01, "max_iter": 8},
+                        "solver": "adam", "learning_rate_init": 0.01, "max_iter": 10},
                     "adam, 16 replicas averaged": {
-                        "solver": "adam", "average_every": 8, "max_iter": 2}}.items():
+                        "solver": "adam", "average_every": 8, "max_iter": 4}}.items():
                 start = time.perf_counter()
                 model = DaskMLPClassifier(client=client, **options, **params).fit(*table)
                 report(f"Dask, {name}", time.perf_counter() - start, loss_of(model), model.n_iter_)
-            incremental(frame, columns, target, X_held, y_held, report)
+            incremental(frame, target, X_held, y_held, report)
     write(fits=found)
 
 
-def incremental(frame, columns, target, X_held, y_held, report):
+def incremental(frame, target, X_held, y_held, report):
     """The same network by partial_fit, a partition after another, to the target."""
     from dask_ml.wrappers import Incremental
     from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier as Theirs
 
-    X = frame[columns[:-1]].to_dask_array(lengths=True)
-    y = frame["y"].to_dask_array(lengths=True)
+    table = frame.to_dask_array(lengths=True)
+    X, y = table[:, :-1], table[:, -1]
     model = Incremental(Theirs(SIZES[1:-1], "tanh", random_state=0, alpha=0.0,
                                batch_size=1024), shuffle_blocks=False)
     seconds, loss, steps = to_loss(

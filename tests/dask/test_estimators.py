@@ -158,3 +158,21 @@ def test_a_search_of_scikit_learn_runs_on_the_workers_through_joblib(frame, clie
     assert there.best_params_ == here.best_params_
     assert (there.cv_results_["mean_test_score"] == here.cv_results_["mean_test_score"]).all()
     assert digest(there.best_estimator_) == digest(here.best_estimator_)
+
+
+def test_rows_of_a_query_in_each_partition(frame, tmp_path):
+    """As docs/dask.md has it; a filter leaves partitions of any length."""
+    import duckdb
+
+    paths = [str(tmp_path / f"{i}.parquet") for i in range(3)]
+    for i, path in enumerate(paths):
+        frame[i::3].to_parquet(path)
+
+    def read(path):
+        return duckdb.sql(f"FROM '{path}' SELECT a, b, y WHERE c > 0").df()
+
+    queried = dd.from_map(read, paths)
+    model = DaskMLPClassifier(**OPTIONS).fit(queried[["a", "b"]], queried["y"])
+    kept = pd.concat([frame[i::3] for i in range(3)]).query("c > 0")
+    whole = dd.from_pandas(kept[["a", "b", "y"]], npartitions=2, sort=False)
+    assert digest(model) == digest(DaskMLPClassifier(**OPTIONS).fit(whole[["a", "b"]], whole["y"]))
