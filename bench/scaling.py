@@ -3,8 +3,8 @@
     python bench/scaling.py             # a part of results/dask.json
 
 Measured: the time of each block of a shard, in turn, with its spread; what the client and the
-scheduler need for a task, by passes that compute nothing; what the client needs to add a node of
-the tree. Assumed: a worker for each core, all as fast as this one; a network of GBYTES_PER_S and
+scheduler need for a task, one after the other, by passes that compute nothing; what the client needs
+to add a node of the tree. Assumed: a worker for each core, all as fast as this one; a network of GBYTES_PER_S and
 SECONDS_OF_LATENCY between any two machines; tasks that start one after another, as the scheduler
 gives them out; and that one worker in STRAGGLERS is SLOWNESS times slower in a pass, another one in
 each. The sums of more than GATHERED_BYTES are added by workers, FAN_IN at a time, as
@@ -54,20 +54,25 @@ def nothing(shards):
 
 
 def seconds_of_tasks():
-    """(of a pass with one task, of each further task), without what they compute."""
+    """Of a pass with one task, by the clock, and of each further task, in the client's process.
+
+    The scheduler is in this process, too: the workers do their part of a task at the same time.
+    """
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local, \
             Client(local, set_as_default=False) as client:
         place = Cluster(client)
-        times = {}
-        for n in (1, NOTHING):
+
+        def seconds(n, clock):
             place.runs, place.looked = [[i] for i in range(n)], math.inf
             found = []
             for _ in range(15):
-                start = time.perf_counter()
-                place._sum(range(n), range(n), nothing, ())
-                found.append(time.perf_counter() - start)
-            times[n] = statistics.median(found)
-    return times[1], (times[NOTHING] - times[1]) / (NOTHING - 1)
+                start = clock()
+                place._sum(range(n), range(n), nothing, {})
+                found.append(clock() - start)
+            return statistics.median(found)
+
+        of_many, of_one = seconds(NOTHING, time.process_time), seconds(1, time.process_time)
+        return seconds(1, time.perf_counter), (of_many - of_one) / (NOTHING - 1)
 
 
 def seconds_of_a_node(n_params):
@@ -127,7 +132,7 @@ def main():
         print(table[-1], flush=True)
     write({"scaling": found}, scaling=table, tasks=[
         {"measured": "a pass of one task that computes nothing", "ms": 1e3 * tasks[0]},
-        {"measured": "each further task", "ms": 1e3 * tasks[1]}])
+        {"measured": "each further task, of client and scheduler", "ms": 1e3 * tasks[1]}])
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         return Labels(own, weights, dtype)
 
     def _summary(self, local, table):
-        return Summary(float(table.sum(_passes.statistics, _passes.weight_of)[0]))
+        return Summary(float(table.sum(_passes.statistics, of_block=_passes.weight_of)[0]))
 
 
 def class_weights(class_weight, classes, counts):

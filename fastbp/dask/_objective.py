@@ -25,7 +25,7 @@ class Objective:
         self._net, self._table, self._l2, self._mean = net, table, l2, mean
         self.n_samples, self.total_weight = table.n_rows, total_weight
         if total_weight is None:
-            self.total_weight = float(table.sum(_passes.statistics, _passes.weight_of)[0])
+            self.total_weight = float(table.sum(_passes.statistics, of_block=_passes.weight_of)[0])
 
     def __call__(self, params):
         """The loss and its gradient at `params`.
@@ -41,7 +41,7 @@ class Objective:
             A new one.
         """
         self._net.params = params
-        total = self._table.sum(_passes.gradient, self._net, None, self._l2)
+        total = self._table.sum(_passes.gradient, net=self._net, l2=self._l2)
         scale = self.total_weight if self._mean else 1.0
         return float(total[0] / scale), total[2:] / scale
 
@@ -49,7 +49,7 @@ class Objective:
         """The Hessian at `params` times v: an ndarray of shape (n_params,), float64."""
         self._net.params = params
         v = np.asarray(v, self._net.dtype)
-        total = self._table.sum(_passes.hessian_product, self._net, None, self._l2, v)
+        total = self._table.sum(_passes.hessian_product, net=self._net, l2=self._l2, v=v)
         return total / (self.total_weight if self._mean else 1.0)
 
 

@@ -1,8 +1,10 @@
 """What a worker does with the shards it has: sums over blocks of rows, and local steps.
 
-Every function takes a network that has come with its parameters, and returns part of a sum.
+Every function takes a network that has come with its parameters, and returns part of a sum. Tasks
+of one worker may have the same network, so that each makes a copy.
 """
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -59,8 +61,10 @@ def summed(shards, places, of_block):
     return part
 
 
-def gradient(shards, net, places, l2):
+def gradient(shards, net, l2, places=None):
     """(loss, weight, ∂loss/∂params) of each block; the first place takes the penalty."""
+    net = copy.deepcopy(net)
+
     def of_block(place, X, y, weight):
         values = np.empty(2 + net.n_params)
         values[0] = net.backprop(X, y, sample_weight=weight, l2=0.0 if place else l2)
@@ -71,13 +75,15 @@ def gradient(shards, net, places, l2):
     return summed(shards, places, of_block)
 
 
-def hessian_product(shards, net, places, l2, v):
+def hessian_product(shards, net, l2, v):
     """The Hessian of each block times v."""
+    net = copy.deepcopy(net)
+
     def of_block(place, X, y, weight):
         product = net.hvp(X, y, v, sample_weight=weight, l2=0.0 if place else l2)
         return np.array(product, np.float64)
 
-    return summed(shards, places, of_block)
+    return summed(shards, None, of_block)
 
 
 def statistics(shards, of_block):

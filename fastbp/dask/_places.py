@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from functools import partial
 from itertools import groupby
 
 from fastbp.dask._passes import merge
@@ -57,16 +58,16 @@ class Here:
         """The shards that delayed objects give, of so many bytes each, kept where they are."""
         return self.compute(tasks)
 
-    def sum(self, shards, numbers, function, *args):
+    def sum(self, shards, numbers, function, given):
         """The whole of a sum over the shards of some numbers.
 
-        `function(shards, *args)` gives a part of it.
+        `function(shards, **given)` gives a part of it.
         """
-        return function([shards[s] for s in sorted(numbers)], *args).total()
+        return function([shards[s] for s in sorted(numbers)], **given).total()
 
-    def each(self, shards, function, chosen):
-        """`function(those shards, *args)` for each ([number of a shard, ...], args), in order."""
-        return [function([shards[s] for s in numbers], *args) for numbers, args in chosen]
+    def each(self, shards, function, chosen, given):
+        """function(those shards, *args, **given) for each (numbers of shards, *args), in order."""
+        return [function([shards[s] for s in numbers], *args, **given) for numbers, *args in chosen]
 
 
 class SchedulerLost(ConnectionError):
@@ -127,34 +128,35 @@ class Cluster:
     def _let_any_worker_have(self, keys):
         self.client.sync(self.client.scheduler.set_restrictions, worker=dict.fromkeys(keys))
 
-    def sum(self, shards, numbers, function, *args):
+    def sum(self, shards, numbers, function, given):
         """As `Here.sum`, a task for each run of shards that one worker has."""
-        return self._retried(self._sum, shards, numbers, function, args)
+        return self._retried(self._sum, shards, numbers, function, given)
 
-    def each(self, shards, function, chosen):
-        return self._retried(self._each, shards, function, chosen)
+    def each(self, shards, function, chosen, given):
+        return self._retried(self._each, shards, function, chosen, given)
 
     # ---- tasks
 
-    def _sum(self, shards, numbers, function, args):
+    def _sum(self, shards, numbers, function, given):
         if self._look() or self.runs is None:
             self.runs = self._plan(shards)
         chosen = ([shards[s] for s in run if s in numbers] for run in self.runs)
-        parts = [self._submit(function, run, *args) for run in chosen if run]
-        n_bytes = 8 * max((arg.n_params for arg in args if hasattr(arg, "n_params")), default=0)
+        parts = self._map(function, [run for run in chosen if run], **given)
+        n_bytes = 8 * given["net"].n_params if "net" in given else 0
         while len(parts) > FAN_IN and len(parts) * n_bytes > GATHERED_BYTES:
-            parts = [self._submit(merge, parts[i:i + FAN_IN])
-                     for i in range(0, len(parts), FAN_IN)]
+            parts = self._map(merge, [parts[i:i + FAN_IN] for i in range(0, len(parts), FAN_IN)])
         return merge(self._gather(parts)).total()
 
-    def _each(self, shards, function, chosen):
-        return self._gather([self._submit(function, [shards[s] for s in numbers], *args)
-                             for numbers, args in chosen])
+    def _each(self, shards, function, chosen, given):
+        numbers, *args = zip(*chosen, strict=True)
+        of_tasks = [[shards[s] for s in each] for each in numbers]
+        return self._gather(self._map(function, of_tasks, *args, **given))
 
-    def _submit(self, function, *args):
+    def _map(self, function, *args, **given):
+        """Futures of calls, in one message to the scheduler: half the time of one for each."""
         name = function.__name__.replace("_", "-")
-        return self.client.submit(function, *args, pure=False,
-                                  key=f"fastbp-{name}-{uuid.uuid4().hex}")
+        keys = [f"fastbp-{name}-{uuid.uuid4().hex}" for _ in args[0]]
+        return self.client.map(partial(function, **given), *args, pure=False, key=keys)
 
     def _gather(self, futures):
         try:

@@ -79,7 +79,7 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
 
     def _summary(self, local, table):
         if self.loss == "poisson":
-            total, offset = table.sum(_passes.statistics, poisson_offset)
+            total, offset = table.sum(_passes.statistics, of_block=poisson_offset)
             return Summary(float(total), offset=float(offset))
-        total, = table.sum(_passes.statistics, _passes.weight_of)
+        total, = table.sum(_passes.statistics, of_block=_passes.weight_of)
         return Summary(float(total), local.n_outputs_)

@@ -42,7 +42,7 @@ class File:
     def __init__(self, path, estimator, net, table):
         params = {name: repr(value) for name, value in estimator.get_params(deep=False).items()
                   if name not in NOT_OF_THE_FIT}
-        sums = table.sum(_passes.statistics, column_sums)
+        sums = table.sum(_passes.statistics, of_block=column_sums)
         self.checkpoint = Checkpoint(path, params | {
             "the number of rows": table.n_rows, "the table of X, y and the weights":
             described(sums), "the vector of initial parameters": described(net.params)})

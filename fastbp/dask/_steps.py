@@ -78,8 +78,8 @@ def batch_epoch(rule, given, net, table, orders, random_state):
     for j in range(max(map(len, orders))):
         blocks = [int(order[j]) for order in orders if j < len(order)]
         penalty = half_squares(net, given.alpha)
-        total = table.sum(_passes.gradient, net, {n: i for i, n in enumerate(blocks)}, given.alpha,
-                          of=blocks)
+        total = table.sum(_passes.gradient, of=blocks, net=net, l2=given.alpha,
+                          places={number: place for place, number in enumerate(blocks)})
         weight = total[1]
         if weight:
             sums += total[0] - penalty, penalty, weight
@@ -94,10 +94,11 @@ def average_epoch(rule, given, net, table, orders, random_state):
     for start in range(0, max(map(len, orders)), given.average_every):
         mine = [order[start:start + given.average_every].tolist() for order in orders]
         seeds = random_state.randint(MAX_SEED, size=len(mine)).tolist()
-        tasks = [(order, (net, rule, order, batch_size, given.alpha, given.shuffle, seed))
-                 for order, seed in zip(mine, seeds, strict=True) if order]
+        tasks = [(order, seed) for order, seed in zip(mine, seeds, strict=True) if order]
+        found = table.each(local_steps, tasks, net=net, rule=rule, batch_size=batch_size,
+                           l2=given.alpha, shuffle=given.shuffle)
         whole, latest = Sum(), {"t": -1}
-        for place, (values, state) in enumerate(table.each(local_steps, tasks)):
+        for place, (values, state) in enumerate(found):
             if state:
                 whole.add(0, place, values)
                 latest = max(latest, state, key=lambda each: each["t"])
@@ -116,7 +117,7 @@ def vector_names(state):
     return sorted(name for name, value in state.items() if isinstance(value, np.ndarray))
 
 
-def local_steps(shards, net, rule, order, batch_size, l2, shuffle, seed):
+def local_steps(shards, order, seed, net, rule, batch_size, l2, shuffle):
     """What a replica has made of some blocks: a vector, and the optimizer's state or None.
 
     The vector has the sums over its rows of the loss and the penalty of their mini-batch, the

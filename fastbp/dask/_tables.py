@@ -153,17 +153,17 @@ class Table:
             tasks.append(delayed(shard)(start // self.size, self.size, dtype, targets, *pieces))
         self.shards = place.keep(tasks, self.blocks_per_shard * block_bytes)
 
-    def sum(self, function, *args, of=None):
+    def sum(self, function, of=None, **given):
         """The whole of a sum over blocks, all or those of some numbers.
 
-        function(shards, *args) gives a part of it.
+        function(shards, **given) gives a part of it.
         """
-        return self.place.sum(self.shards, self._numbers(of), function, *args)
+        return self.place.sum(self.shards, self._numbers(of), function, given)
 
-    def each(self, function, tasks):
-        """function(the shards they lie in, *args) for each (numbers of blocks, args)."""
-        return self.place.each(self.shards, function,
-                               [(sorted(self._numbers(blocks)), args) for blocks, args in tasks])
+    def each(self, function, tasks, **given):
+        """function(the shards they lie in, blocks, *args, **given) for each (blocks, *args)."""
+        return self.place.each(self.shards, function, [
+            (sorted(self._numbers(blocks)), blocks, *args) for blocks, *args in tasks], given)
 
     def _numbers(self, blocks):
         """The numbers of the shards that blocks lie in."""

@@ -38,10 +38,10 @@ def stop_after(monkeypatch, n):
     left = iter(range(n))
 
     def counted(function):
-        def call(*args):
+        def call(*args, **given):
             if next(left, None) is None:
                 raise Stopped
-            return function(*args)
+            return function(*args, **given)
         return call
 
     for name in ("gradient", "hessian_product"):
