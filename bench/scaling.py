@@ -3,8 +3,8 @@
     python bench/scaling.py             # a part of results/dask.json
 
 Measured: the time of each block of a shard, in turn, with its spread; what the client and the
-scheduler need for a task, one after the other, by passes that compute nothing; what the client needs
-to add a node of the tree. Assumed: a worker for each core, all as fast as this one; a network of GBYTES_PER_S and
+scheduler need for a task, by passes that compute nothing; what the client needs to add a node of
+the tree. Assumed: a worker for each core, all as fast as this one; a network of GBYTES_PER_S and
 SECONDS_OF_LATENCY between any two machines; tasks that start one after another, as the scheduler
 gives them out; and that one worker in STRAGGLERS is SLOWNESS times slower in a pass, another one in
 each. The sums of more than GATHERED_BYTES are added by workers, FAN_IN at a time, as
@@ -54,7 +54,7 @@ def nothing(shards):
 
 
 def seconds_of_tasks():
-    """Of a pass with one task, by the clock, and of each further task, in the client's process.
+    """Of a pass with one task, by the clock, and of each further one, in the client's process.
 
     The scheduler is in this process, too: the workers do their part of a task at the same time.
     """
