@@ -206,7 +206,7 @@ def _scaling(axes, results, memory):
     for result, marker in zip(results, MARKERS.values(), strict=False):
         lines += axes.loglog(workers, result["speedup"], marker=marker, markersize=4, linewidth=1,
                              label=result["name"])
-    axes.set(xlabel="workers", ylabel="passes in the time that one worker needs for one")
+    axes.set(xlabel="workers", ylabel="speed over one worker's, simulated")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.set_xticks(workers[::2], [str(n) for n in workers[::2]])
