@@ -4,6 +4,7 @@ A network that stops costs nothing from then on. With validation each has the pa
 epoch in the end, whatever ended it.
 """
 
+import copy
 import reprlib
 import sys
 import warnings
@@ -40,6 +41,9 @@ class History(NamedTuple):
     best_epoch: np.ndarray
 
 
+JUDGED = "active", "least", "waited", "best_epoch", "n_epochs"      # arrays, with that of each
+
+
 class Judge:
     """Which networks go on, and the best parameters of each."""
 
@@ -62,6 +66,23 @@ class Judge:
                 self.kept[k][:] = self.vectors[k]
         if self.patience is not None:
             self.active &= self.waited < self.patience
+
+    def of(self, members):
+        """That of some networks, without their vectors, for another process to go on with."""
+        part = copy.copy(self)
+        part.vectors = None
+        for name in JUDGED:
+            setattr(part, name, getattr(self, name)[members])
+        if self.kept is not None:
+            part.kept = [self.kept[k] for k in members]
+        return part
+
+    def take(self, members, part):
+        """What another process has made of `of(members)`."""
+        for name in JUDGED:
+            getattr(self, name)[members] = getattr(part, name)
+        for k, kept in zip(members, part.kept or (), strict=False):
+            self.kept[k][:] = kept
 
     def restore(self):
         """The best parameters of each, or its first ones, where there is validation."""
@@ -89,22 +110,30 @@ def fit(run_epoch, validate, vectors, options):
     judge = Judge(vectors, options.patience, options.min_delta, validate is not None)
     losses, validation_losses = [], []
     try:
-        with _shown(options, len(vectors)) as show:
-            for epoch in range(options.epochs):
-                losses.append(run_epoch(epoch, judge.active))
-                judged = losses[-1] if validate is None else validate(judge.active)
+        with shown(options, len(vectors)) as show:
+            for epoch, trained, judged in epochs(run_epoch, validate, judge, range(options.epochs)):
+                losses.append(trained)
                 validation_losses.append(judged)
-                judge.after_epoch(epoch, judged)
                 show(epoch + 1, judge)
-                if options.callback is not None and ends(options.callback, epoch,
-                                                         losses[-1].copy(), judged.copy()):
-                    break
-                if not judge.active.any():
+                if options.callback is not None and ends(options.callback, epoch, trained.copy(),
+                                                         judged.copy()):
                     break
     finally:
         judge.restore()
     return History(np.array(losses), None if validate is None else np.array(validation_losses),
                    judge.n_epochs, judge.best_epoch)
+
+
+def epochs(run_epoch, validate, judge, numbers):
+    """Yield (epoch, losses, those that `judge` has judged it by) until all networks have stopped.
+    """
+    for epoch in numbers:
+        losses = run_epoch(epoch, judge.active)
+        judged = losses if validate is None else validate(judge.active)
+        judge.after_epoch(epoch, judged)
+        yield epoch, losses, judged
+        if not judge.active.any():
+            break
 
 
 def ends(callback, *figures):
@@ -171,7 +200,7 @@ def options(epochs, patience, min_delta, callback, progress,
 
 
 @contextmanager
-def _shown(given, n_networks):
+def shown(given, n_networks):
     """Yield ``show(n_epochs, judge)``, which says how far the fit has come if that is wished."""
     if not given.progress:
         yield lambda n_epochs, judge: None

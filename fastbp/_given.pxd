@@ -8,6 +8,8 @@ cdef class Given:
     cdef object X, y, sample_weight
     cdef Py_ssize_t n, X_step, y_step, weight_step      # bytes from one network's to the next one's
     cdef Batch batch
+    cdef tuple sent                 # X, y and weights as they came, to be read by another process
+    cdef tuple each                 # whether each network has a part of its own of these three
 
 # For N networks like `net`, which will write the arrays `written`: what overlaps these is copied.
 # Checked in this order: X, y, sample_weight

@@ -23,6 +23,7 @@ cdef Given new_given(Network net, Py_ssize_t N, tuple written, X, y, sample_weig
     each_y = _arguments.has_each("y", y, n, N, widths)
     each_weight = sample_weight is not None and _arguments.has_each(
         "sample_weight", sample_weight, n, N, [()])
+    given.sent, given.each = (X, y, sample_weight), (X.ndim == 3, each_y, each_weight)
     if each_weight and not each_y and net.measure.class_weight is not None:
         y, each_y = np.broadcast_to(y, (N, *y.shape)), True
     if each_y and not each_weight and sample_weight is not None:

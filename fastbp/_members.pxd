@@ -25,3 +25,7 @@ cdef class Members(Copied):
     cdef int _hold(self, Network net, params, grad) except -1
     # take the population for this call, which ends with `release(&self.busy)`, or refuse
     cdef int _enter(self) except -1
+
+
+# Zeros for the parameters and gradients of so many networks like `net`
+cdef tuple new_vectors(n_networks, Network net)

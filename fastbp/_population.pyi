@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -50,4 +51,5 @@ class Population(Evaluation):
         schedule: Callable[[int], ArrayLike] | Sequence[ArrayLike] | float | None = None,
         callback: Callable[[int, _Losses, _Losses], Any] | None = None,
         progress: bool = False,
+        client: Executor | Any | None = None,
     ) -> History: ...

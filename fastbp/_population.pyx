@@ -19,6 +19,8 @@ from fastbp._engine.team cimport acquire, release
 from fastbp._epochs cimport check_all, let_go, new_states, run_epochs, take_all
 from fastbp._evaluation cimport Evaluation
 from fastbp._given cimport Given, check_rows, new_given, orders_of
+from fastbp._members cimport new_vectors
+from fastbp._network cimport Network
 from fastbp._optimizer cimport Optimizer
 
 
@@ -146,7 +148,7 @@ cdef class Population(Evaluation):
 
     def train(self, X, y, optimizer, *, epochs, batch_size=32, shuffle=True, rng=None, rows=None,
               sample_weight=None, l2=0.0, validation=None, validation_rows=None, patience=None,
-              min_delta=0.0, schedule=None, callback=None, progress=False):
+              min_delta=0.0, schedule=None, callback=None, progress=False, client=None):
         """Many epochs, each network until it has learned.
 
         A network ends in the bits of a loop over `MLP.train_epoch` and `MLP.loss_value`. One that
@@ -182,6 +184,12 @@ cdef class Population(Evaluation):
             the training, False and None do not.
         progress : bool
             Say on stderr how many networks are done, the best loss, and the time left at most.
+        client : distributed.Client or concurrent.futures.Executor, optional
+            Parts of the networks are trained by the workers of this cluster, with the same bits for
+            any number of workers. A worker gets a part for some seconds; if it dies, another one
+            repeats these. Each worker takes one thread for a part, or `n_threads`. A `schedule`
+            that is a function is called for up to 100 epochs in advance, unless there is a
+            `callback`, for which all parts wait for each other after every epoch.
 
         Returns
         -------
@@ -197,18 +205,34 @@ cdef class Population(Evaluation):
         Raises
         ------
         ValueError, TypeError, MemoryError, RuntimeError
-            As `train_epoch`; for a validation without weight, and rates that are not above 0.
+            As `train_epoch`; for a validation without weight, and rates that are not above 0; for a
+            client of another kind. Of a worker: with a note that names its networks.
+        ConnectionError
+            Where the scheduler of the client is gone, or it has no worker for half a minute.
         KeyboardInterrupt
-            On Ctrl-C; every network has made a whole number of steps, as after a MemoryError.
+            On Ctrl-C; every network has made a whole number of steps, as after a MemoryError. With
+            a client, and there after a ConnectionError too, the networks are as they last came back
+            from a worker: after a whole number of epochs, so many for each part.
         """
         sizes, penalties, given, rows, _, source = self._checked(
             X, y, batch_size, shuffle, rng, rows, sample_weight, l2, None)
         options = _fit.options(epochs, patience, min_delta, callback, progress)
         schedule = _arguments.schedule(schedule, options.epochs, self.n_members)
         held_out, held_rows = self._held_out(given, validation, validation_rows)
-        unpenalised = np.zeros(self.n_members)
         if not isinstance(optimizer, Optimizer):
             optimizer = self._optimizers(optimizer)
+        if client is not None:
+            return _fit.checked(self._train_in_parts(
+                client, given, rows, source, optimizer, sizes, penalties, held_out, held_rows,
+                schedule, options))
+        run_epoch, validate = self._epoch_functions(given, rows, source, optimizer, sizes,
+                                                    penalties, held_out, held_rows, schedule)
+        return _fit.checked(_fit.fit(run_epoch, validate, self.params_array, options))
+
+    def _epoch_functions(self, Given given, rows, source, optimizer, sizes, penalties,
+                         Given held_out, held_rows, schedule):
+        """What `_fit` calls, for an epoch and for the validation or None, of checked arguments."""
+        unpenalised = np.zeros(self.n_members)
 
         def run_epoch(epoch, active):
             if schedule is not None:
@@ -218,8 +242,56 @@ cdef class Population(Evaluation):
         def validate(active):
             return self._losses(held_out, held_rows, 0, unpenalised, False, np.flatnonzero(active))
 
-        return _fit.checked(_fit.fit(run_epoch, None if held_out is None else validate,
-                                     self.params_array, options))
+        return run_epoch, None if held_out is None else validate
+
+    cdef object _train_in_parts(self, client, Given given, list rows, source, optimizer, list sizes,
+                                penalties, Given held_out, list held_rows, schedule, options):
+        """By the workers of a cluster: the `History`, and the rest as `train` leaves it."""
+        from fastbp._parts import Data, Samples, Training
+
+        cdef Optimizer shared = optimizer if isinstance(optimizer, Optimizer) else None
+        cdef bint apart = held_out is not None and held_out is not given
+        data = Data(Samples(*given.sent), Samples(*held_out.sent) if apart else None, rows,
+                    held_rows, sizes, penalties)
+        optimizers = self._optimizers(optimizer)
+        training = Training(self, optimizers, source, schedule, options, held_out is not None)
+        try:
+            return training.run(client, data, given.each, held_out.each if apart else None,
+                                self._whole(given) or apart and self._whole(held_out))
+        finally:
+            if training.losses:
+                if shared is not None:
+                    shared.networks = optimizers
+                if schedule is not None:
+                    _fit.set_rates(optimizer, training.rates.known[len(training.losses) - 1])
+
+    cdef bint _whole(self, Given given):
+        """Whether y of some networks could be read as that of all: the shapes may be the same."""
+        return given.each[1] and given.sent[1].ndim == 2 and given.n == self.net.n_outputs
+
+    def _copy_of(self, members):
+        """A population of these networks, for a worker."""
+        cdef Network net = MLP(self.layer_sizes, activation=self.activation, loss=self.loss,
+                               dtype=self.dtype, seed=0, n_threads=self.n_threads or 1,
+                               **self.loss_options)
+        cdef Population copied = Population.__new__(Population)
+        params, grad = new_vectors(len(members), net)
+        params[:], grad[:] = self.params_array[members], self.grad_array[members]
+        copied._hold(net, params, grad)
+        return copied
+
+    def _epochs_of_part(self, part, data, schedule, end):
+        """In a worker: the epochs of a `Part` before epoch `end`, as they are made."""
+        sizes, penalties, given, rows, _, source = self._checked(
+            data.samples.X, data.samples.y, data.batch_sizes, part.source is not None, part.source,
+            data.rows, data.samples.sample_weight, data.penalties, None)
+        held_out, held_rows = self._held_out(
+            given, data.held_out, data.held_rows if data.held_out is None else None)
+        if data.held_out is not None:
+            held_rows = data.held_rows
+        run_epoch, validate = self._epoch_functions(given, rows, source, part.optimizers, sizes,
+                                                    penalties, held_out, held_rows, schedule)
+        return _fit.epochs(run_epoch, validate, part.judge, range(part.epoch, end))
 
     cdef tuple _checked(self, X, y, batch_size, shuffle, rng, rows, sample_weight, l2, active):
         """What is the same in every epoch; no source where the rows are not shuffled."""

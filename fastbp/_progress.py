@@ -27,9 +27,14 @@ def progress(what, total, may_end_early=False):
     bar = _bar(what, total)
     left = _TimeLeft(total, "≤ " * may_end_early)
     if bar is None:
+        before = None
+
         def show_line(done, parts, more=tuple):
+            nonlocal before
             timed = left(done)
-            _show_line(what, done, total, lambda: ", ".join([*parts, *more(), *timed]))
+            last = done - 1 if before is None else before
+            _show_line(what, last, done, total, lambda: ", ".join([*parts, *more(), *timed]))
+            before = done
 
         yield show_line
         return
@@ -102,10 +107,10 @@ def _fitting(parts, room):
     return ", ".join(found)
 
 
-def _show_line(what, done, total, text):
+def _show_line(what, last, done, total, text):
     if sys.stderr is None:  # closed from the start; print would take stdout
         return
-    if done == 1 or 10 * done // total > 10 * (done - 1) // total:
+    if last == 0 or 10 * done // total > 10 * last // total:
         try:
             print(f"{what} {done:>{len(str(total))}}/{total}  {text()}", file=sys.stderr)
         except BrokenPipeError:

@@ -61,6 +61,7 @@ from .descriptors import (
     LossName,
 )
 from .fits import (
+    client,
     function,
     refuse_losses_of_epochs,
     refuse_of_validation,

@@ -87,3 +87,21 @@ def refuse_of_validation(error, value, lists):
 def refuse_losses_of_epochs(epochs):
     """Raise where the losses of mini-batches are asked for in more than one epoch."""
     raise ValueError(f"batch_losses is given and epochs is {epochs}; epochs should be 1")
+
+
+def client(value):
+    """Whether a cluster is one of Dask; otherwise it is an executor.
+
+    A `distributed.Client` is known by its methods.
+    """
+    from concurrent.futures import Executor  # which other calls do not need
+
+    if isinstance(value, Executor):
+        return False
+    if not all(callable(getattr(value, name, None)) for name in ("submit", "scatter")):
+        raise TypeError(f"client is of type {type(value).__name__}; it should be a "
+                        "distributed.Client or a concurrent.futures.Executor")
+    if getattr(value, "asynchronous", False):
+        raise ValueError("client is asynchronous; it should be one that waits for its answers, "
+                         "made with asynchronous=False")
+    return True

@@ -63,7 +63,7 @@ SIGNATURES = {
     "Population.train": "(self, X, y, optimizer, *, epochs, batch_size=32, shuffle=True, "
                         "rng=None, rows=None, sample_weight=None, l2=0.0, validation=None, "
                         "validation_rows=None, patience=None, min_delta=0.0, schedule=None, "
-                        "callback=None, progress=False)",
+                        "callback=None, progress=False, client=None)",
     "train_many": "(networks, X, y, optimizers, *, epochs=1, batch_size=32, shuffle=True, "
                   "rng=None, rows=None, sample_weight=None, l2=0.0, batch_losses=None, "
                   "validation=None, patience=None, min_delta=0.0, schedule=None, callback=None, "

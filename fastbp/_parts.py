@@ -1,0 +1,287 @@
+"""The networks of a population in parts, each trained by a worker for some epochs at a time.
+
+A part has all that its epochs change: parameters, gradients, optimizers, generators, what it is
+judged by. A worker gets it, makes epochs of it until `_spread.SECONDS` are over or it is done, and
+sends it back; then another one may go on with it. So no more than that is lost with a worker, and
+by L5 neither the parts nor their epochs in a task can change a bit.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp import _fit
+from fastbp._optim import SGD, Adam
+from fastbp._spread import SECONDS, Workers
+
+TOGETHER = 16           # networks that a part has at least, where there are more than workers
+PART_BYTES = 1 << 20    # of the parameters of a part of several networks
+AHEAD = 100             # epochs whose rates a task gets, where they are a function of the epoch
+
+
+class Samples(NamedTuple):
+    """X, y and weights, each of all networks, or with an axis of them; None: it is elsewhere."""
+
+    X: np.ndarray | None
+    y: np.ndarray | None
+    sample_weight: np.ndarray | None
+
+    def split(self, each):
+        """What all networks have, and what each has; `each` says which of the three that is."""
+        pairs = list(zip(self, each, strict=True))
+        return (Samples(*(None if own else value for value, own in pairs)),
+                Samples(*(value if own else None for value, own in pairs)))
+
+    def of(self, members):
+        return Samples(*(None if value is None else value[members] for value in self))
+
+    def with_others(self, others):
+        return Samples(*(other if value is None else value
+                         for value, other in zip(self, others, strict=True)))
+
+
+class Data:
+    """What networks read, the same in every epoch: an object, so that it is sent as a whole.
+
+    Attributes
+    ----------
+    samples, held_out : Samples or None
+        Those of the validation, unless they are the same.
+    rows, held_rows : list of (n_rows,) ndarrays, or None
+    batch_sizes : list of int
+    penalties : ndarray
+    """
+
+    def __init__(self, samples, held_out, rows=None, held_rows=None, batch_sizes=None,
+                 penalties=None):
+        self.samples, self.held_out, self.rows, self.held_rows = samples, held_out, rows, held_rows
+        self.batch_sizes, self.penalties = batch_sizes, penalties
+
+    def split(self, each, each_held_out):
+        """What all networks read, and what each does."""
+        common, own = self.samples.split(each)
+        held_common = held_own = None
+        if self.held_out is not None:
+            held_common, held_own = self.held_out.split(each_held_out)
+        return Data(common, held_common), Data(own, held_own, self.rows, self.held_rows,
+                                               self.batch_sizes, self.penalties)
+
+    def of(self, members):
+        return Data(self.samples.of(members), self.held_out and self.held_out.of(members),
+                    [self.rows[k] for k in members],
+                    self.held_rows and [self.held_rows[k] for k in members],
+                    [self.batch_sizes[k] for k in members], self.penalties[members])
+
+    def with_common(self, common):
+        return Data(self.samples.with_others(common.samples),
+                    self.held_out and self.held_out.with_others(common.held_out), self.rows,
+                    self.held_rows, self.batch_sizes, self.penalties)
+
+
+class Part:
+    """Some networks, before an epoch.
+
+    Attributes
+    ----------
+    members : list of int
+        Their numbers in the population.
+    population : Population
+        A copy of them.
+    optimizers : list of SGD or Adam
+        Copies too.
+    source : BitGenerator, list of them, or None
+        Copies too, from the first task on.
+    judge : Judge
+    epoch : int
+        How many were made.
+    losses : list of pairs of ndarrays
+        Of the epochs of the last task.
+    """
+
+    def __init__(self, members, population, optimizers, source, judge):
+        self.members, self.population, self.optimizers = members, population, optimizers
+        self.source, self.judge, self.epoch, self.losses = source, judge, 0, []
+
+
+def make_epochs(given, own, common):
+    """In a worker: some epochs of a part, fewer where the seconds are over.
+
+    `given` is the part, the rates of these epochs or None, how many, and the seconds; `own` and
+    `common` are `Data`.
+    """
+    part, rates, n_epochs, seconds = given
+    end = time.monotonic() + seconds
+    part.losses, part.judge.vectors = [], part.population.params
+    first = part.epoch
+    schedule = None if rates is None else lambda epoch: rates[epoch - first]
+    for epoch, *losses in part.population._epochs_of_part(part, own.with_common(common), schedule,
+                                                          first + n_epochs):
+        part.losses.append(losses)
+        part.epoch = epoch + 1
+        if time.monotonic() >= end:
+            break
+    part.judge.vectors = None
+    return part
+
+
+class Training:
+    """The epochs of all parts, and what has come back of them.
+
+    Parameters
+    ----------
+    population : Population
+    source, schedule, options
+        Checked, as `Population.train` has them.
+    optimizers : list of SGD or Adam
+        Of each network.
+    judged : bool
+        Whether there is a validation.
+    """
+
+    def __init__(self, population, optimizers, source, schedule, options, judged):
+        self.population, self.optimizers, self.source = population, optimizers, source
+        self.options, self.judged = options, judged
+        self.rates = None if schedule is None else Rates(schedule, options.callback is None)
+        self.judge = _fit.Judge(population.params, options.patience, options.min_delta, judged)
+        self.losses, self.validation_losses = [], []
+        self.epochs, self.shown = {}, 0             # of each part that goes on
+
+    def run(self, client, data, each, each_held_out, whole):
+        """Train in parts, or as a `whole`, and return the `History`."""
+        common, own = data.split(each, each_held_out)
+        parts = []
+        with (Workers(client, lambda number: name_of(parts[number].members)) as workers,
+              _fit.shown(self.options, len(self.judge.active)) as show):
+            common = workers.share(common)
+            parts += [self._part(members) for members in self._members(workers, whole)]
+            shared = [workers.share(own.of(part.members), everywhere=False) for part in parts]
+            waiting = list(enumerate(parts))
+            try:
+                while waiting:
+                    for number, part in waiting:
+                        self._submit(workers, number, part, shared[number], common)
+                    waiting = []
+                    for number, part in workers.answers():
+                        self._take(part)
+                        if self._goes_on(number, part):
+                            if self.options.callback is None:
+                                self._submit(workers, number, part, shared[number], common)
+                            else:
+                                waiting.append((number, part))
+                        self._show(show)
+                    if self.options.callback is not None and self._ends():
+                        break
+            finally:
+                self.judge.restore()
+        return _fit.History(np.array(self.losses),
+                            np.array(self.validation_losses) if self.judged else None,
+                            self.judge.n_epochs, self.judge.best_epoch)
+
+    def _members(self, workers, whole):
+        """The numbers of the networks of each part; those that share a generator are in one."""
+        n, population = len(self.optimizers), self.population
+        if whole:
+            return [list(range(n))]
+        units = {}
+        for k in range(n):
+            own = self.source[k] if isinstance(self.source, list) else None
+            units.setdefault(k if own is None else id(own), []).append(k)
+        most = max(PART_BYTES // (population.n_params * population.dtype.itemsize), 1)
+        size = min(-(-n // workers.n_tasks(n, TOGETHER)), most)
+        parts = [[]]
+        for unit in units.values():
+            if parts[-1] and len(parts[-1]) + len(unit) > size:
+                parts.append([])
+            parts[-1] += unit
+        return [sorted(part) for part in parts]
+
+    def _part(self, members):
+        source = self.source
+        if isinstance(source, list):
+            source = [source[k] for k in members]
+        return Part(members, self.population._copy_of(members),
+                    [plain(self.optimizers[k]) for k in members], source, self.judge.of(members))
+
+    def _submit(self, workers, number, part, own, common):
+        left = self.options.epochs - part.epoch
+        n_epochs = left if self.options.callback is None else 1
+        rates = None
+        if self.rates is not None:
+            rates = self.rates.of(part.members, part.epoch, n_epochs)
+            n_epochs = len(rates)
+        self.epochs[number] = part.epoch
+        workers.submit(number, make_epochs, (part, rates, n_epochs, SECONDS), own, common)
+
+    def _take(self, part):
+        """What a worker has made of a part, into the population, optimizers and generators."""
+        members = part.members
+        self.population.params[members] = part.population.params
+        self.population.grad[members] = part.population.grad
+        for k, optimizer in zip(members, part.optimizers, strict=True):
+            self.optimizers[k]._resume(optimizer.state_dict(), False)
+        self.judge.take(members, part.judge)
+        first = part.epoch - len(part.losses)
+        for epoch, (losses, judged) in enumerate(part.losses, first):
+            for kept, own in ((self.losses, losses), (self.validation_losses, judged)):
+                if epoch == len(kept):
+                    kept.append(np.full(len(self.optimizers), np.nan))
+                kept[epoch][members] = own
+        self._take_sources(part)
+        part.losses = []
+
+    def _take_sources(self, part):
+        """One generator of all networks is where the part is that has made the most epochs."""
+        if isinstance(part.source, list):
+            for k, source in zip(part.members, part.source, strict=True):
+                self.source[k].state = source.state
+        elif part.source is not None and part.epoch == len(self.losses):
+            self.source.state = part.source.state
+
+    def _goes_on(self, number, part):
+        goes_on = part.epoch < self.options.epochs and part.judge.active.any()
+        if goes_on:
+            self.epochs[number] = part.epoch
+        else:
+            del self.epochs[number]
+        return goes_on
+
+    def _show(self, show):
+        """The epochs of the part that has made the fewest."""
+        reached = min(self.epochs.values(), default=len(self.losses))
+        if reached > self.shown:
+            self.shown = reached
+            show(reached, self.judge)
+
+    def _ends(self):
+        judged = self.validation_losses if self.judged else self.losses
+        return _fit.ends(self.options.callback, len(self.losses) - 1, self.losses[-1].copy(),
+                         judged[-1].copy())
+
+
+class Rates:
+    """Learning rates by the epoch: a function that is called once for each, in their order."""
+
+    def __init__(self, schedule, ahead):
+        self.schedule, self.ahead, self.known = schedule, ahead, []
+
+    def of(self, members, first, n_epochs):
+        """The rates of these networks in the next epochs, a list: numbers or arrays."""
+        end = first + min(n_epochs, AHEAD if self.ahead else 1)
+        while len(self.known) < end:
+            self.known.append(self.schedule(len(self.known)))
+        return [rates if np.ndim(rates) == 0 else rates[members]
+                for rates in self.known[first:end]]
+
+
+def plain(optimizer):
+    """A copy, of the class of fastbp: a worker may not have the user's."""
+    copied = (Adam if isinstance(optimizer, Adam) else SGD)()
+    copied._resume(optimizer.state_dict(), False)
+    return copied
+
+
+def name_of(members):
+    if len(members) == 1:
+        return f"network {members[0]}"
+    return f"networks {members[0]} to {members[-1]}"

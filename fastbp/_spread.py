@@ -1,0 +1,187 @@
+"""Tasks that are spread over the workers of a cluster, and started again where one is lost.
+
+The cluster is a `distributed.Client`, or any `concurrent.futures.Executor`: one of processes, or of
+MPI. A client is known by the two methods that are used of it, so that Dask is not imported.
+
+What a task computes is to depend on its arguments alone. It may be carried out twice, where a
+worker dies, and its answer may come in any order. A scheduler starts the tasks of a dead worker
+again; if shared data died with it, the tasks are lost, and are started again here.
+"""
+
+import asyncio
+import os
+import pickle
+import queue
+import reprlib
+import time
+from concurrent.futures import BrokenExecutor, CancelledError
+
+from fastbp import _arguments
+
+SECONDS = 5.0           # of a task that can be carried out in parts
+PER_WORKER = 4          # tasks for each worker, so that one that is slow gets fewer of them
+LARGE = 8 << 20         # bytes of an argument that a scheduler should not pass on
+MOST_TRIES = 4          # of a task that is lost
+LOOK = 1.0              # seconds between two looks at a scheduler from which nothing comes
+WORKER_WITHIN = 30.0    # seconds
+
+
+class Workers:
+    """The workers of a client, and the tasks that they have.
+
+    Parameters
+    ----------
+    client : distributed.Client or concurrent.futures.Executor
+    name_of : callable
+        What the task of a key is about, for errors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another client; for one that is asynchronous.
+    ConnectionError
+        For one without a scheduler, or without a worker for `WORKER_WITHIN` seconds.
+    """
+
+    def __init__(self, client, name_of):
+        self.client, self.name_of, self.tasks, self.futures = client, name_of, {}, {}
+        self.done = queue.SimpleQueue()
+        self.is_dask = _arguments.client(client)
+        if self.is_dask:
+            self.require_scheduler()
+            self.number = self._threads()
+        else:
+            number = getattr(client, "num_workers", None) or getattr(client, "_max_workers", None)
+            self.number = number or os.cpu_count()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Cancel what is not done: after an error, or Ctrl-C."""
+        if not self.is_dask or self.client.status == "running":
+            for future in self.futures.values():
+                future.cancel()
+
+    def n_tasks(self, n, least):
+        """For n things of equal work: `PER_WORKER` for each worker, unless these would have fewer
+        than `least` of them.
+        """
+        return max(min(n, max(self.number, min(PER_WORKER * self.number, n // least))), 1)
+
+    def share(self, value, everywhere=True):
+        """An argument of tasks that is sent once, to all workers, or to those that need it."""
+        return Shared(self, value, everywhere) if self.is_dask else value
+
+    def submit(self, key, function, own, *shared):
+        """Have ``function(own, *shared)`` called by a worker.
+
+        `own` is copied now; `shared` is what `share` returned.
+        """
+        own = pickle.dumps(own)
+        if len(own) > LARGE:
+            own = self.share(own, everywhere=False)
+        self.tasks[key] = [0, function, own, *shared]
+        self._start(key)
+
+    def answers(self):
+        """Yield (key, what the function returned) as they come, until no task is left.
+
+        Raises
+        ------
+        Exception
+            What the function raised, with a note that says in which task.
+        ConnectionError
+            Where the scheduler is gone, or the client is closed.
+        RuntimeError
+            For a task that was lost `MOST_TRIES` times.
+        """
+        while self.futures:
+            lost = []
+            for key, future in self._done():
+                try:
+                    answer = future.result()
+                except (CancelledError, asyncio.CancelledError):
+                    lost.append(key)
+                except BrokenExecutor as error:
+                    error.add_note("client is an executor that has lost a process, which none "
+                                   "replaces; a distributed.Client goes on without it")
+                    raise
+                except Exception as error:
+                    error.add_note(f"in a worker, in the task of {self.name_of(key)}")
+                    raise
+                else:
+                    del self.tasks[key], self.futures[key]
+                    yield key, answer
+            if lost:
+                self._start_again(lost)
+
+    def require_scheduler(self):
+        if self.is_dask and self.client.status != "running":
+            raise ConnectionError(f"client is {reprlib.repr(self.client)}, which is "
+                                  f"{self.client.status}: its scheduler is gone, or it was closed; "
+                                  "what had come back by then is kept")
+
+    def _done(self):
+        """Those that are done now, after a wait for the first of them."""
+        try:
+            found = [self.done.get(timeout=LOOK)]
+            while not self.done.empty():
+                found.append(self.done.get())
+        except queue.Empty:
+            self.require_scheduler()
+            found = []
+        return found
+
+    def _start(self, key):
+        _, function, *arguments = self.tasks[key]
+        placed = [each.place() if isinstance(each, Shared) else each for each in arguments]
+        options = {"pure": False} if self.is_dask else {}   # not the answer of an equal task
+        self.futures[key] = self.client.submit(carry_out, function, *placed, **options)
+        self.futures[key].add_done_callback(lambda future: self.done.put((key, future)))
+
+    def _start_again(self, lost):
+        """Start tasks that nobody here has cancelled."""
+        time.sleep(0.1)         # a client that is being closed cancels first, and then says so
+        self.require_scheduler()
+        for key in lost:
+            self.tasks[key][0] += 1
+            if self.tasks[key][0] == MOST_TRIES:
+                raise RuntimeError(f"the task of {self.name_of(key)} was lost {MOST_TRIES} times: "
+                                   "its workers died, or somebody cancels it")
+            self._start(key)
+
+    def _threads(self):
+        try:
+            self.client.wait_for_workers(1, timeout=WORKER_WITHIN)
+        except TimeoutError:
+            refuse_without_workers()
+        return sum(self.client.nthreads().values())
+
+
+class Shared:
+    """A value in the memory of workers, and here, from where it is sent again if it is lost."""
+
+    def __init__(self, workers, value, everywhere):
+        self.workers, self.value, self.everywhere = workers, value, everywhere
+        self.future = None
+
+    def place(self):
+        if self.future is None or self.future.status != "finished":
+            self.workers.require_scheduler()
+            try:
+                self.future, = self.workers.client.scatter(
+                    [self.value], broadcast=self.everywhere, hash=False, timeout=WORKER_WITHIN)
+            except TimeoutError:
+                refuse_without_workers()
+        return self.future
+
+
+def refuse_without_workers():
+    raise ConnectionError(f"client has had no worker for {WORKER_WITHIN:.0f} seconds; it should "
+                          "have one") from None
+
+
+def carry_out(function, own, *shared):
+    """In a worker: a task."""
+    return function(pickle.loads(own), *shared)
