@@ -251,12 +251,12 @@ cdef class Population(Evaluation):
 
         cdef Optimizer shared = optimizer if isinstance(optimizer, Optimizer) else None
         cdef bint apart = held_out is not None and held_out is not given
-        data = Data(Samples(*given.sent), Samples(*held_out.sent) if apart else None, rows,
-                    held_rows, sizes, penalties)
+        read = Data(Samples(*given.sent), Samples(*held_out.sent) if apart else None, rows,
+                    None if apart else held_rows, sizes, penalties)
         optimizers = self._optimizers(optimizer)
         training = Training(self, optimizers, source, schedule, options, held_out is not None)
         try:
-            return training.run(client, data, given.each, held_out.each if apart else None,
+            return training.run(client, read, given.each, held_out.each if apart else None,
                                 self._whole(given) or apart and self._whole(held_out))
         finally:
             if training.losses:
@@ -280,15 +280,12 @@ cdef class Population(Evaluation):
         copied._hold(net, params, grad)
         return copied
 
-    def _epochs_of_part(self, part, data, schedule, end):
+    def _epochs_of_part(self, part, read, schedule, end):
         """In a worker: the epochs of a `Part` before epoch `end`, as they are made."""
         sizes, penalties, given, rows, _, source = self._checked(
-            data.samples.X, data.samples.y, data.batch_sizes, part.source is not None, part.source,
-            data.rows, data.samples.sample_weight, data.penalties, None)
-        held_out, held_rows = self._held_out(
-            given, data.held_out, data.held_rows if data.held_out is None else None)
-        if data.held_out is not None:
-            held_rows = data.held_rows
+            read.samples.X, read.samples.y, read.batch_sizes, part.source is not None, part.source,
+            read.rows, read.samples.sample_weight, read.penalties, None)
+        held_out, held_rows = self._held_out(given, read.held_out, read.held_rows)
         run_epoch, validate = self._epoch_functions(given, rows, source, part.optimizers, sizes,
                                                     penalties, held_out, held_rows, schedule)
         return _fit.epochs(run_epoch, validate, part.judge, range(part.epoch, end))

@@ -108,6 +108,9 @@ class Workers:
                                    "replaces; a distributed.Client goes on without it")
                     raise
                 except Exception as error:
+                    if self._was_not_fetched(future, error):
+                        lost.append(key)
+                        continue
                     error.add_note(f"in a worker, in the task of {self.name_of(key)}")
                     raise
                 else:
@@ -132,6 +135,10 @@ class Workers:
             self.require_scheduler()
             found = []
         return found
+
+    def _was_not_fetched(self, future, error):
+        """Whether an error is not the task's: a process has died while it passed on the answer."""
+        return self.is_dask and isinstance(error, OSError) and future.status != "error"
 
     def _start(self, key):
         _, function, *arguments = self.tasks[key]
@@ -167,13 +174,19 @@ class Shared:
         self.future = None
 
     def place(self):
-        if self.future is None or self.future.status != "finished":
+        tries = 0
+        while self.future is None or self.future.status != "finished":
             self.workers.require_scheduler()
             try:
                 self.future, = self.workers.client.scatter(
                     [self.value], broadcast=self.everywhere, hash=False, timeout=WORKER_WITHIN)
             except TimeoutError:
                 refuse_without_workers()
+            except OSError:             # a worker has died while it was sent there
+                tries += 1
+                if tries == MOST_TRIES:
+                    raise
+                time.sleep(0.1)
         return self.future
 
 

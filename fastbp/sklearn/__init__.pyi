@@ -1,4 +1,5 @@
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, Literal, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
@@ -208,6 +209,7 @@ class MLPEnsembleClassifier(ClassifierMixin, _Ensemble):
         class_weight: dict[Any, float] | list[dict[Any, float]] | str | None = None,
         n_threads: SupportsIndex | None = None,
         dtype: Literal["float32", "float64"] | None = None,
+        client: Executor | Any | None = None,
     ) -> None: ...
     def fit(
         self,
@@ -260,6 +262,7 @@ class MLPEnsembleRegressor(RegressorMixin, _Ensemble):
         max_fun: int = 15000,
         n_threads: SupportsIndex | None = None,
         dtype: Literal["float32", "float64"] | None = None,
+        client: Executor | Any | None = None,
     ) -> None: ...
     def fit(
         self,
@@ -292,6 +295,14 @@ class MLPSearchCV(BaseSearchCV):
     scorer_: Any
     n_splits_: int
     multimetric_: bool
+    n_resources_: list[int]
+    n_candidates_: list[int]
+    n_remaining_candidates_: int
+    min_resources_: int
+    max_resources_: int
+    n_iterations_: int
+    n_required_iterations_: int
+    n_possible_iterations_: int
     def __init__(
         self,
         estimator: BaseEstimator,
@@ -308,4 +319,6 @@ class MLPSearchCV(BaseSearchCV):
         random_state: int | np.random.RandomState | None = None,
         error_score: float | Literal["raise"] = ...,
         return_train_score: bool = False,
+        halving: float | dict[str, Any] | None = None,
+        client: Executor | Any | None = None,
     ) -> None: ...

@@ -5,12 +5,32 @@ Nothing is evaluated that no callback asks for. X, y and the weights are those g
 under the np.errstate of the caller of `fit`.
 """
 
+import warnings
+
 import numpy as np
 
 from fastbp import _arguments
 
+# Warnings name the caller of fit: above are `warn`, fit_stochastic or fit_whole, _fit, what runs
+# the fit, fit, and three decorators of theirs.
+CALLER_OF_FIT = 9
 
-class Task:
+
+class NoTask:
+    """What a fit without callbacks has in place of a `Task`."""
+
+    def begin(self):
+        pass
+
+    def end(self):
+        return False
+
+    def warn(self, message, category=UserWarning, further=0):
+        """Warn the caller of `fit`; the caller of this is so many frames further away from it."""
+        warnings.warn(message, category, stacklevel=CALLER_OF_FIT + further)
+
+
+class Task(NoTask):
     """The root context of a fit, and a subcontext for each of its iterations."""
 
     def __init__(self, estimator, X, y, sample_weight):
@@ -40,13 +60,3 @@ class Task:
         with np.errstate(**self.errors):
             return context.call_on_fit_task_end(estimator=self.estimator,
                                                 reconstruction_attributes=dict, **self.given)
-
-
-class NoTask:
-    """What partial_fit has in place of a `Task`."""
-
-    def begin(self):
-        pass
-
-    def end(self):
-        return False

@@ -9,7 +9,7 @@ estimator were. Everything else fits when it is called.
 import time
 import warnings
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from numbers import Number
 
@@ -25,6 +25,7 @@ from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._classifier import MLPClassifier
 from fastbp.sklearn._regressor import MLPRegressor
 from fastbp.sklearn._together import Data, together
+from fastbp.sklearn._workers import Fit, Given, spread, work_of
 
 OF_VALIDATION = ("X_val", "y_val", "sample_weight_val")
 
@@ -73,17 +74,14 @@ class Steps:
             model.steps[:-1] = theirs.steps[:-1]
             model, theirs = model.steps[-1][1], theirs.steps[-1][1]
 
-    def epochs_of(self, estimator):
-        """The fit of an estimator to what the steps pass on, a generator; None if it has no epochs.
-
-        None too for arguments that `fit` refuses, so that its own call says so.
+    @cached_property
+    def given(self):
+        """What the steps pass on; None for arguments that `fit` refuses, so that its call says so.
         """
-        known = set(self.params) <= {"sample_weight", *OF_VALIDATION}
-        if self.y is None or not known or estimator.solver not in STOCHASTIC:
+        if self.y is None or not set(self.params) <= {"sample_weight", *OF_VALIDATION}:
             return None
-        held_out = tuple(map(self.params.get, OF_VALIDATION))
-        weight = self.params.get("sample_weight")
-        return estimator._fit(self.data, weight, held_out, False, NoTask())
+        return Given(self.data, self.params.get("sample_weight"),
+                     tuple(map(self.params.get, OF_VALIDATION)))
 
 
 class Fitted:
@@ -132,9 +130,10 @@ class Candidates:
     X, y and the rows, and the callback context, which gets each estimator before its `fit`.
     """
 
-    def __init__(self, estimator, params, splitter, fit_params, context, error_score):
-        self.estimator, self.params, self.splitter = estimator, params, splitter
-        self.fit_params, self.context, self.error_score = fit_params, context, error_score
+    def __init__(self, search, params, splitter, fit_params, context):
+        self.estimator, self.params, self.splitter = search.estimator, params, splitter
+        self.fit_params, self.context, self.error_score = fit_params, context, search.error_score
+        self.client, self.verbose = search.client, search.verbose
         self.fitted = None
 
     def split(self, X, y=None, **params):
@@ -164,15 +163,15 @@ class Candidates:
                 continue
             n_ours += 1
             steps = self._steps(fitted_steps, model, prefix, params, split, train)
-            fit = None if steps.error else steps.epochs_of(estimator)
-            if fit is None and estimator is model:
+            fit = self._begins(estimator) and not steps.error and steps.given is not None
+            if not fit and estimator is model:
                 continue
             fitted[k] = Fitted(model, steps)
             error = steps.error or (fit and invalid(estimator))
             if error:
                 self._fail(fitted, k, error)
             elif fit:
-                fits[k] = fit
+                fits[k] = Fit(estimator, steps.given, None)
         if not n_ours:
             kind = type(estimator)
             warnings.warn(f"the estimator is a {kind.__module__}.{kind.__qualname__}, so that no "
@@ -182,12 +181,30 @@ class Candidates:
             one.seconds = one.steps.seconds / one.steps.n_fits
             if k in fits:
                 one.steps = None
+        self._carry_out(fitted, fits)
+        return fitted
+
+    def _begins(self, estimator):
+        """Whether its fit is one of those that are carried out before the search asks for it."""
+        return self.client is not None or estimator.solver in STOCHASTIC
+
+    def _carry_out(self, fitted, fits):
+        if self.client is not None:
+            seconds = spread(self.client, fits, self._name_of, partial(self._fail, fitted),
+                             self.verbose > 0)
+            for k, own in seconds.items():
+                fitted[k].seconds += own
+            return
         start = time.perf_counter()
         with config_context(skip_parameter_validation=True):    # as in each `fit`
-            if together(fits, partial(self._fail, fitted)):
+            if together({k: fit.begun(NoTask()) for k, fit in fits.items()},
+                        partial(self._fail, fitted)):
                 raise KeyboardInterrupt
         share_out(time.perf_counter() - start, [fitted[k] for k in fits])
-        return fitted
+
+    def _name_of(self, k):
+        candidate, split = divmod(k, len(self.splits))
+        return f"the fit of candidate {candidate}, {self.params[candidate]}, to split {split}"
 
     def _steps(self, fitted, model, prefix, params, split, train):
         """Those of `model` fitted to a split, once for each setting of theirs; it gets them."""
@@ -202,9 +219,7 @@ class Candidates:
 
     def _fail(self, fitted, k, error):
         if self.error_score == "raise":
-            candidate, split = divmod(k, len(self.splits))
-            error.add_note(f"in the fit of candidate {candidate}, {self.params[candidate]}, to "
-                           f"split {split}")
+            error.add_note(f"in {self._name_of(k)}")
             raise error
         fitted[k].fail(error)
 
@@ -221,13 +236,6 @@ def invalid(estimator):
 
 def share_out(seconds, fits):
     """Give each fit its part of the time that all took, by the work that its epochs were."""
-    work = [work_of(fit.model) for fit in fits]
+    work = [work_of(last_step(fit.model)[0]) for fit in fits]
     for fit, own in zip(fits, work, strict=True):
         fit.seconds += seconds * own / max(sum(work), 1)
-
-
-def work_of(model):
-    """Samples seen times parameters; 0 if there was no epoch."""
-    estimator, _ = last_step(model)
-    net = getattr(estimator, "_net", None)
-    return 0 if net is None else getattr(estimator, "t_", 0) * net.n_params

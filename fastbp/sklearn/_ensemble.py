@@ -19,11 +19,11 @@ from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._classifier import MLPClassifier
 from fastbp.sklearn._parameters import Number, Parameters, at_least_one
 from fastbp.sklearn._regressor import MLPRegressor
-from fastbp.sklearn._samples import outputs, which_of
-from fastbp.sklearn._together import Data, Resampled, together
+from fastbp.sklearn._samples import outputs
+from fastbp.sklearn._together import Data, together
+from fastbp.sklearn._workers import MAX_SEED, Fit, Given, HasClient, spread
 
-MAX_SEED = np.iinfo(np.int32).max       # exclusive
-OWN = ("n_estimators", "bootstrap", "max_samples", "random_state")      # not of each member
+OWN = ("n_estimators", "bootstrap", "max_samples", "random_state", "client")    # not of a member
 
 
 def constraints(member):
@@ -31,10 +31,11 @@ def constraints(member):
     theirs = {name: each for name, each in member._parameter_constraints.items()
               if name != "warm_start"}
     return {**theirs, "n_estimators": [at_least_one()], "bootstrap": ["boolean"],
-            "max_samples": [at_least_one(), Number(Real, 0, 1, closed="right"), None]}
+            "max_samples": [at_least_one(), Number(Real, 0, 1, closed="right"), None],
+            "client": "no_validation"}
 
 
-class Ensemble(Parameters):
+class Ensemble(HasClient, Parameters):
     """The ensemble without its targets; not for use by itself."""
 
     _absent = {"warm_start": "fit makes new members; estimators_[k].set_params(warm_start=True)"
@@ -64,6 +65,8 @@ class Ensemble(Parameters):
         ------
         ValueError
             As `fit` of a member, with a note that names it.
+        TypeError, ConnectionError
+            For a client of another kind; for one whose scheduler is gone, or without workers.
         """
         random_state = check_random_state(self.random_state)
         seeds = random_state.randint(MAX_SEED, size=self.n_estimators).tolist()
@@ -76,19 +79,18 @@ class Ensemble(Parameters):
             sample_weight = _check_sample_weight(known("sample_weight", sample_weight), y,
                                                  dtype=X.dtype)
         self.estimators_samples_ = self._drawn(len(y), random_state)
-        held_out, fits = (X_val, y_val, sample_weight_val), {}
-        for k, member in enumerate(members):
-            own, weight = data, sample_weight
-            if self.bootstrap:
-                rows = self.estimators_samples_[k]
-                own, weight = Resampled(data, rows), which_of(weight, rows)
-            fits[k] = member._fit(own, weight, held_out, False, NoTask())
+        given = Given(data, sample_weight, (X_val, y_val, sample_weight_val))
+        fits = {k: Fit(member, given, self.estimators_samples_ and self.estimators_samples_[k])
+                for k, member in enumerate(members)}
 
         def name_member(k, error):
             error.add_note(f"in the fit of estimators_[{k}], with random_state={seeds[k]}")
             raise error
 
-        together(fits, name_member)
+        if self.client is None:
+            together({k: fit.begun(NoTask()) for k, fit in fits.items()}, name_member)
+        else:
+            spread(self.client, fits, "estimators_[{}]".format, name_member, self.verbose)
         self._describe(y, members)
         self.estimators_ = members
         self.n_iter_ = np.array([member.n_iter_ for member in members])
@@ -175,6 +177,9 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):
         Of each member: those of `MLPClassifier`, but `warm_start`.
     random_state : int, RandomState or None
         What the seeds of the members, and then the bootstrap samples, are drawn from.
+    client : distributed.Client, concurrent.futures.Executor or None
+        The members are fitted by the workers of this cluster, each as if here, to the bit. A copy
+        or a pickle of the ensemble has no client, a clone has the same.
 
     Attributes
     ----------
@@ -205,7 +210,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):
                  random_state=None, tol=1e-4, verbose=False, momentum=0.9,
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-                 class_weight=None, n_threads=None, dtype=None):
+                 class_weight=None, n_threads=None, dtype=None, client=None):
         self._store(locals())
 
     def __sklearn_tags__(self):
@@ -299,7 +304,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):
 
     Parameters
     ----------
-    n_estimators, bootstrap, max_samples, random_state
+    n_estimators, bootstrap, max_samples, random_state, client
         Those of `MLPEnsembleClassifier`.
     loss, hidden_layer_sizes, activation, ..., dtype
         Of each member: those of `MLPRegressor`, but `warm_start`.
@@ -328,7 +333,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):
                  random_state=None, tol=1e-4, verbose=False, momentum=0.9,
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-                 n_threads=None, dtype=None):
+                 n_threads=None, dtype=None, client=None):
         self._store(locals())
 
     @_arguments.public

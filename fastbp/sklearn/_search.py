@@ -6,7 +6,7 @@ It is scikit-learn's search but for one thing, where the estimators of its candi
 
 import copy
 import warnings
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -15,11 +15,13 @@ from sklearn.utils._param_validation import Interval
 
 from fastbp import _arguments
 from fastbp.sklearn._candidates import Candidates
+from fastbp.sklearn._halving import Rounds
+from fastbp.sklearn._workers import HasClient
 
 DRAWN = 10      # candidates, unless another number is given
 
 
-class MLPSearchCV(BaseSearchCV):
+class MLPSearchCV(HasClient, BaseSearchCV):
     """Cross-validated search of parameters, all candidates and splits trained at once.
 
     With `param_grid` it is scikit-learn's `GridSearchCV`, with `param_distributions` its
@@ -44,6 +46,19 @@ class MLPSearchCV(BaseSearchCV):
         That of `RandomizedSearchCV`; with `param_grid` a UserWarning says that it has no effect.
     scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
         Those of `GridSearchCV`. `n_jobs` is for the scores, and what is not trained together.
+    halving : number, dict or None
+        Successive halving: rounds of all candidates that are left, with few resources at first, of
+        which the best 1 / factor go on with factor times as many. A number is the factor; a dict
+        has arguments of `HalvingGridSearchCV`: factor, resource, min_resources, max_resources,
+        aggressive_elimination. The resource is "n_samples", as there, or the name of a parameter
+        such as "max_iter", of which `max_resources` is then the estimator's own unless it is given.
+        Results are those of `HalvingGridSearchCV`, or of `HalvingRandomSearchCV` with `n_iter` for
+        its n_candidates, None for "exhaust".
+    client : distributed.Client, concurrent.futures.Executor or None
+        The fits are carried out by the workers of this cluster, whatever the solver, with the same
+        results but for times. Steps before an estimator are fitted here, and scores are computed
+        here, where `scoring` need not be pickled. A copy or a pickle of the search has no client, a
+        clone has the same.
 
     Attributes
     ----------
@@ -54,13 +69,19 @@ class MLPSearchCV(BaseSearchCV):
     best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, \
 multimetric_, classes_, n_features_in_, feature_names_in_
         Those of `GridSearchCV`.
+    n_resources_, n_candidates_, n_remaining_candidates_, min_resources_, max_resources_, \
+n_iterations_, n_required_iterations_, n_possible_iterations_
+        With `halving` those of `HalvingGridSearchCV`; `cv_results_` then has `iter` and
+        `n_resources` of each candidate in each round, and the best one is that of the last.
 
     Raises
     ------
     ValueError
         From `fit`, for parameters and arguments that do not fit, such as `n_iter` with a grid, or a
         distribution in one; under `error_score="raise"` from a fit or score that fails, with a note
-        that names candidate and split.
+        that names candidate and split; for a client beside callbacks.
+    TypeError, ConnectionError
+        From `fit`, for a client of another kind; for one without a scheduler, or without workers.
     KeyboardInterrupt
         From `fit`: an interrupted search has no result.
     """
@@ -71,18 +92,21 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "param_distributions": [dict, list, None],
         "n_iter": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
+        "halving": [Interval(Real, 1, None, closed="neither"), dict, None],
+        "client": "no_validation",
     }
 
     @_arguments.explained
     def __init__(self, estimator, param_grid=None, *, param_distributions=None, n_iter=None,
                  scoring=None, n_jobs=None, refit=True, cv=None, verbose=0,
                  pre_dispatch="2*n_jobs", random_state=None, error_score=np.nan,
-                 return_train_score=False):
+                 return_train_score=False, halving=None, client=None):
         super().__init__(estimator, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv,
                          verbose=verbose, pre_dispatch=pre_dispatch, error_score=error_score,
                          return_train_score=return_train_score)
         self.param_grid, self.param_distributions = param_grid, param_distributions
         self.n_iter, self.random_state = n_iter, random_state
+        self.halving, self.client = halving, client
 
     def fit(self, X, y=None, **params):
         """Train and score every candidate on every split, then `refit` the best on all of X.
@@ -99,7 +123,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
         Raises
         ------
-        ValueError, KeyboardInterrupt
+        ValueError, TypeError, ConnectionError, KeyboardInterrupt
             As the class says.
         """
         if (self.param_grid is None) == (self.param_distributions is None):
@@ -108,10 +132,13 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                              "be exactly one of them")
         if self.param_grid is not None:
             self._check_grid()
+        if self.client is not None and self._has_callbacks():
+            raise ValueError("client is given, and callbacks are registered, which cannot see what "
+                             "happens in its workers; one of them should be left out")
         try:
             return super().fit(X, y, **params)
         finally:
-            for name in ("_fit_params", "_candidates"):
+            for name in ("_fit_params", "_candidates", "_rounds"):
                 vars(self).pop(name, None)
 
     def _check_grid(self):
@@ -122,7 +149,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         if self.n_iter is not None:
             raise ValueError(f"n_iter is {self.n_iter!r}; with param_grid, whose every combination "
                              f"is a candidate, it should not be given: {instead}")
-        if self.random_state is not None:
+        if self.random_state is not None and self.halving is None:
             warnings.warn(f"random_state is {self.random_state!r}, which has no effect with "
                           f"param_grid, whose every combination is a candidate; {instead}",
                           UserWarning, stacklevel=3)
@@ -140,31 +167,45 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self._fit_params = routed.estimator.fit
         return routed
 
+    def _check_input_parameters(self, X, y, split_params):
+        super()._check_input_parameters(X, y, split_params)
+        self._rounds = None if self.halving is None else Rounds(self)
+        if self._rounds is not None:
+            self._rounds.check(self, X, y, split_params)
+
     def _run_search(self, evaluate_candidates, *, callback_ctx=None):
+        def evaluate(candidates, cv=None, more_results=None, *, callback_ctx):
+            self._candidates = Candidates(self, list(candidates), cv or self._checked_cv_orig,
+                                          self._fit_params, callback_ctx)
+            return evaluate_candidates(self._candidates.params, cv=self._candidates,
+                                       more_results=more_results, callback_ctx=self._candidates)
+
+        if self._has_callbacks():
+            evaluate = evaluate_candidates
+        if self._rounds is not None:
+            self._rounds.run(self, evaluate, callback_ctx)
+            return
         search = GridSearchCV if self.param_distributions is None else RandomizedSearchCV
         this = self
         if self.n_iter is None:     # RandomizedSearchCV reads a number
             this = copy.copy(self)
             this.n_iter = DRAWN
-        if self._has_callbacks():
-            search._run_search(this, evaluate_candidates, callback_ctx=callback_ctx)
-            return
-
-        def evaluate(candidates, *, callback_ctx):
-            self._candidates = Candidates(self.estimator, list(candidates), self._checked_cv_orig,
-                                          self._fit_params, callback_ctx, self.error_score)
-            return evaluate_candidates(self._candidates.params, cv=self._candidates,
-                                       callback_ctx=self._candidates)
-
         search._run_search(this, evaluate, callback_ctx=callback_ctx)
+
+    def _select_best_index(self, refit, refit_metric, results):
+        """With halving the best of the last round."""
+        if self._rounds is None or callable(refit):
+            return super()._select_best_index(refit, refit_metric, results)
+        return self._rounds.best_of(results)
 
     def _has_callbacks(self):
         inside = self.estimator.get_params().values()
         return any(hasattr(each, "_skl_callbacks") for each in (self, self.estimator, *inside))
 
     def _format_results(self, candidate_params, n_splits, out, more_results=None):
-        """With the time of each fit before it was handed over."""
+        """With the time of each fit before it was handed over; of earlier rounds they have it."""
         if hasattr(self, "_candidates"):
-            for result, seconds in zip(out, self._candidates.seconds(), strict=True):
-                result["fit_time"] += seconds
+            seconds = self._candidates.seconds()
+            for result, own in zip(out[-len(seconds):], seconds, strict=True):
+                result["fit_time"] += own
         return super()._format_results(candidate_params, n_splits, out, more_results)

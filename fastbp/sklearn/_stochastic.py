@@ -4,8 +4,6 @@ A fit is a generator that yields each `Epoch` for others to carry out: one over 
 scikit-learn draws from its `RandomState`; of a sparse X, one for each block of mini-batches.
 """
 
-import warnings
-
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
@@ -16,10 +14,6 @@ from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._samples import outputs, which_of
 from fastbp.sklearn._together import Epoch, Setting
 from fastbp.sklearn._weights import require_both
-
-# Warnings name the caller of fit: above are fit_stochastic, _fit, what runs the fit, fit, and three
-# decorators of theirs.
-CALLER_OF_FIT = 8
 
 
 def begin(model):
@@ -74,7 +68,7 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
     elif getattr(model, "best_loss_", None) is None:
         model.best_loss_ = np.inf
     best = Best(model, given, net, held_out) if held_out is not None else None
-    batch_size = size_of_batches(given.batch_size, samples.n)
+    batch_size = size_of_batches(given.batch_size, samples.n, task)
     order = np.arange(samples.n)
     one_epoch = epochs_of(net, samples, model._optimizer.rule, batch_size, given.alpha)
     n_epochs = 1 if incremental else given.max_iter
@@ -91,23 +85,22 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
             model.stopped_ = after_epoch(model, given, best)
             called_off = task.end()
         if not (incremental or model.stopped_ or called_off):
-            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({given.max_iter}) reached "
-                          "and the optimization hasn't converged yet.", ConvergenceWarning,
-                          stacklevel=CALLER_OF_FIT)
+            task.warn(f"Stochastic Optimizer: Maximum iterations ({given.max_iter}) reached and "
+                      "the optimization hasn't converged yet.", ConvergenceWarning)
     except KeyboardInterrupt:
         interrupted = True
-        warnings.warn("Training interrupted by user.", stacklevel=CALLER_OF_FIT)
+        task.warn("Training interrupted by user.")
     if best and given.early_stopping:
         best.keep(incremental and not model.stopped_)
     return interrupted
 
 
-def size_of_batches(batch_size, n):
+def size_of_batches(batch_size, n, task):
     if batch_size == "auto":
         return min(200, n)
     if batch_size > n:
-        warnings.warn(f"batch_size is {batch_size} and X has {_arguments.counted(n, 'sample')}: "
-                      "a mini-batch is clipped to all of them", stacklevel=CALLER_OF_FIT + 1)
+        task.warn(f"batch_size is {batch_size} and X has {_arguments.counted(n, 'sample')}: "
+                  "a mini-batch is clipped to all of them", further=1)
     return min(batch_size, n)
 
 

@@ -9,13 +9,9 @@ and targets may have any unit: the region grows from a radius of 1 without limit
 1000, and a small fall of the loss means nothing while it grows with the region.
 """
 
-import warnings
-
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
-
-from fastbp.sklearn._stochastic import CALLER_OF_FIT
 
 # OptimizeResult.status: SciPy's, with 2 of trust-ncg and 99 after StopIteration, and one of ours
 CONVERGED, NO_FALL_PREDICTED, STOPPED_BY_CALLBACK, FAILED = 0, 2, 99, -1
@@ -24,7 +20,7 @@ MAX_REJECTED = 20   # steps in a row, after which the region is 2^-40 of what it
 MAX_FUN_EXCEEDED = "TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"     # as of L-BFGS-B
 
 
-def fit_whole(model, given, net, objective, samples, task, stacklevel=CALLER_OF_FIT):
+def fit_whole(model, given, net, objective, samples, task):
     """Minimise the mean loss with its penalty, from the parameters of `net` on.
 
     `given` has the parameters of `model`; `objective` is f(params) -> loss, gradient, and f.hessp.
@@ -46,9 +42,9 @@ def fit_whole(model, given, net, objective, samples, task, stacklevel=CALLER_OF_
     penalty = given.alpha / 2 * squares / samples.total_weight
     model.loss_ = samples.reported(result.fun - penalty, penalty)
     if result.status not in (CONVERGED, STOPPED_BY_CALLBACK):
-        warnings.warn(f"{given.solver} failed to converge in {model.n_iter_} iterations: "
-                      f"{result.message.rstrip('.')}. Scaled features, or more of max_iter or "
-                      "max_fun, may help.", ConvergenceWarning, stacklevel=stacklevel)
+        task.warn(f"{given.solver} failed to converge in {model.n_iter_} iterations: "
+                  f"{result.message.rstrip('.')}. Scaled features, or more of max_iter or max_fun, "
+                  "may help.", ConvergenceWarning)
 
 
 def lbfgs(objective, start, given, after_iteration):

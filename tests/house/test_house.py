@@ -136,7 +136,7 @@ MAY_IMPORT = {
                  "_screen", "_engine.orders", "_kernels.dispatch", "_preparation", "_safetensors",
                  "_saved_model", "_table",
                  "io", "datasets", "sklearn", *TWINS),
-    "sklearn": ("", "sklearn", "_arguments", "_many"),
+    "sklearn": ("", "sklearn", "_arguments", "_many", "_progress", "_spread"),
     "torch": ("", "torch", "_unchecked", *BELOW),
     "dask": ("", "dask", "_arguments", "_checkpoint", "_progress", "sklearn"),
     "onnx": ("", "onnx", "_arguments", "_files", "io", "sklearn"),

@@ -171,7 +171,8 @@ def test_parameters_are_those_of_a_member(name):
     found, expected = (dict(inspect.signature(each).parameters) for each in (ensemble, member))
     assert list(found)[:3] == list(OWN)
     del expected["warm_start"]
-    assert {key: value.default for key, value in found.items() if key not in OWN} == {
+    assert list(found)[-1] == "client"
+    assert {key: value.default for key, value in found.items() if key not in (*OWN, "client")} == {
         key: value.default for key, value in expected.items()}
     assert get_tags(ensemble()) == get_tags(member())
     for key in expected:

@@ -1,0 +1,70 @@
+"""`MLPSearchCV` and the ensembles on a cluster of Dask: the same results, whoever dies."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from searches import GRID, QUICK, REAL, THREE, X, assert_same, classifier, steps
+from sklearn.model_selection import GridSearchCV
+
+from fastbp.sklearn import MLPEnsembleClassifier, MLPEnsembleRegressor, MLPSearchCV
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize(("estimator", "grid"), [
+    (classifier, GRID | {"solver": ["adam", "lbfgs"]}),
+    (steps, {"mlp__alpha": [1e-4, 1.0], "reduce__n_components": [1, 3]})], ids=["mlp", "steps"])
+def test_search(client, estimator, grid):
+    found = MLPSearchCV(estimator, grid, cv=3, client=client).fit(X, THREE)
+    assert_same(found, GridSearchCV(estimator, grid, cv=3).fit(X, THREE), X)
+
+
+def test_halving(client):
+    options = {"cv": 3, "random_state": 0, "halving": {"factor": 2, "resource": "max_iter"}}
+    found, expected = (MLPSearchCV(classifier, GRID, client=each, **options).fit(X, THREE)
+                       for each in (client, None))
+    assert_same(found, expected, X)
+    assert found.n_resources_ == [2, 4, 8]
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_ensemble(client, bootstrap):
+    found, expected = (MLPEnsembleClassifier(40, hidden_layer_sizes=(5,), bootstrap=bootstrap,
+                                             client=each, **QUICK).fit(X, THREE)
+                       for each in (client, None))
+    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+
+
+def test_killed_worker():
+    """In the middle of its fits, which take a second or more."""
+    options = {"hidden_layer_sizes": (30,), "max_iter": 400, "tol": 0.0, "random_state": 0,
+               "n_iter_no_change": 1000}
+    with (LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+          Client(cluster, set_as_default=False) as client):
+        pids, ended = list(client.run(os.getpid).values()), []
+
+        def kill():
+            os.kill(pids[0], signal.SIGKILL)
+            ended.append(time.monotonic())
+
+        timer = threading.Timer(0.4, kill)
+        timer.start()
+        found = MLPEnsembleRegressor(40, client=client, **options).fit(X, REAL)
+        assert ended and time.monotonic() - ended[0] > 0.1
+    expected = MLPEnsembleRegressor(40, **options).fit(X, REAL)
+    np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+
+
+def test_error_of_a_fit(client):
+    bad = {"alpha": [1e-4, 1e30], "solver": ["sgd"], "learning_rate_init": [1e30]}
+    raised = []
+    for each in (None, client):
+        with pytest.raises(ValueError) as error:
+            MLPSearchCV(classifier, bad, cv=3, client=each, error_score="raise").fit(X, THREE)
+        raised.append((str(error.value), error.value.__notes__))
+    assert raised[0] == raised[1]

@@ -1,0 +1,209 @@
+"""Searches and ensembles with `client`: the results of those without, to the bit."""
+
+import copy
+import pickle
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+from clients import Inline
+from searches import (
+    GRID,
+    QUICK,
+    REAL,
+    THREE,
+    WEIGHT,
+    N,
+    X,
+    assert_same,
+    classifier,
+    regressor,
+    steps,
+)
+from sklearn.base import clone
+from sklearn.callback import ProgressBar
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from fastbp.sklearn import (
+    MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPEnsembleRegressor,
+    MLPRegressor,
+    MLPSearchCV,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+MANY = 40       # members: more than one task has
+
+
+def searched(client, estimator=classifier, grid=GRID, y=THREE, params=(), **options):
+    return MLPSearchCV(clone(estimator), grid, client=client, **{"cv": 3, **options}).fit(
+        X, y, **dict(params))
+
+
+LEFT = ("loss_curve_", "n_iter_", "t_", "best_loss_", "validation_scores_", "classes_")
+
+
+def assert_same_members(found, expected):
+    """All that their fits have left."""
+    for ours, theirs in zip(found.estimators_, expected.estimators_, strict=True):
+        assert ours.get_params() == theirs.get_params()
+        assert vars(ours).keys() == vars(theirs).keys()
+        for one, other in zip([*ours.coefs_, *ours.intercepts_],
+                              [*theirs.coefs_, *theirs.intercepts_], strict=True):
+            np.testing.assert_array_equal(one, other)
+        for name in LEFT:
+            np.testing.assert_array_equal(getattr(ours, name, None), getattr(theirs, name, None))
+
+
+# ---- searches
+
+
+@pytest.mark.parametrize("given", [
+    {}, {"return_train_score": True, "scoring": ["accuracy", "neg_log_loss"], "refit": "accuracy"},
+    {"grid": {"solver": ["adam", "sgd", "lbfgs", "newton-cg"], "early_stopping": [True, False]}},
+    {"grid": {"random_state": [1, np.random.RandomState(2)], "batch_size": [8, 1000],
+              "dtype": ["float32", None]}},
+    {"estimator": regressor, "y": REAL, "grid": {"loss": ["squared_error", "poisson"],
+                                                 "alpha": np.geomspace(1e-5, 1, 20)}},
+    {"estimator": steps, "grid": {"mlp__alpha": [1e-4, 1.0], "reduce__n_components": [1, 3],
+                                  "mlp__solver": ["adam", "lbfgs"]}},
+    {"estimator": steps, "grid": {"mlp": [classifier, LogisticRegression()]}},
+    {"params": {"sample_weight": WEIGHT}}, {"y": THREE.reshape(-1, 1)},
+    {"params": {"X_val": X, "y_val": THREE, "sample_weight_val": WEIGHT}},
+    {"grid": {"alpha": [-1.0, 1e-4], "hidden_layer_sizes": [(3,), (0,)]}},
+], ids=lambda given: "-".join(given))
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning",
+                            "ignore::sklearn.exceptions.DataConversionWarning",
+                            "ignore:batch_size is 1000", "ignore:.*Scoring failed",
+                            "ignore:.*test scores are non-finite")
+def test_search_has_the_results_of_scikit_learn(given):
+    """By one worker and by many."""
+    for number in (1, 7):
+        found = searched(Inline(number), **given)
+        options = {"cv": 3, **given}
+        estimator, grid, y, params = (options.pop(name, default) for name, default in (
+            ("estimator", classifier), ("grid", GRID), ("y", THREE), ("params", {})))
+        assert_same(found, GridSearchCV(estimator, grid, **options).fit(X, y, **params), X)
+        assert (found.cv_results_["mean_fit_time"] > 0).any()
+
+
+def test_search_in_other_processes():
+    with ProcessPoolExecutor(2) as executor:
+        assert_same(searched(executor), searched(None), X)
+        assert executor.submit(int).result() == 0       # it is the caller's to shut down
+
+
+def test_each_fit_without_random_state_has_draws_of_its_own():
+    grid = {"random_state": [None], "alpha": [1e-4] * 4}
+    with ProcessPoolExecutor(2) as executor:
+        search = searched(executor, grid=grid, scoring="neg_log_loss")
+    assert len(set(search.cv_results_["mean_test_score"])) == 4
+    assert search.best_estimator_.random_state is None
+
+
+def test_error_of_a_fit_has_its_note():
+    """That which fails first in lockstep, wherever it was: the second candidate's."""
+    bad = {"alpha": [1e-4, 1e30, 1e-3, 1e30], "solver": ["sgd"], "learning_rate_init": [1e30]}
+    raised = []
+    for client in (None, Inline(1), Inline(12)):
+        with pytest.raises(ValueError, match="non-finite parameter weights") as error:
+            searched(client, grid=bad, error_score="raise")
+        raised.append((str(error.value), error.value.__notes__))
+    assert raised[0] == raised[1] == raised[2]
+
+
+def test_progress(capsys):
+    searched(Inline(2), verbose=1)
+    assert "fit 12/12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("client", [3, "tcp://127.0.0.1:8786"])
+def test_another_kind_of_client(client):
+    wanted = "^client is of type .*; it should be a distributed.Client or a concurrent"
+    with pytest.raises(TypeError, match=wanted):
+        searched(client)
+    with pytest.raises(TypeError, match=wanted):
+        MLPEnsembleRegressor(2, client=client).fit(X, REAL)
+
+
+def test_callbacks_are_refused_beside_a_client():
+    search = MLPSearchCV(clone(classifier).set_callbacks(ProgressBar()), GRID, client=Inline(1))
+    with pytest.raises(ValueError, match="^client is given, and callbacks are registered"):
+        search.fit(X, THREE)
+
+
+# ---- ensembles
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"bootstrap": True, "max_samples": 0.5}, {"early_stopping": True}, {"solver": "lbfgs"},
+    {"solver": "sgd", "learning_rate": "adaptive", "dtype": "float32"}], ids=str)
+@pytest.mark.parametrize(("kind", "y"), [(MLPEnsembleClassifier, THREE),
+                                         (MLPEnsembleRegressor, REAL)])
+def test_ensemble_has_the_members_of_one_without(kind, y, options):
+    def fitted(client):
+        given = {**QUICK, "hidden_layer_sizes": (5,), **options}
+        return kind(MANY, client=client, **given).fit(X, y, WEIGHT)
+
+    expected = fitted(None)
+    for number in (1, 5):
+        found = fitted(Inline(number, lost={0, 2}))
+        assert_same_members(found, expected)
+        np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+    for ensemble in (found, expected):      # and of a fit that goes on
+        ensemble.estimators_[3].set_params(warm_start=True).fit(X, y)
+    assert_same_members(found, expected)
+
+
+@pytest.mark.parametrize("bad", [{"X_val": X[:, :2], "y_val": THREE},
+                                 {"X_val": X, "y_val": np.full(N, "none")}], ids=["X", "y"])
+def test_error_of_a_member(bad):
+    raised = []
+    for client in (None, Inline(3)):
+        with pytest.raises(ValueError) as error:
+            MLPEnsembleClassifier(MANY, client=client, random_state=0).fit(X, THREE, **bad)
+        raised.append((str(error.value), error.value.__notes__))
+    assert raised[0] == raised[1]
+
+
+def test_warnings_name_the_caller_of_fit():
+    found = []
+    for client in (None, Inline(1)):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            MLPEnsembleRegressor(3, max_iter=2, batch_size=1000, client=client).fit(X, REAL)
+        found.append([(str(each.message), each.category, each.filename) for each in said])
+    assert sorted(found[0], key=str) == sorted(found[1], key=str)
+    assert {(kind, name) for _, kind, name in found[1]} == {(ConvergenceWarning, __file__),
+                                                           (UserWarning, __file__)}
+
+
+# ---- the parameter
+
+
+@pytest.mark.parametrize("make", [
+    lambda client: MLPSearchCV(classifier, GRID, client=client),
+    lambda client: MLPEnsembleClassifier(3, client=client),
+    lambda client: MLPEnsembleRegressor(3, client=client)])
+def test_clones_have_the_client_and_pickles_none(make):
+    client = ProcessPoolExecutor(1)         # which cannot be copied
+    with pytest.raises(TypeError):
+        copy.deepcopy(client)
+    estimator = make(client)
+    assert clone(estimator).client is client
+    assert clone(make_pipeline(estimator))[-1].client is client
+    assert estimator.get_params()["client"] is client
+    for again in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)):
+        assert again.client is None
+        assert str(again.get_params()) == str({**estimator.get_params(), "client": None})
+    client.shutdown()
+
+
+@pytest.mark.parametrize("model", [MLPClassifier, MLPRegressor])
+def test_members_have_no_client(model):
+    assert "client" not in model().get_params()
