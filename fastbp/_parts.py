@@ -7,6 +7,7 @@ by L5 neither the parts nor their epochs in a task can change a bit.
 """
 
 import time
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,9 @@ class Samples(NamedTuple):
                 Samples(*(value if own else None for value, own in pairs)))
 
     def of(self, members):
+        first, last = members[0], members[-1]
+        if last - first == len(members) - 1:
+            members = slice(first, last + 1)        # no copy
         return Samples(*(None if value is None else value[members] for value in self))
 
     def with_others(self, others):
@@ -89,9 +93,9 @@ class Part:
     population : Population
         A copy of them.
     optimizers : list of SGD or Adam
-        Copies too.
-    source : BitGenerator, list of them, or None
         Copies too, from the first task on.
+    source : BitGenerator, list of them, or None
+        The same.
     judge : Judge
     epoch : int
         How many were made.
@@ -146,24 +150,25 @@ class Training:
         self.judge = _fit.Judge(population.params, options.patience, options.min_delta, judged)
         self.losses, self.validation_losses = [], []
         self.epochs, self.shown = {}, 0             # of each part that goes on
+        self.latest = {}                            # what `_put_back` takes, of each part
 
     def run(self, client, data, each, each_held_out, whole):
         """Train in parts, or as a `whole`, and return the `History`."""
         common, own = data.split(each, each_held_out)
-        parts = []
-        with (Workers(client, lambda number: name_of(parts[number].members)) as workers,
+        members = []
+        with (Workers(client, lambda number: name_of(members[number])) as workers,
               _fit.shown(self.options, len(self.judge.active)) as show):
             common = workers.share(common)
-            parts += [self._part(members) for members in self._members(workers, whole)]
-            shared = [workers.share(own.of(part.members), everywhere=False) for part in parts]
-            waiting = list(enumerate(parts))
+            members += self._members(workers, whole)
+            shared = [workers.share(own.of(some), everywhere=False) for some in members]
+            waiting = [(number, self._part(some)) for number, some in enumerate(members)]
             try:
                 while waiting:
                     for number, part in waiting:
                         self._submit(workers, number, part, shared[number], common)
                     waiting = []
                     for number, part in workers.answers():
-                        self._take(part)
+                        self._take(number, part)
                         if self._goes_on(number, part):
                             if self.options.callback is None:
                                 self._submit(workers, number, part, shared[number], common)
@@ -173,6 +178,7 @@ class Training:
                     if self.options.callback is not None and self._ends():
                         break
             finally:
+                self._put_back()
                 self.judge.restore()
         return _fit.History(np.array(self.losses),
                             np.array(self.validation_losses) if self.judged else None,
@@ -213,13 +219,12 @@ class Training:
         self.epochs[number] = part.epoch
         workers.submit(number, make_epochs, (part, rates, n_epochs, SECONDS), own, common)
 
-    def _take(self, part):
-        """What a worker has made of a part, into the population, optimizers and generators."""
+    def _take(self, number, part):
+        """What a worker has made of a part, into the population."""
         members = part.members
         self.population.params[members] = part.population.params
         self.population.grad[members] = part.population.grad
-        for k, optimizer in zip(members, part.optimizers, strict=True):
-            self.optimizers[k]._resume(optimizer.state_dict(), False)
+        self.latest[number] = part.epoch, members, part.optimizers, part.source
         self.judge.take(members, part.judge)
         first = part.epoch - len(part.losses)
         for epoch, (losses, judged) in enumerate(part.losses, first):
@@ -227,16 +232,22 @@ class Training:
                 if epoch == len(kept):
                     kept.append(np.full(len(self.optimizers), np.nan))
                 kept[epoch][members] = own
-        self._take_sources(part)
         part.losses = []
 
-    def _take_sources(self, part):
-        """One generator of all networks is where the part is that has made the most epochs."""
-        if isinstance(part.source, list):
-            for k, source in zip(part.members, part.source, strict=True):
-                self.source[k].state = source.state
-        elif part.source is not None and part.epoch == len(self.losses):
-            self.source.state = part.source.state
+    def _put_back(self):
+        """Optimizers and generators as the epochs have left them.
+
+        One generator of all networks is that of the part which has made the most epochs.
+        """
+        for _, members, optimizers, sources in sorted(self.latest.values(), key=itemgetter(0)):
+            for k, optimizer in zip(members, optimizers, strict=True):
+                self.optimizers[k]._resume(optimizer.state_dict(), False)
+            if isinstance(sources, list):
+                for k, source in zip(members, sources, strict=True):
+                    self.source[k].state = source.state
+            elif sources is not None:
+                self.source.state = sources.state
+        self.latest.clear()
 
     def _goes_on(self, number, part):
         goes_on = part.epoch < self.options.epochs and part.judge.active.any()
@@ -254,6 +265,7 @@ class Training:
             show(reached, self.judge)
 
     def _ends(self):
+        self._put_back()
         judged = self.validation_losses if self.judged else self.losses
         return _fit.ends(self.options.callback, len(self.losses) - 1, self.losses[-1].copy(),
                          judged[-1].copy())
@@ -275,7 +287,9 @@ class Rates:
 
 
 def plain(optimizer):
-    """A copy, of the class of fastbp: a worker may not have the user's."""
+    """One of a class of fastbp in the same state: a worker may not have the user's."""
+    if type(optimizer) in (SGD, Adam):
+        return optimizer
     copied = (Adam if isinstance(optimizer, Adam) else SGD)()
     copied._resume(optimizer.state_dict(), False)
     return copied

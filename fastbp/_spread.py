@@ -3,9 +3,13 @@
 The cluster is a `distributed.Client`, or any `concurrent.futures.Executor`: one of processes, or of
 MPI. A client is known by the two methods that are used of it, so that Dask is not imported.
 
-What a task computes is to depend on its arguments alone. It may be carried out twice, where a
-worker dies, and its answer may come in any order. A scheduler starts the tasks of a dead worker
-again; if shared data died with it, the tasks are lost, and are started again here.
+What a task computes is to depend on its arguments alone, and on `arithmetic`, which is compared. It
+may be carried out twice, where a worker dies, and its answer may come in any order. A scheduler
+starts the tasks of a dead worker again; if shared data died with it, the tasks are lost, and are
+started again here.
+
+The executor that a `distributed.Client` can make of itself is not used: one of its futures is never
+done if a worker dies while the answer is fetched.
 """
 
 import asyncio
@@ -17,6 +21,7 @@ import time
 from concurrent.futures import BrokenExecutor, CancelledError
 
 from fastbp import _arguments
+from fastbp._kernels.dispatch import CONTRACT_VERSION, get_isa
 
 SECONDS = 5.0           # of a task that can be carried out in parts
 PER_WORKER = 4          # tasks for each worker, so that one that is slow gets fewer of them
@@ -81,7 +86,7 @@ class Workers:
         own = pickle.dumps(own)
         if len(own) > LARGE:
             own = self.share(own, everywhere=False)
-        self.tasks[key] = [0, function, own, *shared]
+        self.tasks[key] = [0, arithmetic(), function, own, *shared]
         self._start(key)
 
     def answers(self):
@@ -141,10 +146,10 @@ class Workers:
         return self.is_dask and isinstance(error, OSError) and future.status != "error"
 
     def _start(self, key):
-        _, function, *arguments = self.tasks[key]
+        _, *arguments = self.tasks[key]
         placed = [each.place() if isinstance(each, Shared) else each for each in arguments]
         options = {"pure": False} if self.is_dask else {}   # not the answer of an equal task
-        self.futures[key] = self.client.submit(carry_out, function, *placed, **options)
+        self.futures[key] = self.client.submit(carry_out, *placed, **options)
         self.futures[key].add_done_callback(lambda future: self.done.put((key, future)))
 
     def _start_again(self, lost):
@@ -195,6 +200,15 @@ def refuse_without_workers():
                           "have one") from None
 
 
-def carry_out(function, own, *shared):
+def arithmetic():
+    """What bits depend on in a process."""
+    fused = ", without fused multiply-add" if get_isa() == "generic" else ""
+    return f"version {CONTRACT_VERSION} of the numerics contract{fused}"
+
+
+def carry_out(asked, function, own, *shared):
     """In a worker: a task."""
+    if arithmetic() != asked:
+        raise RuntimeError(f"a worker has {arithmetic()}; it should have {asked}, as the process "
+                           "of the client, for the same bits")
     return function(pickle.loads(own), *shared)

@@ -1,16 +1,20 @@
 """`Population.train(client=)`: the same bits as without, for any division into parts and tasks."""
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
-from clients import EACH_WEIGHT, EACH_X, OPTIONS, EACH_y, Inline, N, Trained, X, sources, y
+from calling import keyboard_interrupt, press_ctrl_c, takes_signals
+from clients import EACH_WEIGHT, EACH_X, OPTIONS, Delayed, EACH_y, Inline, N, Trained, X, sources, y
 from populations import RULES
 
+import fastbp
 import fastbp._parts
 from fastbp import SGD, Population
 
@@ -69,6 +73,11 @@ def test_targets_of_some_that_could_be_those_of_all():
 def test_executors(make, one_epoch):
     with make(2) as executor:
         Trained(executor, OPTIONS["generators"]).same_as(Trained(None, OPTIONS["generators"]))
+
+
+def test_any_order_of_answers(one_epoch):
+    expected = Trained(None, OPTIONS["one generator"])
+    Trained(Delayed(40), OPTIONS["one generator"]).same_as(expected)
 
 
 def test_lost_tasks_are_started_again(one_epoch):
@@ -207,15 +216,28 @@ def test_ctrl_c_cancels_and_keeps_whole_epochs(one_epoch):
     assert max(made) > 0
 
 
-def test_ctrl_c_in_a_pool():
-    """The signal of a terminal: no hang, and the networks of the last answers."""
+@takes_signals
+def test_ctrl_c_while_workers_train(monkeypatch):
+    """No hang: a worker ends what it has, within the seconds of a task, and the pool goes on."""
+    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.5)
+    population, optimizer = Population(N, (4, 6, 1), seeds=0), SGD()
     start = time.monotonic()
     with ProcessPoolExecutor(2) as executor:
-        def schedule(epoch):
-            if epoch == 100:
-                raise KeyboardInterrupt
-            return 0.01
-
-        with pytest.raises(KeyboardInterrupt):
-            Trained(executor, lambda: {"rng": range(N), "schedule": schedule}, epochs=10**6)
+        executor.submit(int).result()
+        timer = threading.Timer(0.3, press_ctrl_c)
+        timer.start()
+        with keyboard_interrupt():
+            population.train(X, y, optimizer, epochs=10**8, rng=range(N), client=executor)
+        assert executor.submit(int).result() == 0
     assert time.monotonic() - start < 60
+
+
+def test_workers_that_would_compute_other_bits(monkeypatch):
+    """Without fused multiply-add, where this process has it, or the other way round."""
+    here = fastbp.get_isa() == "generic"
+    other = next(isa for isa in fastbp.available_isas() if (isa == "generic") != here)
+    monkeypatch.setenv("FASTBP_ISA", other)
+    context = multiprocessing.get_context("spawn")
+    with (ProcessPoolExecutor(1, mp_context=context) as executor,
+          pytest.raises(RuntimeError, match="^a worker has version 1 of the numerics contract")):
+        Trained(executor, OPTIONS["plain"])

@@ -1,6 +1,7 @@
 """Populations that are trained with and without a client, and clients of all kinds;
 no test is here."""
 
+import threading
 from concurrent.futures import Executor, Future
 
 import numpy as np
@@ -109,3 +110,13 @@ class Inline(Executor):
                 future.set_exception(error)
         self.submitted += 1
         return future
+
+
+class Delayed(Inline):
+    """Its answers come after some milliseconds, in another order than the tasks."""
+
+    def submit(self, function, *arguments):
+        done, answered = super().submit(function, *arguments), Future()
+        delay = np.random.default_rng(self.submitted).random() / 50
+        threading.Timer(delay, lambda: answered.set_result(done.result())).start()
+        return answered
