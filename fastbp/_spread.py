@@ -208,7 +208,12 @@ def arithmetic():
 
 def carry_out(asked, function, own, *shared):
     """In a worker: a task."""
+    require_arithmetic(asked)
+    return function(pickle.loads(own), *shared)
+
+
+def require_arithmetic(asked):
+    """In a worker: refuse to compute other bits than the process of the client would."""
     if arithmetic() != asked:
         raise RuntimeError(f"a worker has {arithmetic()}; it should have {asked}, as the process "
                            "of the client, for the same bits")
-    return function(pickle.loads(own), *shared)

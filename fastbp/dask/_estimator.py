@@ -6,6 +6,7 @@ and its optimizer. The rows stay with the workers, which send sums over them.
 
 import copy
 import time
+import warnings
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -17,14 +18,17 @@ from fastbp._progress import progress
 from fastbp.dask._objective import Objective
 from fastbp.dask._places import place_of
 from fastbp.dask._resume import File, Log, go_on, keep_epoch
-from fastbp.dask._steps import CALLER_OF_FIT, begin_steps, fit_steps
+from fastbp.dask._steps import begin_steps, fit_steps
 from fastbp.dask._tables import Collection, Table, see
 from fastbp.sklearn._base import STOCHASTIC
+from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._parameters import Parameters, at_least_one, hidden_sizes
 from fastbp.sklearn._whole import fit_whole
 
 # Parameters of the estimators of fastbp.sklearn that a table on many machines has no use for.
 ABSENT = ("early_stopping", "validation_fraction", "warm_start")
+# Above are `warn`, fit_steps or fit_whole, two methods, fit and its decorator.
+CALLER_OF_FIT = 7
 
 
 def constraints(member):
@@ -35,7 +39,7 @@ def constraints(member):
             "client": "no_validation"}
 
 
-class Watch:
+class Watch(NoTask):
     """The task of a fit: a line of progress after each iteration, if it is asked for.
 
     Attributes
@@ -50,8 +54,8 @@ class Watch:
         self.show, self.n_rows, self.done, self.after = show, n_rows, 0, None
         self.passes, self.start, self.loss = 0, time.monotonic(), np.nan
 
-    def begin(self):
-        pass
+    def warn(self, message, category):
+        warnings.warn(message, category, stacklevel=CALLER_OF_FIT)
 
     def end(self):
         self.done += 1
@@ -141,22 +145,23 @@ class DaskMLP(Parameters):
         summary = self._summary(local, table)
         file = File(self.checkpoint, self, net, table) if self.checkpoint is not None else None
         with file.written() if file else nullcontext():
-            if given.solver not in STOCHASTIC:
-                self._minimise(local, given, net, table, summary, file, watch)
-                return
-            begin_steps(local, given)
+            solve = self._take_steps if given.solver in STOCHASTIC else self._minimise
+            solve(local, given, net, table, summary, random_state, file, watch)
 
-            def after():
-                watch.passes, watch.loss = watch.passes + 1, local.loss_
-                if file:
-                    keep_epoch(file, local, net, random_state)
+    def _take_steps(self, local, given, net, table, summary, random_state, file, watch):
+        begin_steps(local, given)
+        if file:
+            go_on(file, local, net, random_state)
 
+        def after():
+            watch.passes, watch.loss = watch.passes + 1, local.loss_
             if file:
-                go_on(file, local, net, random_state)
-            watch.after, watch.done = after, local.n_iter_
-            fit_steps(local, given, net, table, summary, random_state, watch)
+                keep_epoch(file, local, net, random_state)
 
-    def _minimise(self, local, given, net, table, summary, file, watch):
+        watch.after, watch.done = after, local.n_iter_
+        fit_steps(local, given, net, table, summary, random_state, watch)
+
+    def _minimise(self, local, given, net, table, summary, random_state, file, watch):
         working = local._new_network(net.layer_sizes, net.dtype)    # `net` has the last iteration's
         objective = Objective(working, table, given.alpha, True, summary.total_weight)
         objective = Log(objective, file) if file else objective
@@ -167,7 +172,7 @@ class DaskMLP(Parameters):
             return loss, grad
 
         counted.hessp = objective.hessp
-        fit_whole(local, given, net, counted, summary, watch, CALLER_OF_FIT + 1)
+        fit_whole(local, given, net, counted, summary, watch)
 
     def _unfitted(self):
         params = self.get_params(deep=False)

@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastbp._spread import require_arithmetic
 from fastbp.dask._tree import Sum
+
+
+def in_worker(asked, function, *args, **given):
+    """A task, unless this process would compute other bits than that of the client."""
+    require_arithmetic(asked)
+    return function(*args, **given)
 
 
 class Shard(NamedTuple):

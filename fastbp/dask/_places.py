@@ -5,7 +5,8 @@ import uuid
 from functools import partial
 from itertools import groupby
 
-from fastbp.dask._passes import merge
+from fastbp._spread import arithmetic
+from fastbp.dask._passes import in_worker, merge
 
 RUN_BYTES = 2**28           # of shards that one task needs in memory at the same time,
 SHARE_OF_MEMORY = 8         # and at most this part of a worker's memory
@@ -156,7 +157,8 @@ class Cluster:
         """Futures of calls, in one message to the scheduler: half the time of one for each."""
         name = function.__name__.replace("_", "-")
         keys = [f"fastbp-{name}-{uuid.uuid4().hex}" for _ in args[0]]
-        return self.client.map(partial(function, **given), *args, pure=False, key=keys)
+        task = partial(in_worker, arithmetic(), function, **given)
+        return self.client.map(task, *args, pure=False, key=keys)
 
     def _gather(self, futures):
         try:

@@ -16,7 +16,6 @@ is where all of them go on, and so it is with the state. The strata depend on th
 """
 
 import copy
-import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -29,7 +28,6 @@ from fastbp.sklearn._stochastic import after_epoch, begin
 BLOCKS_OF_A_BATCH = 16      # and strata under average_every, unless another number is given
 ROWS_OF_A_STEP = 200        # of a replica
 MAX_SEED = 2**31 - 1
-CALLER_OF_FIT = 5           # above are fit_steps, _solve, fit and its decorator
 
 
 def begin_steps(model, given):
@@ -63,9 +61,8 @@ def fit_steps(model, given, net, table, summary, random_state, task):
         model.stopped_ = after_epoch(model, given, None)
         task.end()
     if not model.stopped_:
-        warnings.warn(f"Stochastic Optimizer: Maximum iterations ({given.max_iter}) reached and "
-                      "the optimization hasn't converged yet.", ConvergenceWarning,
-                      stacklevel=CALLER_OF_FIT)
+        task.warn(f"Stochastic Optimizer: Maximum iterations ({given.max_iter}) reached and the "
+                  "optimization hasn't converged yet.", ConvergenceWarning)
 
 
 def half_squares(net, l2):

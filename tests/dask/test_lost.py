@@ -112,3 +112,15 @@ def test_a_scheduler_that_is_killed_is_one_error_at_once(tmp_path):
         process.wait()
         process.stdout.close()
         process.stdin.close()
+
+
+def test_workers_of_other_bits_are_refused():
+    """A worker without fused multiply-add would compute a gradient of its own."""
+    X, y, *_ = table(n=9000)
+    net, own = fastbp.MLP([5, 4, 1], seed=1), fastbp.get_isa()
+    other = "avx2" if own == "generic" else "generic"
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None,
+                      env={"FASTBP_ISA": other}) as cluster, \
+            Client(cluster, set_as_default=False) as client, \
+            pytest.raises(RuntimeError, match="a worker has version 1 of the numerics contract"):
+        objective(net, cut(X, 5000), cut(y, 5000), client=client)(net.params)

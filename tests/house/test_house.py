@@ -138,7 +138,7 @@ MAY_IMPORT = {
                  "io", "datasets", "sklearn", *TWINS),
     "sklearn": ("", "sklearn", "_arguments", "_many", "_progress", "_spread"),
     "torch": ("", "torch", "_unchecked", *BELOW),
-    "dask": ("", "dask", "_arguments", "_checkpoint", "_progress", "sklearn"),
+    "dask": ("", "dask", "_arguments", "_checkpoint", "_progress", "_spread", "sklearn"),
     "onnx": ("", "onnx", "_arguments", "_files", "io", "sklearn"),
     "io": ("", "_arguments", "_files", "_labels", "_model_file", "_safetensors", "_saved_model"),
     "datasets": ("_arguments", "_table"),

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.optimize import OptimizeResult
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.sklearn import MLPClassifier, MLPRegressor, _samples, _whole
+from fastbp.sklearn import MLPClassifier, MLPRegressor, _base, _samples, _whole
 
 N = 80
 RNG = np.random.default_rng(5)
@@ -150,7 +150,7 @@ def test_max_fun_counts_gradients_and_products(most, kind, monkeypatch):
             asked.append("product")
             return super().hessp(params, v)
 
-    monkeypatch.setattr(_whole, "Objective", Counted)
+    monkeypatch.setattr(_base, "Objective", Counted)
     with pytest.warns(ConvergenceWarning, match="EVALUATIONS EXCEEDS LIMIT"):
         found = model("real", (5,), activation="tanh", max_fun=most, alpha=0.0).fit(
             kind(X), TARGETS["real"])
