@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
@@ -42,6 +43,11 @@ def place_of(client):
     if client.status != "running":
         raise ValueError(f"client is {client.status}; it should be connected to a scheduler")
     return Cluster(client)
+
+
+def itself(made):
+    """A task's result under another key."""
+    return made
 
 
 class Here:
@@ -100,7 +106,7 @@ class Cluster:
                                            allow_other_workers=True)
         keys = {key for task in tasks for key in task.__dask_graph__()}
         try:
-            self._wait(futures, keys, set(homes))
+            self._wait(tasks, futures, keys, set(homes))
         except BaseException:
             self.client.cancel(futures)
             raise
@@ -109,11 +115,14 @@ class Cluster:
                 raise future.exception()
         return futures
 
-    def _wait(self, futures, keys, homes):
+    def _wait(self, tasks, futures, keys, homes):
         """Wait for tasks that belong to workers, and let any worker have them from then on.
 
-        A task that has waited while there was no worker at all would wait for its own for ever.
+        A task that became ready while there was no worker at all waits for its own for ever, even
+        if it may go to others from then on. So where one has gone, what is not made is cancelled
+        and asked for under another key; of the same key the client would take it for cancelled.
         """
+        from dask import delayed
         from distributed import TimeoutError, wait
 
         while True:
@@ -123,7 +132,11 @@ class Cluster:
                 break
             except TimeoutError:
                 if not homes <= set(self.client.ncores()):
-                    self._let_any_worker_have(keys)
+                    homes = set()
+                    late = [i for i, future in enumerate(futures) if future.status == "pending"]
+                    self.client.cancel([futures[i] for i in late])
+                    for i in late:
+                        futures[i] = self.client.compute(delayed(itself)(tasks[i]))
         self._let_any_worker_have(keys)
 
     def _let_any_worker_have(self, keys):
@@ -161,7 +174,11 @@ class Cluster:
         return self.client.map(task, *args, pure=False, key=keys)
 
     def _gather(self, futures):
+        from distributed import wait
+
         try:
+            with self.client.as_current():
+                wait(futures)       # a `gather` that is interrupted prints a traceback for each
             return self.client.gather(futures)
         except BaseException:
             if self.client.status == "running":
@@ -223,7 +240,8 @@ class Cluster:
             more = share[worker] - len(numbers)
             if moved := homeless[:more]:
                 numbers += moved
-                self.client.replicate([shards[s] for s in moved], n=1, workers=[worker])
+                with suppress(KeyError, ValueError):    # it has gone, or takes no more
+                    self.client.replicate([shards[s] for s in moved], n=1, workers=[worker])
             del homeless[:more]
         runs = []
         for worker, numbers in own.items():

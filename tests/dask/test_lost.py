@@ -3,6 +3,7 @@
 Each test has a cluster of its own, whose processes it kills with SIGKILL.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from distributed import Client, LocalCluster
 
 import fastbp
 from fastbp.dask import DaskMLPClassifier, SchedulerLost, objective
+from fastbp.dask._places import Cluster
 
 N_ROWS = 300_000
 SECONDS = 60        # in which a call ends that would hang
@@ -74,6 +76,77 @@ def test_a_worker_that_is_killed_in_a_fit_changes_no_bit(own_cluster):
     model.client = own_cluster
     with pytest.warns(Warning):
         assert kill_during(own_cluster, lambda: digest(model.fit(*parts))) == expected
+
+
+def slow(block):
+    time.sleep(0.2)
+    return block
+
+
+def test_all_workers_gone_while_shards_are_made_and_another_come(monkeypatch):
+    """The other one comes before this client has seen that there was none."""
+    X, y, *_ = table(n=9000)
+    X, y = cut(X, 1500).map_blocks(slow, dtype=X.dtype, meta=X[:0]), cut(y, 1500)
+    net = fastbp.MLP([5, 4, 1], seed=1)
+    with dask.config.set(scheduler="synchronous"):
+        expected = digest(*objective(net, X, y)(net.params))
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
+                      dashboard_address=None) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        wait = Cluster._wait
+
+        def other_worker():
+            cluster.scale(0)
+            client.sync(no_worker, client)
+            cluster.scale(1)
+
+        def waited(*args):
+            thread = threading.Timer(0.3, other_worker)
+            thread.start()
+            wait(*args)
+            thread.join()
+
+        monkeypatch.setattr(Cluster, "_wait", waited)
+        assert digest(*objective(net, X, y, client=client)(net.params)) == expected
+
+
+async def no_worker(client):
+    while await client.scheduler.ncores():
+        await asyncio.sleep(0.01)
+
+
+INTERRUPTED = """
+import signal
+import threading
+import time
+from dask_tables import cut, table
+from distributed import Client, LocalCluster
+from fastbp.dask import DaskMLPClassifier
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    X, y, *_ = table(n=9000)
+    slow = cut(X, 200).map_blocks(lambda block: (time.sleep(0.5), block)[1], dtype=X.dtype,
+                                  meta=X[:0])
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, \\
+            Client(cluster) as client:
+        model = DaskMLPClassifier((4,))
+        threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
+        try:
+            model.fit(slow, cut(y, 5000))
+        except KeyboardInterrupt:
+            print("interrupted", hasattr(model, "local_"), client.submit(abs, -3).result())
+"""
+
+
+def test_an_interrupted_fit_ends_in_silence_and_the_client_goes_on(tmp_path):
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    support = os.path.join(os.path.dirname(os.path.dirname(__file__)), "support")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=SECONDS,
+                          env={**os.environ, "PYTHONPATH": support})
+    assert done.stdout == "interrupted False 3\n"
+    assert "never retrieved" not in done.stderr
 
 
 CLUSTER = """
