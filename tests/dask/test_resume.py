@@ -73,6 +73,10 @@ def test_a_checkpoint_of_other_data_or_parameters_is_refused(data, tmp_path):
     model = DaskMLPClassifier(checkpoint=tmp_path / "fit", **COMMON).fit(*data)
     with pytest.raises(ValueError, match="of another fit: the table of X, y and the weights has"):
         model.fit(data[0] + 1, data[1])
+    turned = data[1].compute()
+    turned[:2000] = turned[:2000][::-1]
+    with pytest.raises(ValueError, match="of another fit: the table of X, y and the weights has"):
+        model.fit(data[0], cut(turned, 4000))
     with pytest.raises(ValueError, match="is of another fit: alpha was 0.0001, it is 0.5"):
         model.set_params(alpha=0.5).fit(*data)
     with pytest.raises(ValueError, match="of another fit: the vector of initial parameters has"):
