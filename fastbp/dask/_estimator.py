@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _arguments
 from fastbp._progress import progress
-from fastbp.dask._objective import Objective
+from fastbp.dask._objective import Objective, require_weight
 from fastbp.dask._places import place_of
 from fastbp.dask._resume import File, Log, go_on, keep_epoch
 from fastbp.dask._steps import begin_steps, fit_steps
@@ -143,6 +143,7 @@ class DaskMLP(Parameters):
 
     def _solve(self, local, given, net, table, random_state, watch):
         summary = self._summary(local, table)
+        require_weight(summary.total_weight)
         file = File(self.checkpoint, self, net, table) if self.checkpoint is not None else None
         with file.written() if file else nullcontext():
             solve = self._take_steps if given.solver in STOCHASTIC else self._minimise

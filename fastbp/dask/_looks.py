@@ -89,20 +89,24 @@ def look_at_labels(part):
     if not seen.n_rows or seen.fault:
         return seen
     values = np.asarray(part)
-    if hasattr(part, "isna"):
-        missing = np.asarray(part.isna())
-    else:
-        missing = values != values
-        if values.dtype.kind == "O":
-            missing |= values == None       # noqa: E711, of each element
-    if np.any(missing):
-        return seen._replace(fault="lacks the label of "
-                                   + _arguments.counted(int(np.sum(missing)), "row"))
     try:
-        labels, counts = np.unique(values, return_counts=True)
-    except TypeError:
+        missing = np.sum(absent(part, values))
+        labels, counts = (None, None) if missing else np.unique(values, return_counts=True)
+    except TypeError:           # of comparisons, also with pandas.NA in an array
         return seen._replace(fault="has labels of several kinds")
+    if missing:
+        return seen._replace(fault="lacks the label of "
+                                   + _arguments.counted(int(missing), "row"))
     return seen._replace(labels=labels, counts=counts)
+
+
+def absent(part, values):
+    """Of which labels there are none: an array of bools."""
+    if hasattr(part, "isna"):
+        return np.asarray(part.isna())
+    if values.dtype.kind == "O":
+        return (values != values) | (values == None)    # noqa: E711, of each element
+    return values != values
 
 
 def require(name, looks):

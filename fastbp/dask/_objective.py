@@ -26,6 +26,8 @@ class Objective:
         self.n_samples, self.total_weight = table.n_rows, total_weight
         if total_weight is None:
             self.total_weight = float(table.sum(_passes.statistics, of_block=_passes.weight_of)[0])
+        if mean:
+            require_weight(self.total_weight)
 
     def __call__(self, params):
         """The loss and its gradient at `params`.
@@ -51,6 +53,12 @@ class Objective:
         v = np.asarray(v, self._net.dtype)
         total = self._table.sum(_passes.hessian_product, net=self._net, l2=self._l2, v=v)
         return total / (self.total_weight if self._mean else 1.0)
+
+
+def require_weight(total):
+    """Refuse to divide by a total of weights that are all 0."""
+    if not total:
+        raise ValueError("the weight of every row is 0; it should be positive in one at least")
 
 
 def objective(net, X, y, *, sample_weight=None, reduction="sum", l2=0.0, client=None):
@@ -101,7 +109,8 @@ def objective(net, X, y, *, sample_weight=None, reduction="sum", l2=0.0, client=
     weight = None if sample_weight is None else Collection("sample_weight", sample_weight)
     see(place, X, y, *([] if weight is None else [weight]))
     if X.n_columns != net.layer_sizes[0]:
-        raise ValueError(f"X has {_arguments.counted(X.n_columns or 1, 'column')}; it should have "
+        n = 1 if X.n_columns is None else X.n_columns
+        raise ValueError(f"X has {_arguments.counted(n, 'column')}; it should have "
                          f"{net.layer_sizes[0]}, the inputs of net")
     return Objective(own, Table(place, X, y, weight, net.dtype, as_they_are), l2,
                      reduction == "mean")

@@ -48,6 +48,9 @@ class Collection:
         self.looks = looks
         self.kind, self.n_columns = next((seen.kind, seen.n_columns)
                                          for seen in looks if seen.n_rows)
+        if self.name == "sample_weight" and self.n_columns not in (None, 1):
+            raise ValueError(f"sample_weight has {_arguments.counted(self.n_columns, 'column')}; "
+                             "it should have one")
         self.offsets = np.cumsum([0, *(seen.n_rows for seen in looks)])
         self.n_rows = int(self.offsets[-1])
 

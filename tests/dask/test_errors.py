@@ -122,10 +122,28 @@ def test_what_is_no_collection_says_what_would_be():
         DaskMLPClassifier((3,), max_iter=1).fit(cut(X, 20), cut(y, 20)).predict(cut(X[:, :4], 20))
 
 
+def test_weights_that_do_not_fit():
+    X, y, _, _, weight = table(n=60)
+    refuse("sample_weight has 2 columns; it should have one", cut(X, 20), cut(y, 20),
+           sample_weight=cut(np.column_stack([weight, weight]), 20))
+    for model in [DaskMLPClassifier((3,)), DaskMLPRegressor(solver="adam"),
+                  DaskMLPRegressor("poisson", solver="sgd", average_every=1)]:
+        refuse("the weight of every row is 0; it should be positive", cut(X, 20), cut(y, 20), model,
+               sample_weight=cut(0 * weight, 20))
+    net = fastbp.MLP([5, 3, 1])
+    with pytest.raises(ValueError, match="the weight of every row is 0"):
+        objective(net, cut(X, 20), cut(y, 20), sample_weight=cut(0 * weight, 20), reduction="mean")
+    f = objective(net, cut(X, 20), cut(y, 20), sample_weight=cut(0 * weight, 20))
+    assert f(net.params)[0] == 0 and not f(net.params)[1].any()
+
+
 def test_labels_that_do_not_fit():
     X, y, names, real, _ = table(n=60)
     refuse("y has the label 1 alone", cut(X, 20), cut(np.ones(60, int), 20))
     refuse("for real targets there is DaskMLPRegressor", cut(X, 20), cut(real, 20))
+    absent = y.astype(object)
+    absent[30] = pd.NA
+    refuse("partition 1 of y has labels of several kinds", cut(X, 20), cut(absent, 20))
     mixed = arrays(y[:20], dtype=object), arrays(names[20:60], dtype=object)
     refuse("partition 0 of y has numbers for labels and partition 1 has not", cut(X, 20),
            da.concatenate(mixed))
