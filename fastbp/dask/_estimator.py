@@ -237,8 +237,8 @@ def predicted(part, local, method):
     if len(part):
         return getattr(local, method)(part)
     rows = np.zeros((1, local.n_features_in_), local.coefs_[0].dtype)
-    if "feature_names_in_" in vars(local):
-        rows = part.reindex([0], fill_value=0.0)
+    if hasattr(part, "columns"):
+        rows = type(part)(rows, columns=part.columns)
     return getattr(local, method)(rows)[:0]
 
 

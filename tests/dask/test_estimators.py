@@ -64,6 +64,32 @@ def test_arrays_give_arrays(frame):
     assert (labels.compute() == model.to_local().predict(X.compute())).all()
 
 
+@pytest.mark.parametrize("names", [FEATURES, range(5)])
+def test_a_partition_without_rows_has_predictions_without_rows(frame, names):
+    """Of floats and of nullable booleans, of frames and of arrays, with names at the fit or not."""
+    X = frame[FEATURES].set_axis(names, axis=1)
+    whole = dd.from_pandas(X, npartitions=3)
+    model = DaskMLPClassifier(**OPTIONS).fit(whole, dd.from_pandas(frame["name"], npartitions=2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for each in (whole, dd.from_pandas((X > 0).astype("boolean"), npartitions=3)):
+            few = each.map_partitions(first_rows, meta=each._meta)
+            assert model.predict(few).compute().dtype == model.predict(few).dtype
+            assert model.predict_proba(few).compute().shape == (1, 3)
+    chunks = whole.to_dask_array(lengths=True).map_blocks(first_rows, dtype="float32")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        assert model.predict(chunks).compute().shape == (1,)
+        assert model.predict_proba(chunks).compute().shape == (1, 3)
+
+
+def first_rows(part, block_info=None, partition_info=None):
+    """One row of the first partition, none of the others."""
+    number = (partition_info["number"] if partition_info else
+              block_info[0]["chunk-location"][0] if block_info else 0)
+    return part[:int(number == 0)]
+
+
 def test_several_targets_and_several_labels(frame):
     X = frame[FEATURES].to_numpy()
     targets = frame[["real", "weight"]].to_numpy(np.float32)
