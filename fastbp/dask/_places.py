@@ -179,6 +179,7 @@ class Cluster:
         try:
             with self.client.as_current():
                 wait(futures)       # a `gather` that is interrupted prints a traceback for each
+            self.failed = any(future.status == "error" for future in futures)
             return self.client.gather(futures)
         except BaseException:
             if self.client.status == "running":
@@ -191,13 +192,14 @@ class Cluster:
 
         from distributed.comm import CommClosedError
 
+        self.failed = False         # a task did, with an error of the data or of its code
         for attempt in range(ATTEMPTS):
             self._require_scheduler(None)
             try:
                 return task(*args)
             except (CancelledError, CommClosedError, OSError) as error:
                 self._require_scheduler(error)
-                if attempt == ATTEMPTS - 1:
+                if self.failed or attempt == ATTEMPTS - 1:
                     raise
                 self.looked, self.runs = -SECONDS, None
 
@@ -240,7 +242,8 @@ class Cluster:
             more = share[worker] - len(numbers)
             if moved := homeless[:more]:
                 numbers += moved
-                with suppress(KeyError, ValueError):    # it has gone, or takes no more
+                # It may have gone, or take no more: then they are read where they are.
+                with suppress(KeyError, ValueError, AssertionError):
                     self.client.replicate([shards[s] for s in moved], n=1, workers=[worker])
             del homeless[:more]
         runs = []

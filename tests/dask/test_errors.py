@@ -88,6 +88,15 @@ def sparse_second(block, block_info=None):
     return csr_array(block) if block_info[0]["chunk-location"][0] == 1 else block
 
 
+def test_a_partition_that_cannot_be_read_is_the_error_of_reading_it(client):
+    whole = frame()
+    lost = dd.from_delayed([delayed(whole[:30]), delayed(open)("no such file")],
+                           meta=whole.iloc[:0], verify_meta=False)
+    model = DaskMLPClassifier((3,), client=client)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        model.fit(lost[FEATURES], cut(whole["y"].to_numpy(), 20))
+
+
 def test_lengths_that_differ_name_the_partition():
     X, y, *_ = table(n=60)
     refuse("y has 59 rows; it should have 60, as X has: partition 2 has 19 rows of y and 20 of X",

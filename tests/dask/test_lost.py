@@ -110,6 +110,17 @@ def test_all_workers_gone_while_shards_are_made_and_another_come(monkeypatch):
         assert digest(*objective(net, X, y, client=client)(net.params)) == expected
 
 
+def test_shards_are_not_copied_to_a_worker_that_has_just_gone(client):
+    X, y, *_ = table(n=N_ROWS)
+    net = fastbp.MLP([5, 4, 1], seed=1)
+    f = objective(net, cut(X, 50_000), cut(y, 50_000), client=client)
+    expected = digest(*f(net.params))
+    place = f._table.place
+    place.slots, place.looked, place.runs = ("tcp://127.0.0.1:9", "tcp://127.0.0.1:99"), \
+        time.monotonic(), None
+    assert digest(*f(net.params)) == expected
+
+
 async def no_worker(client):
     while await client.scheduler.ncores():
         await asyncio.sleep(0.01)
