@@ -125,6 +125,7 @@ class Cluster:
         from dask import delayed
         from distributed import TimeoutError, wait
 
+        anew = set()
         while True:
             try:
                 with self.client.as_current():
@@ -132,11 +133,13 @@ class Cluster:
                 break
             except TimeoutError:
                 if not homes <= set(self.client.ncores()):
-                    homes = set()
-                    late = [i for i, future in enumerate(futures) if future.status == "pending"]
+                    self._let_any_worker_have(keys)
+                    late = {i for i, future in enumerate(futures)
+                            if i not in anew and future.status in ("pending", "lost")}
                     self.client.cancel([futures[i] for i in late])
                     for i in late:
                         futures[i] = self.client.compute(delayed(itself)(tasks[i]))
+                    anew |= late
         self._let_any_worker_have(keys)
 
     def _let_any_worker_have(self, keys):
