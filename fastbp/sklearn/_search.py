@@ -160,6 +160,12 @@ n_iterations_, n_required_iterations_, n_possible_iterations_
                 raise ValueError(f"param_grid has a distribution of {name}; it should have a list "
                                  f"of values: {instead}")
 
+    def __getstate__(self):
+        """Without what a process that scores does not need, and cannot get where there is a client.
+        """
+        return {name: value for name, value in super().__getstate__().items()
+                if name != "_candidates"}
+
     # ---- what BaseSearchCV asks for
 
     def _get_routed_params_for_fit(self, params):

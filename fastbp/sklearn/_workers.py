@@ -116,6 +116,8 @@ def spread(client, fits, name_of, on_error, verbose):
         The seconds of each.
     """
     answers = {}
+    if not fits:
+        return answers
     with Workers(client, lambda keys: f"{name_of(keys[0])} and {len(keys) - 1} more") as workers:
         submit(workers, fits)
         with progress("fit", len(fits)) if verbose else nullcontext() as show:

@@ -8,10 +8,13 @@ import sys
 import threading
 import time
 
+import dask
 import numpy as np
 import pytest
+from calling import keyboard_interrupt, press_ctrl_c, takes_signals
 from clients import OPTIONS, N, Trained, X, y
 from distributed import Client, LocalCluster
+from distributed.scheduler import KilledWorker
 
 import fastbp._parts
 import fastbp._spread
@@ -79,7 +82,8 @@ def test_worker_that_comes_later(lonely):
     found.same_as(expected())
 
 
-def test_client_that_is_closed(cluster):
+def test_client_that_is_closed(cluster, monkeypatch):
+    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.5)
     with Client(cluster, set_as_default=False) as client:
         population, start = Population(N, (4, 6, 1), seeds=0), time.monotonic()
         threading.Timer(0.5, client.close).start()
@@ -144,3 +148,26 @@ def test_client_that_is_asynchronous(cluster):
 
     with pytest.raises(ValueError, match="^client is asynchronous"):
         asyncio.run(train())
+
+
+def test_task_that_kills_its_workers():
+    """As one that needs too much memory: Dask gives it up, and the error says whose it was."""
+    with (dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+          LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+          Client(cluster, set_as_default=False) as client,
+          fastbp._spread.Workers(client, "network {}".format) as workers):
+        workers.submit(3, os._exit, 1)
+        with pytest.raises(KilledWorker) as raised:
+            list(workers.answers())
+    assert raised.value.__notes__ == ["in a worker, in the task of network 3"]
+
+
+@takes_signals
+def test_ctrl_c(client, monkeypatch):
+    """The workers end what they have, within the seconds of a task."""
+    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.5)
+    population, start = Population(N, (4, 6, 1), seeds=0), time.monotonic()
+    threading.Timer(0.5, press_ctrl_c).start()
+    with keyboard_interrupt():
+        population.train(X, y, SGD(), epochs=10**8, rng=range(N), client=client)
+    assert time.monotonic() - start < 5

@@ -98,6 +98,22 @@ def test_search_in_other_processes():
         assert executor.submit(int).result() == 0       # it is the caller's to shut down
 
 
+def test_scores_in_yet_other_processes():
+    with ProcessPoolExecutor(2) as executor:
+        assert_same(searched(executor, n_jobs=2), searched(None), X)
+
+
+def test_search_without_a_fit_for_a_worker():
+    """Another estimator, and steps that fail."""
+    executor = Inline(2)
+    with pytest.warns(UserWarning, match="no candidate is trained together"):
+        found = searched(executor, LogisticRegression(), {"C": [0.1, 1.0]})
+    assert_same(found, GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=3).fit(X, THREE), X)
+    with pytest.raises(ValueError, match="n_components=9"):
+        searched(executor, steps, {"reduce__n_components": [9]}, error_score="raise")
+    assert executor.submitted == 0
+
+
 def test_each_fit_without_random_state_has_draws_of_its_own():
     grid = {"random_state": [None], "alpha": [1e-4] * 4}
     with ProcessPoolExecutor(2) as executor:
