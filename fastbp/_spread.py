@@ -187,7 +187,7 @@ class Shared:
                     [self.value], broadcast=self.everywhere, hash=False, timeout=WORKER_WITHIN)
             except TimeoutError:
                 refuse_without_workers()
-            except OSError:             # a worker has died while it was sent there
+            except (OSError, KeyError):     # of the scheduler: a worker has died meanwhile
                 tries += 1
                 if tries == MOST_TRIES:
                     raise

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from calling import keyboard_interrupt, press_ctrl_c, takes_signals
 from clients import OPTIONS, N, Trained, X, y
+from clusters import client_of_own_cluster
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
@@ -26,8 +27,7 @@ EPOCHS = 400        # of which 100 are a task
 @pytest.fixture
 def lonely():
     """The client of a cluster that a test may kill."""
-    with (LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-          Client(cluster, set_as_default=False) as made):
+    with client_of_own_cluster() as made:
         yield made
 
 
@@ -153,8 +153,7 @@ def test_client_that_is_asynchronous(cluster):
 def test_task_that_kills_its_workers():
     """As one that needs too much memory: Dask gives it up, and the error says whose it was."""
     with (dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-          LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
-          Client(cluster, set_as_default=False) as client,
+          client_of_own_cluster(1) as client,
           fastbp._spread.Workers(client, "network {}".format) as workers):
         workers.submit(3, os._exit, 1)
         with pytest.raises(KilledWorker) as raised:

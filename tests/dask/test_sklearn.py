@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from clusters import client_of_own_cluster
 from searches import GRID, QUICK, REAL, THREE, X, assert_same, classifier, steps
 from sklearn.model_selection import GridSearchCV
 
@@ -41,11 +41,10 @@ def test_ensemble(client, bootstrap):
 
 
 def test_killed_worker():
-    """In the middle of its fits, which take a second or more."""
+    """While it is sent the data, or in the middle of its fits, which take a second or more."""
     options = {"hidden_layer_sizes": (30,), "max_iter": 400, "tol": 0.0, "random_state": 0,
                "n_iter_no_change": 1000}
-    with (LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-          Client(cluster, set_as_default=False) as client):
+    with client_of_own_cluster() as client:
         pids, ended = list(client.run(os.getpid).values()), []
 
         def kill():
