@@ -63,7 +63,7 @@ def seconds_of_tasks():
         place = Cluster(client)
 
         def seconds(n, clock):
-            place.runs, place.looked = [[i] for i in range(n)], math.inf
+            place.runs, place.planned, place.looked = [[i] for i in range(n)], (), math.inf
             found = []
             for _ in range(15):
                 start = clock()

@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from fastbp import sklearn as _sklearn
 from fastbp.dask._objective import objective as objective
+from fastbp.sklearn import _Activation, _Loss
 
-_Activation: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Collection: TypeAlias = Any  # a Dask array, DataFrame or Series
 _Solver: TypeAlias = Literal["lbfgs", "newton-cg", "adam", "sgd"]
@@ -74,7 +74,7 @@ class DaskMLPClassifier(ClassifierMixin, _Fitted):
 class DaskMLPRegressor(RegressorMixin, _Fitted):
     def __init__(
         self,
-        loss: Literal["squared_error", "poisson"] = "squared_error",
+        loss: _Loss = "squared_error",
         hidden_layer_sizes: SupportsIndex | Sequence[SupportsIndex] = (100,),
         activation: _Activation | Sequence[_Activation] = "relu",
         *,

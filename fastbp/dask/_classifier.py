@@ -132,20 +132,19 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
             if self.class_weight is not None:
                 raise ValueError("class_weight is given with an indicator matrix of several "
                                  "labels; it should be None")
-            fitted_to, own, local.n_outputs_ = np.eye(y.n_columns, dtype=int), None, y.n_columns
+            fitted_to, own = np.eye(y.n_columns, dtype=int), None
         else:
             if len(classes) < 2:
                 raise ValueError(f"y has the label {classes.tolist()[0]!r} alone; it should have "
                                  "two or more")
-            if classes.dtype.kind == "f" and (classes % 1).any():
-                raise ValueError(f"y has {len(classes)} different numbers with fractions, such as "
-                                 f"{classes[(classes % 1) != 0][0]}; for real targets there is "
-                                 "DaskMLPRegressor")
+            if classes.dtype.kind == "f" and not (classes % 1 == 0).all():
+                raise ValueError(f"y has {len(classes)} different numbers that are not all whole, "
+                                 f"such as {classes[~(classes % 1 == 0)][0]}; for real targets "
+                                 "there is DaskMLPRegressor")
             fitted_to, own = classes, classes
-            local.n_outputs_ = 1 if len(classes) == 2 else len(classes)
         local._label_binarizer = LabelBinarizer().fit(fitted_to)
         local.classes_ = local._label_binarizer.classes_
-        local.out_activation_ = "softmax" if own is not None and len(own) > 2 else "logistic"
+        local._describe_outputs()
         weights = None
         if self.class_weight is not None:
             if self.class_weight == "balanced" and weight is not None:

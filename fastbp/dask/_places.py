@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
-from fastbp._spread import arithmetic
+from fastbp._spread import WORKER_WITHIN, arithmetic, refuse_without_workers
 from fastbp.dask._passes import in_worker, merge
 
 RUN_BYTES = 2**28           # of shards that one task needs in memory at the same time,
@@ -14,7 +14,6 @@ SHARE_OF_MEMORY = 8         # and at most this part of a worker's memory
 GATHERED_BYTES = 2**26      # of sums that come to the client; of more, workers add FAN_IN each
 FAN_IN = 8
 SECONDS = 2.0               # between two looks at which workers there are
-SECONDS_WITHOUT_WORKERS = 60
 ATTEMPTS = 3                # of a pass whose results were lost with the workers that held them
 HERE = ("synchronous", "sync", "single-threaded", "threads", "threading", "processes",
         "multiprocessing")
@@ -85,7 +84,8 @@ class Cluster:
     """The workers of a `distributed.Client`."""
 
     def __init__(self, client):
-        self.client, self.looked, self.slots, self.runs = client, -SECONDS, (), None
+        self.client, self.looked, self.slots = client, -SECONDS, ()
+        self.runs, self.planned = [], None      # the latter: the slots that runs are planned for
         self.address = client.scheduler.address
 
     @property
@@ -94,7 +94,11 @@ class Cluster:
         return len(self.slots)
 
     def compute(self, tasks):
-        return self._retried(lambda: self._gather(self.client.compute(tasks)))
+        from dask import delayed
+
+        # Under other keys each time: a client takes one that it has cancelled for cancelled.
+        return self._retried(lambda: self._gather(
+            self.client.compute([delayed(itself)(task) for task in tasks])))
 
     def keep(self, tasks, n_bytes):
         self._look()
@@ -127,12 +131,14 @@ class Cluster:
 
         anew = set()
         while True:
+            self._require_scheduler(None)
             try:
                 with self.client.as_current():
                     wait(futures, timeout=SECONDS)
                 break
             except TimeoutError:
-                if not homes <= set(self.client.ncores()):
+                self._look()
+                if not homes <= set(self.slots):
                     self._let_any_worker_have(keys)
                     late = {i for i, future in enumerate(futures)
                             if i not in anew and future.status in ("pending", "lost")}
@@ -155,8 +161,9 @@ class Cluster:
     # ---- tasks
 
     def _sum(self, shards, numbers, function, given):
-        if self._look() or self.runs is None:
-            self.runs = self._plan(shards)
+        self._look()
+        if self.planned != self.slots:
+            self.runs, self.planned = self._plan(shards), self.slots
         chosen = ([shards[s] for s in run if s in numbers] for run in self.runs)
         parts = self._map(function, [run for run in chosen if run], **given)
         n_bytes = 8 * given["net"].n_params if "net" in given else 0
@@ -176,12 +183,22 @@ class Cluster:
         task = partial(in_worker, arithmetic(), function, **given)
         return self.client.map(task, *args, pure=False, key=keys)
 
-    def _gather(self, futures):
-        from distributed import wait
+    def _wait_for(self, futures):
+        """Wait as long as there are workers."""
+        from distributed import TimeoutError, wait
 
+        while True:
+            try:
+                with self.client.as_current():
+                    wait(futures, timeout=WORKER_WITHIN)
+                return
+            except TimeoutError:
+                self._require_scheduler(None)
+                self._look()
+
+    def _gather(self, futures):
         try:
-            with self.client.as_current():
-                wait(futures)       # a `gather` that is interrupted prints a traceback for each
+            self._wait_for(futures)     # `gather` prints a traceback for each if it is interrupted
             self.failed = any(future.status == "error" for future in futures)
             return self.client.gather(futures)
         except BaseException:
@@ -202,9 +219,10 @@ class Cluster:
                 return task(*args)
             except (CancelledError, CommClosedError, OSError) as error:
                 self._require_scheduler(error)
-                if self.failed or attempt == ATTEMPTS - 1:
+                is_lost = isinstance(error, (CancelledError, CommClosedError))
+                if self.failed or not is_lost or attempt == ATTEMPTS - 1:
                     raise
-                self.looked, self.runs = -SECONDS, None
+                self.looked, self.planned = -SECONDS, None
 
     def _require_scheduler(self, cause):
         if self.client.status != "running":
@@ -214,16 +232,17 @@ class Cluster:
     # ---- workers
 
     def _look(self):
-        """Learn which workers there are, from time to time; whether they are others than before."""
+        """Learn which workers there are, from time to time."""
+        from distributed import TimeoutError
+
         if time.monotonic() - self.looked < SECONDS:
-            return False
-        threads = self.client.ncores()
-        if not threads:
-            self.client.wait_for_workers(1, timeout=SECONDS_WITHOUT_WORKERS)
-            threads = self.client.ncores()
-        self.looked, before = time.monotonic(), self.slots
+            return
+        try:
+            self.client.wait_for_workers(1, timeout=WORKER_WITHIN)
+        except TimeoutError:
+            refuse_without_workers()
+        threads, self.looked = self.client.ncores(), time.monotonic()
         self.slots = tuple(worker for worker in sorted(threads) for _ in range(threads[worker]))
-        return self.slots != before
 
     def _plan(self, shards):
         """The numbers of the shards of each task of a pass, all on one worker.

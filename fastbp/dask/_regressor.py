@@ -78,7 +78,7 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
         return Reals(dtype)
 
     def _summary(self, local, table):
-        if self.loss == "poisson":
+        if local.out_activation_ == "exp":
             total, offset = table.sum(_passes.statistics, of_block=poisson_offset)
             return Summary(float(total), offset=float(offset))
         total, = table.sum(_passes.statistics, of_block=_passes.weight_of)

@@ -287,11 +287,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                                  f"the previous call to fit. Previously got {self.classes_}, `y` "
                                  f"has {unique_labels(y)}")
             self._check_like(y)
+        self._describe_outputs()
+        if self.class_weight is not None and y.ndim == 1:
+            self.class_weight_ = of_classes(self.class_weight, self.classes_, y, sample_weight)
+
+    def _describe_outputs(self):
         kind = self._label_binarizer.y_type_
         self.out_activation_ = "softmax" if kind == "multiclass" else "logistic"
         self.n_outputs_ = 1 if kind == "binary" else len(self.classes_)
-        if self.class_weight is not None and y.ndim == 1:
-            self.class_weight_ = of_classes(self.class_weight, self.classes_, y, sample_weight)
 
     def _check_shape(self, y):
         several = self._label_binarizer.y_type_.startswith("multilabel")
