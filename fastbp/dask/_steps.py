@@ -2,7 +2,7 @@
 
 The blocks are divided into strata, ranges of the table that are as even as can be. Each epoch puts
 the blocks of every stratum in an order of its own, and so a batch, one block of each stratum, has
-rows from everywhere in the table, and as many from each worker.
+rows from everywhere in the table, and as many from each worker. `shuffled` says which orders.
 
     batch j:   g = sum over strata s of the gradient of block order_s[j];  p <- step(p, g / weight)
 
@@ -27,6 +27,7 @@ from fastbp.sklearn._stochastic import after_epoch, begin
 
 BLOCKS_OF_A_BATCH = 16      # and strata under average_every, unless another number is given
 ROWS_OF_A_STEP = 200        # of a replica
+GROUP = 64                  # blocks
 MAX_SEED = 2**31 - 1
 
 
@@ -49,7 +50,7 @@ def fit_steps(model, given, net, table, summary, random_state, task):
     epoch = average_epoch if given.average_every else batch_epoch
     while model.n_iter_ < given.max_iter and not model.stopped_:
         task.begin()
-        orders = [random_state.permutation(each) if given.shuffle else np.array(each)
+        orders = [shuffled(each, random_state) if given.shuffle else np.array(each)
                   for each in ranges]
         loss, penalty = epoch(model._optimizer.rule, given, net, table, orders, random_state)
         if not np.isfinite(net.params).all():
@@ -63,6 +64,17 @@ def fit_steps(model, given, net, table, summary, random_state, task):
     if not model.stopped_:
         task.warn(f"Stochastic Optimizer: Maximum iterations ({given.max_iter}) reached and the "
                   "optimization hasn't converged yet.", ConvergenceWarning)
+
+
+def shuffled(blocks, random_state):
+    """Groups of neighbouring blocks in a random order, and those of each group.
+
+    Batches that follow one another have blocks of the same groups, which a worker that has more
+    rows than memory reads from its disk once.
+    """
+    groups = [blocks[i:i + GROUP] for i in range(0, len(blocks), GROUP)]
+    order = random_state.permutation(len(groups))
+    return np.concatenate([random_state.permutation(groups[k]) for k in order])
 
 
 def half_squares(net, l2):
