@@ -307,7 +307,8 @@ def test_no_other_module_writes_files():
     for path in PACKAGE.rglob("*.py"):
         if path.name not in ("_files.py", "temporary.py"):
             found = re.search(r"write_text|write_bytes|\bopen\([^)\n]*[\"'][wxa+]|"
-                              r"(?<!\.checkpoint\.)savez?\(|(?<!pdf\.)savefig\((?!content)", path.read_text(encoding="utf-8"))
+                              r"(?<!\.checkpoint\.)savez?\(|(?<!pdf\.)savefig\((?!content)",
+                              path.read_text(encoding="utf-8"))
             to_bytes = path.name in ("io.py", "_checkpoint.py")     # by safetensors.numpy
             assert not found or found[0] == "save(" and to_bytes, (path, found)
 
