@@ -54,7 +54,8 @@ class Summary(NamedTuple):
 
 def poisson_offset(X, y, weight):
     """The weight of a block, and what scikit-learn adds to its Poisson loss."""
-    of_row = (xlogy(y, y) - y).reshape(len(y), -1).sum(axis=1, dtype=np.float64)
+    y = np.float64(y)
+    of_row = (xlogy(y, y) - y).reshape(len(y), -1).sum(axis=1)
     if weight is None:
         return [len(y), of_row.sum()]
     return [weight.sum(dtype=np.float64), np.float64(weight) @ of_row]

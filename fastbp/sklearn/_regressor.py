@@ -193,7 +193,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _samples(self, X, y, weight, places=None, once=now):
         poisson = self.out_activation_ == "exp"
-        offset = (xlogy(y, y) - y).reshape(len(y), -1).sum(axis=1) if poisson else None
+        exact = np.float64(y)
+        offset = (xlogy(exact, exact) - exact).reshape(len(y), -1).sum(axis=1) if poisson else None
         y = once(partial(np.ascontiguousarray, dtype=X.dtype), y, X.dtype)
         return Samples(X, y, weight, places, 1 if poisson else self.n_outputs_, offset)
 
