@@ -54,7 +54,7 @@ def nothing(shards):
 
 
 def seconds_of_tasks():
-    """Of a pass with one task, by the clock, and of each further one, in the client's process.
+    """(what a pass with one task takes by the clock, what each further task takes the client).
 
     The scheduler is in this process, too: the workers do their part of a task at the same time.
     """
@@ -76,7 +76,7 @@ def seconds_of_tasks():
 
 
 def seconds_of_a_node(n_params):
-    """Of adding one gradient to another."""
+    """The time of adding one gradient to another."""
     a, b = np.ones(n_params + 2), np.ones(n_params + 2)
     start = time.perf_counter()
     for _ in range(20):

@@ -8,17 +8,14 @@ docs/dask.md says what the estimators and `objective` do, and when one machine i
 """
 
 try:
-    import dask  # noqa: F401
-    import distributed  # noqa: F401
+    from fastbp.dask._classifier import DaskMLPClassifier
+    from fastbp.dask._objective import objective
+    from fastbp.dask._places import SchedulerLost
+    from fastbp.dask._regressor import DaskMLPRegressor
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"dask", "distributed"}:
         raise
     raise ImportError(f"fastbp.dask needs dask and distributed, and there is no {error.name} here: "
                       "pip install 'fastbp[dask]'") from error
-
-from fastbp.dask._classifier import DaskMLPClassifier
-from fastbp.dask._objective import objective
-from fastbp.dask._places import SchedulerLost
-from fastbp.dask._regressor import DaskMLPRegressor
 
 __all__ = ["DaskMLPClassifier", "DaskMLPRegressor", "SchedulerLost", "objective"]

@@ -101,11 +101,11 @@ def look_at_labels(part):
 
 
 def absent(part, values):
-    """Of which labels there are none: an array of bools."""
+    """Where labels are missing, as an array of bools."""
     if hasattr(part, "isna"):
         return np.asarray(part.isna())
     if values.dtype.kind == "O":
-        return (values != values) | (values == None)    # noqa: E711, of each element
+        return (values != values) | np.equal(values, None)
     return values != values
 
 

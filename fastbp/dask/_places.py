@@ -2,9 +2,15 @@
 
 import time
 import uuid
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
+
+import dask
+from dask import delayed
+from distributed import Client, TimeoutError, default_client, wait
+from distributed.comm import CommClosedError
 
 from fastbp._spread import WORKER_WITHIN, arithmetic, refuse_without_workers
 from fastbp.dask._passes import in_worker, merge
@@ -21,14 +27,10 @@ HERE = ("synchronous", "sync", "single-threaded", "threads", "threading", "proce
 
 def place_of(client):
     """A `Cluster` for a client, the default client if it is None, or `Here` without one."""
-    import dask
-
     if client is None:
         scheduler = dask.config.get("scheduler", None)
         if isinstance(scheduler, str) and scheduler.lower() in HERE:
             return Here()
-    from distributed import Client, default_client
-
     if client is None:
         try:
             client = default_client()
@@ -56,8 +58,6 @@ class Here:
 
     def compute(self, tasks):
         """The results of delayed objects, in their order."""
-        import dask
-
         return list(dask.compute(*tasks, scheduler="synchronous"))
 
     def keep(self, tasks, n_bytes):
@@ -94,8 +94,6 @@ class Cluster:
         return len(self.slots)
 
     def compute(self, tasks):
-        from dask import delayed
-
         # Under other keys each time: a client takes one that it has cancelled for cancelled.
         return self._retried(lambda: self._gather(
             self.client.compute([delayed(itself)(task) for task in tasks])))
@@ -126,9 +124,6 @@ class Cluster:
         if it may go to others from then on. So where one has gone, what is not made is cancelled
         and asked for under another key; of the same key the client would take it for cancelled.
         """
-        from dask import delayed
-        from distributed import TimeoutError, wait
-
         anew = set()
         while True:
             self._require_scheduler(None)
@@ -185,8 +180,6 @@ class Cluster:
 
     def _wait_for(self, futures):
         """Wait as long as there are workers."""
-        from distributed import TimeoutError, wait
-
         while True:
             try:
                 with self.client.as_current():
@@ -208,10 +201,6 @@ class Cluster:
 
     def _retried(self, task, *args):
         """A sum again where its data were lost with a worker; one error without a scheduler."""
-        from concurrent.futures import CancelledError
-
-        from distributed.comm import CommClosedError
-
         self.failed = False         # a task did, with an error of the data or of its code
         for attempt in range(ATTEMPTS):
             self._require_scheduler(None)
@@ -233,8 +222,6 @@ class Cluster:
 
     def _look(self):
         """Learn which workers there are, from time to time."""
-        from distributed import TimeoutError
-
         if time.monotonic() - self.looked < SECONDS:
             return
         try:

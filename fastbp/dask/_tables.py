@@ -8,6 +8,7 @@ from functools import partial
 from numbers import Number
 
 import numpy as np
+from dask import delayed
 
 from fastbp import _arguments
 from fastbp.dask._looks import look_at_labels, look_at_numbers, numbers, require
@@ -37,8 +38,6 @@ class Collection:
         self.parts = np.ravel(given.to_delayed()).tolist()
 
     def tasks(self):
-        from dask import delayed
-
         look = (look_at_labels if self.labels else
                 partial(look_at_numbers, non_negative=self.name == "sample_weight"))
         return [delayed(look)(part) for part in self.parts]
@@ -139,8 +138,6 @@ class Table:
     """
 
     def __init__(self, place, X, y, weight, dtype, targets):
-        from dask import delayed
-
         self.place, self.n_rows, self.n_features = place, X.n_rows, X.n_columns
         self.size = rows_per_block(self.n_rows)
         self.n_blocks = -(-self.n_rows // self.size)

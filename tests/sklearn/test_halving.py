@@ -6,8 +6,10 @@ from clients import Inline
 from scipy import stats
 from searches import THREE, X, assert_same, classifier, steps
 from sklearn.callback import ProgressBar
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.model_selection import HalvingGridSearchCV, HalvingRandomSearchCV
+from sklearn.model_selection._search_successive_halving import (
+    HalvingGridSearchCV,
+    HalvingRandomSearchCV,
+)
 
 from fastbp.sklearn import MLPSearchCV
 

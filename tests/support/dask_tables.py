@@ -24,10 +24,19 @@ def cut(array, rows):
 
 
 def digest(*results):
-    """Of numbers, arrays and fitted estimators."""
+    """The first digits of the SHA-256 of numbers, arrays and the weights of estimators."""
     bits = hashlib.sha256()
     for each in results:
         arrays = [*each.coefs_, *each.intercepts_] if hasattr(each, "coefs_") else [each]
         for array in arrays:
             bits.update(np.ascontiguousarray(array).tobytes())
     return bits.hexdigest()[:16]
+
+
+def difference_of_sums(n):
+    """How far two float64 sums of the same n terms of one sign may be apart, relative to them.
+
+    Each is within (n + 16) 2^-53 of the exact one: n - 1 additions, in whatever order, and at most
+    16 roundings of a weight, the penalty and the mean.
+    """
+    return 2 * (n + 16) * 2.0**-53
