@@ -164,10 +164,7 @@ class Workers:
             self._start(key)
 
     def _threads(self):
-        try:
-            self.client.wait_for_workers(1, timeout=WORKER_WITHIN)
-        except TimeoutError:
-            refuse_without_workers()
+        wait_for_a_worker(self.client)
         return sum(self.client.nthreads().values())
 
 
@@ -186,7 +183,7 @@ class Shared:
                 self.future, = self.workers.client.scatter(
                     [self.value], broadcast=self.everywhere, hash=False, timeout=WORKER_WITHIN)
             except TimeoutError:
-                refuse_without_workers()
+                refuse_without_workers(self.workers.client)
             except (OSError, KeyError):     # of the scheduler: a worker has died meanwhile
                 tries += 1
                 if tries == MOST_TRIES:
@@ -195,9 +192,21 @@ class Shared:
         return self.future
 
 
-def refuse_without_workers():
-    raise ConnectionError(f"client has had no worker for {WORKER_WITHIN:.0f} seconds; it should "
-                          "have one") from None
+def wait_for_a_worker(client):
+    try:
+        client.wait_for_workers(1, timeout=WORKER_WITHIN)
+    except TimeoutError:
+        refuse_without_workers(client)
+
+
+def refuse_without_workers(client):
+    """Dask pauses a worker whose memory is nearly used up, and does not count it."""
+    paused = len(client.scheduler_info(n_workers=-1)["workers"])
+    seconds = f"for {WORKER_WITHIN:.0f} seconds"
+    raise ConnectionError(
+        f"client has had no worker {seconds}; it should have one" if not paused else
+        f"client has had no worker {seconds} but {paused} that Dask has paused, since memory is "
+        "short; it should have one with a larger memory_limit, or with fewer rows") from None
 
 
 def arithmetic():

@@ -12,7 +12,7 @@ from dask import delayed
 from distributed import Client, TimeoutError, default_client, wait
 from distributed.comm import CommClosedError
 
-from fastbp._spread import WORKER_WITHIN, arithmetic, refuse_without_workers
+from fastbp._spread import WORKER_WITHIN, arithmetic, wait_for_a_worker
 from fastbp.dask._passes import in_worker, merge
 
 RUN_BYTES = 2**28           # of shards that one task needs in memory at the same time,
@@ -224,10 +224,7 @@ class Cluster:
         """Learn which workers there are, from time to time."""
         if time.monotonic() - self.looked < SECONDS:
             return
-        try:
-            self.client.wait_for_workers(1, timeout=WORKER_WITHIN)
-        except TimeoutError:
-            refuse_without_workers()
+        wait_for_a_worker(self.client)
         threads, self.looked = self.client.ncores(), time.monotonic()
         self.slots = tuple(worker for worker in sorted(threads) for _ in range(threads[worker]))
 

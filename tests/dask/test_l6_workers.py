@@ -28,8 +28,9 @@ FITS = {
 @pytest.fixture(scope="module", params=[1, 3, 16])
 def crowd(request):
     """A client of so many workers within this process."""
+    # Without a limit: a worker takes the memory of this process for its own.
     with LocalCluster(n_workers=request.param, threads_per_worker=1, processes=False,
-                      dashboard_address=":0") as cluster, \
+                      memory_limit=None, dashboard_address=":0") as cluster, \
             Client(cluster, set_as_default=False) as client:
         yield client
 

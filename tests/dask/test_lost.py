@@ -90,7 +90,7 @@ def test_all_workers_gone_while_shards_are_made_and_another_come(monkeypatch):
     net = fastbp.MLP([5, 4, 1], seed=1)
     with dask.config.set(scheduler="synchronous"):
         expected = digest(*objective(net, X, y)(net.params))
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, memory_limit=None,
                       dashboard_address=None) as cluster, \
             Client(cluster, set_as_default=False) as client:
         wait = Cluster._wait

@@ -140,6 +140,23 @@ def test_cluster_without_workers(monkeypatch):
         Population(2, (4, 1)).train(X, y, SGD(), epochs=1, client=client)
 
 
+def test_cluster_whose_worker_is_paused(monkeypatch):
+    monkeypatch.setattr(fastbp._spread, "WORKER_WITHIN", 2.0)
+    with (LocalCluster(n_workers=1, threads_per_worker=1, processes=False, memory_limit="10MiB",
+                       dashboard_address=None) as cluster,
+          Client(cluster, set_as_default=False) as client):
+        paused_within(client, 30.0)
+        with pytest.raises(ConnectionError, match="no worker for 2 seconds but 1 that Dask has "):
+            Population(2, (4, 1)).train(X, y, SGD(), epochs=1, client=client)
+
+
+def paused_within(client, seconds):
+    end = time.monotonic() + seconds
+    while {each["status"] for each in client.scheduler_info()["workers"].values()} != {"paused"}:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_client_that_is_asynchronous(cluster):
     async def train():
         async with Client(cluster.scheduler_address, asynchronous=True,
