@@ -210,8 +210,8 @@ class BaseMLP(CallbackSupportMixin, Convertible, Parameters):
         Raises
         ------
         ValueError
-            For arguments that do not fit or are not finite, and parameters that did not stay
-            finite.
+            For arguments that do not fit or are not finite, and parameters or a loss that did not
+            stay finite.
         """
         task = Task(self, X, y, sample_weight)
         held_out = X_val, y_val, sample_weight_val

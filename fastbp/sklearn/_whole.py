@@ -36,6 +36,9 @@ def fit_whole(model, given, net, objective, samples, task):
 
     solve = lbfgs if given.solver == "lbfgs" else newton
     result = solve(objective, np.float64(net.params), given, after_iteration)
+    if not np.isfinite(result.fun):
+        raise ValueError(f"Solver produced a loss of {result.fun}. The input data may contain "
+                         "large values and need to be preprocessed.")
     net.params[:] = result.x
     model.n_iter_ = min(result.nit, given.max_iter)
     squares = sum(float(np.vdot(W, W)) for W in net.weights)
@@ -63,9 +66,7 @@ def newton(objective, start, given, after_iteration):
     except Ended as end:
         x = start if watch.x is None else watch.x
         return OptimizeResult(x=x, fun=watch.loss, nit=watch.nit, status=FAILED, message=str(end))
-    if not np.isfinite(result.fun):
-        result.status, result.message = FAILED, "the loss is not finite"
-    elif watch.converged or result.status == NO_FALL_PREDICTED:     # that the loss's digits hold
+    if watch.converged or result.status == NO_FALL_PREDICTED:     # that the loss's digits hold
         result.status = CONVERGED
     return result
 

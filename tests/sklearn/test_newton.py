@@ -68,10 +68,11 @@ def test_float32_ends():
             assert found.n_iter_ < 100 and np.isfinite(flat(found)).all()
 
 
-def test_a_loss_that_is_not_finite_is_no_success():
-    """Nothing but its warning says so: the parameters are those of the start."""
-    with pytest.warns(ConvergenceWarning, match="in 0 iterations: the loss is not finite"):
-        model("real").fit(X, TARGETS["real"] * 1e200)
+@pytest.mark.parametrize(("solver", "loss"), [("newton-cg", "inf"), ("lbfgs", "(inf|nan)")])
+def test_a_loss_that_is_not_finite_is_an_error(solver, loss):
+    """SciPy ends at the start, with finite parameters, as if it had no better ones."""
+    with pytest.raises(ValueError, match=f"^Solver produced a loss of {loss}. The input data may"):
+        model("real").set_params(solver=solver).fit(X, TARGETS["real"] * 1e200)
 
 
 def test_a_product_that_is_not_finite_ends_the_fit(monkeypatch):
