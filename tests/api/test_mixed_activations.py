@@ -69,7 +69,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("activation", "words"), WRONG, ids=str)
+@pytest.mark.parametrize(("activation", "words"), WRONG)
 def test_activations_of_hidden_layers(activation, words):
     """By whatever call they are given."""
     net = MLP([3, 4, 5, 1], seed=0)

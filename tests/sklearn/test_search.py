@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
     [{"activation": ["tanh", "logistic"]}, {"class_weight": [None, "balanced"]}],
     {"random_state": [1, np.random.RandomState(2)], "dtype": ["float32", None],
      "shuffle": [True, False]},
-], ids=str)
+])
 def test_grids_of_a_classifier(grid):
     compare(classifier, grid, return_train_score=True)
 
@@ -69,7 +69,7 @@ def test_random_search(estimator, y):
      "refit": lambda results: 1},
     {"cv": StratifiedKFold(4, shuffle=True, random_state=2)},
     {"refit": lambda results: 2}, {"cv": [(np.arange(50), np.arange(50, N))]},
-], ids=str)
+])
 def test_options_of_the_search(options):
     compare(classifier, GRID | {"solver": ["adam", "lbfgs"]}, **options)
 
