@@ -8,6 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from fastbp import _arguments
 from fastbp.dask import _passes
 from fastbp.dask._estimator import DaskMLP, constraints
+from fastbp.dask._looks import look_at_labels
 from fastbp.dask._targets import Labels, Summary
 from fastbp.sklearn import MLPClassifier
 from fastbp.sklearn._weights import check_class_weight
@@ -60,7 +61,6 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
 
     _parameter_constraints = constraints(MLPClassifier)
     _member = MLPClassifier
-    _labels = True
 
     @_arguments.explained
     def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="lbfgs",
@@ -120,6 +120,9 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         self._check_fitted()
         return self.local_._label_binarizer.y_type_.startswith("multilabel")
 
+    def _look(self, y, dtype):
+        return look_at_labels
+
     def _describe(self, local, y, weight, dtype):
         """Learn the classes; returns what makes targets of y."""
         check_class_weight(self.class_weight)
@@ -137,10 +140,6 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
             if len(classes) < 2:
                 raise ValueError(f"y has the label {classes.tolist()[0]!r} alone; it should have "
                                  "two or more")
-            if classes.dtype.kind == "f" and not (classes % 1 == 0).all():
-                raise ValueError(f"y has {len(classes)} different numbers that are not all whole, "
-                                 f"such as {classes[~(classes % 1 == 0)][0]}; for real targets "
-                                 "there is DaskMLPRegressor")
             fitted_to, own = classes, classes
         local._label_binarizer = LabelBinarizer().fit(fitted_to)
         local.classes_ = local._label_binarizer.classes_
@@ -154,7 +153,7 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         return Labels(own, weights, dtype)
 
     def _summary(self, local, table):
-        return Summary(float(table.sum(_passes.statistics, of_block=_passes.weight_of)[0]))
+        return Summary(float(table.sum(_passes.statistics, of_block=_passes.weights)[0]))
 
 
 def class_weights(class_weight, classes, counts):

@@ -8,6 +8,7 @@ import copy
 import time
 import warnings
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -15,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _arguments
 from fastbp._progress import progress
-from fastbp.dask._objective import Objective, require_weight
+from fastbp.dask._looks import look_at_numbers
+from fastbp.dask._objective import Objective, collections_of, require_weight
 from fastbp.dask._places import place_of
-from fastbp.dask._resume import File, Log, go_on, keep_epoch
+from fastbp.dask._resume import EvaluationLog, FitCheckpoint, go_on, keep_epoch
 from fastbp.dask._steps import begin_steps, fit_steps
 from fastbp.dask._tables import Collection, Table, see
 from fastbp.sklearn._base import STOCHASTIC
@@ -117,13 +119,16 @@ class DaskMLP(Parameters):
             raise ValueError(f"average_every is {given.average_every} with solver "
                              f"{given.solver!r}; the solver should be 'adam' or 'sgd'")
         place, local = place_of(self.client), self._unfitted()
-        X, y = Collection("X", X), Collection("y", y, self._labels)
-        weight = None if sample_weight is None else Collection("sample_weight", sample_weight)
-        see(place, *filter(None, [X, y, weight]))
-        if X.ndim != 2:
-            raise ValueError("X has one dimension; it should have two, rows and columns")
-        dtype = np.dtype(given.dtype or ("float32" if set(X.kind.values()) == {"float32"} or
-                                         X.kind.get("dtype") == "float32" else "float64"))
+        if self.checkpoint is not None and self.random_state is None:
+            raise ValueError("random_state is None with a checkpoint; it should be an int, without "
+                             "which no other fit could go on from it")
+        X, y, weight = collections_of(X, y, sample_weight)
+        dtype = np.dtype(given.dtype or X.float_dtype())
+        look = partial(look_at_numbers, dtype=dtype)
+        see(place, {X: look, y: self._look(y, dtype)} | (
+            {weight: partial(look, non_negative=True)} if weight else {}))
+        if not X.n_columns:
+            raise ValueError("X has no columns; it should have one or more")
         targets = self._describe(local, y, weight, dtype)
         local.n_features_in_ = X.n_columns
         if X.names is not None:
@@ -144,7 +149,9 @@ class DaskMLP(Parameters):
     def _solve(self, local, given, net, table, random_state, watch):
         summary = self._summary(local, table)
         require_weight(summary.total_weight)
-        file = File(self.checkpoint, self, net, table) if self.checkpoint is not None else None
+        file = None
+        if self.checkpoint is not None:
+            file = FitCheckpoint(self.checkpoint, self, net, table)
         with file.written() if file else nullcontext():
             solve = self._take_steps if given.solver in STOCHASTIC else self._minimise
             solve(local, given, net, table, summary, random_state, file, watch)
@@ -165,14 +172,14 @@ class DaskMLP(Parameters):
     def _minimise(self, local, given, net, table, summary, random_state, file, watch):
         working = local._new_network(net.layer_sizes, net.dtype)    # `net` has the last iteration's
         objective = Objective(working, table, given.alpha, True, summary.total_weight)
-        objective = Log(objective, file) if file else objective
+        asked = EvaluationLog(objective, file) if file else objective
 
         def counted(params):
-            loss, grad = objective(params)
-            watch.passes, watch.loss = watch.passes + 1, loss
+            loss, grad = asked(params)
+            watch.passes, watch.loss = objective.passes, loss
             return loss, grad
 
-        counted.hessp = objective.hessp
+        counted.hessp = asked.hessp
         fit_whole(local, given, net, counted, summary, watch)
 
     def _unfitted(self):
@@ -204,8 +211,8 @@ class DaskMLP(Parameters):
         `example` is an array of what it returns, for its dtype and its number of columns.
         """
         of_parts = Collection("X", X).given
-        if of_parts.ndim != 2 or of_parts.shape[1] != self.local_.n_features_in_:
-            n = of_parts.shape[1] if of_parts.ndim == 2 else 1
+        n = of_parts.shape[1] if of_parts.ndim == 2 else 1
+        if n == n and n != self.local_.n_features_in_:          # NaN is a number that Dask lacks
             raise ValueError(f"X has {_arguments.counted(n, 'column')}; it should have "
                              f"{self.local_.n_features_in_}, as at the fit")
         local = self.to_local()
@@ -216,6 +223,7 @@ class DaskMLP(Parameters):
                                        meta=example[:0], **shape)
         import pandas as pd
 
+        predicted(of_parts._meta, local, method)        # refuses columns of other names now
         empty = (pd.Series(example) if example.ndim == 1 else
                  pd.DataFrame(example, columns=columns)).iloc[:0]
         return of_parts.map_partitions(_frame_of, local, method, empty, meta=empty)

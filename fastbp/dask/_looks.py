@@ -1,5 +1,6 @@
 """What is in each partition, seen before training starts: a fault is named by its partition."""
 
+from numbers import Number
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +40,14 @@ def kind_of(part):
     return {"dtype": str(getattr(part, "dtype", type(part).__name__)), "number of columns": columns}
 
 
+MOST_LABELS = 2**16     # of a partition; all different ones come to the client
+
+
 def numbers(part, dtype=None):
-    """A partition as a C-contiguous array of floats; of float32 or float64 as it is for None."""
+    """A partition as a C-contiguous array of floats; of float32 or float64 as it is for None.
+
+    What is too large for `dtype` becomes infinite.
+    """
     frame = hasattr(part, "columns")
     for name, kind in part.dtypes.items() if frame else [(None, getattr(part, "dtype", None))]:
         if getattr(kind, "kind", "O") not in "biuf":
@@ -49,9 +56,10 @@ def numbers(part, dtype=None):
     if dtype is None:
         dtype = np.float64 if frame and set(map(str, part.dtypes)) != {"float32"} or (
             not frame and str(part.dtype) != "float32") else np.float32
-    if hasattr(part, "to_numpy"):
-        return np.ascontiguousarray(part.to_numpy(dtype=dtype, na_value=np.nan))
-    return np.ascontiguousarray(part, dtype=dtype)
+    with np.errstate(over="ignore"):
+        if hasattr(part, "to_numpy"):
+            return np.ascontiguousarray(part.to_numpy(dtype=dtype, na_value=np.nan))
+        return np.ascontiguousarray(part, dtype=dtype)
 
 
 def size_and_kind(part):
@@ -59,28 +67,50 @@ def size_and_kind(part):
     seen = Look(n_rows, kind_of(part), others[0] if others else None)
     if hasattr(part, "todense"):
         return seen._replace(fault=f"is sparse, of type {type(part).__name__}; it should be dense")
+    if np.ma.is_masked(part):
+        return seen._replace(fault="has masked cells; they should be filled or left out")
     return seen
 
 
-def look_at_numbers(part, non_negative=False):
-    """The `Look` of a partition of X, of real targets, or of weights."""
+def look_at_numbers(part, dtype=None, non_negative=False, domain=None):
+    """The `Look` of a partition of X, of real targets, or of weights.
+
+    `dtype` is what it will be cast to, None for as it is; `domain(part)` raises a ValueError for
+    what a loss does not take.
+    """
     seen = size_and_kind(part)
     if not seen.n_rows or seen.fault:
         return seen
     try:
-        values = numbers(part)
+        values = numbers(part, dtype)
     except TypeError as error:
         return seen._replace(fault=str(error))
     except (ValueError, OverflowError) as error:
         return seen._replace(fault=f"cannot be read as numbers: {error}")
     finite = np.isfinite(values).reshape(len(values), -1).all(axis=0)
     if not finite.all():
-        column = int(np.argmin(finite))
-        name = repr(part.columns[column]) if hasattr(part, "columns") else column
-        return seen._replace(fault=f"has NaN or infinite values in column {name}")
+        return seen._replace(fault=not_finite(part, dtype, int(np.argmin(finite))))
     if non_negative and (values < 0).any():
         return seen._replace(fault=f"has a weight of {values.min()}; it should not be negative")
+    try:
+        if domain is not None:
+            domain(np.asarray(part))
+    except ValueError as error:
+        return seen._replace(fault=str(error).removeprefix("y "))
     return seen
+
+
+def not_finite(part, dtype, column):
+    """What is wrong with a column, in words."""
+    where = ""
+    if hasattr(part, "columns"):
+        where = f" in column {part.columns[column]!r}"
+    elif np.ndim(part) == 2:
+        where = f" in column {column}"
+    values = numbers(part).reshape(len(part), -1)[:, column]
+    if np.isfinite(values).all():
+        return f"has values{where} that are too large for {np.dtype(dtype).name}"
+    return f"has NaN or infinite values{where}"
 
 
 def look_at_labels(part):
@@ -97,7 +127,19 @@ def look_at_labels(part):
     if missing:
         return seen._replace(fault="lacks the label of "
                                    + _arguments.counted(int(missing), "row"))
-    return seen._replace(labels=labels, counts=counts)
+    return seen._replace(labels=labels, counts=counts, fault=not_classes(labels))
+
+
+def not_classes(labels):
+    """What labels are that are no classes, in words; None if they may be."""
+    if labels.dtype.kind == "f" and not (whole := labels % 1 == 0).all():
+        return (f"has labels that are not whole, such as {labels[~whole][0]}; for real targets "
+                "there is DaskMLPRegressor")
+    if labels.dtype.kind == "O" and isinstance(labels[0], Number):
+        return "has numbers of dtype object for labels; .astype(int) makes integers of them"
+    if len(labels) > MOST_LABELS:
+        return f"has {len(labels)} different labels; it should have {MOST_LABELS} at most"
+    return None
 
 
 def absent(part, values):

@@ -1,14 +1,17 @@
 """The loss of all rows of Dask collections as a function of the parameters."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 
 import fastbp
 from fastbp import _arguments
 from fastbp.dask import _passes
+from fastbp.dask._looks import look_at_numbers
 from fastbp.dask._places import place_of
 from fastbp.dask._tables import Collection, Table, see
+from fastbp.dask._targets import Domain
 
 
 class Objective:
@@ -19,15 +22,17 @@ class Objective:
     n_samples : int
     total_weight : float
         The sum of the weights, or the number of rows.
+    passes : int
+        How many were made.
     """
 
     def __init__(self, net, table, l2, mean, total_weight=None):
         self._net, self._table, self._l2, self._mean = net, table, l2, mean
         self.n_samples, self.total_weight = table.n_rows, total_weight
+        self.passes = 0         # over all rows so far
         if total_weight is None:
-            self.total_weight = float(table.sum(_passes.statistics, of_block=_passes.weight_of)[0])
-        if mean:
-            require_weight(self.total_weight)
+            self.total_weight = float(table.sum(_passes.statistics, of_block=_passes.weights)[0])
+        require_weight(self.total_weight, mean)
 
     def __call__(self, params):
         """The loss and its gradient at `params`.
@@ -43,6 +48,7 @@ class Objective:
             A new one.
         """
         self._net.params = params
+        self.passes += 1
         total = self._table.sum(_passes.gradient, net=self._net, l2=self._l2)
         scale = self.total_weight if self._mean else 1.0
         return float(total[0] / scale), total[2:] / scale
@@ -50,14 +56,17 @@ class Objective:
     def hessp(self, params, v):
         """The Hessian at `params` times v: an ndarray of shape (n_params,), float64."""
         self._net.params = params
+        self.passes += 1
         v = np.asarray(v, self._net.dtype)
         total = self._table.sum(_passes.hessian_product, net=self._net, l2=self._l2, v=v)
         return total / (self.total_weight if self._mean else 1.0)
 
 
-def require_weight(total):
-    """Refuse to divide by a total of weights that are all 0."""
-    if not total:
+def require_weight(total, divide=True):
+    """Refuse a sum of weights that is infinite, or 0 if it will divide a sum."""
+    if not np.isfinite(total):
+        raise ValueError("sample_weight has an infinite sum; it should have a finite one")
+    if divide and not total:
         raise ValueError("the weight of every row is 0; it should be positive in one at least")
 
 
@@ -105,12 +114,13 @@ def objective(net, X, y, *, sample_weight=None, reduction="sum", l2=0.0, client=
     place = place_of(client)
     own = pickle.loads(pickle.dumps(net))
     own.n_threads = own.n_threads or 1
-    X, y = Collection("X", X), Collection("y", y)
-    weight = None if sample_weight is None else Collection("sample_weight", sample_weight)
-    see(place, X, y, *([] if weight is None else [weight]))
+    X, y, weight = collections_of(X, y, sample_weight)
+    look = partial(look_at_numbers, dtype=net.dtype)
+    domain = Domain(net.loss, net.layer_sizes[-1], net.dtype, as_they_are)
+    see(place, {X: look, y: partial(look_at_numbers, domain=domain)} | (
+        {weight: partial(look, non_negative=True)} if weight else {}))
     if X.n_columns != net.layer_sizes[0]:
-        n = 1 if X.n_columns is None else X.n_columns
-        raise ValueError(f"X has {_arguments.counted(n, 'column')}; it should have "
+        raise ValueError(f"X has {_arguments.counted(X.n_columns, 'column')}; it should have "
                          f"{net.layer_sizes[0]}, the inputs of net")
     return Objective(own, Table(place, X, y, weight, net.dtype, as_they_are), l2,
                      reduction == "mean")
@@ -118,3 +128,11 @@ def objective(net, X, y, *, sample_weight=None, reduction="sum", l2=0.0, client=
 
 def as_they_are(y):
     return y, None
+
+
+def collections_of(X, y, sample_weight):
+    """X, y and the weights, None if there are none, as collections."""
+    X, y = Collection("X", X), Collection("y", y)
+    if X.ndim != 2:
+        raise ValueError("X has one dimension; it should have two, rows and columns")
+    return X, y, None if sample_weight is None else Collection("sample_weight", sample_weight)

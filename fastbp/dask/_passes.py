@@ -46,21 +46,21 @@ class Shard(NamedTuple):
         return self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows]
 
 
-def blocks(shards, places):
-    """(place, number, block) of each block that has a place in a sum; `places` None: its number."""
+def blocks(shards, positions):
+    """(position, number, block) of the blocks with a position in a sum; None: all, their number."""
     for shard in shards:
         for number in shard.numbers():
-            place = number if places is None else places.get(number)
-            if place is not None:
-                yield place, number, shard.block(number)
+            position = number if positions is None else positions.get(number)
+            if position is not None:
+                yield position, number, shard.block(number)
 
 
-def summed(shards, places, of_block):
-    """Part of a sum of `of_block(place, X, y, weight)`, new vectors of float64."""
+def summed(shards, positions, of_block):
+    """Part of a sum of `of_block(position, X, y, weight)`, new vectors of float64."""
     part = Sum()
-    for place, number, (X, y, weight) in blocks(shards, places):
+    for position, number, (X, y, weight) in blocks(shards, positions):
         try:
-            part.add(0, place, of_block(place, X, y, weight))
+            part.add(0, position, of_block(position, X, y, weight))
         except Exception as error:
             start = number * shards[0].size
             error.add_note(f"in rows {start} to {start + len(X) - 1} of X")
@@ -68,39 +68,45 @@ def summed(shards, places, of_block):
     return part
 
 
-def gradient(shards, net, l2, places=None):
-    """(loss, weight, ∂loss/∂params) of each block; the first place takes the penalty."""
+def gradient(shards, net, l2, positions=None):
+    """(loss, weight, ∂loss/∂params) of each block; the first position takes the penalty."""
     net = copy.deepcopy(net)
 
-    def of_block(place, X, y, weight):
+    def of_block(position, X, y, weight):
         values = np.empty(2 + net.n_params)
-        values[0] = net.backprop(X, y, sample_weight=weight, l2=0.0 if place else l2)
-        values[1] = weight_of(X, y, weight)[0]
+        values[0] = net.backprop(X, y, sample_weight=weight, l2=0.0 if position else l2)
+        values[1] = weight_of(X, weight)
         values[2:] = net.grad
         return values
 
-    return summed(shards, places, of_block)
+    return summed(shards, positions, of_block)
 
 
 def hessian_product(shards, net, l2, v):
     """The Hessian of each block times v."""
     net = copy.deepcopy(net)
 
-    def of_block(place, X, y, weight):
-        product = net.hvp(X, y, v, sample_weight=weight, l2=0.0 if place else l2)
+    def of_block(position, X, y, weight):
+        product = net.hvp(X, y, v, sample_weight=weight, l2=0.0 if position else l2)
         return np.array(product, np.float64)
 
     return summed(shards, None, of_block)
 
 
 def statistics(shards, of_block):
-    """`of_block(X, y, weight)` of each block, a few numbers."""
-    return summed(shards, None, lambda place, *block: np.array(of_block(*block), np.float64))
+    """`of_block(number, X, y, weight)` of each block, a few numbers."""
+    return summed(shards, None, lambda number, *block: np.array(of_block(number, *block),
+                                                                np.float64))
 
 
-def weight_of(X, y, weight):
+def weight_of(X, weight):
     """The sum of the weights of a block."""
-    return [len(X) if weight is None else weight.sum(dtype=np.float64)]
+    return len(X) if weight is None else weight.sum(dtype=np.float64)
+
+
+def weights(number, X, y, weight):
+    """`weight_of` for `statistics`."""
+    return [weight_of(X, weight)]
 
 
 def merge(parts):

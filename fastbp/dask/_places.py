@@ -3,7 +3,7 @@
 import time
 import uuid
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import groupby
 
@@ -86,11 +86,12 @@ class Cluster:
     def __init__(self, client):
         self.client, self.looked, self.slots = client, -SECONDS, ()
         self.runs, self.planned = [], None      # the latter: the slots that runs are planned for
+        self.with_fastbp = set()                # workers
         self.address = client.scheduler.address
 
     @property
     def n_slots(self):
-        self._look()
+        self._retried(lambda: None)
         return len(self.slots)
 
     def compute(self, tasks):
@@ -99,49 +100,38 @@ class Cluster:
             self.client.compute([delayed(itself)(task) for task in tasks])))
 
     def keep(self, tasks, n_bytes):
-        self._look()
         self.shard_bytes = n_bytes
-        n, slots, futures = len(tasks), self.slots, []
+        return self._retried(lambda: self._keep([delayed(itself)(task) for task in tasks]))
+
+    def _keep(self, tasks):
+        """Futures of tasks that belong to workers, and that any worker may have once they are made.
+
+        A task that became ready while there was no worker at all waits for its own for ever, even
+        if it may go to others from then on. So where one has gone, what is not made is cancelled
+        and asked for under another key.
+        """
+        n, slots, futures, anew = len(tasks), self.slots, [], set()
         homes = [slots[i * len(slots) // n] for i in range(n)]
         for worker, group in groupby(zip(homes, tasks, strict=True), lambda pair: pair[0]):
             futures += self.client.compute([task for _, task in group], workers=[worker],
                                            allow_other_workers=True)
         keys = {key for task in tasks for key in task.__dask_graph__()}
-        try:
-            self._wait(tasks, futures, keys, set(homes))
-        except BaseException:
-            self.client.cancel(futures)
-            raise
-        for future in futures:
-            if future.status == "error":
-                raise future.exception()
+
+        def ask_anew():
+            if set(homes) <= set(self.slots):
+                return
+            self._let_any_worker_have(keys)
+            late = {i for i, future in enumerate(futures)
+                    if i not in anew and future.status in ("pending", "lost")}
+            self.client.cancel([futures[i] for i in late])
+            for i in late:
+                futures[i] = self.client.compute(delayed(itself)(tasks[i]))
+            anew.update(late)
+
+        with self._cancelled_on_error(futures):
+            self._finish(futures, ask_anew)
+            self._let_any_worker_have(keys)
         return futures
-
-    def _wait(self, tasks, futures, keys, homes):
-        """Wait for tasks that belong to workers, and let any worker have them from then on.
-
-        A task that became ready while there was no worker at all waits for its own for ever, even
-        if it may go to others from then on. So where one has gone, what is not made is cancelled
-        and asked for under another key; of the same key the client would take it for cancelled.
-        """
-        anew = set()
-        while True:
-            self._require_scheduler(None)
-            try:
-                with self.client.as_current():
-                    wait(futures, timeout=SECONDS)
-                break
-            except TimeoutError:
-                self._look()
-                if not homes <= set(self.slots):
-                    self._let_any_worker_have(keys)
-                    late = {i for i, future in enumerate(futures)
-                            if i not in anew and future.status in ("pending", "lost")}
-                    self.client.cancel([futures[i] for i in late])
-                    for i in late:
-                        futures[i] = self.client.compute(delayed(itself)(tasks[i]))
-                    anew |= late
-        self._let_any_worker_have(keys)
 
     def _let_any_worker_have(self, keys):
         self.client.sync(self.client.scheduler.set_restrictions, worker=dict.fromkeys(keys))
@@ -156,7 +146,6 @@ class Cluster:
     # ---- tasks
 
     def _sum(self, shards, numbers, function, given):
-        self._look()
         if self.planned != self.slots:
             self.runs, self.planned = self._plan(shards), self.slots
         chosen = ([shards[s] for s in run if s in numbers] for run in self.runs)
@@ -172,39 +161,59 @@ class Cluster:
         return self._gather(self._map(function, of_tasks, *args, **given))
 
     def _map(self, function, *args, **given):
-        """Futures of calls, in one message to the scheduler: half the time of one for each."""
+        """Futures of calls, in one message to the scheduler: half the time of one for each.
+
+        The network goes with them. Of a large one Dask would say each time that it is large.
+        """
         name = function.__name__.replace("_", "-")
         keys = [f"fastbp-{name}-{uuid.uuid4().hex}" for _ in args[0]]
         task = partial(in_worker, arithmetic(), function, **given)
-        return self.client.map(task, *args, pure=False, key=keys)
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            return self.client.map(task, *args, pure=False, key=keys)
 
-    def _wait_for(self, futures):
-        """Wait as long as there are workers."""
+    def _finish(self, futures, meanwhile=lambda: None):
+        """Wait as long as there are workers, and raise the error of a task that has failed.
+
+        `meanwhile()` is called from time to time, and may put other futures into the list.
+        """
         while True:
+            self._require_scheduler(None)
             try:
                 with self.client.as_current():
-                    wait(futures, timeout=WORKER_WITHIN)
-                return
+                    wait(futures, timeout=SECONDS)
+                break
             except TimeoutError:
-                self._require_scheduler(None)
                 self._look()
+                meanwhile()
+        for future in futures:
+            if future.status == "error":
+                self.failed = True
+                future.result()
 
     def _gather(self, futures):
-        try:
-            self._wait_for(futures)     # `gather` prints a traceback for each if it is interrupted
-            self.failed = any(future.status == "error" for future in futures)
+        with self._cancelled_on_error(futures):
+            self._finish(futures)   # `gather` prints a traceback for each if it is interrupted
             return self.client.gather(futures)
+
+    @contextmanager
+    def _cancelled_on_error(self, futures):
+        try:
+            yield
         except BaseException:
             if self.client.status == "running":
                 self.client.cancel(futures)
             raise
 
     def _retried(self, task, *args):
-        """A sum again where its data were lost with a worker; one error without a scheduler."""
-        self.failed = False         # a task did, with an error of the data or of its code
+        """Call `task` again where data were lost with a worker; one error without a scheduler.
+
+        `failed` is whether a task of a worker ended with an error of the data or of its code.
+        """
+        self.failed = False
         for attempt in range(ATTEMPTS):
             self._require_scheduler(None)
             try:
+                self._look()
                 return task(*args)
             except (CancelledError, CommClosedError, OSError) as error:
                 self._require_scheduler(error)
@@ -225,8 +234,21 @@ class Cluster:
         if time.monotonic() - self.looked < SECONDS:
             return
         wait_for_a_worker(self.client)
-        threads, self.looked = self.client.ncores(), time.monotonic()
+        threads = self.client.ncores()
+        self._require_fastbp(threads)
+        self.looked = time.monotonic()
         self.slots = tuple(worker for worker in sorted(threads) for _ in range(threads[worker]))
+
+    def _require_fastbp(self, workers):
+        """Refuse a worker without fastbp: it would die of the first task that it cannot read."""
+        if others := [worker for worker in workers if worker not in self.with_fastbp]:
+            found = self.client.run(exec, "import fastbp.dask._passes", workers=others,
+                                    on_error="return")
+            for worker, error in found.items():
+                if isinstance(error, Exception) and not isinstance(error, OSError):     # it died
+                    raise ImportError(f"worker {worker} of client cannot import fastbp.dask: "
+                                      f"{error}; it should have the version of the client")
+            self.with_fastbp.update(others)
 
     def _plan(self, shards):
         """The numbers of the shards of each task of a pass, all on one worker.
@@ -249,8 +271,9 @@ class Cluster:
             if moved := homeless[:more]:
                 numbers += moved
                 # It may have gone, or take no more: then they are read where they are.
-                with suppress(KeyError, ValueError, AssertionError):
-                    self.client.replicate([shards[s] for s in moved], n=1, workers=[worker])
+                with suppress(KeyError, ValueError, AssertionError, TimeoutError):
+                    self.client.replicate([shards[s] for s in moved], n=1, workers=[worker],
+                                          callback_timeout=WORKER_WITHIN)
             del homeless[:more]
         runs = []
         for worker, numbers in own.items():

@@ -1,5 +1,7 @@
 """DaskMLPRegressor: real targets of a table that many machines hold."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
@@ -7,7 +9,8 @@ from sklearn.utils._param_validation import StrOptions
 from fastbp import _arguments
 from fastbp.dask import _passes
 from fastbp.dask._estimator import DaskMLP, constraints
-from fastbp.dask._targets import Reals, Summary, poisson_offset
+from fastbp.dask._looks import look_at_numbers
+from fastbp.dask._targets import Domain, Reals, Summary, poisson_offset
 from fastbp.sklearn import MLPRegressor
 from fastbp.sklearn._regressor import OUTPUTS
 
@@ -38,7 +41,6 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
 
     _parameter_constraints = {**constraints(MLPRegressor), "loss": [StrOptions(set(OUTPUTS))]}
     _member = MLPRegressor
-    _labels = False
 
     @_arguments.explained
     def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
@@ -73,6 +75,10 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
 
     # ---- what DaskMLP asks for
 
+    def _look(self, y, dtype):
+        return partial(look_at_numbers, dtype=dtype,
+                       domain=Domain(self.loss, None, dtype, Reals(dtype)))
+
     def _describe(self, local, y, weight, dtype):
         local.out_activation_, local.n_outputs_ = OUTPUTS[self.loss], y.n_columns or 1
         return Reals(dtype)
@@ -81,5 +87,5 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
         if local.out_activation_ == "exp":
             total, offset = table.sum(_passes.statistics, of_block=poisson_offset)
             return Summary(float(total), offset=float(offset))
-        total, = table.sum(_passes.statistics, of_block=_passes.weight_of)
+        total, = table.sum(_passes.statistics, of_block=_passes.weights)
         return Summary(float(total), local.n_outputs_)

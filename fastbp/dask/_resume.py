@@ -1,8 +1,8 @@
 """What a fit keeps in a file, so that it goes on where it was stopped, with the same bits.
 
-Of "lbfgs" and "newton-cg" it is every evaluation. SciPy's minimisers are deterministic: started
-again, they ask for the same evaluations, which come from the file until there are no more. Of
-"adam" and "sgd" it is the state at the end of an epoch.
+For "lbfgs" and "newton-cg" the file has every evaluation. SciPy's minimisers are deterministic:
+started again, they ask for the same evaluations, which come from the file until there are no more.
+For "adam" and "sgd" it has the state at the end of an epoch.
 """
 
 import zlib
@@ -22,13 +22,13 @@ NOT_OF_THE_FIT = ("client", "checkpoint", "max_fun", "max_iter", "n_threads", "r
                   "verbose")
 
 
-def checksum(X, y, weight):
-    """A number of a block by which another table is told, or another order of the rows of y."""
-    found = zlib.crc32(y, zlib.crc32(X))
+def checksum(number, X, y, weight):
+    """A number of a block by which another table is told, or the same rows in another order."""
+    found = zlib.crc32(y, zlib.crc32(X, zlib.crc32(number.to_bytes(8, "little"))))
     return [found if weight is None else zlib.crc32(weight, found)]
 
 
-class File:
+class FitCheckpoint:
     """The checkpoint of one fit.
 
     Parameters
@@ -66,15 +66,19 @@ class File:
         """Write what there is, however the fit ends; say of a lost scheduler what resumes it."""
         try:
             yield
-        except SchedulerLost as error:
-            error.add_note(f"the same fit with checkpoint={self.checkpoint.path!r} goes on from "
-                           "here on another cluster")
+        except BaseException as error:
+            try:
+                self.write()
+            except OSError as refused:
+                error.add_note(f"and the checkpoint could not be written: {refused}")
+            if isinstance(error, SchedulerLost):
+                error.add_note(f"the same fit with checkpoint={self.checkpoint.path!r} goes on "
+                               "from here on another cluster")
             raise
-        finally:
-            self.write()
+        self.write()
 
 
-class Log:
+class EvaluationLog:
     """An objective whose evaluations are in the file: read as long as there are some."""
 
     def __init__(self, objective, file):
@@ -95,7 +99,9 @@ class Log:
         if k < len(self.read):
             found = self.read[k]
             if found[0].tobytes() != np.float64(vector).tobytes():
-                raise self.file.checkpoint.unfit("the evaluations are not those of this minimiser")
+                raise self.file.checkpoint.unfit(
+                    "this minimiser asks for other evaluations. SciPy, or the BLAS of NumPy with "
+                    "which solver 'newton-cg' forms its inner products, was another one")
             self.made.append(found)
         else:
             self.made.append((np.array(vector, np.float64), *evaluate()))
@@ -124,6 +130,10 @@ def go_on(file, model, net, random_state):
     if file.loaded is None:
         return
     tensors, rest = file.loaded
+    done = rest.get("counts", {}).get("n_iter_", 0)
+    if done > model.max_iter:
+        raise ValueError(f"max_iter is {model.max_iter}; it should be {done} or more, the epochs "
+                         f"of the checkpoint {str(file.checkpoint.path)!r}")
     try:
         net.params = tensors.pop("params")
         for name in COUNTS:

@@ -24,6 +24,7 @@ from fastbp.dask import _passes
 from fastbp.dask._tree import Sum, strata
 from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._stochastic import after_epoch, begin
+from fastbp.sklearn._whole import half_squares
 
 BLOCKS_OF_A_BATCH = 16      # and strata under average_every, unless another number is given
 ROWS_OF_A_STEP = 200        # of a replica
@@ -77,18 +78,14 @@ def shuffled(blocks, random_state):
     return np.concatenate([random_state.permutation(groups[k]) for k in order])
 
 
-def half_squares(net, l2):
-    return l2 / 2 * sum(float(np.vdot(W, W)) for W in net.weights)
-
-
 def batch_epoch(rule, given, net, table, orders, random_state):
     """One step for each batch; the means of their losses and of the penalties, by weight."""
     sums = np.zeros(3)
     for j in range(max(map(len, orders))):
         blocks = [int(order[j]) for order in orders if j < len(order)]
-        penalty = half_squares(net, given.alpha)
+        penalty = given.alpha * half_squares(net)
         total = table.sum(_passes.gradient, of=blocks, net=net, l2=given.alpha,
-                          places={number: place for place, number in enumerate(blocks)})
+                          positions={number: i for i, number in enumerate(blocks)})
         weight = total[1]
         if weight:
             sums += total[0] - penalty, penalty, weight
@@ -107,9 +104,9 @@ def average_epoch(rule, given, net, table, orders, random_state):
         found = table.each(local_steps, tasks, net=net, rule=rule, batch_size=batch_size,
                            l2=given.alpha, shuffle=given.shuffle)
         whole, latest = Sum(), {"t": -1}
-        for place, (values, state) in enumerate(found):
+        for i, (values, state) in enumerate(found):
             if state:
-                whole.add(0, place, values)
+                whole.add(0, i, values)
                 latest = max(latest, state, key=lambda each: each["t"])
         if latest["t"] < 0:
             continue            # no row of the round has a weight
@@ -138,7 +135,7 @@ def local_steps(shards, order, seed, net, rule, batch_size, l2, shuffle):
     sums = np.zeros(4)
     for number in order:
         X, y, weight = found[number]
-        of_block = _passes.weight_of(X, y, weight)[0]
+        of_block = _passes.weight_of(X, weight)
         if not of_block:
             continue
         losses = np.full((-(-len(X) // batch_size), 2), np.nan)
@@ -147,7 +144,8 @@ def local_steps(shards, order, seed, net, rule, batch_size, l2, shuffle):
         counts = np.full(len(losses), float(batch_size))
         counts[-1] = len(X) - batch_size * (len(losses) - 1)
         made = ~np.isnan(losses[:, 0])
-        sums += *(counts[made] @ losses[made]), counts[made].sum(), of_block
+        total = (counts[made, None] * losses[made]).sum(axis=0)     # BLAS differs by processor
+        sums += *total, counts[made].sum(), of_block
     state = rule.state_dict()
     if not sums[3]:
         return sums, None

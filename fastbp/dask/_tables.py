@@ -4,14 +4,12 @@ The partitions are looked at first. Then the rows are cut anew: a shard is some 
 grid, made of the partitions that they lie in. X, y and the weights may be cut in different places.
 """
 
-from functools import partial
-from numbers import Number
-
+import dask
 import numpy as np
 from dask import delayed
 
 from fastbp import _arguments
-from fastbp.dask._looks import look_at_labels, look_at_numbers, numbers, require
+from fastbp.dask._looks import numbers, require
 from fastbp.dask._passes import Shard
 from fastbp.dask._tree import rows_per_block
 
@@ -20,10 +18,16 @@ SHARDS_PER_SLOT = 4         # at least, so that work can be shared out evenly
 
 
 class Collection:
-    """X, y or the weights: its partitions as delayed objects, and what was seen in them."""
+    """X, y or the weights: its partitions as delayed objects, and what was seen in them.
 
-    def __init__(self, name, given, labels=False):
-        self.name, self.labels = name, labels
+    Parameters
+    ----------
+    name : {"X", "y", "sample_weight"}
+    given : Dask array, DataFrame or Series
+    """
+
+    def __init__(self, name, given):
+        self.name = name
         if not hasattr(given, "to_delayed") or not hasattr(given, "npartitions"):
             raise TypeError(f"{name} is of type {type(given).__name__}; it should be a Dask array, "
                             "DataFrame or Series: dask.array.from_array makes one of a NumPy array")
@@ -35,14 +39,18 @@ class Collection:
         self.ndim, self.given = ndim, given
         names = list(getattr(given, "columns", ()))
         self.names = names if names and all(isinstance(name, str) for name in names) else None
-        self.parts = np.ravel(given.to_delayed()).tolist()
+        # Dask would make one partition of several small files: an error names the caller's own.
+        with dask.config.set({"optimization.tune.active": False}):
+            self.parts = np.ravel(given.to_delayed()).tolist()
 
-    def tasks(self):
-        look = (look_at_labels if self.labels else
-                partial(look_at_numbers, non_negative=self.name == "sample_weight"))
-        return [delayed(look)(part) for part in self.parts]
+    def float_dtype(self):
+        """float32 if the collection says that all columns are, else float64."""
+        columns = self.given.dtypes if hasattr(self.given, "dtypes") else self.given.dtype
+        return np.dtype(np.float32 if set(map(str, np.ravel(columns))) == {"float32"} else
+                        np.float64)
 
     def see(self, looks):
+        """Take in the `Look` of each partition, and refuse what does not fit."""
         require(self.name, looks)
         self.looks = looks
         self.kind, self.n_columns = next((seen.kind, seen.n_columns)
@@ -68,21 +76,25 @@ class Collection:
 
     def classes(self):
         """All labels, sorted, and how often each is there."""
-        seen = {i: look for i, look in enumerate(self.looks) if look.n_rows}
-        kinds = {isinstance(look.labels[0], (Number, np.bool_)): i for i, look in seen.items()}
-        if len(kinds) > 1:
-            raise ValueError(f"partition {kinds[True]} of {self.name} has numbers for labels and "
-                             f"partition {kinds[False]} has not; all should have the same kind")
-        classes, where = np.unique(np.concatenate([look.labels for look in seen.values()]),
-                                   return_inverse=True)
+        seen = [look for look in self.looks if look.n_rows]
+        try:
+            classes, where = np.unique(np.concatenate([look.labels for look in seen]),
+                                       return_inverse=True)
+        except TypeError:       # of a comparison
+            raise ValueError(f"{self.name} has labels of several kinds in different partitions; "
+                             "all should have the same kind") from None
         counts = np.zeros(len(classes), np.int64)
-        np.add.at(counts, where, np.concatenate([look.counts for look in seen.values()]))
+        np.add.at(counts, where, np.concatenate([look.counts for look in seen]))
         return classes, counts
 
 
-def see(place, *collections):
-    """Look at all partitions of collections, in one round, and refuse what does not fit."""
-    looks = place.compute([task for each in collections for task in each.tasks()])
+def see(place, collections):
+    """Look at all partitions in one round, and refuse what does not fit.
+
+    `collections` has for each collection the function that makes a `Look` of a partition.
+    """
+    looks = place.compute([delayed(look)(part) for each, look in collections.items()
+                           for part in each.parts])
     for each in collections:
         each.see(looks[:len(each.parts)])
         looks = looks[len(each.parts):]

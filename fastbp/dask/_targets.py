@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import xlogy
 
+import fastbp
 from fastbp.dask._looks import numbers
+from fastbp.sklearn._poisson import least_poisson_loss
 
 
 class Labels(NamedTuple):
@@ -41,6 +42,31 @@ class Reals(NamedTuple):
         return (y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y), None
 
 
+class Domain(NamedTuple):
+    """What a loss takes for y: a network of one input refuses what any network would.
+
+    Attributes
+    ----------
+    loss : str
+    n_outputs : int or None
+        None: as many as y has columns.
+    dtype : numpy.dtype
+    targets : callable
+        y of a partition as the network takes it, and weights or None.
+    """
+
+    loss: str
+    n_outputs: int
+    dtype: Any
+    targets: Any
+
+    def __call__(self, y):
+        y, _ = self.targets(y)
+        n_outputs = self.n_outputs or (1 if y.ndim == 1 else y.shape[1])
+        net = fastbp.MLP([1, n_outputs], loss=self.loss, dtype=self.dtype, n_threads=1)
+        net.loss_value(np.zeros((len(y), 1), self.dtype), y)
+
+
 class Summary(NamedTuple):
     """The loss of all rows as scikit-learn has it; see `fastbp.sklearn._samples`."""
 
@@ -52,10 +78,9 @@ class Summary(NamedTuple):
         return float(loss / self.divisor + penalty + self.offset / self.total_weight)
 
 
-def poisson_offset(X, y, weight):
+def poisson_offset(number, X, y, weight):
     """The weight of a block, and what scikit-learn adds to its Poisson loss."""
-    y = np.float64(y)
-    of_row = (xlogy(y, y) - y).reshape(len(y), -1).sum(axis=1)
+    of_row = -least_poisson_loss(y)
     if weight is None:
         return [len(y), of_row.sum()]
-    return [weight.sum(dtype=np.float64), np.float64(weight) @ of_row]
+    return [weight.sum(dtype=np.float64), (weight * of_row).sum()]

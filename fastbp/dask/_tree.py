@@ -35,10 +35,11 @@ class Sum:
         self.nodes = {}
 
     def add(self, k, j, values):
-        """Take in S(k, j), whose array may be written to afterwards."""
-        while (neighbour := self.nodes.pop((k, j ^ 1), None)) is not None:
-            values += neighbour
-            k, j = k + 1, j // 2
+        """Take in S(k, j). No array is written to: Dask may hold it as the result of a task."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            while (neighbour := self.nodes.pop((k, j ^ 1), None)) is not None:
+                values = values + neighbour
+                k, j = k + 1, j // 2
         self.nodes[k, j] = values
 
     def merge(self, other):
@@ -51,8 +52,9 @@ class Sum:
         """The whole sum, once all places have been added."""
         nodes = sorted(self.nodes.items(), key=lambda item: item[0][1] << item[0][0], reverse=True)
         (_, total), *rest = nodes
-        for _, values in rest:          # from the right: the last node stands alone up to its level
-            total = values + total
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _, values in rest:      # from the right: the last node stands alone up to its level
+                total = values + total
         return np.array(total)
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-from scipy.special import xlogy
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.neural_network import MLPRegressor as Theirs
@@ -15,6 +14,7 @@ from fastbp._arguments.descriptors import UNIT_INTERVAL
 from fastbp.sklearn._base import LOSSES, BaseMLP, is_stochastic
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._conversions import unfitted, with_weights
+from fastbp.sklearn._poisson import least_poisson_loss
 from fastbp.sklearn._samples import Samples, slopes
 from fastbp.sklearn._together import Data, alone, now
 
@@ -194,7 +194,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _samples(self, X, y, weight, places=None, once=now):
         poisson = self.out_activation_ == "exp"
         exact = np.float64(y)
-        offset = (xlogy(exact, exact) - exact).reshape(len(y), -1).sum(axis=1) if poisson else None
+        offset = -least_poisson_loss(exact) if poisson else None
         y = once(partial(np.ascontiguousarray, dtype=X.dtype), y, X.dtype)
         return Samples(X, y, weight, places, 1 if poisson else self.n_outputs_, offset)
 

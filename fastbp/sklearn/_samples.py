@@ -96,7 +96,7 @@ class Samples:
             sums = np.add.reduceat(weight * self.offset[order], starts)
             weights = np.add.reduceat(weight, starts)
             means += np.divide(sums, weights, out=np.zeros(len(sums)), where=weights > 0)
-        return float(counts @ means / self.n)
+        return float((counts * means).sum() / self.n)
 
 
 def which_of(array, which):

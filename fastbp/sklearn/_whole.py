@@ -41,13 +41,17 @@ def fit_whole(model, given, net, objective, samples, task):
                          "large values and need to be preprocessed.")
     net.params[:] = result.x
     model.n_iter_ = min(result.nit, given.max_iter)
-    squares = sum(float(np.vdot(W, W)) for W in net.weights)
-    penalty = given.alpha / 2 * squares / samples.total_weight
+    penalty = given.alpha * half_squares(net) / samples.total_weight
     model.loss_ = samples.reported(result.fun - penalty, penalty)
     if result.status not in (CONVERGED, STOPPED_BY_CALLBACK):
         task.warn(f"{given.solver} failed to converge in {model.n_iter_} iterations: "
                   f"{result.message.rstrip('.')}. Scaled features, or more of max_iter or max_fun, "
                   "may help.", ConvergenceWarning)
+
+
+def half_squares(net):
+    """½·ΣW² in float64, whose bits no BLAS decides."""
+    return 0.5 * sum(float(np.square(W, dtype=np.float64).sum()) for W in net.weights)
 
 
 def lbfgs(objective, start, given, after_iteration):

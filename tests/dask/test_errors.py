@@ -146,20 +146,25 @@ def test_weights_that_do_not_fit():
     assert f(net.params)[0] == 0 and not f(net.params)[1].any()
 
 
-def test_labels_that_do_not_fit():
+def test_labels_that_do_not_fit(monkeypatch):
     X, y, names, real, _ = table(n=60)
     refuse("y has the label 1 alone", cut(X, 20), cut(np.ones(60, int), 20))
-    refuse("for real targets there is DaskMLPRegressor", cut(X, 20), cut(real, 20))
+    refuse("partition 0 of y has labels that are not whole, such as -", cut(X, 20), cut(real, 20))
     absent = y.astype(object)
-    absent[30] = pd.NA
-    refuse("partition 1 of y has labels of several kinds", cut(X, 20), cut(absent, 20))
-    mixed = arrays(y[:20], dtype=object), arrays(names[20:60], dtype=object)
-    refuse("partition 0 of y has numbers for labels and partition 1 has not", cut(X, 20),
+    refuse("partition 0 of y has numbers of dtype object for labels; .astype(int) makes",
+           cut(X, 20), cut(absent, 20))
+    absent[3] = pd.NA
+    refuse("partition 0 of y has labels of several kinds", cut(X, 20), cut(absent, 20))
+    dates = [pd.Timestamp(2020, 1, 1 + k % 2) for k in range(20)]
+    mixed = arrays(names[:40], dtype=object), arrays(dates, dtype=object)
+    refuse("y has labels of several kinds in different partitions", cut(X, 20),
            da.concatenate(mixed))
     refuse("y has 2 columns with values such as 2", cut(X, 20),
            cut(np.column_stack([y, y + 1]), 20))
     refuse("class_weight is 'balanced' with sample_weight", cut(X, 20), cut(y, 20),
            DaskMLPClassifier((3,), class_weight="balanced"), sample_weight=cut(real**2, 20))
+    monkeypatch.setattr(fastbp.dask._looks, "MOST_LABELS", 2)
+    refuse("partition 0 of y has 3 different labels; it should have 2", cut(X, 20), cut(names, 20))
 
 
 def test_parameters_that_do_not_fit():
@@ -168,7 +173,9 @@ def test_parameters_that_do_not_fit():
             ("'solver' parameter", DaskMLPClassifier(solver="rmsprop")),
             ("'average_every' parameter", DaskMLPClassifier(average_every=0)),
             ("'n_replicas' parameter", DaskMLPRegressor(n_replicas=2.5)),
-            ("average_every is 2 with solver 'lbfgs'", DaskMLPClassifier(average_every=2))]:
+            ("average_every is 2 with solver 'lbfgs'", DaskMLPClassifier(average_every=2)),
+            ("random_state is None with a checkpoint; it should be an int",
+             DaskMLPClassifier(checkpoint="fit"))]:
         refuse(words, cut(X, 20), cut(y, 20), model)
 
 
@@ -185,6 +192,65 @@ def test_objective_refuses_what_does_not_fit():
              lambda: objective(net, *data, sample_weight=data[1][:40]))]:
         with pytest.raises((TypeError, ValueError), match=re.escape(words)):
             call()
-    with pytest.raises(ValueError, match="y") as refused:
-        objective(net, data[0], data[1] + 5)(net.params)
-    assert "rows 0 to 59" in "".join(refused.value.__notes__)
+    of_softmax, poisson = fastbp.MLP([5, 3], loss="softmax"), fastbp.MLP([5, 1], loss="poisson")
+    for words, fitted, targets in [
+            (f"partition 0 of y has {y[0] + 5.0} in row 0; it should be", net, y + 5.0),
+            ("partition 1 of y has -1.0 in row 3", poisson, minus_one(23)),
+            ("partition 2 of y has -1.0 in row 19", of_softmax, minus_one(59).astype(int)),
+            ("partition 0 of y has shape (20, 2); it should", net, np.stack([y, y], axis=1))]:
+        with pytest.raises(ValueError, match=re.escape(words)):
+            objective(fitted, data[0], cut(targets, 20))
+
+
+def minus_one(row):
+    y = np.ones(60)
+    y[row] = -1
+    return y
+
+
+def test_targets_that_do_not_fit():
+    X, *_ = table(n=60)
+    model = DaskMLPRegressor("poisson")
+    refuse("partition 1 of y has -1.0 in row 3; it should be", cut(X, 20), cut(minus_one(23), 20),
+           model)
+    refuse("partition 1 of y has -1.0 in row 3; it should be", cut(X, 20),
+           cut(np.stack([np.ones(60), minus_one(23)], axis=1), 20), model)
+
+
+def test_numbers_that_are_too_large():
+    """Also for float32, to which they are cast where the network is of that dtype."""
+    X, y, *_ = table("float64", n=60)
+    large, weight = X.copy(), np.ones(60)
+    large[45, 2] = weight[25] = 1e39
+    small = DaskMLPClassifier((3,), dtype="float32")
+    refuse("partition 2 of X has values in column 2 that are too large for float32",
+           cut(large, 20), cut(y, 20), small)
+    refuse("partition 1 of sample_weight has values that are too large for float32", cut(X, 20),
+           cut(y, 20), small, sample_weight=cut(weight, 20))
+    refuse("partition 1 of y has values that are too large for float32",
+           cut(X.astype("float32"), 20), cut(weight, 20), DaskMLPRegressor())
+    net = fastbp.MLP([5, 1], dtype="float32")
+    with pytest.raises(ValueError, match="partition 2 of X has values in column 2 that are too la"):
+        objective(net, cut(large, 20), cut(y, 20))
+    refuse("sample_weight has an infinite sum", cut(X, 20), cut(y, 20),
+           sample_weight=cut(np.full(60, 1e307), 20))
+    refuse("Solver produced a loss of", cut(X, 20), cut(X[:, 0] * 1e200, 20), DaskMLPRegressor())
+
+
+def test_cells_that_are_masked():
+    X, y, *_ = table(n=60)
+    masked = np.ma.masked_array(X, np.arange(300).reshape(X.shape) == 130)
+    refuse("partition 1 of X has masked cells; they should be filled or left out",
+           da.from_array(masked, chunks=(20, 5)), cut(y, 20))
+
+
+def test_an_error_names_the_partitions_of_the_caller(tmp_path):
+    """Dask reads several small files as one where few columns are needed."""
+    for i, part in enumerate(np.split(np.arange(60), 6)):
+        rows = frame().iloc[part]
+        rows["y"] = np.where(rows.index == 42, np.nan, rows["y"])
+        rows.to_parquet(tmp_path / f"{i}.parquet")
+    rows = dd.read_parquet(tmp_path)
+    assert rows["y"].npartitions == 6 and rows["y"].optimize().npartitions < 6
+    refuse("partition 4 of y has NaN or infinite values in column 'y'", rows[FEATURES], rows[["y"]],
+           DaskMLPRegressor())

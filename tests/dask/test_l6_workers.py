@@ -79,6 +79,21 @@ def test_partitions_do_not_change_a_bit(rows, dtype):
     assert found[0] == found[1]
 
 
+def test_a_deep_tree_has_the_same_bits_wherever_its_nodes_are_added(client, monkeypatch):
+    """469 blocks in nine shards or more, whose sums workers add two by two."""
+    monkeypatch.setattr(fastbp.dask._tables, "rows_per_block", lambda n_rows: 64)
+    X, _, _, y, weight = table()
+    net = fastbp.MLP([5, 7, 1], activation="tanh", loss="squared_error", seed=1)
+    data = cut(X, 4000), cut(y.astype("float32"), 900)
+    with dask.config.set(scheduler="synchronous"):
+        expected = digest(*objective(net, *data, sample_weight=cut(weight, 5000))(net.params))
+    for name, value in (("GATHERED_BYTES", 0), ("FAN_IN", 2), ("RUN_BYTES", 2**14)):
+        monkeypatch.setattr(fastbp.dask._places, name, value)
+    f = objective(net, *data, sample_weight=cut(weight, 5000), client=client)
+    assert [digest(*f(net.params)) for _ in range(2)] == [expected] * 2
+    assert len(f._table.place.runs) > 8
+
+
 # The digests of a loss, a gradient and a product of the Hessian, for version 1 of the contract.
 RECORDED = {"float32": "82f09cdb73705252", "float64": "96ed024f85210321"}
 
@@ -92,6 +107,27 @@ def test_the_bits_are_those_on_record(isa, dtype):
                       sample_weight=cut(weight, 7000), reduction="mean")
     v = np.linspace(-1, 1, net.n_params)
     assert digest(*f(net.params), f.hessp(net.params, v)) == RECORDED[dtype]
+
+
+# The digests of fits of some steps.
+RECORDED_FITS = {"adam": "53388cd97706de74", "sgd": "7bcd4f942aa6e664",
+                 "adam, averaged": "b3d64a6ef70a7be3", "sgd, averaged": "84f50c3481d2ddaf"}
+
+
+@needs_fma
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", RECORDED_FITS)
+def test_the_bits_of_fits_are_those_on_record(isa, name):
+    assert fitted(name, 7000) == RECORDED_FITS[name]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_tasks_that_share_a_process_do_not_change_a_bit(alone):
+    with LocalCluster(n_workers=1, threads_per_worker=4, processes=False, memory_limit=None,
+                      dashboard_address=None) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        for name in ("newton-cg", "adam", "sgd, averaged"):
+            assert fitted(name, 5000, client) == alone[name]
 
 
 def test_threads_do_not_change_a_bit(client):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import dask
 import pytest
@@ -17,8 +18,9 @@ from dask_tables import cut, digest, table
 from distributed import Client, LocalCluster
 
 import fastbp
-from fastbp.dask import DaskMLPClassifier, SchedulerLost, objective
+from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor, SchedulerLost, _passes, objective
 from fastbp.dask._places import Cluster
+from fastbp.dask._resume import EvaluationLog
 
 N_ROWS = 300_000
 SECONDS = 60        # in which a call ends that would hang
@@ -35,13 +37,13 @@ def pids(client):
     return list(client.run(os.getpid).values())
 
 
-def kill_during(client, call):
-    """Kill a worker while `call` has a task that runs; returns what the call does."""
+def kill_during(client, call, task="fastbp-"):
+    """Kill a worker while `call` has such a task that runs; returns what the call does."""
     victims, killed = pids(client), []
 
     def kill():
         for _ in range(2000):
-            if any(client.processing().values()):
+            if task in str(client.processing()):
                 os.kill(victims[0], signal.SIGKILL)
                 killed.append(victims[0])
                 return
@@ -58,7 +60,7 @@ def kill_during(client, call):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_worker_that_is_killed_in_a_pass_changes_no_bit(own_cluster):
     X, y, *_ = table(n=N_ROWS)
-    net = fastbp.MLP([5, 256, 256, 1], seed=1)
+    net = fastbp.MLP([5, 128, 128, 1], seed=1)
     f = objective(net, cut(X, 50_000), cut(y, 50_000), client=own_cluster)
     expected = digest(*f(net.params))
     for _ in range(2):      # the second time it is one that has come back, or has all the rows
@@ -66,16 +68,20 @@ def test_a_worker_that_is_killed_in_a_pass_changes_no_bit(own_cluster):
     assert digest(*f(net.params)) == expected
 
 
-def test_a_worker_that_is_killed_in_a_fit_changes_no_bit(own_cluster):
+@pytest.mark.parametrize(("task", "model"), [
+    ("gradient", DaskMLPClassifier(solver="adam", batch_size=50_000)),
+    ("hessian-product", DaskMLPRegressor(solver="newton-cg")),
+    ("local-steps", DaskMLPClassifier(solver="sgd", average_every=4, n_replicas=4))])
+def test_a_worker_that_is_killed_in_a_fit_changes_no_bit(task, model, own_cluster):
     X, y, *_ = table(n=N_ROWS)
-    model = DaskMLPClassifier((128, 128), solver="adam", max_iter=3, random_state=0, tol=0.0,
-                              batch_size=50_000)
-    parts = cut(X, 50_000), cut(y, 50_000)
+    model = model.__sklearn_clone__().set_params(hidden_layer_sizes=(64, 64), max_iter=3,
+                                                 random_state=0, tol=0.0)
+    data = cut(X, 50_000), cut(y, 50_000)
     with dask.config.set(scheduler="synchronous"), pytest.warns(Warning):
-        expected = digest(model.fit(*parts))
+        expected = digest(model.fit(*data))
     model.client = own_cluster
     with pytest.warns(Warning):
-        assert kill_during(own_cluster, lambda: digest(model.fit(*parts))) == expected
+        assert kill_during(own_cluster, lambda: digest(model.fit(*data)), task) == expected
 
 
 def slow(block):
@@ -93,7 +99,7 @@ def test_all_workers_gone_while_shards_are_made_and_another_come(monkeypatch):
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, memory_limit=None,
                       dashboard_address=None) as cluster, \
             Client(cluster, set_as_default=False) as client:
-        wait = Cluster._wait
+        keep = Cluster._keep
 
         def other_worker():
             cluster.scale(0)
@@ -103,10 +109,11 @@ def test_all_workers_gone_while_shards_are_made_and_another_come(monkeypatch):
         def waited(*args):
             thread = threading.Timer(0.3, other_worker)
             thread.start()
-            wait(*args)
+            kept = keep(*args)
             thread.join()
+            return kept
 
-        monkeypatch.setattr(Cluster, "_wait", waited)
+        monkeypatch.setattr(Cluster, "_keep", waited)
         assert digest(*objective(net, X, y, client=client)(net.params)) == expected
 
 
@@ -170,32 +177,86 @@ if __name__ == "__main__":
 """
 
 
-def test_a_scheduler_that_is_killed_is_one_error_at_once(tmp_path):
-    X, y, *_ = table(n=N_ROWS)
-    script = tmp_path / "cluster.py"
+@contextmanager
+def killable(folder):
+    """A client of a cluster that is a process of its own, and a function that kills this."""
+    script = folder / "cluster.py"
     script.write_text(CLUSTER)
     process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE,
                                stdin=subprocess.PIPE, text=True, start_new_session=True)
     try:
         with dask.config.set({"distributed.comm.timeouts.connect": "2s"}):
             client = Client(process.stdout.readline().strip(), set_as_default=False)
-            net = fastbp.MLP([5, 64, 64, 1], seed=1)
-            f = objective(net, cut(X, 50_000), cut(y, 50_000), client=client)
-            f(net.params)
-            threading.Timer(0.02, os.kill, (process.pid, signal.SIGKILL)).start()
-            start = time.monotonic()
-            with pytest.raises(SchedulerLost, match=r"the scheduler tcp://.* does not answer"):
-                while time.monotonic() - start < SECONDS:
-                    f(net.params)
-            with pytest.raises(SchedulerLost):
-                f(net.params)
-            assert time.monotonic() - start < SECONDS
+            yield client, lambda: os.kill(process.pid, signal.SIGKILL)
             client.close(timeout=1)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
         process.stdin.close()
+
+
+def test_a_scheduler_that_is_killed_is_one_error_at_once(tmp_path):
+    X, y, *_ = table(n=N_ROWS)
+    with killable(tmp_path) as (client, kill):
+        net = fastbp.MLP([5, 64, 64, 1], seed=1)
+        f = objective(net, cut(X, 50_000), cut(y, 50_000), client=client)
+        f(net.params)
+        threading.Timer(0.02, kill).start()
+        start = time.monotonic()
+        with pytest.raises(SchedulerLost, match=r"the scheduler tcp://.* does not answer"):
+            while time.monotonic() - start < SECONDS:
+                f(net.params)
+        with pytest.raises(SchedulerLost):
+            f(net.params)
+        assert time.monotonic() - start < SECONDS
+
+
+def test_a_scheduler_that_is_killed_while_shards_are_made(tmp_path, monkeypatch):
+    X, y, *_ = table(n=9000)
+    slow = cut(X, 1500).map_blocks(lambda block: (time.sleep(0.5), block)[1], dtype=X.dtype,
+                                   meta=X[:0])
+    with killable(tmp_path) as (client, kill):
+        keep = Cluster._keep
+
+        def killed(*args):
+            threading.Timer(0.3, kill).start()
+            return keep(*args)
+
+        monkeypatch.setattr(Cluster, "_keep", killed)
+        with pytest.raises(SchedulerLost, match=r"the scheduler tcp://.* does not answer"):
+            objective(fastbp.MLP([5, 4, 1]), slow, cut(y, 1500), client=client)
+
+
+def test_a_fit_whose_scheduler_is_killed_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    X, y, *_ = table(n=N_ROWS)
+    data = cut(X, 50_000), cut(y, 50_000)
+    model = DaskMLPClassifier((16, 16), random_state=0, max_iter=8, tol=0.0)
+    with dask.config.set(scheduler="synchronous"), pytest.warns(Warning):
+        expected = digest(model.fit(*data))
+    with killable(tmp_path) as (client, kill), monkeypatch.context() as patched:
+        evaluate = EvaluationLog.__call__
+
+        def evaluated(log, params):
+            if len(log.made) == 5:
+                kill()
+            return evaluate(log, params)
+
+        patched.setattr(EvaluationLog, "__call__", evaluated)
+        model.set_params(client=client, checkpoint=tmp_path / "fit")
+        with pytest.raises(SchedulerLost) as lost:
+            model.fit(*data)
+    assert "goes on from here on another cluster" in lost.value.__notes__[0]
+    passes, gradient = [], _passes.gradient
+    monkeypatch.setattr(_passes, "gradient", lambda *args, **given: (
+        passes.append(1), gradient(*args, **given))[1])
+    with dask.config.set(scheduler="synchronous"), pytest.warns(Warning):
+        assert digest(model.set_params(client=None).fit(*data)) == expected
+    n_passes = len(passes)
+    model.set_params(checkpoint=None)
+    with dask.config.set(scheduler="synchronous"), pytest.warns(Warning):
+        model.fit(*data)
+    assert len(passes) - n_passes == n_passes + 5       # those that were read
 
 
 def test_workers_of_other_bits_are_refused():
@@ -208,3 +269,13 @@ def test_workers_of_other_bits_are_refused():
             Client(cluster, set_as_default=False) as client, \
             pytest.raises(RuntimeError, match="a worker has version 1 of the numerics contract"):
         objective(net, cut(X, 5000), cut(y, 5000), client=client)(net.params)
+
+
+def test_a_worker_without_fastbp_is_refused():
+    """It would die of each task that it cannot read, and nobody would say why."""
+    X, y, *_ = table(n=9000)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        client.run(exec, "import sys; sys.modules['fastbp.dask._passes'] = None")
+        with pytest.raises(ImportError, match=r"^worker tcp://\S+ of client cannot import fastbp"):
+            objective(fastbp.MLP([5, 4, 1]), cut(X, 5000), cut(y, 5000), client=client)

@@ -1,10 +1,11 @@
 """Promise: a fit that was stopped goes on from its checkpoint, and ends with the same bits."""
 
 import dask
+import numpy as np
 import pytest
 from dask_tables import cut, digest, table
 
-from fastbp.dask import DaskMLPClassifier, _passes
+from fastbp.dask import DaskMLPClassifier, _passes, _resume
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -69,6 +70,23 @@ def test_a_stopped_fit_ends_with_the_bits_of_one_that_was_not(name, n, data, tmp
         assert (digest(model.fit(*data), model.loss_), model.n_iter_) == expected
 
 
+def test_an_epoch_that_has_been_made_is_not_taken_back(data, tmp_path):
+    model = FITS["adam"].__sklearn_clone__().set_params(checkpoint=tmp_path / "fit").fit(*data)
+    with pytest.raises(ValueError, match="^max_iter is 2; it should be 6 or more, the epochs of"):
+        model.set_params(max_iter=2).fit(*data)
+
+
+def test_a_minimiser_that_asks_for_something_else_is_refused(data, tmp_path, monkeypatch):
+    """As "newton-cg" does where NumPy has another BLAS."""
+    model = FITS["newton-cg"].__sklearn_clone__().set_params(checkpoint=tmp_path / "fit")
+    model.fit(*data)
+    hessp = _resume.EvaluationLog.hessp
+    monkeypatch.setattr(_resume.EvaluationLog, "hessp",
+                        lambda log, x, v: hessp(log, x, v * (1 + 2.0**-52)))
+    with pytest.raises(ValueError, match="asks for other evaluations. SciPy, or the BLAS of NumPy"):
+        model.fit(*data)
+
+
 def test_a_checkpoint_of_other_data_or_parameters_is_refused(data, tmp_path):
     model = DaskMLPClassifier(checkpoint=tmp_path / "fit", **COMMON).fit(*data)
     with pytest.raises(ValueError, match="of another fit: the table of X, y and the weights has"):
@@ -77,6 +95,10 @@ def test_a_checkpoint_of_other_data_or_parameters_is_refused(data, tmp_path):
     turned[:2000] = turned[:2000][::-1]
     with pytest.raises(ValueError, match="of another fit: the table of X, y and the weights has"):
         model.fit(data[0], cut(turned, 4000))
+    blocks = [data[0].compute()[i:i + 4096] for i in (0, 4096, 8192)], [
+        data[1].compute()[i:i + 4096] for i in (0, 4096, 8192)]
+    with pytest.raises(ValueError, match="of another fit: the table of X, y and the weights has"):
+        model.fit(*(cut(np.concatenate([each[1], each[0], each[2]]), 4000) for each in blocks))
     with pytest.raises(ValueError, match="is of another fit: alpha was 0.0001, it is 0.5"):
         model.set_params(alpha=0.5).fit(*data)
     with pytest.raises(ValueError, match="of another fit: the vector of initial parameters has"):

@@ -29,6 +29,21 @@ def test_any_parts_in_any_order_have_the_bits_of_the_definition(n):
         assert whole.total().tobytes() == expected.tobytes()
 
 
+def test_a_sum_writes_to_nothing_that_it_was_given():
+    """Dask may hold it as the result of a task, and add it a second time."""
+    given = [Sum() for _ in range(5)]
+    for i, part in enumerate(given):
+        part.add(0, i, np.array([10.0**i]))
+    for _ in range(2):
+        whole = Sum()
+        for part in given:
+            whole.merge(part)
+        assert whole.total() == 11111
+    whole.total()[:] = 0
+    assert whole.total() == 11111 and [part.nodes[0, i] for i, part in enumerate(given)] == [
+        1, 10, 100, 1000, 10000]
+
+
 def test_a_part_of_consecutive_places_has_few_nodes():
     part = Sum()
     for i in range(64, 128):
