@@ -43,7 +43,7 @@ def save_model(
     ----------
     path : str or path-like
         The file, usually with the suffix `.safetensors`.
-    net : fastbp.MLP, fastbp.Population, SavedModel, or estimator of fastbp.sklearn
+    net : fastbp.MLP, fastbp.Population, SavedModel, or estimator of fastbp.sklearn or fastbp.dask
         The network; an ensemble; a model with all that belongs to it, then nothing else is given;
         or a fitted estimator, whose `classes_` and `feature_names_in_` are kept unless others are
         given; of a search its `best_estimator_`.
@@ -88,6 +88,7 @@ def _model(net, given):
                                  "its own, it should not be given")
         return net
     net = getattr(net, "best_estimator_", net)      # of a search
+    net = net.to_local() if hasattr(net, "to_local") else net       # of fastbp.dask
     if hasattr(net, "to_network"):
         net, own = _of_estimator(net)
         given = {name: value if value is not None and len(value) else own.get(name, value)

@@ -9,6 +9,7 @@ from fastbp import _arguments
 from fastbp.dask import _passes
 from fastbp.dask._estimator import DaskMLP, constraints
 from fastbp.dask._looks import look_at_labels
+from fastbp.dask._score import accuracy, scored_table
 from fastbp.dask._targets import Labels, Summary
 from fastbp.sklearn import MLPClassifier
 from fastbp.sklearn._weights import check_class_weight
@@ -40,18 +41,19 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
     n_threads : int
         Of each task. No bit depends on it.
     checkpoint : str or path-like, optional
-        A file of the client, needs the extra io. The fit resumes from it, on any cluster, and ends
-        with the bits of one that was not stopped. "lbfgs" and "newton-cg" keep in it 16 bytes a
-        parameter for every pass, "adam" and "sgd" the state at the end of an epoch.
+        A file of the client, needs the extra io, and `random_state` other than None. The fit
+        resumes from it, on any cluster, and ends with the bits of one that was not stopped. It has
+        16 bytes a parameter for every pass of "lbfgs" and "newton-cg", and the state at the end of
+        an epoch of "adam" and "sgd".
     client : distributed.Client, optional
-        None: the default client, or this process if there is none or `dask.config` names the
-        scheduler "synchronous". It is not part of a copy or a pickle.
+        None: the default client, or this process if there is none or `dask.config` names a
+        scheduler of one machine, such as "synchronous". It is not part of a copy or a pickle.
 
     Attributes
     ----------
     classes_ : ndarray
     coefs_, intercepts_, loss_, loss_curve_, n_iter_, n_features_in_, feature_names_in_, ...
-        Those of `fastbp.sklearn.MLPClassifier`.
+        Those of `fastbp.sklearn.MLPClassifier`; `loss_curve_` with "adam" and "sgd" alone.
 
     Raises
     ------
@@ -83,15 +85,17 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         Returns
         -------
         dask.array.Array of shape (n,) or (n, n_classes), or dask.dataframe.Series
-            A Series, with the index of X, for a DataFrame.
+            For a DataFrame with its index, and the names that y had at the fit.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
         """
-        several = self._several_labels()
-        example = np.zeros((1, self.n_outputs_), int) if several else self.classes_
-        return self._lazily("predict", X, example, self.classes_.tolist())
+        if self._several_labels():
+            example, n = np.zeros((1, self.n_outputs_), int), self.n_outputs_
+        else:
+            example, n = self.classes_, 1
+        return self._lazily("predict", X, example, self._columns_of_targets(n))
 
     @_arguments.public
     def predict_proba(self, X):
@@ -113,6 +117,30 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         self._several_labels()
         example = np.zeros((1, len(self.classes_)), self.local_.coefs_[0].dtype)
         return self._lazily("predict_proba", X, example, self.classes_.tolist())
+
+    @_arguments.public
+    def score(self, X, y, sample_weight=None):
+        """The share of rows whose class is predicted, computed where the rows are.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame of n rows and n_features columns
+        y : dask.array.Array, dask.dataframe.Series or DataFrame of n rows
+        sample_weight : dask.array.Array or dask.dataframe.Series of n rows, optional
+            Not negative.
+
+        Returns
+        -------
+        float
+            In [0, 1], by weight. Of several labels all have to be right.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As `fit`.
+        """
+        self._check_fitted()
+        return accuracy(*scored_table(self, X, y, sample_weight, look_at_labels))
 
     # ---- what DaskMLP asks for
 

@@ -88,6 +88,11 @@ class DaskMLP(Parameters):
     def __getstate__(self):
         return super().__getstate__() | {"client": None}    # it is of this process alone
 
+    def _columns_of_targets(self, n):
+        """The names of y at the fit, one for a series; 0, 1, ... where it had none."""
+        names = self._target_names
+        return (names or [None])[0] if n == 1 else names or list(range(n))
+
     @_arguments.explained
     def fit(self, X, y, sample_weight=None):
         """Fit the network to all rows.
@@ -143,7 +148,7 @@ class DaskMLP(Parameters):
         if not np.isfinite(net.params).all():
             raise ValueError("Solver produced non-finite parameter weights. The input data may "
                              "contain large values and need to be preprocessed.")
-        self.local_ = local
+        self.local_, self._target_names = local, y.names
         return self
 
     def _solve(self, local, given, net, table, random_state, watch):
@@ -208,7 +213,8 @@ class DaskMLP(Parameters):
     def _lazily(self, method, X, example, columns):
         """`method` of the local estimator on each partition of X, when it is computed.
 
-        `example` is an array of what it returns, for its dtype and its number of columns.
+        `example` is an array of what it returns, for its dtype and its number of columns, `columns`
+        the names of these in a frame, or the one name of a series.
         """
         of_parts = Collection("X", X).given
         n = of_parts.shape[1] if of_parts.ndim == 2 else 1
@@ -224,7 +230,7 @@ class DaskMLP(Parameters):
         import pandas as pd
 
         predicted(of_parts._meta, local, method)        # refuses columns of other names now
-        empty = (pd.Series(example) if example.ndim == 1 else
+        empty = (pd.Series(example, name=columns) if example.ndim == 1 else
                  pd.DataFrame(example, columns=columns)).iloc[:0]
         return of_parts.map_partitions(_frame_of, local, method, empty, meta=empty)
 
@@ -253,5 +259,5 @@ def predicted(part, local, method):
 def _frame_of(part, local, method, empty):
     values = predicted(part, local, method)
     if values.ndim == 1:
-        return type(empty)(values, index=part.index, dtype=empty.dtype)
+        return type(empty)(values, index=part.index, dtype=empty.dtype, name=empty.name)
     return type(empty)(values, index=part.index, columns=empty.columns)

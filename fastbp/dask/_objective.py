@@ -90,8 +90,8 @@ def objective(net, X, y, *, sample_weight=None, reduction="sum", l2=0.0, client=
     l2 : float
         ½·l2·ΣW² is added to the sum.
     client : distributed.Client, optional
-        None: the default client, or this process if there is none or `dask.config` names the
-        scheduler "synchronous".
+        None: the default client, or this process if there is none or `dask.config` names a
+        scheduler of one machine, such as "synchronous".
 
     Returns
     -------

@@ -31,7 +31,6 @@ def place_of(client):
         scheduler = dask.config.get("scheduler", None)
         if isinstance(scheduler, str) and scheduler.lower() in HERE:
             return Here()
-    if client is None:
         try:
             client = default_client()
         except ValueError:      # none was made

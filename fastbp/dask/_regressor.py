@@ -10,6 +10,7 @@ from fastbp import _arguments
 from fastbp.dask import _passes
 from fastbp.dask._estimator import DaskMLP, constraints
 from fastbp.dask._looks import look_at_numbers
+from fastbp.dask._score import r2, scored_table
 from fastbp.dask._targets import Domain, Reals, Summary, poisson_offset
 from fastbp.sklearn import MLPRegressor
 from fastbp.sklearn._regressor import OUTPUTS
@@ -31,7 +32,7 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
     Attributes
     ----------
     coefs_, intercepts_, loss_, loss_curve_, n_iter_, n_features_in_, feature_names_in_, ...
-        Those of `fastbp.sklearn.MLPRegressor`.
+        Those of `fastbp.sklearn.MLPRegressor`; `loss_curve_` with "adam" and "sgd" alone.
 
     Raises
     ------
@@ -63,7 +64,8 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
         Returns
         -------
         dask.array.Array of shape (n,) or (n, n_outputs), dask.dataframe.Series or DataFrame
-            For a DataFrame with its index; a DataFrame of columns 0, 1, ... for several targets.
+            For a DataFrame with its index, and the names that y had at the fit; several targets
+            without names are the columns 0, 1, ...
 
         Raises
         ------
@@ -71,7 +73,33 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
         """
         self._check_fitted()
         n, dtype = self.n_outputs_, self.local_.coefs_[0].dtype
-        return self._lazily("predict", X, np.zeros(1 if n == 1 else (1, n), dtype), list(range(n)))
+        return self._lazily("predict", X, np.zeros(1 if n == 1 else (1, n), dtype),
+                            self._columns_of_targets(n))
+
+    @_arguments.public
+    def score(self, X, y, sample_weight=None):
+        """R² of the predictions, computed where the rows are.
+
+        Parameters
+        ----------
+        X : dask.array.Array or dask.dataframe.DataFrame of n rows and n_features columns
+        y : dask.array.Array, dask.dataframe.Series or DataFrame of n rows
+        sample_weight : dask.array.Array or dask.dataframe.Series of n rows, optional
+            Not negative.
+
+        Returns
+        -------
+        float
+            1 - (squared errors) / (squares of y less its mean), at most 1; of several targets the
+            mean.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As `fit`.
+        """
+        self._check_fitted()
+        return r2(*scored_table(self, X, y, sample_weight, look_at_numbers))
 
     # ---- what DaskMLP asks for
 

@@ -5,6 +5,7 @@ grid, made of the partitions that they lie in. X, y and the weights may be cut i
 """
 
 import dask
+import dask.dataframe as dd
 import numpy as np
 from dask import delayed
 
@@ -37,8 +38,9 @@ class Collection:
         if hasattr(given, "numblocks") and ndim == 2 and given.numblocks[1] > 1:
             given = given.rechunk({1: -1})
         self.ndim, self.given = ndim, given
-        names = list(getattr(given, "columns", ()))
-        self.names = names if names and all(isinstance(name, str) for name in names) else None
+        names = [given.name] if isinstance(given, dd.Series) else getattr(given, "columns", ())
+        named = len(names) and all(isinstance(name, str) for name in names)
+        self.names = list(names) if named else None
         # Dask would make one partition of several small files: an error names the caller's own.
         with dask.config.set({"optimization.tune.active": False}):
             self.parts = np.ravel(given.to_delayed()).tolist()

@@ -1,6 +1,7 @@
 """Promise: the estimators have the habits of scikit-learn's and of Dask's, and predict lazily."""
 
 import pickle
+import re
 import warnings
 from operator import attrgetter
 
@@ -19,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor, objective
+from fastbp.io import load_model, save_model
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -54,7 +56,44 @@ def test_predictions_are_lazy_and_those_of_the_local_estimator(frame, target):
     assert (labels.compute().index == frame.index).all()
     assert probabilities.compute().to_numpy().tobytes() == local.predict_proba(X).tobytes()
     assert probabilities.columns.tolist() == model.classes_.tolist() == local.classes_.tolist()
-    assert model.score(whole[FEATURES], whole[target]) == local.score(X, frame[target])
+    assert labels.name == labels.compute().name == target
+    with pytest.raises(ValueError, match="feature names should match those that were passed"):
+        model.predict(whole[FEATURES[::-1]])        # before it is computed
+
+
+def test_scores_are_those_of_one_machine(frame, client):
+    """Counts and their quotient, and sums of n squares; each is of terms of one sign."""
+    whole, X = dd.from_pandas(frame, npartitions=4), frame[FEATURES]
+    data, weight = whole[FEATURES], frame["weight"]
+    model = DaskMLPClassifier(**OPTIONS).fit(data, whole["name"])
+    local = model.to_local()
+    assert model.score(data, whole["name"]) == local.score(X, frame["name"])
+    shifted = cut(frame["name"].to_numpy(object), 2500)
+    of_weight = cut(weight.to_numpy(), 800)
+    expected = local.score(X, frame["name"], weight)
+    assert model.score(data, shifted, of_weight) == expected
+    assert model.set_params(client=client).score(data, shifted, of_weight) == expected
+    several = DaskMLPClassifier(**OPTIONS).fit(data, cut(two_labels(frame), 2000))
+    assert several.score(data, cut(two_labels(frame), 3000)) == several.to_local().score(
+        X, two_labels(frame))
+    for targets in ("real", ["real", "y"]):
+        found = DaskMLPRegressor(**OPTIONS).fit(data, whole[targets])
+        expected = found.to_local().score(X, np.float64(frame[targets]), np.float64(weight))
+        # 1 - score is a quotient of two such sums, of each target.
+        assert abs(found.score(data, whole[targets], whole["weight"]) - expected) <= (
+            2 * difference_of_sums(9000) * (1 - expected))
+    constant = whole["real"] * 0
+    assert found.set_params(max_iter=1).fit(data, constant).score(data, constant) == 0
+    for words, args in [
+            ("X has 4 columns; it should have 5", (cut(X.to_numpy()[:, 1:], 2000), constant)),
+            ("X has the columns ['e'", (data[FEATURES[::-1]], constant)),
+            ("y has 2 columns; it should have 1", (data, whole[["real", "y"]]))]:
+        with pytest.raises(ValueError, match=re.escape(words)):
+            found.score(*args)
+
+
+def two_labels(frame):
+    return np.stack([frame["y"], 1 - frame["y"]], axis=1)
 
 
 def test_arrays_give_arrays(frame):
@@ -195,6 +234,16 @@ def test_parameters_copies_and_pickles(frame, client):
     again = pickle.loads(pickle.dumps(model))
     assert again.client is None and digest(again) == digest(model)
     assert again.feature_names_in_.tolist() == FEATURES and again.n_features_in_ == 5
+
+
+def test_a_model_file_has_the_local_estimator(frame, tmp_path):
+    X, y = cut(frame[FEATURES].to_numpy(), 2000), cut(frame["name"].to_numpy(object), 2000)
+    model = DaskMLPClassifier(**OPTIONS).fit(X, y)
+    save_model(tmp_path / "model.safetensors", model)
+    save_model(tmp_path / "local.safetensors", model.to_local())
+    files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("model", "local")]
+    assert files[0] == files[1]
+    assert load_model(tmp_path / "model.safetensors").classes == ("a", "b", "c")
 
 
 def test_a_fit_that_does_not_converge_warns_its_caller(frame):
