@@ -240,13 +240,15 @@ def table(result):
     if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich") \
             and shutil.get_terminal_size().columns >= WIDTH:
         from rich.box import SIMPLE_HEAD
+        from rich.console import Console
         from rich.live import Live
         from rich.table import Table
 
         grid = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
         for heading in headings:
             grid.add_column(heading, justify="right", no_wrap=True)
-        with Live(grid, auto_refresh=False, vertical_overflow="visible") as live:
+        # The console that rich shares has the width that the terminal had when it was first used.
+        with Live(grid, console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
             yield lambda row: (grid.add_row(*map("\n".join, row)), live.refresh())
         return
 
