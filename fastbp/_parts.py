@@ -1,9 +1,9 @@
 """The networks of a population in parts, each trained by a worker for some epochs at a time.
 
 A part has all that its epochs change: parameters, gradients, optimizers, generators, what it is
-judged by. A worker gets it, makes epochs of it until `_spread.SECONDS` are over or it is done, and
-sends it back; then another one may go on with it. So no more than that is lost with a worker, and
-by L5 neither the parts nor their epochs in a task can change a bit.
+judged by. A worker gets it, makes epochs of it until `_spread.TASK_SECONDS` are over or it is done,
+and sends it back; then another one may go on with it. So no more than that is lost with a worker,
+and by L5 neither the parts nor their epochs in a task can change a bit.
 """
 
 import time
@@ -14,7 +14,7 @@ import numpy as np
 
 from fastbp import _fit
 from fastbp._optim import SGD, Adam
-from fastbp._spread import SECONDS, Workers
+from fastbp._spread import TASK_SECONDS, Workers
 
 TOGETHER = 16           # networks that a part has at least, where there are more than workers
 PART_BYTES = 1 << 20    # of the parameters of a part of several networks
@@ -158,9 +158,9 @@ class Training:
         members = []
         with (Workers(client, lambda number: name_of(members[number])) as workers,
               _fit.shown(self.options, len(self.judge.active)) as show):
-            common = workers.share(common)
+            common = workers.send_once(common)
             members += self._members(workers, whole)
-            shared = [workers.share(own.of(some), everywhere=False) for some in members]
+            shared = [workers.send_once(own.of(some), everywhere=False) for some in members]
             waiting = [(number, self._part(some)) for number, some in enumerate(members)]
             try:
                 while waiting:
@@ -217,7 +217,7 @@ class Training:
             rates = self.rates.of(part.members, part.epoch, n_epochs)
             n_epochs = len(rates)
         self.epochs[number] = part.epoch
-        workers.submit(number, make_epochs, (part, rates, n_epochs, SECONDS), own, common)
+        workers.submit(number, make_epochs, (part, rates, n_epochs, TASK_SECONDS), own, common)
 
     def _take(self, number, part):
         """What a worker has made of a part, into the population."""

@@ -19,15 +19,17 @@ import queue
 import reprlib
 import time
 from concurrent.futures import BrokenExecutor, CancelledError
+from contextlib import suppress
 
 from fastbp import _arguments
 from fastbp._kernels.dispatch import CONTRACT_VERSION, get_isa
+from fastbp._version import __version__
 
-SECONDS = 5.0           # of a task that can be carried out in parts
+TASK_SECONDS = 5.0      # after which a task sends back what it has done, and what is left
 PER_WORKER = 4          # tasks for each worker, so that one that is slow gets fewer of them
 LARGE = 8 << 20         # bytes of an argument that a scheduler should not pass on
 MOST_TRIES = 4          # of a task that is lost
-LOOK = 1.0              # seconds between two looks at a scheduler from which nothing comes
+LOOK_EVERY = 1.0        # seconds between two looks at a scheduler
 WORKER_WITHIN = 30.0    # seconds
 
 
@@ -74,19 +76,28 @@ class Workers:
         """
         return max(min(n, max(self.number, min(PER_WORKER * self.number, n // least))), 1)
 
-    def share(self, value, everywhere=True):
+    def has_room(self):
+        """Whether some worker would have nothing to do if its task ended now, or soon."""
+        if self.is_dask and time.monotonic() - self.counted >= LOOK_EVERY:
+            self.require_scheduler()
+            with suppress(OSError):     # a scheduler that is lost says so when it is asked again
+                self.number = sum(self.client.nthreads().values()) or self.number
+            self.counted = time.monotonic()
+        return len(self.tasks) < PER_WORKER * self.number
+
+    def send_once(self, value, everywhere=True):
         """An argument of tasks that is sent once, to all workers, or to those that need it."""
-        return Shared(self, value, everywhere) if self.is_dask else value
+        return SentOnce(self, value, everywhere) if self.is_dask else value
 
-    def submit(self, key, function, own, *shared):
-        """Have ``function(own, *shared)`` called by a worker.
+    def submit(self, key, function, task, *sent):
+        """Have ``function(task, *sent)`` called by a worker.
 
-        `own` is copied now; `shared` is what `share` returned.
+        `task` is copied now; `sent` is what `send_once` returned.
         """
-        own = pickle.dumps(own)
-        if len(own) > LARGE:
-            own = self.share(own, everywhere=False)
-        self.tasks[key] = [0, arithmetic(), function, own, *shared]
+        pickled = pickle.dumps(task)
+        if len(pickled) > LARGE:
+            pickled = self.send_once(pickled, everywhere=False)
+        self.tasks[key] = [0, arithmetic(), function, pickled, *sent]
         self._start(key)
 
     def answers(self):
@@ -116,6 +127,7 @@ class Workers:
                     if self._was_not_fetched(future, error):
                         lost.append(key)
                         continue
+                    refuse_without_fastbp(error)
                     error.add_note(f"in a worker, in the task of {self.name_of(key)}")
                     raise
                 else:
@@ -133,7 +145,7 @@ class Workers:
     def _done(self):
         """Those that are done now, after a wait for the first of them."""
         try:
-            found = [self.done.get(timeout=LOOK)]
+            found = [self.done.get(timeout=LOOK_EVERY)]
             while not self.done.empty():
                 found.append(self.done.get())
         except queue.Empty:
@@ -147,7 +159,7 @@ class Workers:
 
     def _start(self, key):
         _, *arguments = self.tasks[key]
-        placed = [each.place() if isinstance(each, Shared) else each for each in arguments]
+        placed = [each.in_workers() if isinstance(each, SentOnce) else each for each in arguments]
         options = {"pure": False} if self.is_dask else {}   # not the answer of an equal task
         self.futures[key] = self.client.submit(carry_out, *placed, **options)
         self.futures[key].add_done_callback(lambda future: self.done.put((key, future)))
@@ -165,17 +177,19 @@ class Workers:
 
     def _threads(self):
         wait_for_a_worker(self.client)
+        self.counted = time.monotonic()
         return sum(self.client.nthreads().values())
 
 
-class Shared:
+class SentOnce:
     """A value in the memory of workers, and here, from where it is sent again if it is lost."""
 
     def __init__(self, workers, value, everywhere):
         self.workers, self.value, self.everywhere = workers, value, everywhere
         self.future = None
 
-    def place(self):
+    def in_workers(self):
+        """The future of the value, which stands for it among the arguments of a task."""
         tries = 0
         while self.future is None or self.future.status != "finished":
             self.workers.require_scheduler()
@@ -189,6 +203,9 @@ class Shared:
                 if tries == MOST_TRIES:
                     raise
                 time.sleep(0.1)
+            except Exception as error:
+                refuse_without_fastbp(error)
+                raise
         return self.future
 
 
@@ -209,16 +226,28 @@ def refuse_without_workers(client):
         "short; it should have one with a larger memory_limit, or with fewer rows") from None
 
 
+def refuse_without_fastbp(error):
+    """Of an error that a worker has, say so if it is that its environment lacks fastbp.
+
+    Dask passes some errors on as a text.
+    """
+    text = repr(error)
+    if "ModuleNotFoundError" in text and "fastbp" in text:
+        raise ImportError(f"a worker of client cannot import fastbp; fastbp {__version__}, as in "
+                          "this process, should be installed in the environment of all workers"
+                          ) from error
+
+
 def arithmetic():
     """What bits depend on in a process."""
     fused = ", without fused multiply-add" if get_isa() == "generic" else ""
     return f"version {CONTRACT_VERSION} of the numerics contract{fused}"
 
 
-def carry_out(asked, function, own, *shared):
+def carry_out(asked, function, pickled, *sent):
     """In a worker: a task."""
     require_arithmetic(asked)
-    return function(pickle.loads(own), *shared)
+    return function(pickle.loads(pickled), *sent)
 
 
 def require_arithmetic(asked):

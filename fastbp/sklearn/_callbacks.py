@@ -19,6 +19,9 @@ CALLER_OF_FIT = 9
 class NoTask:
     """What a fit without callbacks has in place of a `Task`."""
 
+    def enter(self, net, order, random_state, best):
+        """Before the first epoch: what all of them change, besides the model."""
+
     def begin(self):
         pass
 

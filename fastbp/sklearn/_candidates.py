@@ -4,6 +4,8 @@ scikit-learn's search clones the estimator for each candidate and split, calls i
 it. Here that `fit` hands over what was fitted before. What is trained in epochs, an estimator of
 fastbp or a Pipeline that ends in one, was; of another solver in a Pipeline the steps before the
 estimator were. Everything else fits when it is called.
+
+With a client the fits come from workers, and are scored as they come, in their order.
 """
 
 import time
@@ -14,6 +16,7 @@ from itertools import product
 from numbers import Number
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn import config_context, get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -23,9 +26,10 @@ from sklearn.utils.validation import _check_method_params
 from fastbp.sklearn._base import STOCHASTIC
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._classifier import MLPClassifier
+from fastbp.sklearn._fit_task import Fit, Given, work_of
 from fastbp.sklearn._regressor import MLPRegressor
 from fastbp.sklearn._together import Data, together
-from fastbp.sklearn._workers import Fit, Given, spread, work_of
+from fastbp.sklearn._workers import collected, spread, take
 
 OF_VALIDATION = ("X_val", "y_val", "sample_weight_val")
 
@@ -95,6 +99,10 @@ class Fitted:
     def fail(self, error):
         self.error, self.traceback = error, error.__traceback__
 
+    def receive(self, answer):
+        take(last_step(self.model)[0], answer)
+        self.seconds += answer.seconds
+
     def hand_over(self, estimator, *args, **params):
         """In the place of `estimator.fit`, whose arguments are those that were recorded."""
         del estimator.fit
@@ -108,17 +116,23 @@ class Fitted:
         return estimator
 
 
+class NoAnswer(BaseException):
+    """Passes by scikit-learn's search, for which any Exception is one of the fit; has a cause."""
+
+
 class Handover:
     """The callback context of one evaluation, which sees the estimator before its `fit`."""
 
-    def __init__(self, context, fitted):
-        self.context, self.fitted = context, fitted
+    def __init__(self, context, fitted, await_fit):
+        self.context, self.fitted, self.await_fit = context, fitted, await_fit
         self.call_on_fit_task_begin = context.call_on_fit_task_begin
         self.call_on_fit_task_end = context.call_on_fit_task_end
 
     @contextmanager
     def propagate_callback_context(self, estimator):
         with self.context.propagate_callback_context(estimator):
+            if self.await_fit is not None:
+                self.await_fit()
             estimator.fit = partial(self.fitted.hand_over, estimator)
             yield
 
@@ -133,8 +147,9 @@ class Candidates:
     def __init__(self, search, params, splitter, fit_params, context):
         self.estimator, self.params, self.splitter = search.estimator, params, splitter
         self.fit_params, self.context, self.error_score = fit_params, context, search.error_score
-        self.client, self.verbose = search.client, search.verbose
-        self.fitted = None
+        self.client, self.verbose, self.n_jobs = search.client, search.verbose, search.n_jobs
+        self.fitted = self.answers = None
+        self.awaited = set()    # fits that workers have
 
     def split(self, X, y=None, **params):
         self.X, self.y, self.splits = X, y, list(self.splitter.split(X, y, **params))
@@ -144,7 +159,15 @@ class Candidates:
         if self.fitted is None:
             self.fitted = self._fit_all()
         context = self.context.subcontext(task_id=task_id, **names)
-        return Handover(context, self.fitted[task_id]) if task_id in self.fitted else context
+        if task_id not in self.fitted:
+            return context
+        await_fit = partial(self._await, task_id) if task_id in self.awaited else None
+        return Handover(context, self.fitted[task_id], await_fit)
+
+    def close(self):
+        """Leave no task with a worker."""
+        if self.answers is not None:
+            self.answers.close()
 
     def seconds(self):
         """What each fit took before it was handed over, in the order of the search."""
@@ -190,10 +213,12 @@ class Candidates:
 
     def _carry_out(self, fitted, fits):
         if self.client is not None:
-            seconds = spread(self.client, fits, self._name_of, partial(self._fail, fitted),
-                             self.verbose > 0)
-            for k, own in seconds.items():
-                fitted[k].seconds += own
+            self.answers = spread(self.client, fits, self._name_of, self.verbose > 0)
+            if self.error_score != "raise" and effective_n_jobs(self.n_jobs) == 1:
+                self.awaited = set(fits)
+                return
+            for k, answer in collected(self.answers, partial(self._fail, fitted)).items():
+                fitted[k].receive(answer)
             return
         start = time.perf_counter()
         with config_context(skip_parameter_validation=True):    # as in each `fit`
@@ -201,6 +226,20 @@ class Candidates:
                         partial(self._fail, fitted)):
                 raise KeyboardInterrupt
         share_out(time.perf_counter() - start, [fitted[k] for k in fits])
+
+    def _await(self, k):
+        """Receive answers up to that of fit k; this time is in scikit-learn's of its fit."""
+        start = time.time()
+        while k in self.awaited:
+            try:
+                received, answer = next(self.answers)
+            except Exception as error:
+                raise NoAnswer from error
+            self.awaited.remove(received)
+            if answer.error is not None:
+                self._fail(self.fitted, received, answer.error)
+            self.fitted[received].receive(answer)
+        self.fitted[k].seconds -= time.time() - start
 
     def _name_of(self, k):
         candidate, split = divmod(k, len(self.splits))

@@ -17,11 +17,12 @@ from fastbp import _arguments
 from fastbp.sklearn._base import known
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._classifier import MLPClassifier
+from fastbp.sklearn._fit_task import Fit, Given
 from fastbp.sklearn._parameters import Number, Parameters, at_least_one
 from fastbp.sklearn._regressor import MLPRegressor
 from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._together import Data, together
-from fastbp.sklearn._workers import MAX_SEED, Fit, Given, HasClient, spread
+from fastbp.sklearn._workers import SEED_END, HasClient, collected, spread, take
 
 OWN = ("n_estimators", "bootstrap", "max_samples", "random_state", "client")    # not of a member
 
@@ -69,7 +70,7 @@ class Ensemble(HasClient, Parameters):
             For a client of another kind; for one whose scheduler is gone, or without workers.
         """
         random_state = check_random_state(self.random_state)
-        seeds = random_state.randint(MAX_SEED, size=self.n_estimators).tolist()
+        seeds = random_state.randint(SEED_END, size=self.n_estimators).tolist()
         shared = {name: value for name, value in self.get_params(deep=False).items()
                   if name not in OWN}
         members = [self._member(**shared, random_state=seed) for seed in seeds]
@@ -90,7 +91,9 @@ class Ensemble(HasClient, Parameters):
         if self.client is None:
             together({k: fit.begun(NoTask()) for k, fit in fits.items()}, name_member)
         else:
-            spread(self.client, fits, "estimators_[{}]".format, name_member, self.verbose)
+            answers = spread(self.client, fits, "estimators_[{}]".format, self.verbose)
+            for k, answer in collected(answers, name_member).items():
+                take(members[k], answer)
         self._describe(y, members)
         self.estimators_ = members
         self.n_iter_ = np.array([member.n_iter_ for member in members])

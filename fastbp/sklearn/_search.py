@@ -14,7 +14,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import Interval
 
 from fastbp import _arguments
-from fastbp.sklearn._candidates import Candidates
+from fastbp.sklearn._candidates import Candidates, NoAnswer
 from fastbp.sklearn._halving import Rounds
 from fastbp.sklearn._workers import HasClient
 
@@ -183,8 +183,14 @@ n_iterations_, n_required_iterations_, n_possible_iterations_
         def evaluate(candidates, cv=None, more_results=None, *, callback_ctx):
             self._candidates = Candidates(self, list(candidates), cv or self._checked_cv_orig,
                                           self._fit_params, callback_ctx)
-            return evaluate_candidates(self._candidates.params, cv=self._candidates,
-                                       more_results=more_results, callback_ctx=self._candidates)
+            try:
+                return evaluate_candidates(
+                    self._candidates.params, cv=self._candidates, more_results=more_results,
+                    callback_ctx=self._candidates)
+            except NoAnswer as end:
+                raise end.__cause__ from None
+            finally:
+                self._candidates.close()
 
         if self._has_callbacks():
             evaluate = evaluate_candidates

@@ -70,9 +70,10 @@ def fit_stochastic(model, given, net, samples, held_out, random_state, increment
     best = Best(model, given, net, held_out) if held_out is not None else None
     batch_size = size_of_batches(given.batch_size, samples.n, task)
     order = np.arange(samples.n)
+    model.n_iter_, model.stopped_, called_off, interrupted = 0, False, False, False
+    task.enter(net, order, random_state, best)
     one_epoch = epochs_of(net, samples, model._optimizer.rule, batch_size, given.alpha)
     n_epochs = 1 if incremental else given.max_iter
-    model.n_iter_, model.stopped_, called_off, interrupted = 0, False, False, False
     try:
         while model.n_iter_ < n_epochs and not (model.stopped_ or called_off):
             task.begin()

@@ -1,183 +1,152 @@
 """Fits that are spread over the workers of a cluster, with the bits that `_together` gives them.
 
-A worker gets some fits of a search or an ensemble at once, and trains them in lockstep. What
-several of them read is sent for itself, once. Fitted estimators, errors and warnings come back, and
-are used here in the order of the fits, whatever the order of the answers.
+A worker gets some fits of a search or an ensemble at once, and trains them in lockstep for some
+seconds; `_fit_task` has that. What several of them read is sent for itself, once. Fitted
+estimators, errors and warnings come back, and are used here in the order of the fits, whatever the
+order of the answers.
 """
 
 import copy
-import time
+from collections import deque
 from contextlib import nullcontext
-from typing import NamedTuple
 
 import numpy as np
-from sklearn import config_context, get_config
+from sklearn import get_config
 from sklearn.utils import check_random_state
 
 from fastbp._progress import progress
-from fastbp._spread import Workers
-from fastbp.sklearn._base import STOCHASTIC
+from fastbp._spread import TASK_SECONDS, Workers
 from fastbp.sklearn._callbacks import NoTask
-from fastbp.sklearn._samples import which_of
-from fastbp.sklearn._together import Data, Resampled, together
+from fastbp.sklearn._fit_task import carry_out_fits
 
-TOGETHER = 16                           # fits of a task at least, where there are more than workers
-FURTHER = -2            # the caller of fit is nearer to `take` than to a fit in this process
-MAX_SEED = np.iinfo(np.int32).max       # exclusive
-
-
-class Given:
-    """What fits read: `Data`, and (X_val, y_val, sample_weight_val)."""
-
-    def __init__(self, data, weight, held_out):
-        self.data, self.weight, self.held_out = data, weight, held_out
-
-    def ready(self, models):
-        """The same, X and y as these models read them, so that no worker has to."""
-        read = self.data
-        for model in models:
-            try:
-                read(copy.copy(model), model._dtypes(), True)
-            except Exception:           # which the fit raises
-                return self
-        sent = Data(None, None, copy.copy(self.data.owner))
-        sent.read = read.read
-        return Given(sent, self.weight, self.held_out)
+LEAST_FITS = 16         # of a task, where there are more than workers
+FIRST_FITS = 64         # of a task at most, before any fit is done
+FURTHER = -3            # the caller of fit is nearer to `take` than to a fit in this process
+SEED_END = np.iinfo(np.int32).max       # the first number that is no seed
 
 
-class Fit(NamedTuple):
-    """A fit of a model that has not begun."""
+class Tasks:
+    """Fits that wait for a worker, and what is known of those that have been with one.
 
-    model: object
-    given: Given
-    rows: np.ndarray | None     # of a bootstrap sample
+    Parameters
+    ----------
+    workers : Workers
+    fits : dict of Fit
+    """
 
-    def begun(self, task):
-        data, weight = self.given.data, self.given.weight
-        if self.rows is not None:
-            data, weight = Resampled(data, self.rows), which_of(weight, self.rows)
-        return self.model._fit(data, weight, self.given.held_out, False, task)
+    def __init__(self, workers, fits):
+        self.workers, self.fits, self.config = workers, dict(fits), get_config()
+        self.reached, self.models = {}, {}      # of fits that have been sent, and are not done
+        self.n_done, self.seconds = 0, 0.0
+        readers = {}
+        for key, fit in fits.items():
+            readers.setdefault(id(fit.given), []).append(key)
+        self.waiting = deque(in_turn([*readers.values()], [*fits]))
+        self.shared = {
+            reader: workers.send_once(
+                fits[keys[0]].given.ready([fits[key].model for key in keys]),
+                everywhere=len(readers) == 1)
+            for reader, keys in readers.items()}
+
+    def submit(self):
+        """Tasks of the fits that wait, while there is a worker that would soon be idle."""
+        while self.waiting and self.workers.has_room():
+            size = min(self._size(), len(self.waiting))
+            keys = tuple(self.waiting.popleft() for _ in range(size))
+            places = list(dict.fromkeys(id(self.fits[key].given) for key in keys))
+            fits = [self._sent(key, places) for key in keys]
+            self.workers.submit(keys, carry_out_fits, (fits, self.config, TASK_SECONDS),
+                                *(self.shared[place] for place in places))
+
+    def take(self, result):
+        """What came of a task; fits that it has left are the next ones."""
+        for key in result.answers:
+            del self.fits[key], self.models[key]
+            self.reached.pop(key, None)
+        self.n_done += len(result.answers)
+        self.seconds += result.seconds
+        self.reached |= result.left
+        self.waiting.extendleft(reversed(result.left))
+
+    def _size(self):
+        """Fits of a task: as many as take half of its seconds, as far as that is known."""
+        n = len(self.fits)
+        most = FIRST_FITS
+        if self.seconds:
+            most = max(int(self.n_done / self.seconds * TASK_SECONDS / 2), LEAST_FITS)
+        return min(-(-n // self.workers.n_tasks(n, LEAST_FITS)), most)
+
+    def _sent(self, key, places):
+        fit = self.fits[key]
+        if key not in self.models:
+            self.models[key] = as_sent(fit.model)
+        return (key, self.models[key], places.index(id(fit.given)), fit.rows,
+                self.reached.get(key))
 
 
-class Answer(NamedTuple):
-    """What came of a fit in a worker."""
-
-    model: object               # fitted
-    error: Exception | None
-    round: int                  # the epoch of the error
-    said: list                  # warnings
-    seconds: float
-
-
-class Listener(NoTask):
-    """Keeps the warnings of a fit for the process in which it was asked for."""
-
-    def __init__(self):
-        self.said = []
-
-    def warn(self, message, category=UserWarning, further=0):
-        self.said.append((message, category))
+def in_turn(readers, keys):
+    """The keys of each reader in pieces of `LEAST_FITS`, in the order of their first ones: so that
+    a task reads little, and fits end about in their order.
+    """
+    order = {key: number for number, key in enumerate(keys)}
+    pieces = [those[start:start + LEAST_FITS] for those in readers
+              for start in range(0, len(those), LEAST_FITS)]
+    return [key for piece in sorted(pieces, key=lambda piece: order[piece[0]]) for key in piece]
 
 
-class Counted:
-    """A fit in lockstep that knows how often it has gone on."""
-
-    def __init__(self, fit):
-        self.fit, self.round = fit, -1
-
-    def __next__(self):
-        self.round += 1
-        return next(self.fit)
-
-    def throw(self, error):
-        self.round += 1
-        return self.fit.throw(error)
-
-
-def spread(client, fits, name_of, on_error, verbose):
-    """As `together`, by the workers of a client.
+def spread(client, fits, name_of, verbose):
+    """Have fits carried out by the workers of a client.
 
     Parameters
     ----------
     client : distributed.Client or concurrent.futures.Executor
     fits : dict of Fit
-        Their models are fitted in the end.
     name_of : callable
         What a key stands for, for errors.
-    on_error : callable
-        Is called with the key and the Exception of each fit that failed, the first in lockstep
-        first.
     verbose : bool
         Whether to say how many are done.
 
-    Returns
-    -------
-    dict of float
-        The seconds of each.
+    Yields
+    ------
+    tuple
+        The key and the `Answer` of each, in the order of the fits, as soon as those before it have
+        been yielded.
     """
-    answers = {}
     if not fits:
-        return answers
-    with Workers(client, lambda keys: f"{name_of(keys[0])} and {len(keys) - 1} more") as workers:
-        submit(workers, fits)
-        with progress("fit", len(fits)) if verbose else nullcontext() as show:
-            for _, some in workers.answers():
-                answers |= some
-                if show:
-                    show(len(answers), [])
-    order = {key: place for place, key in enumerate(fits)}
-    for key in sorted(answers, key=lambda key: (answers[key].round, order[key])):
-        if answers[key].error is not None:
-            on_error(key, answers[key].error)
-    for key, fit in fits.items():
-        take(fit.model, answers[key])
-    return {key: answer.seconds for key, answer in answers.items()}
+        return
+    answers, expected = {}, deque(fits)
+    with (Workers(client, lambda keys: named(keys, name_of)) as workers,
+          progress("fit", len(fits)) if verbose else nullcontext() as show):
+        tasks = Tasks(workers, fits)
+        del fits
+        tasks.submit()
+        for _, result in workers.answers():
+            tasks.take(result)
+            tasks.submit()
+            answers |= result.answers
+            if show:
+                show(tasks.n_done, [])
+            while expected and expected[0] in answers:
+                key = expected.popleft()
+                yield key, answers.pop(key)
 
 
-def submit(workers, fits):
-    """Tasks of some fits each; those that read the same are neighbours."""
-    readers = {}
-    for key, fit in fits.items():
-        readers.setdefault(id(fit.given), []).append(key)
-    keys = [key for those in readers.values() for key in those]
-    shared = {id_of: workers.share(fits[those[0]].given.ready([fits[key].model for key in those]),
-                                   everywhere=len(readers) == 1)
-              for id_of, those in readers.items()}
-    size = -(-len(keys) // workers.n_tasks(len(keys), TOGETHER))
-    config = get_config()
-    for start in range(0, len(keys), size):
-        some = tuple(keys[start:start + size])
-        places = list(dict.fromkeys(id(fits[key].given) for key in some))
-        given = [(key, as_sent(fits[key].model), places.index(id(fits[key].given)), fits[key].rows)
-                 for key in some]
-        workers.submit(some, fit_some, (given, config), *(shared[place] for place in places))
+def named(keys, name_of):
+    first = name_of(keys[0])
+    return first if len(keys) == 1 else f"{first} and {len(keys) - 1} more"
 
 
-def fit_some(own, *given):
-    """In a worker: {key: Answer} of some fits."""
-    some, config = own
-    listeners, begun, errors, seconds = {}, {}, {}, {}
-    models = {key: model for key, model, *_ in some}
-    for key, model, place, rows in some:
-        listeners[key] = Listener()
-        begun[key] = Counted(Fit(model, given[place], rows).begun(listeners[key]))
-    alone = [key for key in begun if models[key].solver not in STOCHASTIC]
-    with config_context(**{**config, "skip_parameter_validation": True}):
-        for fits in (*([key] for key in alone), [key for key in begun if key not in alone]):
-            start = time.perf_counter()
-            if together({key: begun[key] for key in fits}, errors.__setitem__):
-                raise KeyboardInterrupt
-            took = time.perf_counter() - start
-            work = {key: max(work_of(models[key]), 1) for key in fits}
-            seconds |= {key: took * own / sum(work.values()) for key, own in work.items()}
-    return {key: Answer(models[key], errors.get(key), begun[key].round, listeners[key].said,
-                        seconds[key]) for key in begun}
+def collected(answers, on_error):
+    """All answers of `spread` in a dict.
 
-
-def work_of(model):
-    """Samples seen times parameters; 0 if there was no epoch."""
-    net = getattr(model, "_net", None)
-    return 0 if net is None else getattr(model, "t_", 0) * net.n_params
+    `on_error` is called with the key and the Exception of each fit that failed, the first in
+    lockstep first.
+    """
+    answers = dict(answers)
+    for key, answer in sorted(answers.items(), key=lambda item: item[1].round):
+        if answer.error is not None:
+            on_error(key, answer.error)
+    return answers
 
 
 def as_sent(model):
@@ -186,7 +155,7 @@ def as_sent(model):
     if sent.n_threads is None:
         sent.n_threads = 1
     if sent.random_state is None:
-        sent.random_state = check_random_state(None).randint(MAX_SEED)
+        sent.random_state = check_random_state(None).randint(SEED_END)
     return sent
 
 

@@ -22,7 +22,7 @@ from fastbp import SGD, Population
 @pytest.fixture
 def one_epoch(monkeypatch):
     """A task is an epoch."""
-    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.0)
+    monkeypatch.setattr(fastbp._parts, "TASK_SECONDS", 0.0)
 
 
 # ---- bits
@@ -219,7 +219,7 @@ def test_ctrl_c_cancels_and_keeps_whole_epochs(one_epoch):
 @takes_signals
 def test_ctrl_c_while_workers_train(monkeypatch):
     """No hang: a worker ends what it has, within the seconds of a task, and the pool goes on."""
-    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.5)
+    monkeypatch.setattr(fastbp._parts, "TASK_SECONDS", 0.5)
     population, optimizer = Population(N, (4, 6, 1), seeds=0), SGD()
     start = time.monotonic()
     with ProcessPoolExecutor(2) as executor:

@@ -51,7 +51,7 @@ def expected():
 
 @pytest.mark.parametrize("name", ["generators", "one generator", "rates of each", "rows"])
 def test_same_bits_as_without(client, name, monkeypatch):
-    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.0)
+    monkeypatch.setattr(fastbp._parts, "TASK_SECONDS", 0.0)
     Trained(client, OPTIONS[name]).same_as(Trained(None, OPTIONS[name]))
 
 
@@ -83,7 +83,7 @@ def test_worker_that_comes_later(lonely):
 
 
 def test_client_that_is_closed(cluster, monkeypatch):
-    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.5)
+    monkeypatch.setattr(fastbp._parts, "TASK_SECONDS", 0.5)
     with Client(cluster, set_as_default=False) as client:
         population, start = Population(N, (4, 6, 1), seeds=0), time.monotonic()
         threading.Timer(0.5, client.close).start()
@@ -181,7 +181,7 @@ def test_task_that_kills_its_workers():
 @takes_signals
 def test_ctrl_c(client, monkeypatch):
     """The workers end what they have, within the seconds of a task."""
-    monkeypatch.setattr(fastbp._parts, "SECONDS", 0.5)
+    monkeypatch.setattr(fastbp._parts, "TASK_SECONDS", 0.5)
     population, start = Population(N, (4, 6, 1), seeds=0), time.monotonic()
     threading.Timer(0.5, press_ctrl_c).start()
     with keyboard_interrupt():

@@ -130,7 +130,7 @@ MAY_IMPORT = {
     "_population": (*BELOW, "_mlp", "_evaluation", "_epochs", "_crew", "_given", "_fit", "_members",
                     "_parts"),
     "_parts": ("_fit", "_optim", "_spread"),
-    "_spread": ("_arguments", "_kernels.dispatch"),
+    "_spread": ("_arguments", "_kernels.dispatch", "_version"),
     "_many": (*BELOW, "_mlp", "_epochs", "_crew", "_given", "_fit"),
     "_command": ("", "_command", "_arguments", "_checkpoint", "_files", "_progress", "_random",
                  "_screen", "_engine.orders", "_kernels.dispatch", "_preparation", "_safetensors",

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 from clients import Inline
+from scipy.sparse import csr_array
 from searches import (
     GRID,
     QUICK,
@@ -34,6 +35,8 @@ from fastbp.sklearn import (
     MLPEnsembleRegressor,
     MLPRegressor,
     MLPSearchCV,
+    _samples,
+    _workers,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -81,9 +84,10 @@ def assert_same_members(found, expected):
                             "ignore::sklearn.exceptions.DataConversionWarning",
                             "ignore:batch_size is 1000", "ignore:.*Scoring failed",
                             "ignore:.*test scores are non-finite")
-def test_search_has_the_results_of_scikit_learn(given):
-    """By one worker and by many."""
-    for number in (1, 7):
+def test_search_has_the_results_of_scikit_learn(given, monkeypatch):
+    """By one worker and by many, with fits that pause after each epoch, too."""
+    for number, seconds in ((1, 5.0), (7, 5.0), (3, 0.0)):
+        monkeypatch.setattr(_workers, "TASK_SECONDS", seconds)
         found = searched(Inline(number), **given)
         options = {"cv": 3, **given}
         estimator, grid, y, params = (options.pop(name, default) for name, default in (
@@ -133,9 +137,55 @@ def test_error_of_a_fit_has_its_note():
     assert raised[0] == raised[1] == raised[2]
 
 
-def test_progress(capsys):
-    searched(Inline(2), verbose=1)
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_progress(capsys, n_jobs):
+    searched(Inline(2), verbose=1, n_jobs=n_jobs)
     assert "fit 12/12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("solver", "least"), [("adam", 7), ("lbfgs", 3)])
+def test_tasks_end_when_their_seconds_are_over(solver, least, monkeypatch):
+    """Epochs of a fit are divided, the fits of other solvers are not."""
+    monkeypatch.setattr(_workers, "TASK_SECONDS", 0.0)
+    executor = Inline(1)
+    MLPEnsembleRegressor(least, client=executor, solver=solver, max_iter=7, tol=0.0,
+                         n_iter_no_change=9).fit(X, REAL)
+    assert executor.submitted == least
+
+
+def test_tasks_are_larger_where_fits_are_quick(monkeypatch):
+    """A clock by which each task takes a second."""
+    def in_a_second(*arguments):
+        sizes.append(len(arguments[0][0]))
+        return carry_out(*arguments)._replace(seconds=1.0)
+
+    sizes, carry_out = [], _workers.carry_out_fits
+    monkeypatch.setattr(_workers, "carry_out_fits", in_a_second)
+    MLPEnsembleRegressor(2000, client=Inline(1), solver="adam", max_iter=1).fit(X[:9], REAL[:9])
+    first = 4 * [64]            # of the first tasks nothing is known
+    assert sizes[:6] == [*first, 160, 160]      # 64 a second, half of 5 seconds
+    assert sum(sizes) == 2000 and sizes[-1] < 160
+    del sizes[:]
+    monkeypatch.setattr(_workers, "TASK_SECONDS", 0.01)
+    MLPEnsembleRegressor(300, client=Inline(1), max_iter=1).fit(X[:9], REAL[:9])
+    assert sizes == [*first, 16, 16, 12]        # too few for a task by that, and so 16
+
+
+def test_fits_are_scored_while_others_wait():
+    """Each candidate as soon as those before it are."""
+    def scorer(model, X, y):
+        submitted.append(executor.submitted)
+        return model.score(X, y)
+
+    submitted, executor = [], Inline(1)
+    searched(executor, grid={"alpha": np.geomspace(1e-5, 1, 200)}, scoring=scorer, refit=False)
+    assert submitted == sorted(submitted) and submitted[0] < executor.submitted
+
+
+def test_lost_cluster_while_scores_are_computed():
+    """This is no error of a fit."""
+    with pytest.raises(RuntimeError, match=r"^the task of the fit of candidate .* was lost 4"):
+        searched(Inline(1, lost=range(5, 99)), grid={"alpha": np.geomspace(1e-5, 1, 200)})
 
 
 @pytest.mark.parametrize("client", [3, "tcp://127.0.0.1:8786"])
@@ -161,13 +211,17 @@ def test_callbacks_are_refused_beside_a_client():
     {"solver": "sgd", "learning_rate": "adaptive", "dtype": "float32"}], ids=str)
 @pytest.mark.parametrize(("kind", "y"), [(MLPEnsembleClassifier, THREE),
                                          (MLPEnsembleRegressor, REAL)])
-def test_ensemble_has_the_members_of_one_without(kind, y, options):
+@pytest.mark.parametrize("read", [np.asarray, csr_array], ids=["", "sparse"])
+def test_ensemble_has_the_members_of_one_without(kind, y, read, options, monkeypatch):
+    """Of a sparse X an epoch is carried out in several blocks."""
     def fitted(client):
-        given = {**QUICK, "hidden_layer_sizes": (5,), **options}
-        return kind(MANY, client=client, **given).fit(X, y, WEIGHT)
+        given = {**QUICK, "hidden_layer_sizes": (5,), "batch_size": 16, **options}
+        return kind(MANY, client=client, **given).fit(read(X), y, WEIGHT)
 
+    monkeypatch.setattr(_samples, "BLOCK_BYTES", 1024)
     expected = fitted(None)
-    for number in (1, 5):
+    for number, seconds in ((1, 5.0), (5, 5.0), (2, 0.0)):
+        monkeypatch.setattr(_workers, "TASK_SECONDS", seconds)
         found = fitted(Inline(number, lost={0, 2}))
         assert_same_members(found, expected)
         np.testing.assert_array_equal(found.predict(X), expected.predict(X))
