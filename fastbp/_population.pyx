@@ -206,7 +206,9 @@ cdef class Population(Evaluation):
         ------
         ValueError, TypeError, MemoryError, RuntimeError
             As `train_epoch`; for a validation without weight, and rates that are not above 0; for a
-            client of another kind. Of a worker: with a note that names its networks.
+            client of another kind. An error raised in a worker has a note that names its networks.
+        ImportError
+            Where a worker of the client has no fastbp.
         ConnectionError
             Where the scheduler of the client is gone, or it has no worker for half a minute.
         KeyboardInterrupt

@@ -127,7 +127,6 @@ class Workers:
                     if self._was_not_fetched(future, error):
                         lost.append(key)
                         continue
-                    refuse_without_fastbp(error)
                     error.add_note(f"in a worker, in the task of {self.name_of(key)}")
                     raise
                 else:
@@ -227,9 +226,9 @@ def refuse_without_workers(client):
 
 
 def refuse_without_fastbp(error):
-    """Of an error that a worker has, say so if it is that its environment lacks fastbp.
+    """Say so where an error is that of a worker which could not read what was sent to it.
 
-    Dask passes some errors on as a text.
+    Dask passes it on as a text.
     """
     text = repr(error)
     if "ModuleNotFoundError" in text and "fastbp" in text:

@@ -43,6 +43,16 @@ def last_step(model):
     return model, prefix
 
 
+def refuse_of_dask(model):
+    """Raise for an estimator of fastbp.dask, which is known without an import of that."""
+    kinds = type(last_step(model)[0]).__mro__
+    if any(kind.__module__.startswith("fastbp.dask.") for kind in kinds):
+        raise TypeError(f"the estimator is a {kinds[0].__name__}, which fits one network to a "
+                        "table that is spread over a cluster; it should be an MLPClassifier or "
+                        "MLPRegressor of fastbp.sklearn, whose fits MLPSearchCV(client=) spreads "
+                        "over the cluster")
+
+
 def key_of(value):
     """Equal for values that are the same: plain ones by what they are, others by identity."""
     plain = value is None or isinstance(value, (Number, str, bytes))
@@ -182,6 +192,7 @@ class Candidates:
         for k, (params, (split, (train, _))) in self._pairs():
             model = clone(self.estimator).set_params(**clone(params, safe=False))
             estimator, prefix = last_step(model)
+            refuse_of_dask(estimator)
             if type(estimator) not in (MLPClassifier, MLPRegressor):
                 continue
             n_ours += 1

@@ -68,6 +68,8 @@ class Ensemble(HasClient, Parameters):
             As `fit` of a member, with a note that names it.
         TypeError, ConnectionError
             For a client of another kind; for one whose scheduler is gone, or without workers.
+        ImportError
+            Where a worker has no fastbp.
         """
         random_state = check_random_state(self.random_state)
         seeds = random_state.randint(SEED_END, size=self.n_estimators).tolist()

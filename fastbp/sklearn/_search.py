@@ -14,7 +14,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import Interval
 
 from fastbp import _arguments
-from fastbp.sklearn._candidates import Candidates, NoAnswer
+from fastbp.sklearn._candidates import Candidates, NoAnswer, refuse_of_dask
 from fastbp.sklearn._halving import Rounds
 from fastbp.sklearn._workers import HasClient
 
@@ -81,7 +81,10 @@ n_iterations_, n_required_iterations_, n_possible_iterations_
         distribution in one; under `error_score="raise"` from a fit or score that fails, with a note
         that names candidate and split; for a client beside callbacks.
     TypeError, ConnectionError
-        From `fit`, for a client of another kind; for one without a scheduler, or without workers.
+        From `fit`, for a client of another kind; for one without a scheduler, or without workers;
+        for an estimator of `fastbp.dask`.
+    ImportError
+        From `fit`, where a worker has no fastbp.
     KeyboardInterrupt
         From `fit`: an interrupted search has no result.
     """
@@ -126,6 +129,7 @@ n_iterations_, n_required_iterations_, n_possible_iterations_
         ValueError, TypeError, ConnectionError, KeyboardInterrupt
             As the class says.
         """
+        refuse_of_dask(self.estimator)
         if (self.param_grid is None) == (self.param_distributions is None):
             given = "neither is" if self.param_grid is None else "both are"
             raise ValueError(f"of param_grid and param_distributions {given} given; there should "

@@ -2,16 +2,22 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from calling import keyboard_interrupt, press_ctrl_c, takes_signals
 from clusters import client_of_own_cluster
 from searches import GRID, QUICK, REAL, THREE, X, assert_same, classifier, steps
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
-from fastbp.sklearn import MLPEnsembleClassifier, MLPEnsembleRegressor, MLPSearchCV
+import fastbp
+from fastbp import SGD, Population
+from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor
+from fastbp.sklearn import MLPEnsembleClassifier, MLPEnsembleRegressor, MLPSearchCV, _workers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -57,6 +63,47 @@ def test_killed_worker():
         assert ended and time.monotonic() - ended[0] > 0.1
     expected = MLPEnsembleRegressor(40, **options).fit(X, REAL)
     np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+
+
+@takes_signals
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_ctrl_c(client, solver, monkeypatch):
+    """Workers are free when their task has ended, whose fits would take many minutes."""
+    monkeypatch.setattr(_workers, "TASK_SECONDS", 0.5)
+    options = {"max_iter": 10**6 if solver == "adam" else 50, "tol": 0.0, "n_iter_no_change": 10**6}
+    ensemble = MLPEnsembleRegressor(10**4 if solver == "lbfgs" else 40, solver=solver,
+                                    client=client, **options)
+    start = time.monotonic()
+    threading.Timer(1.0, press_ctrl_c).start()
+    with keyboard_interrupt():
+        ensemble.fit(X, REAL)
+    for worker in client.scheduler_info(n_workers=-1)["workers"]:
+        assert client.submit(int, workers=[worker], pure=False).result() == 0
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("kind", [DaskMLPClassifier, DaskMLPRegressor])
+def test_estimators_of_dask_are_refused_in_a_search(kind):
+    wanted = f"^the estimator is a {kind.__name__}, .* MLPRegressor of fastbp.sklearn, whose fits"
+    for estimator, grid in ((kind(), {"alpha": [1e-4]}), (make_pipeline(kind()), {}),
+                            (steps, {"mlp": [classifier, kind()]})):
+        with pytest.raises(TypeError, match=wanted):
+            MLPSearchCV(estimator, grid, cv=3).fit(X, THREE)
+
+
+def test_workers_without_fastbp():
+    def forget():
+        sys.modules["fastbp"] = None
+
+    wanted = f"^a worker of client cannot import fastbp; fastbp {fastbp.__version__}, as in this"
+    with client_of_own_cluster(1) as client:
+        client.run(forget)
+        for train in (lambda: MLPEnsembleRegressor(2, client=client).fit(X, REAL),
+                      lambda: MLPSearchCV(classifier, GRID, client=client).fit(X, THREE),
+                      lambda: Population(2, (4, 1), loss="squared_error").train(
+                          X, REAL, SGD(), epochs=1, client=client)):
+            with pytest.raises(ImportError, match=wanted):
+                train()
 
 
 def test_error_of_a_fit(client):
