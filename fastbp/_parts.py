@@ -8,7 +8,6 @@ and by L5 neither the parts nor their epochs in a task can change a bit.
 
 import time
 from operator import itemgetter
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,71 +15,9 @@ from fastbp import _fit
 from fastbp._optim import SGD, Adam
 from fastbp._spread import TASK_SECONDS, Workers
 
-TOGETHER = 16           # networks that a part has at least, where there are more than workers
+LEAST_NETWORKS = 16     # of a part, where there are more than workers
 PART_BYTES = 1 << 20    # of the parameters of a part of several networks
 AHEAD = 100             # epochs whose rates a task gets, where they are a function of the epoch
-
-
-class Samples(NamedTuple):
-    """X, y and weights, each of all networks, or with an axis of them; None: it is elsewhere."""
-
-    X: np.ndarray | None
-    y: np.ndarray | None
-    sample_weight: np.ndarray | None
-
-    def split(self, each):
-        """What all networks have, and what each has; `each` says which of the three that is."""
-        pairs = list(zip(self, each, strict=True))
-        return (Samples(*(None if own else value for value, own in pairs)),
-                Samples(*(value if own else None for value, own in pairs)))
-
-    def of(self, members):
-        first, last = members[0], members[-1]
-        if last - first == len(members) - 1:
-            members = slice(first, last + 1)        # no copy
-        return Samples(*(None if value is None else value[members] for value in self))
-
-    def with_others(self, others):
-        return Samples(*(other if value is None else value
-                         for value, other in zip(self, others, strict=True)))
-
-
-class Data:
-    """What networks read, the same in every epoch: an object, so that it is sent as a whole.
-
-    Attributes
-    ----------
-    samples, held_out : Samples or None
-        Those of the validation, unless they are the same.
-    rows, held_rows : list of (n_rows,) ndarrays, or None
-    batch_sizes : list of int
-    penalties : ndarray
-    """
-
-    def __init__(self, samples, held_out, rows=None, held_rows=None, batch_sizes=None,
-                 penalties=None):
-        self.samples, self.held_out, self.rows, self.held_rows = samples, held_out, rows, held_rows
-        self.batch_sizes, self.penalties = batch_sizes, penalties
-
-    def split(self, each, each_held_out):
-        """What all networks read, and what each does."""
-        common, own = self.samples.split(each)
-        held_common = held_own = None
-        if self.held_out is not None:
-            held_common, held_own = self.held_out.split(each_held_out)
-        return Data(common, held_common), Data(own, held_own, self.rows, self.held_rows,
-                                               self.batch_sizes, self.penalties)
-
-    def of(self, members):
-        return Data(self.samples.of(members), self.held_out and self.held_out.of(members),
-                    [self.rows[k] for k in members],
-                    self.held_rows and [self.held_rows[k] for k in members],
-                    [self.batch_sizes[k] for k in members], self.penalties[members])
-
-    def with_common(self, common):
-        return Data(self.samples.with_others(common.samples),
-                    self.held_out and self.held_out.with_others(common.held_out), self.rows,
-                    self.held_rows, self.batch_sizes, self.penalties)
 
 
 class Part:
@@ -108,19 +45,19 @@ class Part:
         self.source, self.judge, self.epoch, self.losses = source, judge, 0, []
 
 
-def make_epochs(given, own, common):
+def make_epochs(task, inputs, common):
     """In a worker: some epochs of a part, fewer where the seconds are over.
 
-    `given` is the part, the rates of these epochs or None, how many, and the seconds; `own` and
-    `common` are `Data`.
+    `task` is the part, the rates of these epochs or None, how many, and the seconds; `inputs` are
+    what each of its networks reads, and `common` what all networks do: both are `PartInputs`.
     """
-    part, rates, n_epochs, seconds = given
+    part, rates, n_epochs, seconds = task
     end = time.monotonic() + seconds
     part.losses, part.judge.vectors = [], part.population.params
     first = part.epoch
     schedule = None if rates is None else lambda epoch: rates[epoch - first]
-    for epoch, *losses in part.population._epochs_of_part(part, own.with_common(common), schedule,
-                                                          first + n_epochs):
+    for epoch, *losses in part.population._epochs_of_part(part, inputs.with_common(common),
+                                                          schedule, first + n_epochs):
         part.losses.append(losses)
         part.epoch = epoch + 1
         if time.monotonic() >= end:
@@ -152,26 +89,26 @@ class Training:
         self.epochs, self.shown = {}, 0             # of each part that goes on
         self.latest = {}                            # what `_put_back` takes, of each part
 
-    def run(self, client, data, each, each_held_out, whole):
+    def run(self, client, inputs, is_of_each, held_out_is_of_each, whole):
         """Train in parts, or as a `whole`, and return the `History`."""
-        common, own = data.split(each, each_held_out)
+        common, of_each = inputs.split(is_of_each, held_out_is_of_each)
         members = []
         with (Workers(client, lambda number: name_of(members[number])) as workers,
               _fit.shown(self.options, len(self.judge.active)) as show):
             common = workers.send_once(common)
             members += self._members(workers, whole)
-            shared = [workers.send_once(own.of(some), everywhere=False) for some in members]
+            sent = [workers.send_once(of_each.of(some), everywhere=False) for some in members]
             waiting = [(number, self._part(some)) for number, some in enumerate(members)]
             try:
                 while waiting:
                     for number, part in waiting:
-                        self._submit(workers, number, part, shared[number], common)
+                        self._submit(workers, number, part, sent[number], common)
                     waiting = []
                     for number, part in workers.answers():
                         self._take(number, part)
                         if self._goes_on(number, part):
                             if self.options.callback is None:
-                                self._submit(workers, number, part, shared[number], common)
+                                self._submit(workers, number, part, sent[number], common)
                             else:
                                 waiting.append((number, part))
                         self._show(show)
@@ -191,10 +128,10 @@ class Training:
             return [list(range(n))]
         units = {}
         for k in range(n):
-            own = self.source[k] if isinstance(self.source, list) else None
-            units.setdefault(k if own is None else id(own), []).append(k)
+            source = self.source[k] if isinstance(self.source, list) else None
+            units.setdefault(k if source is None else id(source), []).append(k)
         most = max(PART_BYTES // (population.n_params * population.dtype.itemsize), 1)
-        size = min(-(-n // workers.n_tasks(n, TOGETHER)), most)
+        size = min(-(-n // workers.n_tasks(n, LEAST_NETWORKS)), most)
         parts = [[]]
         for unit in units.values():
             if parts[-1] and len(parts[-1]) + len(unit) > size:
@@ -209,7 +146,7 @@ class Training:
         return Part(members, self.population._copy_of(members),
                     [plain(self.optimizers[k]) for k in members], source, self.judge.of(members))
 
-    def _submit(self, workers, number, part, own, common):
+    def _submit(self, workers, number, part, inputs, common):
         left = self.options.epochs - part.epoch
         n_epochs = left if self.options.callback is None else 1
         rates = None
@@ -217,7 +154,8 @@ class Training:
             rates = self.rates.of(part.members, part.epoch, n_epochs)
             n_epochs = len(rates)
         self.epochs[number] = part.epoch
-        workers.submit(number, make_epochs, (part, rates, n_epochs, TASK_SECONDS), own, common)
+        workers.submit(number, make_epochs, (part, rates, n_epochs, TASK_SECONDS), inputs,
+                       common)
 
     def _take(self, number, part):
         """What a worker has made of a part, into the population."""
@@ -228,10 +166,10 @@ class Training:
         self.judge.take(members, part.judge)
         first = part.epoch - len(part.losses)
         for epoch, (losses, judged) in enumerate(part.losses, first):
-            for kept, own in ((self.losses, losses), (self.validation_losses, judged)):
+            for kept, found in ((self.losses, losses), (self.validation_losses, judged)):
                 if epoch == len(kept):
                     kept.append(np.full(len(self.optimizers), np.nan))
-                kept[epoch][members] = own
+                kept[epoch][members] = found
         part.losses = []
 
     def _put_back(self):

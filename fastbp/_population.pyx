@@ -249,16 +249,18 @@ cdef class Population(Evaluation):
     cdef object _train_in_parts(self, client, Given given, list rows, source, optimizer, list sizes,
                                 penalties, Given held_out, list held_rows, schedule, options):
         """By the workers of a cluster: the `History`, and the rest as `train` leaves it."""
-        from fastbp._parts import Data, Samples, Training
+        from fastbp._part_inputs import PartInputs, SampleArrays
+        from fastbp._parts import Training
 
         cdef Optimizer shared = optimizer if isinstance(optimizer, Optimizer) else None
         cdef bint apart = held_out is not None and held_out is not given
-        read = Data(Samples(*given.sent), Samples(*held_out.sent) if apart else None, rows,
-                    None if apart else held_rows, sizes, penalties)
+        inputs = PartInputs(SampleArrays(*given.sent),
+                            SampleArrays(*held_out.sent) if apart else None, rows,
+                            None if apart else held_rows, sizes, penalties)
         optimizers = self._optimizers(optimizer)
         training = Training(self, optimizers, source, schedule, options, held_out is not None)
         try:
-            return training.run(client, read, given.each, held_out.each if apart else None,
+            return training.run(client, inputs, given.each, held_out.each if apart else None,
                                 self._whole(given) or apart and self._whole(held_out))
         finally:
             if training.losses:

@@ -26,7 +26,7 @@ from fastbp.sklearn._samples import outputs
 from fastbp.sklearn._stochastic import begin, fit_stochastic, hold_out
 from fastbp.sklearn._together import Data, alone
 from fastbp.sklearn._weights import name_of, of_samples, require
-from fastbp.sklearn._whole import Objective, fit_whole
+from fastbp.sklearn._whole import MeanLoss, fit_whole
 
 # fastbp's names by scikit-learn's: of activations, and of losses by `out_activation_`.
 ACTIVATIONS = {each.sklearn: name for name, each in _arguments.ACTIVATIONS.items() if each.sklearn}
@@ -249,7 +249,7 @@ class BaseMLP(CallbackSupportMixin, Convertible, Parameters):
                                                     random_state, incremental, task)
         else:
             samples = self._samples(X, y, weight, places)
-            fit_whole(self, given, net, Objective(net, samples, given.alpha), samples, task)
+            fit_whole(self, given, net, MeanLoss(net, samples, given.alpha), samples, task)
         if not np.isfinite(net.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "

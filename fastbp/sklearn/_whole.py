@@ -127,7 +127,7 @@ class Watch:
             raise StopIteration
 
 
-class Objective:
+class MeanLoss:
     """f(params) -> loss, gradient, and f.hessp; sums over the blocks of a sparse X."""
 
     def __init__(self, net, samples, alpha):

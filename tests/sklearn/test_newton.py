@@ -77,7 +77,7 @@ def test_a_loss_that_is_not_finite_is_an_error(solver, loss):
 
 def test_a_product_that_is_not_finite_ends_the_fit(monkeypatch):
     """Where it was reached: SciPy's norm would refuse it in words of its own."""
-    monkeypatch.setattr(_whole.Objective, "hessp", lambda self, params, v: v * np.nan)
+    monkeypatch.setattr(_whole.MeanLoss, "hessp", lambda self, params, v: v * np.nan)
     with pytest.warns(ConvergenceWarning, match="in 0 iterations: a product of the Hessian is not"):
         found = model("real").fit(X, TARGETS["real"])
     assert np.isfinite(found.loss_) and np.isfinite(flat(found)).all()
@@ -140,7 +140,7 @@ def test_max_fun_counts_gradients_and_products(most, kind, monkeypatch):
     monkeypatch.setattr(_samples, "BLOCK_BYTES", 1)
     asked, losses = [], {}
 
-    class Counted(_whole.Objective):
+    class Counted(_whole.MeanLoss):
         def __call__(self, params):
             asked.append("gradient")
             found = super().__call__(params)
@@ -151,7 +151,7 @@ def test_max_fun_counts_gradients_and_products(most, kind, monkeypatch):
             asked.append("product")
             return super().hessp(params, v)
 
-    monkeypatch.setattr(_base, "Objective", Counted)
+    monkeypatch.setattr(_base, "MeanLoss", Counted)
     with pytest.warns(ConvergenceWarning, match="EVALUATIONS EXCEEDS LIMIT"):
         found = model("real", (5,), activation="tanh", max_fun=most, alpha=0.0).fit(
             kind(X), TARGETS["real"])
