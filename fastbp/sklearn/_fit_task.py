@@ -181,9 +181,9 @@ def carry_out_fits(task, *given):
 
 def groups_of(fits):
     """Each fit of a solver that has no epochs by itself, then all others."""
-    together_ = [fit for fit in fits if fit[1].solver in STOCHASTIC]
+    with_epochs = [fit for fit in fits if fit[1].solver in STOCHASTIC]
     alone = [[fit] for fit in fits if fit[1].solver not in STOCHASTIC]
-    return [*alone, together_] if together_ else alone
+    return [*alone, with_epochs] if with_epochs else alone
 
 
 def carry_out_group(runs):

@@ -21,6 +21,7 @@ from fastbp.sklearn._fit_task import carry_out_fits
 
 LEAST_FITS = 16         # of a task, where there are more than workers
 FIRST_FITS = 64         # of a task at most, before any fit is done
+PAUSED_BYTES = 4 << 20  # of the parameters of a task's fits, where they pause
 FURTHER = -3            # the caller of fit is nearer to `take` than to a fit in this process
 SEED_END = np.iinfo(np.int32).max       # the first number that is no seed
 
@@ -37,7 +38,7 @@ class Tasks:
     def __init__(self, workers, fits):
         self.workers, self.fits, self.config = workers, dict(fits), get_config()
         self.reached, self.models = {}, {}      # of fits that have been sent, and are not done
-        self.n_done, self.seconds = 0, 0.0
+        self.n_done, self.seconds, self.n_bytes = 0, 0.0, 1     # the most of one that has paused
         readers = {}
         for key, fit in fits.items():
             readers.setdefault(id(fit.given), []).append(key)
@@ -66,6 +67,8 @@ class Tasks:
         self.n_done += len(result.answers)
         self.seconds += result.seconds
         self.reached |= result.left
+        self.n_bytes = max([self.n_bytes, *(each.params.nbytes for each in result.left.values()
+                                            if each is not None)])
         self.waiting.extendleft(reversed(result.left))
 
     def _size(self):
@@ -74,7 +77,8 @@ class Tasks:
         most = FIRST_FITS
         if self.seconds:
             most = max(int(self.n_done / self.seconds * TASK_SECONDS / 2), LEAST_FITS)
-        return min(-(-n // self.workers.n_tasks(n, LEAST_FITS)), most)
+        return min(-(-n // self.workers.n_tasks(n, LEAST_FITS)), most,
+                   max(PAUSED_BYTES // self.n_bytes, 1))
 
     def _sent(self, key, places):
         fit = self.fits[key]

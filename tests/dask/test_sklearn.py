@@ -17,9 +17,16 @@ from sklearn.pipeline import make_pipeline
 import fastbp
 from fastbp import SGD, Population
 from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor
-from fastbp.sklearn import MLPEnsembleClassifier, MLPEnsembleRegressor, MLPSearchCV, _workers
+from fastbp.sklearn import (
+    MLPEnsembleClassifier,
+    MLPEnsembleRegressor,
+    MLPRegressor,
+    MLPSearchCV,
+    _workers,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+ENDLESS = {"max_iter": 10**6, "tol": 0.0, "n_iter_no_change": 10**6}
 
 
 @pytest.mark.parametrize(("estimator", "grid"), [
@@ -46,8 +53,12 @@ def test_ensemble(client, bootstrap):
     np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
 
 
-def test_killed_worker():
-    """While it is sent the data, or in the middle of its fits, which take a second or more."""
+@pytest.mark.parametrize("seconds", [5.0, 0.1])
+def test_killed_worker(seconds, monkeypatch):
+    """While it is sent the data, or in the middle of its fits, which take a second or more, and
+    pause meanwhile or do not.
+    """
+    monkeypatch.setattr(_workers, "TASK_SECONDS", seconds)
     options = {"hidden_layer_sizes": (30,), "max_iter": 400, "tol": 0.0, "random_state": 0,
                "n_iter_no_change": 1000}
     with client_of_own_cluster() as client:
@@ -66,17 +77,18 @@ def test_killed_worker():
 
 
 @takes_signals
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_ctrl_c(client, solver, monkeypatch):
+@pytest.mark.parametrize("make", [
+    lambda client: MLPEnsembleRegressor(40, client=client, **ENDLESS),
+    lambda client: MLPEnsembleRegressor(10**4, solver="lbfgs", max_iter=50, client=client),
+    lambda client: MLPSearchCV(MLPRegressor(**ENDLESS), {"max_iter": [1] * 20 + [10**6] * 20},
+                               client=client)], ids=["adam", "lbfgs", "search"])
+def test_ctrl_c(client, make, monkeypatch):
     """Workers are free when their task has ended, whose fits would take many minutes."""
     monkeypatch.setattr(_workers, "TASK_SECONDS", 0.5)
-    options = {"max_iter": 10**6 if solver == "adam" else 50, "tol": 0.0, "n_iter_no_change": 10**6}
-    ensemble = MLPEnsembleRegressor(10**4 if solver == "lbfgs" else 40, solver=solver,
-                                    client=client, **options)
-    start = time.monotonic()
+    model, start = make(client), time.monotonic()
     threading.Timer(1.0, press_ctrl_c).start()
     with keyboard_interrupt():
-        ensemble.fit(X, REAL)
+        model.fit(X, REAL)
     for worker in client.scheduler_info(n_workers=-1)["workers"]:
         assert client.submit(int, workers=[worker], pure=False).result() == 0
     assert time.monotonic() - start < 5

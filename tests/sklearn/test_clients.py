@@ -171,6 +171,16 @@ def test_tasks_are_larger_where_fits_are_quick(monkeypatch):
     assert sizes == [*first, 16, 16, 12]        # too few for a task by that, and so 16
 
 
+def test_large_fits_that_pause_go_one_by_one(monkeypatch):
+    """What they have reached is sent to and fro."""
+    monkeypatch.setattr(_workers, "TASK_SECONDS", 0.0)
+    monkeypatch.setattr(_workers, "PAUSED_BYTES", 4000)         # of which each has 3208
+    executor = Inline(1)
+    MLPEnsembleRegressor(16, hidden_layer_sizes=(66,), max_iter=3, client=executor).fit(
+        X, REAL)
+    assert executor.submitted == 1 + 16 * 2
+
+
 def test_fits_are_scored_while_others_wait():
     """Each candidate as soon as those before it are."""
     def scorer(model, X, y):
