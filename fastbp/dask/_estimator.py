@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _arguments
 from fastbp._progress import progress
+from fastbp.dask import _steps, _tables
 from fastbp.dask._looks import look_at_numbers
 from fastbp.dask._objective import Objective, collections_of, require_weight
 from fastbp.dask._places import place_of
@@ -142,7 +143,8 @@ class DaskMLP(Parameters):
         random_state = check_random_state(given.random_state)
         net = local._bind(local._initial_network(sizes, dtype, random_state))
         local.n_layers_, local.t_ = len(sizes), 0
-        table = Table(place, X, y, weight, dtype, targets)
+        table = Table(place, X, y, weight, dtype, targets, _steps.SHARD_BYTES if
+                      given.solver in STOCHASTIC else _tables.SHARD_BYTES)
         with watched(show, given, table) as watch:
             self._solve(local, given, net, table, random_state, watch)
         if not np.isfinite(net.params).all():

@@ -19,7 +19,7 @@ RUN_BYTES = 2**28           # of shards that one task needs in memory at the sam
 SHARE_OF_MEMORY = 8         # and at most this part of a worker's memory
 GATHERED_BYTES = 2**26      # of sums that come to the client; of more, workers add FAN_IN each
 FAN_IN = 8
-SECONDS = 2.0               # between two looks at which workers there are
+LOOK_EVERY = 2.0            # seconds between two looks at which workers there are
 ATTEMPTS = 3                # of a pass whose results were lost with the workers that held them
 HERE = ("synchronous", "sync", "single-threaded", "threads", "threading", "processes",
         "multiprocessing")
@@ -83,7 +83,7 @@ class Cluster:
     """The workers of a `distributed.Client`."""
 
     def __init__(self, client):
-        self.client, self.looked, self.slots = client, -SECONDS, ()
+        self.client, self.looked, self.slots = client, -LOOK_EVERY, ()
         self.runs, self.planned = [], None      # the latter: the slots that runs are planned for
         self.with_fastbp = set()                # workers
         self.address = client.scheduler.address
@@ -179,7 +179,7 @@ class Cluster:
             self._require_scheduler(None)
             try:
                 with self.client.as_current():
-                    wait(futures, timeout=SECONDS)
+                    wait(futures, timeout=LOOK_EVERY)
                 break
             except TimeoutError:
                 self._look()
@@ -219,7 +219,7 @@ class Cluster:
                 is_lost = isinstance(error, (CancelledError, CommClosedError))
                 if self.failed or not is_lost or attempt == ATTEMPTS - 1:
                     raise
-                self.looked, self.planned = -SECONDS, None
+                self.looked, self.planned = -LOOK_EVERY, None
 
     def _require_scheduler(self, cause):
         if self.client.status != "running":
@@ -230,7 +230,7 @@ class Cluster:
 
     def _look(self):
         """Learn which workers there are, from time to time."""
-        if time.monotonic() - self.looked < SECONDS:
+        if time.monotonic() - self.looked < LOOK_EVERY:
             return
         wait_for_a_worker(self.client)
         threads = self.client.ncores()

@@ -25,11 +25,12 @@ from fastbp.dask._tree import Sum, strata
 from fastbp.sklearn._optimizers import Optimizer
 from fastbp.sklearn._stochastic import after_epoch, begin
 from fastbp.sklearn._whole import half_squares
+from fastbp.sklearn._workers import SEED_END
 
 BLOCKS_OF_A_BATCH = 16      # and strata under average_every, unless another number is given
 ROWS_OF_A_STEP = 200        # of a replica
-GROUP = 64                  # blocks
-MAX_SEED = 2**31 - 1
+GROUP = 16                  # blocks: a shard, where they have 4096 rows of 30 columns
+SHARD_BYTES = 2**23
 
 
 def begin_steps(model, given):
@@ -99,7 +100,7 @@ def average_epoch(rule, given, net, table, orders, random_state):
     sums = np.zeros(3)
     for start in range(0, max(map(len, orders)), given.average_every):
         mine = [order[start:start + given.average_every].tolist() for order in orders]
-        seeds = random_state.randint(MAX_SEED, size=len(mine)).tolist()
+        seeds = random_state.randint(SEED_END, size=len(mine)).tolist()
         tasks = [(order, seed) for order, seed in zip(mine, seeds, strict=True) if order]
         found = table.each(local_steps, tasks, net=net, rule=rule, batch_size=batch_size,
                            l2=given.alpha, shuffle=given.shuffle)

@@ -141,6 +141,9 @@ class Table:
         Of X and the weights.
     targets : callable
         y of some rows as the network takes it, and the weights of their classes or None.
+    shard_bytes : int
+        At most, but of one block at least. Dask needs about a millisecond for each shard in a pass;
+        a step that needs a few blocks of many shards reads all of these.
 
     Attributes
     ----------
@@ -151,13 +154,13 @@ class Table:
     blocks_per_shard : int
     """
 
-    def __init__(self, place, X, y, weight, dtype, targets):
+    def __init__(self, place, X, y, weight, dtype, targets, shard_bytes=SHARD_BYTES):
         self.place, self.n_rows, self.n_features = place, X.n_rows, X.n_columns
         self.size = rows_per_block(self.n_rows)
         self.n_blocks = -(-self.n_rows // self.size)
         block_bytes = self.size * (self.n_features + 2) * dtype.itemsize
         per_slot = self.n_blocks // (SHARDS_PER_SLOT * place.n_slots)
-        self.blocks_per_shard = max(min(SHARD_BYTES // block_bytes, per_slot), 1)
+        self.blocks_per_shard = max(min(shard_bytes // block_bytes, per_slot), 1)
         rows = self.blocks_per_shard * self.size
         tasks = []
         for start in range(0, self.n_rows, rows):
