@@ -209,10 +209,13 @@ class SentOnce:
 
 
 def wait_for_a_worker(client):
+    """Wait for a worker that takes tasks; a paused one that still carries out one will do too."""
     try:
         client.wait_for_workers(1, timeout=WORKER_WITHIN)
     except TimeoutError:
-        refuse_without_workers(client)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        if not any(each["metrics"].get("task_counts", {}).get("executing") for each in workers):
+            refuse_without_workers(client)
 
 
 def refuse_without_workers(client):

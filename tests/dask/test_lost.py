@@ -16,8 +16,10 @@ import dask
 import pytest
 from dask_tables import cut, digest, table
 from distributed import Client, LocalCluster
+from distributed.core import Status
 
 import fastbp
+from fastbp import _spread
 from fastbp.dask import DaskMLPClassifier, DaskMLPRegressor, SchedulerLost, _passes, objective
 from fastbp.dask._places import Cluster
 from fastbp.dask._resume import EvaluationLog
@@ -115,6 +117,28 @@ def test_all_workers_gone_while_shards_are_made_and_another_come(monkeypatch):
 
         monkeypatch.setattr(Cluster, "_keep", waited)
         assert digest(*objective(net, X, y, client=client)(net.params)) == expected
+
+
+def test_a_worker_that_is_paused_while_it_computes_is_waited_for(monkeypatch):
+    """As one whose memory is nearly used up by the task that it has, for longer than one waits."""
+    X, y, *_ = table(n=3000)
+    slow = cut(X, 3000).map_blocks(lambda block: (time.sleep(3.2), block)[1], dtype=X.dtype,
+                                   meta=X[:0])
+    monkeypatch.setattr(_spread, "WORKER_WITHIN", 0.5)
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, memory_limit=None,
+                      dashboard_address=None) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        def set_status(status):
+            client.run(lambda dask_worker: setattr(dask_worker, "status", status))
+
+        timers = [threading.Timer(*each) for each in [
+            (0.5, set_status, [Status.paused]), (2.8, set_status, [Status.running])]]
+        for timer in timers:
+            timer.start()
+        f = objective(fastbp.MLP([5, 4, 1]), slow, cut(y, 3000), client=client)
+        for timer in timers:
+            timer.join()
+        assert f.n_samples == 3000
 
 
 def test_shards_are_not_copied_to_a_worker_that_has_just_gone(client):
