@@ -19,7 +19,8 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
     """A multilayer perceptron of class labels, trained where the rows are.
 
     Minimises what `fastbp.sklearn.MLPClassifier` does. The result has the same bits for any number
-    of workers, any that are lost or come back, and any partitions of the same rows.
+    of workers, any that are lost or come back, and any partitions of the same rows. SciPy's part of
+    "lbfgs" and "newton-cg" depends on the BLAS of the client's process.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         Returns
         -------
         float
-            In [0, 1], by weight. Of several labels all have to be right.
+            In [0, 1], by weight. With several labels, all of a row have to be right.
 
         Raises
         ------
@@ -148,7 +149,7 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):
         self._check_fitted()
         return self.local_._label_binarizer.y_type_.startswith("multilabel")
 
-    def _look(self, y, dtype):
+    def _look_at_y(self, dtype):
         return look_at_labels
 
     def _describe(self, local, y, weight, dtype):

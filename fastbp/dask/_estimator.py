@@ -8,7 +8,6 @@ import copy
 import time
 import warnings
 from contextlib import contextmanager, nullcontext
-from functools import partial
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -17,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from fastbp import _arguments
 from fastbp._progress import progress
 from fastbp.dask import _steps, _tables
-from fastbp.dask._looks import look_at_numbers
 from fastbp.dask._objective import Objective, collections_of, require_weight
 from fastbp.dask._places import place_of
 from fastbp.dask._resume import EvaluationLog, FitCheckpoint, go_on, keep_epoch
@@ -130,9 +128,7 @@ class DaskMLP(Parameters):
                              "which no other fit could go on from it")
         X, y, weight = collections_of(X, y, sample_weight)
         dtype = np.dtype(given.dtype or X.float_dtype())
-        look = partial(look_at_numbers, dtype=dtype)
-        see(place, {X: look, y: self._look(y, dtype)} | (
-            {weight: partial(look, non_negative=True)} if weight else {}))
+        see(place, X, y, weight, dtype, self._look_at_y(dtype))
         if not X.n_columns:
             raise ValueError("X has no columns; it should have one or more")
         targets = self._describe(local, y, weight, dtype)

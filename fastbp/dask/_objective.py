@@ -115,10 +115,8 @@ def objective(net, X, y, *, sample_weight=None, reduction="sum", l2=0.0, client=
     own = pickle.loads(pickle.dumps(net))
     own.n_threads = own.n_threads or 1
     X, y, weight = collections_of(X, y, sample_weight)
-    look = partial(look_at_numbers, dtype=net.dtype)
     domain = Domain(net.loss, net.layer_sizes[-1], net.dtype, as_they_are)
-    see(place, {X: look, y: partial(look_at_numbers, domain=domain)} | (
-        {weight: partial(look, non_negative=True)} if weight else {}))
+    see(place, X, y, weight, net.dtype, partial(look_at_numbers, domain=domain))
     if X.n_columns != net.layer_sizes[0]:
         raise ValueError(f"X has {_arguments.counted(X.n_columns, 'column')}; it should have "
                          f"{net.layer_sizes[0]}, the inputs of net")
@@ -131,7 +129,7 @@ def as_they_are(y):
 
 
 def collections_of(X, y, sample_weight):
-    """X, y and the weights, None if there are none, as collections."""
+    """Make a `Collection` of X, one of y, and one of the weights unless these are None."""
     X, y = Collection("X", X), Collection("y", y)
     if X.ndim != 2:
         raise ValueError("X has one dimension; it should have two, rows and columns")

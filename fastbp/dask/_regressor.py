@@ -103,7 +103,7 @@ class DaskMLPRegressor(RegressorMixin, DaskMLP):
 
     # ---- what DaskMLP asks for
 
-    def _look(self, y, dtype):
+    def _look_at_y(self, dtype):
         return partial(look_at_numbers, dtype=dtype,
                        domain=Domain(self.loss, None, dtype, Reals(dtype)))
 

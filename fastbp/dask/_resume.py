@@ -100,8 +100,8 @@ class EvaluationLog:
             found = self.read[k]
             if found[0].tobytes() != np.float64(vector).tobytes():
                 raise self.file.checkpoint.unfit(
-                    "this minimiser asks for other evaluations. SciPy, or the BLAS of NumPy with "
-                    "which solver 'newton-cg' forms its inner products, was another one")
+                    "this minimiser asks for other evaluations. SciPy, or the BLAS with which its "
+                    "minimisers form inner products in this process, was another one")
             self.made.append(found)
         else:
             self.made.append((np.array(vector, np.float64), *evaluate()))

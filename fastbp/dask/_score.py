@@ -6,7 +6,7 @@ import numpy as np
 
 from fastbp import _arguments
 from fastbp.dask import _passes
-from fastbp.dask._looks import look_at_numbers, numbers
+from fastbp.dask._looks import numbers
 from fastbp.dask._objective import as_they_are, collections_of, require_weight
 from fastbp.dask._places import place_of
 from fastbp.dask._tables import Table, see
@@ -24,9 +24,7 @@ def scored_table(estimator, X, y, sample_weight, look_at_y):
     if names is not None and X.names is not None and X.names != names.tolist():
         raise ValueError(f"X has the columns {X.names}; it should have {names.tolist()}, as at the "
                          "fit")
-    look = partial(look_at_numbers, dtype=dtype)
-    see(place, {X: look, y: look_at_y} | (
-        {weight: partial(look, non_negative=True)} if weight else {}))
+    see(place, X, y, weight, dtype, look_at_y)
     if X.n_columns != local.n_features_in_:
         raise ValueError(f"X has {_arguments.counted(X.n_columns, 'column')}; it should have "
                          f"{local.n_features_in_}, as at the fit")

@@ -4,13 +4,15 @@ The partitions are looked at first. Then the rows are cut anew: a shard is some 
 grid, made of the partitions that they lie in. X, y and the weights may be cut in different places.
 """
 
+from functools import partial
+
 import dask
 import dask.dataframe as dd
 import numpy as np
 from dask import delayed
 
 from fastbp import _arguments
-from fastbp.dask._looks import numbers, require
+from fastbp.dask._looks import look_at_numbers, numbers, require
 from fastbp.dask._passes import Shard
 from fastbp.dask._tree import rows_per_block
 
@@ -90,11 +92,16 @@ class Collection:
         return classes, counts
 
 
-def see(place, collections):
+def see(place, X, y, weight, dtype, look_at_y):
     """Look at all partitions in one round, and refuse what does not fit.
 
-    `collections` has for each collection the function that makes a `Look` of a partition.
+    X and the weights, which may be None, will be cast to `dtype`; `look_at_y` makes a `Look` of a
+    partition of y.
     """
+    look = partial(look_at_numbers, dtype=dtype)
+    collections = {X: look, y: look_at_y}
+    if weight is not None:
+        collections[weight] = partial(look, non_negative=True)
     looks = place.compute([delayed(look)(part) for each, look in collections.items()
                            for part in each.parts])
     for each in collections:

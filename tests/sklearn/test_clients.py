@@ -223,7 +223,7 @@ def test_callbacks_are_refused_beside_a_client():
                                          (MLPEnsembleRegressor, REAL)])
 @pytest.mark.parametrize("read", [np.asarray, csr_array], ids=["", "sparse"])
 def test_ensemble_has_the_members_of_one_without(kind, y, read, options, monkeypatch):
-    """Of a sparse X an epoch is carried out in several blocks."""
+    """With a sparse X an epoch is carried out in several blocks."""
     def fitted(client):
         given = {**QUICK, "hidden_layer_sizes": (5,), "batch_size": 16, **options}
         return kind(MANY, client=client, **given).fit(read(X), y, WEIGHT)
