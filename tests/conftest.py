@@ -33,6 +33,14 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes are counted, not spelled out: a compressed file has the time in it.
+
+    Processes that share the tests must give each the same name.
+    """
+    return f"{argname}{len(val)}" if isinstance(val, bytes) else None
+
+
 gc.disable()        # until all tests are collected: they make much that stays, and no garbage
 
 
