@@ -4,13 +4,10 @@
     loss = net.backprop(X, y)           # fills net.grad, a view of which is net.weight_grads
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-
+from fastbp import _modules
 from fastbp._refusal import refuse as _refuse
 
 try:
-    from fastbp import _modules
-
     _modules.install()
     from fastbp._kernels.dispatch import available_isas, get_isa
 except ModuleNotFoundError as error:
@@ -19,22 +16,7 @@ except ImportError as error:
     _refuse(error)
 
 from fastbp._config import get_include, get_num_threads, set_num_threads, show_config
-from fastbp._equations import activate, delta_step, sigmoid, sigmoid_backward, weight_grad
-from fastbp._layers import Layers, backprop
-from fastbp._logit_losses import (
-    bce_with_logits,
-    poisson_with_logits,
-    softmax_with_logits,
-    squared_error,
-)
-from fastbp._mlp import MLP
-from fastbp._optim import SGD, Adam, clip_grad_norm
-from fastbp._random import poisson_order
 from fastbp._version import __version__
-
-if _TYPE_CHECKING:
-    from fastbp._many import train_many
-    from fastbp._population import Population
 
 __all__ = [
     "MLP",
@@ -65,10 +47,21 @@ __all__ = [
     "weight_grad",
 ]
 
-
-# Imported when they are first asked for: together they take as long as all the rest.
-_LATER = {"Population": "fastbp._population", "train_many": "fastbp._many",
-          "reference": "fastbp.reference"}
+# Imported when they are first asked for. One thread may import what another unpickles: both are
+# right, since the modules import each other in one direction only, and those above wait for no
+# other thread, as `from fastbp import ...` would (tests/api/test_import.py).
+_LATER = {name: module for module, names in {
+    "_equations": ("activate", "delta_step", "sigmoid", "sigmoid_backward", "weight_grad"),
+    "_layers": ("Layers", "backprop"),
+    "_logit_losses": ("bce_with_logits", "poisson_with_logits", "softmax_with_logits",
+                      "squared_error"),
+    "_many": ("train_many",),
+    "_mlp": ("MLP",),
+    "_optim": ("SGD", "Adam", "clip_grad_norm"),
+    "_population": ("Population",),
+    "_random": ("poisson_order",),
+    "reference": ("reference",),
+}.items() for name in names}
 
 
 def __getattr__(name):
@@ -76,7 +69,7 @@ def __getattr__(name):
         raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module(_LATER[name])
+    module = import_module(f"fastbp.{_LATER[name]}")
     globals()[name] = getattr(module, name, module)
     return globals()[name]
 

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from fastbp import _arguments
+from fastbp._arguments import choice, count, explained
 from fastbp._cgroup import cpu_quota
 from fastbp._engine.plan import limit_threads
 from fastbp._engine.team import masked_cpus
@@ -40,7 +40,7 @@ _ASKED = _asked()
 _CAP = min(filter(None, (cpu_quota(), _from_environment("OMP_NUM_THREADS"))), default=2**31)
 
 
-@_arguments.explained
+@explained
 def get_num_threads():
     """Most threads that a call may use when their number is chosen by the work.
 
@@ -64,7 +64,7 @@ def get_num_threads():
 limit_threads(get_num_threads)
 
 
-@_arguments.explained
+@explained
 def set_num_threads(n):
     """Set the most threads that a call may use when their number is chosen by the work.
 
@@ -79,10 +79,10 @@ def set_num_threads(n):
         For anything else.
     """
     global _limit
-    _limit = None if n is None else _arguments.count("n", n)
+    _limit = None if n is None else count("n", n)
 
 
-@_arguments.explained
+@explained
 def get_include():
     """Folder of fastbp.h and of nothing else: where a compiler of C, C++ or Cython's C finds it.
 
@@ -111,7 +111,7 @@ def _ran():
     return found or ["never on a machine of this kind"]
 
 
-@_arguments.explained
+@explained
 def show_config(mode="print"):
     """Version, kernel variants, threads, compiler, and whether this platform was tried.
 
@@ -130,7 +130,7 @@ def show_config(mode="print"):
     ValueError
         For another mode.
     """
-    _arguments.choice("mode", mode, ("print", "dict"))
+    choice("mode", mode, ("print", "dict"))
     config = {
         "version": __version__,
         "contract_version": dispatch.CONTRACT_VERSION,

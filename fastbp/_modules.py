@@ -73,7 +73,6 @@ def install():
     Before other finders, so that neither a file of one module, as older versions built them, nor
     one of another installation is taken; in the place of the finder of an earlier import.
     """
-    require_numpy()
     found = PathFinder.find_spec(FILE, [os.path.dirname(__file__)])
     if found is None:
         raise ModuleNotFoundError(f"No module named {FILE!r}", name=FILE)
@@ -84,3 +83,4 @@ def install():
         sys.meta_path[ours[0]] = finder
     else:
         sys.meta_path.insert(0, finder)
+    require_numpy()     # last, since it takes long, and other threads may look for a module

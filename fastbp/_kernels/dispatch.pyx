@@ -10,8 +10,6 @@ import os
 import sys
 from importlib.machinery import PathFinder
 
-from fastbp import _kernels
-
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
 from fastbp._kernels.table cimport MOST_LANES, TABLE_VERSION, KernelTable
@@ -112,9 +110,9 @@ def cpu_isas():
 
 def built_isas():
     """Variants this installation contains, best first."""
+    path = sys.modules["fastbp._kernels"].__path__     # an import would wait for that of fastbp
     return tuple(isa for isa in ISAS if all(
-        PathFinder.find_spec(f"fastbp._kernels.{isa}_{dtype}", _kernels.__path__)
-        for dtype in DTYPES))
+        PathFinder.find_spec(f"fastbp._kernels.{isa}_{dtype}", path) for dtype in DTYPES))
 
 
 def available_isas():

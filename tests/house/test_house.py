@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from calling import in_process
 
 import fastbp
 
@@ -85,20 +87,20 @@ def test_compiler_flags():
     assert len((ROOT / "setup.py").read_text().splitlines()) <= 150
 
 
-def imports(path):
-    """What a Python or Cython file imports or cimports, at any depth.
+def imports(path, indent=" *"):
+    """What a Python or Cython file imports or cimports, at any depth, or with this indent.
 
     ``from a import b, c`` as ``a.b`` and ``a.c``, a relative one with its package.
     """
     folder = path.relative_to(ROOT).parent.parts
     text = re.sub(r'"""(?s:.*?)"""|#.*', "", path.read_text())
     for dots, module, names in re.findall(
-            r"^ *from +(\.*)([\w.]*) +c?import +(\((?s:.*?)\)|.*)", text, re.M):
+            rf"^{indent}from +(\.*)([\w.]*) +c?import +(\((?s:.*?)\)|.*)", text, re.M):
         base = folder[:len(folder) + 1 - len(dots)] if dots else ()
         whole = ".".join([*base, *filter(None, [module])])
         yield from (f"{whole}.{name.split()[0]}" for name in names.strip("()").split(",")
                     if name.strip())
-    for names in re.findall(r"^ *c?import +(.*)", text, re.M):
+    for names in re.findall(rf"^{indent}c?import +(.*)", text, re.M):
         yield from (name.split()[0] for name in names.split(","))
 
 
@@ -175,6 +177,36 @@ def test_every_part_imports_what_it_may():
             elif module.startswith("fastbp."):
                 assert any(f"{module}.".startswith(f"{name}.") for name in allowed
                            if name != "fastbp"), f"{name_of(path)} imports {module}"
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_modules_import_each_other_in_one_direction():
+    """As they are loaded. So threads that import different modules wait, and never for each other.
+
+    All else waits for `fastbp` itself, if another thread has begun to import it; what it imports
+    does not, and says `from fastbp._module import ...`.
+    """
+    modules = {module_of(path) for _, path in sources()}
+    needs = {module: set() for module in modules}
+    for _, path in sources():
+        for name in imports(path, ""):
+            while name not in modules and "." in name:
+                name = name.rpartition(".")[0]
+            needs[module_of(path)].add(name)
+    before = TopologicalSorter({module: {name for name in names & modules
+                                         if name not in ("fastbp", module)}
+                                for module, names in needs.items() if module != "fastbp"})
+    assert list(before.static_order())
+    loaded = in_process("import sys, fastbp; print(*(name for name in sys.modules "
+                        "if name.startswith('fastbp.') and '_cython' not in name))")
+    assert "fastbp._kernels.dispatch" in loaded and len(loaded) > 15
+    for name in loaded:
+        for path in ROOT.glob(f"{name.replace('.', '/')}.py*"):
+            waits = r"^(?:from fastbp import|import fastbp|from \.\. import)\b"
+            assert path.suffix == ".pyi" or not re.search(waits, path.read_text(), re.M), name
 
 
 def test_imports_are_found(tmp_path, monkeypatch):

@@ -97,8 +97,11 @@ def machine_lines(machine):
 def startup_lines(result):
     """The import and the size, in lines of text."""
     added, numpy = result["added"], result["numpy"]
+    whole = result.get("added_with_gradient")       # which older records lack
+    gradient = f", and with a first gradient {whole['median_ms']:.1f} ms" if whole else ""
     yield (f"import: fastbp adds {added['median_ms']:.1f} ms to NumPy's "
-           f"{numpy['median_ms']:.1f} ms, medians of {added['rounds']} fresh interpreters")
+           f"{numpy['median_ms']:.1f} ms{gradient}, "
+           f"medians of {added['rounds']} fresh interpreters")
     yield f"wheel: {megabytes(result['wheel_bytes'])} MB"
 
 
