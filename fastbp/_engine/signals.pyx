@@ -9,7 +9,9 @@ import os
 from fastbp._engine.float_mode cimport enter_float_mode, leave_float_mode
 from fastbp._engine.system cimport seconds
 
-cdef double PIECE_WORK = 2.0 ** 26      # vectors of multiply-adds: some 20 ms of AVX-512 on a core
+# Vectors of multiply-adds: some 10 ms of AVX-512 on a core, and 60 ms of AVX2 on one that computes
+# vectors in two halves and waits for memory.
+cdef double PIECE_WORK = 2.0 ** 25
 
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept nogil
