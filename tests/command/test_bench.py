@@ -148,13 +148,14 @@ def test_threads_that_change_bits_are_not_timed(monkeypatch):
         list(measure.measure_threads(SMALL, ["float64"], 0.0))
 
 
-def test_startup_compares_pairs(monkeypatch):
-    """Medians of each side and of the differences of pairs, the first interpreter left out."""
-    seconds = iter([9.0, 1.0, 3.0, 2.0, 5.0, 4.0, 5.0])
-    monkeypatch.setattr(startup, "_seconds", lambda modules: next(seconds))
+def test_startup_compares_turns(monkeypatch):
+    """Medians of each side and of the differences in a turn, the first interpreters left out."""
+    seconds = iter([9.0, 1.0, 3.0, 7.0, 2.0, 5.0, 6.0, 4.0, 5.0, 9.0])
+    monkeypatch.setattr(startup, "_seconds", lambda *scripts: next(seconds))
     result = startup.startup(rounds=3)
-    medians = {side: result[side]["median_ms"] for side in ("numpy", "both", "added")}
-    assert medians == {"numpy": 2000, "both": 5000, "added": 2000}
+    medians = {side: result[side]["median_ms"]
+               for side in ("numpy", "both", "added", "added_with_gradient")}
+    assert medians == {"numpy": 2000, "both": 5000, "added": 2000, "added_with_gradient": 5000}
     assert result["numpy"]["least_ms"] == 1000
 
 

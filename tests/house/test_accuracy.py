@@ -51,7 +51,7 @@ def test_a_recorded_error_is_found_again(record):
 
 def test_a_run_counts_at_the_inputs_of_earlier_ones():
     """Whether a point is drawn again or not, what was found larger stays so."""
-    record = next(r for r in RESULTS if not r["all"])
+    record = next(r for r in RESULTS if not r["all"] and r["isa"] in dispatch.available_isas())
     one = {**record, "ulp": 0.0, "at": ["0x1p0"] * len(record["at"])}
     every, other = {**one, "all": True}, {**one, "isa": "another"}
     accuracy.try_again(RESULTS, [one, other])

@@ -99,13 +99,14 @@ def is_default(token):
 def names_of_losses(path):
     """(line, name) of every literal that is the name of a loss, but for defaults of parameters.
 
-    A public function of one loss hands its name to `_with_logits`, and `__all__` lists one that has
-    the name of its loss.
+    A public function of one loss hands its name to `_with_logits`, and `__all__` and `_LATER` list
+    one that has the name of its loss.
     """
     before, listed = [], False
     with open(path, "rb") as file:
         for token in tokenize.tokenize(file.readline):
-            listed = token.string == "__all__" or listed and token.string != "]"
+            listed = (token.string in ("__all__", "_LATER")
+                      or listed and token.string not in ("]", "}"))
             if (token.type == tokenize.STRING and token.string.strip("'\"") in LOSSES
                     and not is_default(token) and before[-2:] != ["_with_logits", "("]
                     and not listed):

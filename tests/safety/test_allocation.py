@@ -109,11 +109,12 @@ def refuse_growth():
     rng = np.random.default_rng(0)
     X, y, wide = rng.random((250, 30)), rng.random((250, 20)), rng.random((250, 1000))
     net = fastbp.MLP((30, 40, 20), dtype="float64", seed=0, n_threads=1)
-    fastbp.backprop(net.weights, net.biases, X[:1], y[:1])      # now its layers are there
+    fastbp.backprop(net.weights, net.biases, X[:1], y[:1])      # now its layers are there,
+    weight_grad = fastbp.weight_grad                            # and the module of this
     for call in (lambda: net.forward(X[:20]), lambda: net.forward(X[:80]),
                  lambda: net.loss_value(X, y),
                  lambda: flat(fastbp.backprop(net.weights, net.biases, X, y)),
-                 lambda: flat(fastbp.weight_grad(wide, wide))):
+                 lambda: flat(weight_grad(wide, wide))):
         after, refused, messages = 0, True, []
         while refused:
             result, error, refused = allocator.refusing(call, after)
