@@ -1,6 +1,6 @@
 """Promise: a worker that dies changes no bit and loses nothing; a lost scheduler is one error.
 
-Each test has a cluster of its own, whose processes it kills with SIGKILL.
+The processes of clusters are killed with SIGKILL.
 """
 
 import asyncio
@@ -28,10 +28,17 @@ N_ROWS = 300_000
 SECONDS = 60        # in which a call ends that would hang
 
 
+@pytest.fixture(scope="module")
+def killed_cluster():
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def own_cluster():
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, \
-            Client(cluster, set_as_default=False) as client:
+def own_cluster(killed_cluster):
+    """Whose workers come back after they have been killed."""
+    with Client(killed_cluster, set_as_default=False) as client:
+        client.wait_for_workers(2)
         yield client
 
 
@@ -72,11 +79,12 @@ def test_a_worker_that_is_killed_in_a_pass_changes_no_bit(own_cluster):
 
 @pytest.mark.parametrize(("task", "model"), [
     ("gradient", DaskMLPClassifier(solver="adam", batch_size=50_000)),
-    ("hessian-product", DaskMLPRegressor(solver="newton-cg")),
-    ("local-steps", DaskMLPClassifier(solver="sgd", average_every=4, n_replicas=4))])
+    *(pytest.param(*each, marks=pytest.mark.exhaustive) for each in [
+        ("hessian-product", DaskMLPRegressor(solver="newton-cg")),
+        ("local-steps", DaskMLPClassifier(solver="sgd", average_every=4, n_replicas=4))])])
 def test_a_worker_that_is_killed_in_a_fit_changes_no_bit(task, model, own_cluster):
-    X, y, *_ = table(n=N_ROWS)
-    model = model.__sklearn_clone__().set_params(hidden_layer_sizes=(64, 64), max_iter=3,
+    X, y, *_ = table(n=N_ROWS // 3)
+    model = model.__sklearn_clone__().set_params(hidden_layer_sizes=(48, 48), max_iter=3,
                                                  random_state=0, tol=0.0)
     data = cut(X, 50_000), cut(y, 50_000)
     with dask.config.set(scheduler="synchronous"), pytest.warns(Warning):

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from all_pairs import all_pairs
 from clients import Inline
 from scipy.sparse import csr_array
 from searches import (
@@ -216,14 +217,14 @@ def test_callbacks_are_refused_beside_a_client():
 # ---- ensembles
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"bootstrap": True, "max_samples": 0.5}, {"early_stopping": True}, {"solver": "lbfgs"},
-    {"solver": "sgd", "learning_rate": "adaptive", "dtype": "float32"}], ids=str)
-@pytest.mark.parametrize(("kind", "y"), [(MLPEnsembleClassifier, THREE),
-                                         (MLPEnsembleRegressor, REAL)])
-@pytest.mark.parametrize("read", [np.asarray, csr_array], ids=["", "sparse"])
-def test_ensemble_has_the_members_of_one_without(kind, y, read, options, monkeypatch):
+@all_pairs(kind=[MLPEnsembleClassifier, MLPEnsembleRegressor], read=[np.asarray, csr_array],
+           options=[{}, {"bootstrap": True, "max_samples": 0.5}, {"early_stopping": True},
+                    {"solver": "lbfgs"},
+                    {"solver": "sgd", "learning_rate": "adaptive", "dtype": "float32"}])
+def test_ensemble_has_the_members_of_one_without(kind, read, options, monkeypatch):
     """With a sparse X an epoch is carried out in several blocks."""
+    y = THREE if kind is MLPEnsembleClassifier else REAL
+
     def fitted(client):
         given = {**QUICK, "hidden_layer_sizes": (5,), "batch_size": 16, **options}
         return kind(MANY, client=client, **given).fit(read(X), y, WEIGHT)
