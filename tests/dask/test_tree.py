@@ -1,8 +1,12 @@
 """Promise: the sum over the grid is one tree, whoever adds which part of it and when."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+import fastbp
+from fastbp.dask._passes import Shard, gradient
 from fastbp.dask._tree import LEAST_ROWS, MOST_BLOCKS, Sum, rows_per_block, strata
 
 
@@ -49,6 +53,21 @@ def test_a_part_of_consecutive_places_has_few_nodes():
     for i in range(64, 128):
         part.add(0, i, np.ones(1))
     assert list(part.nodes) == [(6, 1)]
+
+
+@pytest.mark.parametrize("levels", range(1, 7))
+def test_memory_of_a_pass_over_consecutive_blocks(levels):
+    """A gradient of each level of the tree, one of the block, one of a sum that is made, and a copy
+    of the network, whose float32 parameters and gradient are as long as one. In float64."""
+    net, n = fastbp.MLP([50, 300, 50, 1], seed=0, n_threads=1), 2**levels
+    shards = [Shard(0, 2, np.ones((2 * n, 50), "f"), np.ones((2 * n, 1), "f"), None)]
+    gradient(shards, net, 0.0)
+    tracemalloc.start()
+    part = gradient(shards, net, 0.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert list(part.nodes) == [(levels, 0)]
+    assert peak < (levels + 4) * 8 * net.n_params       # one more would be as much
 
 
 @pytest.mark.parametrize(("n_rows", "size"), [
