@@ -72,16 +72,15 @@ class Training:
     Parameters
     ----------
     population : Population
-    source, schedule, options
+    optimizer, source, schedule, options
         Checked, as `Population.train` has them.
-    optimizers : list of SGD or Adam
-        Of each network.
     judged : bool
         Whether there is a validation.
     """
 
-    def __init__(self, population, optimizers, source, schedule, options, judged):
-        self.population, self.optimizers, self.source = population, optimizers, source
+    def __init__(self, population, optimizer, source, schedule, options, judged):
+        self.population, self.optimizer, self.source = population, optimizer, source
+        self.optimizers = population._optimizer_of_each(optimizer)
         self.options, self.judged = options, judged
         self.rates = None if schedule is None else Rates(schedule, options.callback is None)
         self.judge = _fit.Judge(population.params, options.patience, options.min_delta, judged)
@@ -112,8 +111,10 @@ class Training:
                             else:
                                 waiting.append((number, part))
                         self._show(show)
-                    if self.options.callback is not None and self._ends():
-                        break
+                    if self.options.callback is not None:
+                        if self._ends():
+                            break
+                        self._read_again(part for _, part in waiting)
             finally:
                 self._put_back()
                 self.judge.restore()
@@ -175,7 +176,8 @@ class Training:
     def _put_back(self):
         """Optimizers and generators as the epochs have left them.
 
-        One generator of all networks is that of the part which has made the most epochs.
+        One generator of all networks is that of the part which has made the most epochs, and so are
+        the learning rates of a schedule.
         """
         for _, members, optimizers, sources in sorted(self.latest.values(), key=itemgetter(0)):
             for k, optimizer in zip(members, optimizers, strict=True):
@@ -185,7 +187,19 @@ class Training:
                     self.source[k].state = source.state
             elif sources is not None:
                 self.source.state = sources.state
-        self.latest.clear()
+        if self.latest:
+            self.latest.clear()
+            self.population._take_optimizers(
+                self.optimizer, self.optimizers,
+                None if self.rates is None else self.rates.known[len(self.losses) - 1])
+
+    def _read_again(self, parts):
+        """What a callback may have changed: parameters, optimizers, generators."""
+        self.optimizers = self.population._optimizer_of_each(self.optimizer)
+        for part in parts:
+            anew = self._part(part.members)
+            part.population, part.optimizers, part.source = (
+                anew.population, anew.optimizers, anew.source)
 
     def _goes_on(self, number, part):
         goes_on = part.epoch < self.options.epochs and part.judge.active.any()

@@ -252,22 +252,24 @@ cdef class Population(Evaluation):
         from fastbp._part_inputs import PartInputs, SampleArrays
         from fastbp._parts import Training
 
-        cdef Optimizer shared = optimizer if isinstance(optimizer, Optimizer) else None
         cdef bint apart = held_out is not None and held_out is not given
         inputs = PartInputs(SampleArrays(*given.sent),
                             SampleArrays(*held_out.sent) if apart else None, rows,
                             None if apart else held_rows, sizes, penalties)
-        optimizers = self._optimizers(optimizer)
-        training = Training(self, optimizers, source, schedule, options, held_out is not None)
-        try:
-            return training.run(client, inputs, given.each, held_out.each if apart else None,
-                                self._whole(given) or apart and self._whole(held_out))
-        finally:
-            if training.losses:
-                if shared is not None:
-                    shared.networks = optimizers
-                if schedule is not None:
-                    _fit.set_rates(optimizer, training.rates.known[len(training.losses) - 1])
+        training = Training(self, optimizer, source, schedule, options, held_out is not None)
+        return training.run(client, inputs, given.each, held_out.each if apart else None,
+                            self._whole(given) or apart and self._whole(held_out))
+
+    def _optimizer_of_each(self, optimizer):
+        """Those of each network, as they are now."""
+        return self._optimizers(optimizer)
+
+    def _take_optimizers(self, optimizer, list optimizers, rates):
+        """Make those of each network the state of one for all; set the rates of an epoch."""
+        if isinstance(optimizer, Optimizer):
+            (<Optimizer> optimizer).networks = optimizers
+        if rates is not None:
+            _fit.set_rates(optimizer, rates)
 
     cdef bint _whole(self, Given given):
         """Whether y of some networks could be read as that of all: the shapes may be the same."""

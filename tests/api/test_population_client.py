@@ -16,7 +16,7 @@ from populations import RULES
 
 import fastbp
 import fastbp._parts
-from fastbp import SGD, Population
+from fastbp import SGD, Adam, Population
 
 
 @pytest.fixture
@@ -120,6 +120,55 @@ def test_callback_sees_all_networks_after_each_epoch():
             np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(history.losses, without.losses)
     assert (history.n_epochs == 4).all()
+
+
+def half_rate(population, optimizer, rng, state):
+    for one in optimizer if isinstance(optimizer, list) else [optimizer]:
+        one.lr = np.multiply(one.lr, 0.5)
+
+
+def clip(population, optimizer, rng, state):
+    np.clip(population.params, -0.3, 0.3, out=population.params)
+
+
+def draw(population, optimizer, rng, state):
+    rng.random(3)
+
+
+def note(population, optimizer, rng, state):
+    """What a checkpoint would have."""
+    state.append((repr(optimizer.state_dict()), np.copy(optimizer.lr), rng.bit_generator.state))
+
+
+def go_back(population, optimizer, rng, state):
+    """To an earlier state, once."""
+    state.append((optimizer.state_dict(), population.params.copy()))
+    if len(state) == 3:
+        optimizer.load_state_dict(state[0][0])
+        population.params[:] = state[0][1]
+
+
+@pytest.mark.parametrize(("change", "way"), [
+    *((change, way) for change in (half_rate, clip, draw, note, go_back)
+      for way in ("one", "one, schedule")),
+    *((change, "each") for change in (half_rate, clip, draw))])
+def test_callback_changes_what_it_would_without_a_client(change, way):
+    """Parameters, learning rates, optimizers, the generator; with a schedule that reads a rate."""
+    def trained(client):
+        rng, state = np.random.default_rng(3), []
+        population = Population(N, (4, 6, 1), seeds=0)
+        optimizer = Adam(lr=0.01)
+        schedule = (lambda epoch: optimizer.lr * 0.9) if "schedule" in way else None
+        if way == "each":
+            optimizer = [SGD(0.01 * (k + 1)) for k in range(N)]
+        history = population.train(
+            X, y, optimizer, epochs=6, rng=rng, client=client, schedule=schedule,
+            callback=lambda *_: change(population, optimizer, rng, state))
+        each = optimizer if isinstance(optimizer, list) else [optimizer]
+        return (population.params.tobytes(), history.losses.tobytes(), repr(state),
+                repr([one.state_dict() for one in each]), repr(rng.bit_generator.state))
+
+    assert trained(None) == trained(Inline(1)) == trained(Inline(20))
 
 
 def test_progress(capsys, one_epoch):
