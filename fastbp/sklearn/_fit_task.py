@@ -16,7 +16,7 @@ from sklearn import config_context
 from fastbp.sklearn._base import STOCHASTIC
 from fastbp.sklearn._callbacks import NoTask
 from fastbp.sklearn._samples import which_of
-from fastbp.sklearn._together import Data, Resampled, together
+from fastbp.sklearn._together import OF_X, Data, Resampled, together
 
 NETWORK = ("_net", "coefs_", "intercepts_")     # attributes of a model that hold its parameters
 
@@ -35,9 +35,19 @@ class Given:
                 read(copy.copy(model), model._dtypes(), True)
             except Exception:           # which the fit raises
                 return self
-        sent = Data(None, None, copy.copy(self.data.owner))
+        sent = Data(None, None, bare(self.data.owner))
         sent.read = read.read
         return Given(sent, self.weight, self.held_out)
+
+
+def bare(owner):
+    """An estimator with its parameters and what it has learned of X, without its models."""
+    if owner is None:
+        return None
+    made = type(owner).__new__(type(owner))
+    vars(made).update(owner.get_params(deep=False))
+    vars(made).update({name: vars(owner)[name] for name in OF_X if name in vars(owner)})
+    return made
 
 
 class Fit(NamedTuple):
@@ -61,7 +71,7 @@ class Reached(NamedTuple):
     params: np.ndarray              # of its network
     best_params: np.ndarray | None
     order: np.ndarray
-    draws: tuple                    # the state of its generator
+    draws: dict                     # the state of its generator
     round: int                      # the epoch before which it paused
     said: list
     seconds: float
@@ -148,7 +158,8 @@ class Run(NoTask):
         kept = {*NETWORK, *self.model.get_params(deep=False)}
         return Reached({name: value for name, value in vars(self.model).items()
                         if name not in kept}, net.params, None if best is None else best.params,
-                       order, random_state.get_state(), self.round, self.said, self.seconds)
+                       order, random_state.get_state(legacy=False), self.round, self.said,
+                       self.seconds)
 
     def answer(self):
         return Answer(self.model, self.error, self.round, self.said, self.seconds)

@@ -192,7 +192,8 @@ n_iterations_, n_required_iterations_, n_possible_iterations_
                     self._candidates.params, cv=self._candidates, more_results=more_results,
                     callback_ctx=self._candidates)
             except NoAnswer as end:
-                raise end.__cause__ from None
+                error = end.__cause__
+                raise error from error.__cause__    # which has the traceback of a worker
             finally:
                 self._candidates.close()
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 
@@ -239,6 +240,61 @@ def test_ensemble_has_the_members_of_one_without(kind, read, options, monkeypatc
     for ensemble in (found, expected):      # and of a fit that goes on
         ensemble.estimators_[3].set_params(warm_start=True).fit(X, y)
     assert_same_members(found, expected)
+
+
+class Pickling(Inline):
+    """It pickles what it is given and what it gives back, as processes do."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.most = 0       # bytes of a task
+
+    def submit(self, function, *arguments):
+        task = pickle.dumps((function, arguments))
+        self.most = max(self.most, len(task))
+        function, arguments = pickle.loads(task)
+        return super().submit(lambda: pickle.loads(pickle.dumps(function(*arguments))))
+
+
+def test_models_of_an_earlier_fit_are_not_sent():
+    """Nor what the user has set: a lock cannot be pickled."""
+    first, second = Pickling(4), Pickling(4)
+    ensemble = MLPEnsembleRegressor(20, hidden_layer_sizes=(50,), max_iter=2, client=first,
+                                    random_state=0)
+    ensemble.lock = threading.Lock()
+    expected = ensemble.fit(X, REAL, X_val=X, y_val=REAL).predict(X)
+    ensemble.client = second
+    np.testing.assert_array_equal(ensemble.fit(X, REAL, X_val=X, y_val=REAL).predict(X), expected)
+    assert second.most < 1.1 * first.most       # it has n_features_in_ now, and the same fits
+    assert ensemble.client is second and ensemble.lock.acquire(blocking=False)
+
+
+def test_generator_of_another_kind_pauses_in_silence(monkeypatch):
+    monkeypatch.setattr(_workers, "TASK_SECONDS", 0.0)
+    found = []
+    for client in (None, Pickling(1)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            source = np.random.RandomState(np.random.PCG64(1))
+            found.append(searched(client, grid={"random_state": [source]}))
+    without, paused = found
+    np.testing.assert_array_equal(paused.cv_results_["mean_test_score"],
+                                  without.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(paused.predict_proba(X), without.predict_proba(X))
+
+
+def test_error_of_a_worker_has_its_traceback():
+    """As in a process: the text is the cause of the error."""
+    class Failing(Inline):
+        def submit(self, function, *arguments):
+            def fail():
+                raise OSError("no task") from RuntimeError("where it was")
+            return super().submit(fail)
+
+    with pytest.raises(OSError, match="no task") as error:
+        searched(Failing(1))
+    assert str(error.value.__cause__) == "where it was"
 
 
 @pytest.mark.parametrize("bad", [{"X_val": X[:, :2], "y_val": THREE},
