@@ -93,6 +93,8 @@ def test_an_epoch_is_interrupted_between_two_steps(n_networks, n_threads):
     sent = []
 
     def send():
+        while population.workspace_bytes == 0:      # until it has begun
+            time.sleep(0.001)
         time.sleep(0.1)
         sent.append(time.process_time())
         press_ctrl_c()

@@ -151,7 +151,7 @@ calls = {
 }
 def handler(*_):
     global child
-    child = os.fork()
+    child, at_fork = os.fork(), net.params.copy()
     if child == 0:
         signal.alarm(LIMIT)
         for each in other, net:
@@ -159,6 +159,8 @@ def handler(*_):
                 calls[name](each, X)
             except RuntimeError as error:           # the outer call still has the network
                 assert each is net and "in use" in str(error)
+        if (net.params != at_fork).any():
+            net.params[:] = start                   # by this call: the outer one has not begun
 signal.signal(signal.SIGALRM, handler)
 start = net.params.copy()
 for name in calls:
