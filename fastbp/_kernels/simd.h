@@ -122,11 +122,16 @@ static const bits TAIL_WINDOW[2 * VL] __attribute__((unused)) = {
 #endif
     -1, -1, -1, -1};
 #define TAIL(n) _mm256_loadu_si256((const __m256i *)(TAIL_WINDOW + VL - (n)))
+/* Zen 1 takes several times as long for a load with a mask, of whole vectors too. */
 #if defined(FASTBP_FLOAT32)
-PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return (vec)_mm256_maskload_ps(p, TAIL(n)); }
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) {
+    return n == VL ? load(p) : (vec)_mm256_maskload_ps(p, TAIL(n));
+}
 PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) { _mm256_maskstore_ps(p, TAIL(n), (__m256)x); }
 #else
-PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) { return (vec)_mm256_maskload_pd(p, TAIL(n)); }
+PRIMITIVE vec load_tail(const real *p, Py_ssize_t n) {
+    return n == VL ? load(p) : (vec)_mm256_maskload_pd(p, TAIL(n));
+}
 PRIMITIVE void store_tail(real *p, vec x, Py_ssize_t n) { _mm256_maskstore_pd(p, TAIL(n), (__m256d)x); }
 #endif
 #else
