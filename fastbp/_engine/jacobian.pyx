@@ -94,7 +94,7 @@ cdef int add_jacobian(Plan* plan, int key) except -1:
     cdef const Shape* s = plan.shape
     cdef Py_ssize_t l, L = s.n_layers, count = ways_at_once(s)
     plan.part_rows = WAYS // count
-    plan.rows_at_once = between_looks(plan.part_rows, 8 * s.tile_work * count, 1, s.kernels)
+    plan.rows_at_once = between_looks(plan.part_rows, 4 * s.tile_work * count, 1, s.kernels)
     add_forward(plan)
     add_rows(plan, begin_ways, L - 1, <double> UNIT_WORK * count * s.sizes[L])
     for l in range(L - 1, -1, -1):

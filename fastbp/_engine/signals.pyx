@@ -9,9 +9,9 @@ import os
 from fastbp._engine.float_mode cimport enter_float_mode, leave_float_mode
 from fastbp._engine.system cimport seconds
 
-# Vectors of multiply-adds: some 10 ms of AVX-512 on a core, and 60 ms of AVX2 on one that computes
+# Vectors of multiply-adds: some 5 ms of AVX-512 on a core, and 30 ms of AVX2 on one that computes
 # vectors in two halves and waits for memory.
-cdef double PIECE_WORK = 2.0 ** 25
+cdef double PIECE_WORK = 2.0 ** 24
 
 cdef extern from *:
     int check_signals "PyErr_CheckSignals"() noexcept nogil
