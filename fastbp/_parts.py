@@ -80,7 +80,7 @@ class Training:
 
     def __init__(self, population, optimizer, source, schedule, options, judged):
         self.population, self.optimizer, self.source = population, optimizer, source
-        self.optimizers = population._optimizer_of_each(optimizer)
+        self.optimizers = population._optimizers(optimizer)
         self.options, self.judged = options, judged
         self.rates = None if schedule is None else Rates(schedule, options.callback is None)
         self.judge = _fit.Judge(population.params, options.patience, options.min_delta, judged)
@@ -141,11 +141,15 @@ class Training:
         return [sorted(part) for part in parts]
 
     def _part(self, members):
+        return Part(members, *self._state(members), self.judge.of(members))
+
+    def _state(self, members):
+        """Networks, optimizers and generators, as they are now."""
         source = self.source
         if isinstance(source, list):
             source = [source[k] for k in members]
-        return Part(members, self.population._copy_of(members),
-                    [plain(self.optimizers[k]) for k in members], source, self.judge.of(members))
+        return (self.population._copy_of(members), [plain(self.optimizers[k]) for k in members],
+                source)
 
     def _submit(self, workers, number, part, inputs, common):
         left = self.options.epochs - part.epoch
@@ -195,11 +199,9 @@ class Training:
 
     def _read_again(self, parts):
         """What a callback may have changed: parameters, optimizers, generators."""
-        self.optimizers = self.population._optimizer_of_each(self.optimizer)
+        self.optimizers = self.population._optimizers(self.optimizer)
         for part in parts:
-            anew = self._part(part.members)
-            part.population, part.optimizers, part.source = (
-                anew.population, anew.optimizers, anew.source)
+            part.population, part.optimizers, part.source = self._state(part.members)
 
     def _goes_on(self, number, part):
         goes_on = part.epoch < self.options.epochs and part.judge.active.any()

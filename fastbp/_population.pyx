@@ -260,10 +260,6 @@ cdef class Population(Evaluation):
         return training.run(client, inputs, given.each, held_out.each if apart else None,
                             self._whole(given) or apart and self._whole(held_out))
 
-    def _optimizer_of_each(self, optimizer):
-        """Those of each network, as they are now."""
-        return self._optimizers(optimizer)
-
     def _take_optimizers(self, optimizer, list optimizers, rates):
         """Make those of each network the state of one for all; set the rates of an epoch."""
         if isinstance(optimizer, Optimizer):
@@ -357,7 +353,7 @@ cdef class Population(Evaluation):
             release(&self.busy)
         return losses
 
-    cdef list _optimizers(self, optimizer):
+    cpdef list _optimizers(self, optimizer):
         """The optimizer of each network."""
         if isinstance(optimizer, Optimizer):
             return (<Optimizer> optimizer).of_networks(self.n_members)

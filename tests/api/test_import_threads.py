@@ -42,6 +42,7 @@ if errors:
     raise errors[0]
 """
 
+
 @pytest.mark.parametrize("what", ["unpickle", "import fastbp._population", "import fastbp._calls",
                                   "from fastbp import MLP", "import fastbp.reference"])
 @pytest.mark.parametrize("where", ["numpy", "fastbp._kernels.dispatch", "fastbp._config",
@@ -50,4 +51,3 @@ def test_another_thread(where, what, tmp_path):
     path = tmp_path / "net"
     path.write_bytes(pickle.dumps((fastbp.MLP([3, 1]), fastbp.Population(2, [3, 1]))))
     in_process(SCRIPT, where, what, str(path))
-

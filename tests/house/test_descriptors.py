@@ -105,8 +105,8 @@ def names_of_losses(path):
     before, listed = [], False
     with open(path, "rb") as file:
         for token in tokenize.tokenize(file.readline):
-            listed = (token.string in ("__all__", "_LATER")
-                      or listed and token.string not in ("]", "}"))
+            begins = token.string == "=" and before[-1:] in (["__all__"], ["_LATER"])
+            listed = begins or listed and token.string not in ("]", "}")
             if (token.type == tokenize.STRING and token.string.strip("'\"") in LOSSES
                     and not is_default(token) and before[-2:] != ["_with_logits", "("]
                     and not listed):
